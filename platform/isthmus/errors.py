@@ -1,0 +1,91 @@
+"""The one tree of errors that Isthmus raises on purpose.
+
+A message says what is wrong, which value, and what to do, in one line. The command line prints
+that line and exits with `exit_code`; a traceback is for `--debug` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+class IsthmusError(Exception):
+    """Anything that Isthmus refuses or fails at, said in one line."""
+
+    exit_code = 1
+
+
+class UsageError(IsthmusError):
+    """What the caller gave is wrong; nothing was started and nothing was left behind."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong in a job file.
+
+    Attributes:
+        where: Dotted name of the field, `training.epochs`; empty for the file as a whole.
+        message: What is wrong, with the value, and what to do.
+        line: Line in the file, counted from 1; `None` if the value came from elsewhere.
+    """
+
+    where: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = f"line {self.line}: " if self.line is not None else ""
+        return f"{place}{self.where}: {self.message}" if self.where else f"{place}{self.message}"
+
+
+class SpecError(UsageError):
+    """A job file says something that cannot be run. Holds every fault found, not the first."""
+
+    def __init__(self, faults: Sequence[Fault], source: str = "") -> None:
+        self.faults = tuple(faults)
+        self.source = source
+        prefix = f"{source}: " if source else ""
+        super().__init__("\n".join(f"{prefix}{fault}" for fault in self.faults))
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Fault, ...], str]]:
+        # Exceptions are rebuilt from `args`; ours differ, and Ray pickles errors across processes.
+        return (type(self), (self.faults, self.source))
+
+
+class DataError(UsageError):
+    """The data cannot be read, or cannot be trained on or scored as it is."""
+
+
+class ModelNotFound(UsageError):
+    """No registered model, version or alias of that name."""
+
+
+class TrainingError(IsthmusError):
+    """Training failed after it had started."""
+
+
+class RegistryError(IsthmusError):
+    """A registered pair is incomplete, mixed or damaged, or the registry cannot be reached."""
+
+
+class PromotionRefused(RegistryError):
+    """A version may not be given the alias that was asked for."""
+
+
+class ClusterError(IsthmusError):
+    """The Ray cluster cannot be reached, or refused the job."""
+
+
+def nearest(value: str, valid: Sequence[str]) -> str:
+    """Ends a message about an unknown name: the nearest valid one, and the list of them all.
+
+    Returns:
+        For example `did you mean "vae"? Valid: denoising, plain, vae`.
+    """
+    close = get_close_matches(value, valid, n=1, cutoff=0.5)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    return f"{hint}Valid: {', '.join(sorted(valid))}"

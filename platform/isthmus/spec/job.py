@@ -1,0 +1,194 @@
+"""What a job file may say: frozen models, with a default for everything that has a good one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from isthmus.types import DataKind, ReconstructionLoss, ScalingMode
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+class SpecModel(BaseModel):
+    """Base of every part of a job file: frozen, and unknown fields are faults."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class PluginSpec(BaseModel):
+    """A variant or a net by name, with its own options beside the name.
+
+    `vae` and `{name: vae, beta: 4}` are both understood. The options are checked against the
+    `Config` of the variant or net of that name, when the job file is read.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name_or_mapping(cls, value: object) -> object:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, Mapping):
+            if not isinstance(value.get("name"), str):
+                raise ValueError("needs a name, as in {name: vae, beta: 4}")
+            options = {key: option for key, option in value.items() if key != "name"}
+            return {"name": value["name"], "options": options}
+        if isinstance(value, PluginSpec):
+            return value
+        raise ValueError("needs a name, or a mapping with a name, as in {name: vae, beta: 4}")
+
+    @model_serializer
+    def _as_in_the_file(self) -> dict[str, Any]:
+        return {"name": self.name, **self.options}
+
+
+class DataSpec(SpecModel):
+    """Where the rows come from and how they are split and scaled."""
+
+    path: str = Field(min_length=1)
+    """A file, a folder, `s3://bucket/key`, or a set that scikit-learn ships: `sklearn:digits`."""
+    kind: DataKind | Literal["auto"] = "auto"
+    """What a row is. `auto`: images for a folder of png or jpg, audio for wav or flac, series
+    where `window` is given, images for an array of three or four axes, else tabular."""
+    key: str | None = None
+    """Which array of an npz holds the rows; by default `x`, `X`, `data`, or the only one."""
+    columns: tuple[str, ...] | None = None
+    """Columns of a csv or parquet to use, in this order; by default all that `exclude` leaves."""
+    exclude: tuple[str, ...] = ()
+    """Columns to leave out: identifiers, texts, timestamps."""
+    labels: str | None = None
+    """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
+    keep_labels: tuple[int | str, ...] | None = None
+    """Train only on rows with one of these labels: the normal rows, for anomaly detection."""
+    missing: Literal["refuse", "mean", "drop"] = "refuse"
+    """What to do with NaN: refuse the file, fill in the mean of the training rows (and do so
+    again when the model is used), or drop the row."""
+    scaling: ScalingMode | Literal["auto"] = "auto"
+    """`auto`: minmax for images, none for audio, standard for tabular and series."""
+    image_size: tuple[Annotated[int, Field(ge=4, le=4096)], Annotated[int, Field(ge=4, le=4096)]] | None = None
+    """Height and width in pixels that images are resized to. Needed if their sizes differ."""
+    window: int | None = Field(default=None, ge=4, le=1_048_576)
+    """Length of a window of a series (steps; by default 64) or of audio (samples; 1024)."""
+    stride: int | None = Field(default=None, ge=1)
+    """Steps from one window's start to the next; by default half a window."""
+    validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
+    """Share of the rows for early stopping and for calibrating scores."""
+    test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
+    """Share of the rows that training never sees; champions and challengers meet on them."""
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> DataSpec:
+        held_out = self.validation_fraction + self.test_fraction
+        if held_out >= 0.95:
+            raise ValueError(
+                f"validation_fraction + test_fraction = {held_out:g} leaves too little to train "
+                "on; keep the sum below 0.95"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_labels_only_with_labels(self) -> DataSpec:
+        if self.keep_labels is not None and self.labels is None and not self.path.startswith("sklearn:"):
+            raise ValueError("keep_labels needs labels: name the column or array that holds them")
+        return self
+
+
+class EarlyStoppingSpec(SpecModel):
+    """When to stop before the last epoch."""
+
+    patience: int = Field(default=10, ge=1)
+    """Epochs without improvement of the validation loss before training stops."""
+    min_delta: float = Field(default=0.0, ge=0.0)
+    """Smallest fall of the validation loss that counts, as a share of the best loss."""
+
+
+class TrainingSpec(SpecModel):
+    """How long, how fast, on what."""
+
+    epochs: int = Field(default=100, ge=1, le=100_000)
+    """Passes over the training rows."""
+    global_batch_size: int = Field(default=128, ge=1)
+    """Rows in one optimizer step, over all workers together."""
+    learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
+    """Step size of the optimizer."""
+    weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
+    """AdamW's decoupled weight decay."""
+    gradient_clip_norm: float | None = Field(default=None, gt=0.0)
+    """Gradients are scaled down to this L2 norm; none by default."""
+    workers: int = Field(default=1, ge=1, le=4096)
+    """Processes that share the batch, each on a GPU if there is one."""
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    """`auto`: a GPU for each worker where the cluster has that many, else the CPU."""
+    threads_per_worker: int | None = Field(default=None, ge=1)
+    """CPU threads of a worker; by default the cores of the machine over the workers."""
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    """Seeds the split, the weights, the order of rows and the noise."""
+    early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
+    """`null` trains all epochs."""
+    checkpoint_interval_s: float = Field(default=30.0, ge=0.0)
+    """At most this many seconds of work are lost when a worker dies; 0 saves every epoch."""
+    max_failures: int = Field(default=2, ge=0)
+    """How often a lost worker is replaced before the run fails."""
+
+    @model_validator(mode="after")
+    def _batch_divides_among_workers(self) -> TrainingSpec:
+        batch, workers = self.global_batch_size, self.workers
+        if batch % workers:
+            below = batch - batch % workers
+            choices = f"{below} or {below + workers}" if below else f"{workers}"
+            raise ValueError(
+                f"global_batch_size={batch} is not divisible by workers={workers}; use {choices}"
+            )
+        return self
+
+    @property
+    def batch_size_per_worker(self) -> int:
+        """Rows of one worker in one optimizer step."""
+        return self.global_batch_size // self.workers
+
+
+class JobSpec(SpecModel):
+    """A training job: what `isthmus train` reads."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    """The pair's name; it registers NAME-encoder and NAME-decoder."""
+    description: str = ""
+    """A line for people, shown with the model."""
+    data: DataSpec
+    """Where the rows come from."""
+    variant: PluginSpec = PluginSpec(name="plain")
+    """How the autoencoder learns: `isthmus schema` lists the variants and their options."""
+    net: PluginSpec = PluginSpec(name="auto")
+    """What it is made of; `auto` chooses by the kind of the data."""
+    latent_dim: int | Literal["auto"] = "auto"
+    """Numbers in one latent. `auto`: a quarter of the numbers in a row, between 2 and 32."""
+    reconstruction: ReconstructionLoss = ReconstructionLoss.MSE
+    """The loss between a row and its reconstruction; `bce` needs `data.scaling: minmax`."""
+    training: TrainingSpec = TrainingSpec()
+    """How long, how fast, on what."""
+
+    @field_validator("data", mode="before")
+    @classmethod
+    def _data_may_be_a_path(cls, value: object) -> object:
+        return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("latent_dim")
+    @classmethod
+    def _latent_has_a_size(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and not 1 <= value <= 65_536:
+            raise ValueError(f"{value} is out of range; use 1 to 65536, or auto")
+        return value

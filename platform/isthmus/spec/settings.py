@@ -1,0 +1,71 @@
+"""Where this machine's stores are: read from the environment, so that job files never change.
+
+On a laptop nothing is set and all is local. A team sets the variables of the servers it has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from isthmus.spec.job import SpecModel
+
+
+class Settings(SpecModel):
+    """Addresses of the stores, resolved from the environment."""
+
+    home: Path
+    """`ISTHMUS_HOME`: checkpoints, logs and cached pairs; by default `.isthmus` in this folder."""
+    tracking_uri: str
+    """`MLFLOW_TRACKING_URI`; by default MLflow's own default, `mlflow.db` in this folder."""
+    storage_path: str
+    """`ISTHMUS_STORAGE`: checkpoints, local or `s3://`; by default `runs` in the home."""
+    ray_address: str | None
+    """`RAY_ADDRESS`; by default Ray is started in this process and ends with it."""
+
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    ) -> Settings:
+        """Reads the settings; `folder` (by default the current one) is where local stores go."""
+        environment = os.environ if environment is None else environment
+        folder = (folder or Path.cwd()).absolute()
+        home = Path(environment.get("ISTHMUS_HOME") or folder / ".isthmus").absolute()
+        return cls(
+            home=home,
+            tracking_uri=_absolute_sqlite(
+                environment.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db", folder
+            ),
+            storage_path=environment.get("ISTHMUS_STORAGE") or str(home / "runs"),
+            ray_address=environment.get("RAY_ADDRESS") or None,
+        )
+
+    @property
+    def log_file(self) -> Path:
+        """Where Ray's, MLflow's and our own log lines go."""
+        return self.home / "logs" / "isthmus.log"
+
+    @property
+    def cache(self) -> Path:
+        """Where downloaded pairs are kept."""
+        return self.home / "cache"
+
+    @property
+    def local_artifact_root(self) -> str | None:
+        """Where an embedded MLflow puts artifacts: `mlruns` beside its database.
+
+        Returns:
+            `None` if MLflow is a server, which knows its own root.
+        """
+        if not self.tracking_uri.startswith("sqlite:///"):
+            return None
+        return str(Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlruns")
+
+
+def _absolute_sqlite(uri: str, folder: Path) -> str:
+    # A relative path in the URI would name another database in each process that changes folder,
+    # as Ray's workers do.
+    if not uri.startswith("sqlite:///"):
+        return uri
+    return f"sqlite:///{folder / uri.removeprefix('sqlite:///')}"
