@@ -1,0 +1,19 @@
+"""What all variants share: the abstract module, losses, corruptions, scaling, calibration."""
+
+from isthmus.core.autoencoder import Autoencoder, LossOutput, Stage
+from isthmus.core.calibration import Calibration
+from isthmus.core.corruption import Corruption, corrupt
+from isthmus.core.reconstruction import activate, reconstruction_error
+from isthmus.core.scaling import Scaling
+
+__all__ = [
+    "Autoencoder",
+    "Calibration",
+    "Corruption",
+    "LossOutput",
+    "Scaling",
+    "Stage",
+    "activate",
+    "corrupt",
+    "reconstruction_error",
+]

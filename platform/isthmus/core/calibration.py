@@ -1,0 +1,61 @@
+"""What scores are normal, as part of the module: learned on validation rows, used everywhere."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+QUANTILES = 1001
+DEFAULT_FALSE_POSITIVE_RATE = 0.01
+
+
+class Calibration(nn.Module):
+    """The distribution of anomaly scores on rows held out of training.
+
+    Attributes:
+        quantiles: Shape (1001,). Validation scores at probabilities 0, 0.001, ..., 1.
+        threshold: Shape (). Scores above it are anomalies: by default 1 % of normal rows.
+    """
+
+    quantiles: Tensor
+    threshold: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # NaN, not 0: a module that was never calibrated must not call every row an anomaly.
+        self.register_buffer("quantiles", torch.full((QUANTILES,), torch.nan))
+        self.register_buffer("threshold", torch.tensor(torch.nan))
+
+    def fit(
+        self, scores: Tensor, false_positive_rate: float = DEFAULT_FALSE_POSITIVE_RATE
+    ) -> None:
+        """Learns from the scores, shape (N,), of rows that are normal and were not trained on."""
+        ordered = scores.detach().flatten().double().sort().values
+        probabilities = torch.linspace(0, 1, QUANTILES, dtype=torch.float64, device=ordered.device)
+        self.quantiles.copy_(_interpolate(ordered, probabilities))
+        wanted = torch.tensor([1 - false_positive_rate], dtype=torch.float64, device=ordered.device)
+        self.threshold.copy_(_interpolate(ordered, wanted)[0])
+
+    def p_values(self, scores: Tensor) -> Tensor:
+        """The share of normal rows that score at least as high.
+
+        Args:
+            scores: Shape (B,).
+
+        Returns:
+            Shape (B,), in [1/1001, 1]: a finite sample cannot show a smaller one.
+        """
+        below = torch.searchsorted(self.quantiles, scores.contiguous(), right=False)
+        return ((QUANTILES - below).clamp(min=1)) / QUANTILES
+
+    def is_anomaly(self, scores: Tensor) -> Tensor:
+        """Shape (B,), bool: which scores are above the threshold."""
+        return scores > self.threshold
+
+
+def _interpolate(ordered: Tensor, probabilities: Tensor) -> Tensor:
+    # torch.quantile does the same and refuses more than 16 million scores.
+    position = probabilities * (len(ordered) - 1)
+    below = position.floor().long()
+    above = position.ceil().long()
+    return torch.lerp(ordered[below], ordered[above], position - below)

@@ -1,0 +1,55 @@
+"""What every net is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from torch import nn
+
+from isthmus.spec import SpecModel
+from isthmus.types import DataKind, Shape
+
+
+class Activation(StrEnum):
+    """The nonlinearity between layers."""
+
+    RELU = "relu"
+    GELU = "gelu"
+    SILU = "silu"
+    TANH = "tanh"
+
+    def module(self) -> nn.Module:
+        """A fresh module of it."""
+        modules: dict[Activation, type[nn.Module]] = {
+            Activation.RELU: nn.ReLU,
+            Activation.GELU: nn.GELU,
+            Activation.SILU: nn.SiLU,
+            Activation.TANH: nn.Tanh,
+        }
+        return modules[self]()
+
+
+class Net(ABC):
+    """An architecture for rows of one shape."""
+
+    class Config(SpecModel):
+        """A net's own options, as they stand beside its name in the job file."""
+
+    SUMMARY: ClassVar[str] = ""
+    """One line: what it is, and when to pick it."""
+    KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
+    """The kinds of data that it takes."""
+
+    def __init__(self, options: Any, row_shape: Shape) -> None:
+        self.options = options
+        self.row_shape = row_shape
+
+    @abstractmethod
+    def encoder(self, outputs: int) -> nn.Module:
+        """(B, *row_shape) -> (B, outputs)."""
+
+    @abstractmethod
+    def decoder(self, inputs: int) -> nn.Module:
+        """(B, inputs) -> (B, *row_shape)."""

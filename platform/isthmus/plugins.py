@@ -1,0 +1,32 @@
+"""Finds the plugins of a room: one file, one plugin, and the file's stem is its name."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from pathlib import Path
+from types import ModuleType
+
+
+def names_in(package_file: str) -> tuple[str, ...]:
+    """The stems of the public modules beside a package's `__init__.py`, sorted; imports none."""
+    folder = str(Path(package_file).parent)
+    found = (module.name for module in pkgutil.iter_modules([folder]))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def the_class_in(module: ModuleType, base: type) -> type:
+    """The one subclass of `base` that the module itself defines."""
+    defined = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    if len(defined) != 1:
+        raise ImportError(f"{module.__name__} defines {len(defined)} subclasses of {base.__name__}; one is wanted")
+    return defined[0]
+
+
+def load(package: str, name: str, base: type) -> type:
+    """Imports `package.name` and returns its plugin class."""
+    return the_class_in(importlib.import_module(f"{package}.{name}"), base)

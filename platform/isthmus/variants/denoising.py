@@ -1,0 +1,58 @@
+"""The denoising autoencoder: sees a corrupted row, must give back the clean one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor
+
+from isthmus.core import Autoencoder, Corruption, LossOutput, corrupt
+from isthmus.spec import SpecModel
+
+
+class Denoising(Autoencoder):
+    """Minimises the loss between the reconstruction of a corrupted row and the row itself.
+
+    Source: Vincent et al. 2008, "Extracting and Composing Robust Features with Denoising
+    Autoencoders", ICML, equation 5; corruptions as in Vincent et al. 2010, JMLR 11, section 3.3.
+    """
+
+    class Config(SpecModel):
+        """The noise."""
+
+        corruption: Corruption = Corruption.GAUSSIAN
+        """Which noise is put on the rows."""
+        level: float = Field(default=0.3, gt=0.0)
+        """Its strength in scaled units: the standard deviation of gaussian noise, or the share
+        of numbers that masking and salt_and_pepper change."""
+        lowest_level: float | None = Field(default=None, ge=0.0)
+        """If given, each row draws its level uniformly between this and `level`, so that one
+        model serves weak noise and strong."""
+
+        @model_validator(mode="after")
+        def _levels_fit(self) -> Denoising.Config:
+            if self.corruption is not Corruption.GAUSSIAN and self.level > 1.0:
+                raise ValueError(f"level={self.level:g} is a share for {self.corruption}; use 0 to 1")
+            if self.lowest_level is not None and self.lowest_level > self.level:
+                raise ValueError(
+                    f"lowest_level={self.lowest_level:g} is above level={self.level:g}; swap them"
+                )
+            return self
+
+    SUMMARY: ClassVar[str] = "learns to take noise away; for denoising, and robust features"
+    options: Config
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """The reconstruction loss of scaled rows (B, *row_shape), corrupted before encoding."""
+        noisy = corrupt(x, self.options.corruption, self._level(x))
+        reconstruction = self.reconstruction_term(self.decoder(self.encoder(noisy)), x)
+        return LossOutput(total=reconstruction, parts={"reconstruction": reconstruction})
+
+    def _level(self, x: Tensor) -> float | Tensor:
+        lowest, highest = self.options.lowest_level, self.options.level
+        if lowest is None:
+            return highest
+        share = torch.rand(len(x), *([1] * (x.ndim - 1)), device=x.device, dtype=x.dtype)
+        return lowest + (highest - lowest) * share
