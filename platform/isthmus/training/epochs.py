@@ -1,0 +1,192 @@
+"""What happens at the edges of an epoch: seeds, sums over workers, the best weights, stopping."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from ray import train as ray_train
+from torch import Tensor, distributed
+
+from isthmus.core import Autoencoder, Stage
+from isthmus.errors import TrainingError
+from isthmus.spec import TrainingSpec
+from isthmus.training import checkpoints
+from isthmus.training.batches import TrainingBatches, mix_seed
+from isthmus.training.checkpoints import Progress
+from isthmus.training.events import EventSender, RowsDone, Started
+from isthmus.training.reporter import EpochReport
+
+_TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
+# In a long epoch the workers agree this often, in steps, on whether the user pressed Ctrl-C.
+_STEPS_BETWEEN_AGREEMENTS = 32
+
+
+class StopRequested(Exception):  # noqa: N818 (not an error: the user pressed Ctrl-C)
+    """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same step."""
+
+
+class EpochKeeper(Callback):
+    """Keeps the books of training on every worker; the first one also tells the driver."""
+
+    def __init__(
+        self,
+        training: TrainingSpec,
+        batches: TrainingBatches,
+        progress: Progress,
+        best: dict[str, Tensor],
+        sender: EventSender | None,
+    ) -> None:
+        """Args:
+        training: The job's training options.
+        batches: The training rows; told the epoch before each pass.
+        progress: Where training stands: a new one, or a checkpoint's.
+        best: The best weights so far; empty before the first epoch.
+        sender: The line to the driver; only the first worker has one.
+        """
+        self.progress = progress
+        self.best = best
+        self._training = training
+        self._batches = batches
+        self.sender = sender
+        self._epoch_began_s = 0.0
+        self._saved_s = time.monotonic()
+
+    # -- Lightning's hooks, in the order in which they come -------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells the driver that the workers are up."""
+        if self.sender:
+            self.sender.send(
+                Started(
+                    epochs=self._training.epochs,
+                    rows=self._batches.rows_per_epoch,
+                    first_epoch=trainer.current_epoch + 1,
+                )
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds the epoch's order and noise: a resumed epoch draws what it would have drawn."""
+        self._batches.epoch = trainer.current_epoch
+        self._seed(_TRAINING_STREAM, trainer.current_epoch)
+        self._epoch_began_s = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Tells the driver how many rows are through; leaves if it asks for it."""
+        steps = batch_idx + 1
+        if self.sender:
+            done = min(steps * self._batches.global_batch_size, self._batches.rows_per_epoch)
+            self.sender.send_rows(RowsDone(trainer.current_epoch + 1, done))
+        if steps % _STEPS_BETWEEN_AGREEMENTS == 0 and self._workers_agree_to_stop():
+            raise StopRequested
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Gives validation the same noise in every epoch, so that its losses can be compared."""
+        self._seed(_VALIDATION_STREAM, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Sums up, reports, keeps the best weights, stops early, saves."""
+        assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
+        elapsed_s = time.monotonic() - self._epoch_began_s
+        report = EpochReport(
+            epoch=trainer.current_epoch + 1,
+            train=self._averages(pl_module, "train"),
+            validation=self._averages(pl_module, "validation"),
+            learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
+            rows_per_s=self._batches.rows_per_epoch / elapsed_s,
+            attempt=self.progress.attempt,
+        )
+        self._refuse_divergence(report)
+        self._keep_best(report, pl_module)
+        self.progress.history.append(report)
+        self.progress.epochs = report.epoch
+        if self.sender:
+            self.sender.send(report)
+            self.sender.ask_now()
+        is_stopped = self._workers_agree_to_stop()
+        self.progress.finished = not is_stopped and (
+            report.epoch >= self._training.epochs or self._patience_is_over(report)
+        )
+        if is_stopped or self.progress.finished or self._save_is_due():
+            self._save(trainer)
+        trainer.should_stop = is_stopped or self.progress.finished
+
+    # -- its own work ---------------------------------------------------------------------------
+
+    def _seed(self, stream: int, epoch: int) -> None:
+        torch.manual_seed(mix_seed(self._training.seed, stream, epoch, self._batches.rank))
+
+    def _averages(self, module: Autoencoder, stage: Stage) -> dict[str, float]:
+        """The stage's losses, averaged over the rows of all workers."""
+        sums = module.pop_sums(stage)
+        names = list(sums)
+        values = torch.stack([sums[name].double() for name in names])
+        if self._is_distributed():
+            distributed.all_reduce(values)
+        numbers = dict(zip(names, values.tolist(), strict=True))
+        rows = numbers.pop("rows")
+        return {name: value / rows for name, value in numbers.items()}
+
+    def _refuse_divergence(self, report: EpochReport) -> None:
+        for stage, losses in (("training", report.train), ("validation", report.validation)):
+            if not math.isfinite(losses["loss"]):
+                raise TrainingError(
+                    f"the {stage} loss became {losses['loss']} in epoch {report.epoch}; lower "
+                    f"training.learning_rate (now {self._training.learning_rate:g}) or set "
+                    "training.gradient_clip_norm"
+                )
+
+    def _keep_best(self, report: EpochReport, module: Autoencoder) -> None:
+        stopping = self._training.early_stopping
+        margin = abs(self.progress.best_loss) * (stopping.min_delta if stopping else 0.0)
+        # The first epoch's loss is compared with infinity, whose margin is no number.
+        if report.epoch == 1 or report.validation["loss"] < self.progress.best_loss - margin:
+            self.progress.best_loss = report.validation["loss"]
+            self.progress.best_epoch = report.epoch
+            self.best = {
+                name: tensor.detach().clone() for name, tensor in module.state_dict().items()
+            }
+
+    def _patience_is_over(self, report: EpochReport) -> bool:
+        stopping = self._training.early_stopping
+        return stopping is not None and (
+            report.epoch - self.progress.best_epoch >= stopping.patience
+        )
+
+    def _save_is_due(self) -> bool:
+        """Whether the interval is over, as the first worker's clock says."""
+        waited_s = time.monotonic() - self._saved_s
+        return self._any_worker(waited_s >= self._training.checkpoint_interval_s)
+
+    def _save(self, trainer: Trainer) -> None:
+        with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
+            folder = Path(name)
+            # On all workers: sharded strategies gather here, and a guard for rank 0 would hang.
+            trainer.save_checkpoint(folder / checkpoints.LAST)
+            saved = None
+            if self._batches.rank == 0:
+                checkpoints.write_side_files(folder, self.best, self.progress)
+                saved = ray_train.Checkpoint.from_directory(folder)
+            ray_train.report({"epoch": self.progress.epochs}, checkpoint=saved)
+        self._saved_s = time.monotonic()
+
+    def _workers_agree_to_stop(self) -> bool:
+        return self._any_worker(self.sender is not None and self.sender.stop_was_requested())
+
+    def _any_worker(self, flag: bool) -> bool:
+        """Whether the flag is up on any worker; the same answer on all."""
+        if not self._is_distributed():
+            return flag
+        shared = torch.tensor(float(flag), device=self._batches.rows.device)
+        distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
+        return bool(shared.item())
+
+    def _is_distributed(self) -> bool:
+        return self._batches.workers > 1

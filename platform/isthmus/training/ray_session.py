@@ -1,0 +1,67 @@
+"""Connects this process to Ray: a cluster if one is named, else a Ray of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from isthmus.errors import ClusterError
+
+# Read by Ray when its processes start; a user's own choice stands.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    # Ray's workers start 60 s late at worst where the file system is slow.
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@contextmanager
+def ray_session(address: str | None, workers: int) -> Iterator[None]:
+    """Connects to Ray, and disconnects at the end; a connection that stands already is used.
+
+    Args:
+        address: Of a cluster; `None` starts a Ray in this process, which ends with the block.
+        workers: That will train; a Ray of our own offers a CPU to each, were there fewer cores.
+
+    Raises:
+        ClusterError: If the cluster does not answer.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        if address is None:
+            ray.init(
+                num_cpus=max(os.cpu_count() or 1, workers),
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.ERROR,
+            )
+        else:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                configure_logging=False,
+                logging_level=logging.ERROR,
+            )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        first_line = str(error).strip().splitlines()[0]
+        raise ClusterError(
+            f"{where} cannot be reached ({first_line}); check RAY_ADDRESS, or unset it to train "
+            "on this machine"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

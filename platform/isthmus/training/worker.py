@@ -1,0 +1,172 @@
+"""What each Ray Train worker does: builds the module and runs Lightning's loop over its share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from numpy import float32
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from ray import train as ray_train
+from ray.train import lightning as ray_lightning
+from ray.train import torch as ray_torch
+from torch import Tensor
+
+from isthmus import variants
+from isthmus.core import Autoencoder
+from isthmus.errors import TrainingError
+from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training import checkpoints
+from isthmus.training.batches import TrainingBatches, ValidationBatches
+from isthmus.training.checkpoints import Progress
+from isthmus.training.epochs import EpochKeeper, StopRequested
+from isthmus.training.events import EventSender
+
+# Validation keeps no gradients, so it can take larger steps than training.
+_VALIDATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class ScaledRows:
+    """What training sees: rows already scaled, and how they were.
+
+    Attributes:
+        train: Shape (N, *row_shape).
+        validation: Shape (M, *row_shape).
+        offset: Broadcastable to a row; what scaling subtracted.
+        scale: Broadcastable to a row; what it divided by.
+    """
+
+    train: NDArray[float32]
+    validation: NDArray[float32]
+    offset: NDArray[float32]
+    scale: NDArray[float32]
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """All that a worker is told.
+
+    Attributes:
+        plan: The autoencoder to build.
+        training: The job's training options.
+        rows: Ray's reference to the `ScaledRows`, which lie once on each host.
+        mailbox: The line to the driver.
+    """
+
+    plan: ModelPlan
+    training: TrainingSpec
+    rows: Any
+    mailbox: Any
+
+
+def run_worker(config: dict[str, WorkerTask]) -> None:
+    """Trains until the last epoch, early stopping, or the driver's wish to stop."""
+    task = config["task"]
+    context = ray_train.get_context()
+    rank, workers = context.get_world_rank(), context.get_world_size()
+    device = ray_torch.get_device()
+    _prepare_process(task.training, context.get_local_world_size())
+
+    rows: ScaledRows = ray.get(task.rows)
+    module = _build(task, rows)
+    batches = TrainingBatches(
+        rows=_resident(rows.train, device),
+        global_batch_size=task.training.global_batch_size,
+        rank=rank,
+        workers=workers,
+        seed=task.training.seed,
+    )
+    validation = ValidationBatches(_resident(rows.validation, device), _VALIDATION_ROWS, rank, workers)
+    sender = EventSender(task.mailbox) if rank == 0 else None
+
+    checkpoint = ray_train.get_checkpoint()
+    if checkpoint is None:
+        keeper = EpochKeeper(task.training, batches, Progress(), {}, sender)
+        _fit(module, keeper, batches, validation, task.training, device, None)
+        return
+    with checkpoint.as_directory() as name:
+        folder = Path(name)
+        progress = checkpoints.read_progress(folder)
+        if progress.finished:
+            return
+        progress.attempt += 1
+        best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
+        keeper = EpochKeeper(task.training, batches, progress, best, sender)
+        _fit(module, keeper, batches, validation, task.training, device, folder / checkpoints.LAST)
+
+
+def _prepare_process(training: TrainingSpec, workers_here: int) -> None:
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(training.threads_per_worker or max(1, cores // workers_here))
+    # The same spec, data and seed give the same weights bit for bit, where torch can.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+
+
+def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
+    torch.manual_seed(task.training.seed)
+    module = variants.build(task.plan)
+    module.configure_training(task.training)
+    module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
+    return module
+
+
+def _resident(rows: NDArray[float32], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # Ray's shared memory is read-only, and so is what we do with it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(rows).to(device)
+
+
+def _fit(
+    module: Autoencoder,
+    keeper: EpochKeeper,
+    batches: TrainingBatches,
+    validation: ValidationBatches,
+    training: TrainingSpec,
+    device: torch.device,
+    resume_from: Path | None,
+) -> None:
+    is_distributed = batches.workers > 1
+    strategy = (
+        # Scaling and calibration are the same on all workers and never change: no broadcasts.
+        ray_lightning.RayDDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+        if is_distributed
+        else SingleDeviceStrategy(device=device)
+    )
+    trainer = Trainer(
+        max_epochs=training.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        strategy=strategy,
+        plugins=[ray_lightning.RayLightningEnvironment()] if is_distributed else None,
+        callbacks=[keeper],
+        gradient_clip_val=training.gradient_clip_norm,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    if is_distributed:
+        trainer = ray_lightning.prepare_trainer(trainer)
+    try:
+        trainer.fit(module, batches, validation, ckpt_path=resume_from, weights_only=True)
+    except StopRequested:
+        return
+    except TrainingError as error:
+        # Trying again would diverge again: tell the driver, and do not count as a lost worker.
+        if keeper.sender:
+            keeper.sender.send(error)
