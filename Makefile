@@ -1,0 +1,55 @@
+# Everything runs in .venv, which `make setup` makes; every other target makes it first if needed.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+export RAY_USAGE_STATS_ENABLED := 0
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test test-fast lint format types imports bench clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	# torch alone and first: asked for by its exact version, so that nothing pulls in another build.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@
+
+setup: $(STAMP) ## make the environment in .venv
+
+demo: $(STAMP) ## train, promote, denoise and detect on real digits, end to end
+	$(BIN)/python -m pipelines.demo
+
+test: $(STAMP) ## all tests, fast ones first
+	$(BIN)/python -m pytest tests/architecture tests/unit tests/contract tests/integration tests/distributed tests/ui
+
+test-fast: $(STAMP) ## the tests that need no cluster, server or browser
+	$(BIN)/python -m pytest -m "not slow and not distributed and not ui and not gpu" tests/architecture tests/unit tests/contract
+
+lint: $(STAMP) ## style, types and import direction
+	$(BIN)/ruff check platform pipelines tests
+	$(BIN)/ruff format --check platform pipelines tests
+	$(MAKE) types imports
+
+format: $(STAMP) ## rewrite the code in the house style
+	$(BIN)/ruff check --fix-only platform pipelines tests
+	$(BIN)/ruff format platform pipelines tests
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy
+
+imports: $(STAMP) ## the rooms import one way only
+	$(BIN)/lint-imports
+
+bench: $(STAMP) ## every benchmark, a JSON line each
+	@for file in tests/benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+clean: ## remove what setup, tests and demo made
+	rm -rf .venv .isthmus mlflow.db* mlruns demo-results .pytest_cache .mypy_cache .ruff_cache
