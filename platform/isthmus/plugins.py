@@ -20,10 +20,14 @@ def the_class_in(module: ModuleType, base: type) -> type:
     defined = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and value.__module__ == module.__name__
     ]
     if len(defined) != 1:
-        raise ImportError(f"{module.__name__} defines {len(defined)} subclasses of {base.__name__}; one is wanted")
+        raise ImportError(
+            f"{module.__name__} defines {len(defined)} subclasses of {base.__name__}; one is wanted"
+        )
     return defined[0]
 
 

@@ -55,6 +55,9 @@ class Autoencoder(LightningModule, ABC):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = ("scaling", "decoder", "calibration")
     """Submodules that `decode` needs, and the calibration: what the registered decoder holds."""
 
+    options: SpecModel
+    """The variant's `Config`, as the plan has it."""
+
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
         """Args:
         plan: What to build; kept as `self.plan`.
@@ -93,7 +96,8 @@ class Autoencoder(LightningModule, ABC):
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to rows: (B, latent_dim) to (B, *row_shape)."""
-        return self.scaling.inverse(self._decode_scaled(z))
+        x: Tensor = self.scaling.inverse(self._decode_scaled(z))
+        return x
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Rows through the bottleneck and back, in the same shape and units."""

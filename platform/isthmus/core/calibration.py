@@ -26,9 +26,7 @@ class Calibration(nn.Module):
         self.register_buffer("quantiles", torch.full((QUANTILES,), torch.nan))
         self.register_buffer("threshold", torch.tensor(torch.nan))
 
-    def fit(
-        self, scores: Tensor, false_positive_rate: float = DEFAULT_FALSE_POSITIVE_RATE
-    ) -> None:
+    def fit(self, scores: Tensor, false_positive_rate: float = DEFAULT_FALSE_POSITIVE_RATE) -> None:
         """Learns from the scores, shape (N,), of rows that are normal and were not trained on."""
         ordered = scores.detach().flatten().double().sort().values
         probabilities = torch.linspace(0, 1, QUANTILES, dtype=torch.float64, device=ordered.device)

@@ -38,5 +38,5 @@ def reconstruction_error(output: Tensor, target: Tensor, loss: ReconstructionLos
 
 
 def activate(output: Tensor, loss: ReconstructionLoss) -> Tensor:
-    """The decoder's raw output as a reconstruction in scaled units: a sigmoid for BCE, else itself."""
+    """Raw output as a reconstruction in scaled units: a sigmoid for BCE, else itself."""
     return torch.sigmoid(output) if loss is ReconstructionLoss.BCE else output

@@ -45,6 +45,8 @@ class PluginSpec(BaseModel):
         if isinstance(value, Mapping):
             if not isinstance(value.get("name"), str):
                 raise ValueError("needs a name, as in {name: vae, beta: 4}")
+            if isinstance(value.get("options"), Mapping):
+                return value  # made from Python, by keyword
             options = {key: option for key, option in value.items() if key != "name"}
             return {"name": value["name"], "options": options}
         if isinstance(value, PluginSpec):
@@ -79,7 +81,9 @@ class DataSpec(SpecModel):
     again when the model is used), or drop the row."""
     scaling: ScalingMode | Literal["auto"] = "auto"
     """`auto`: minmax for images, none for audio, standard for tabular and series."""
-    image_size: tuple[Annotated[int, Field(ge=4, le=4096)], Annotated[int, Field(ge=4, le=4096)]] | None = None
+    image_size: (
+        tuple[Annotated[int, Field(ge=4, le=4096)], Annotated[int, Field(ge=4, le=4096)]] | None
+    ) = None
     """Height and width in pixels that images are resized to. Needed if their sizes differ."""
     window: int | None = Field(default=None, ge=4, le=1_048_576)
     """Length of a window of a series (steps; by default 64) or of audio (samples; 1024)."""
@@ -102,7 +106,11 @@ class DataSpec(SpecModel):
 
     @model_validator(mode="after")
     def _keeps_labels_only_with_labels(self) -> DataSpec:
-        if self.keep_labels is not None and self.labels is None and not self.path.startswith("sklearn:"):
+        if (
+            self.keep_labels is not None
+            and self.labels is None
+            and not self.path.startswith("sklearn:")
+        ):
             raise ValueError("keep_labels needs labels: name the column or array that holds them")
         return self
 

@@ -50,9 +50,13 @@ def load_job(path: str | Path, overrides: Sequence[str], catalog: Catalog) -> Jo
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise SpecError([Fault("", "no such file; give the path of a job file (YAML)")], source) from None
+        raise SpecError(
+            [Fault("", "no such file; give the path of a job file (YAML)")], source
+        ) from None
     except IsADirectoryError:
-        raise SpecError([Fault("", "is a folder; give the path of a job file (YAML)")], source) from None
+        raise SpecError(
+            [Fault("", "is a folder; give the path of a job file (YAML)")], source
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError([Fault("", f"cannot be read as text ({error})")], source) from None
     content, lines, duplicates = _parse_yaml(text, source)
@@ -152,7 +156,8 @@ def _parse_yaml(
         )
     lines: dict[str, int] = {}
     twice: list[tuple[str, str]] = []
-    _collect_lines(root, "", lines, twice)
+    if root is not None:
+        _collect_lines(root, "", lines, twice)
     return content, lines, twice
 
 
@@ -176,7 +181,9 @@ def _apply_override(content: dict[str, Any], override: str) -> str:
     where, separator, text = override.partition("=")
     where = where.strip()
     if not separator or not where:
-        raise SpecError([Fault("--set", f'"{override}" is not NAME=VALUE, as in training.epochs=5')])
+        raise SpecError(
+            [Fault("--set", f'"{override}" is not NAME=VALUE, as in training.epochs=5')]
+        )
     try:
         value = yaml.load(text, Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError:
@@ -218,7 +225,9 @@ def _check(
             resolved[field] = plugin
     if faults or spec is None:
         order = {where: number for number, where in enumerate(lines)}
-        faults.sort(key=lambda fault: (fault.line is None, fault.line or 0, order.get(fault.where, 0)))
+        faults.sort(
+            key=lambda fault: (fault.line is None, fault.line or 0, order.get(fault.where, 0))
+        )
         raise SpecError(faults, source)
     return spec.model_copy(update=resolved)
 
@@ -243,14 +252,22 @@ def _check_plugin(
             option = next(iter(plugin.options))
             where = f"{field}.{option}"
             faults.append(
-                Fault(where, f"auto takes no options; name the net: {', '.join(sorted(names))}", _line_of(where, lines))
+                Fault(
+                    where,
+                    f"auto takes no options; name the net: {', '.join(sorted(names))}",
+                    _line_of(where, lines),
+                )
             )
         return plugin
     if plugin.name not in names:
         valid = [*names, "auto"] if field == "net" else list(names)
         where = f"{field}.name" if f"{field}.name" in lines else field
         faults.append(
-            Fault(field, f'no {field} "{plugin.name}"; {nearest(plugin.name, valid)}', _line_of(where, lines))
+            Fault(
+                field,
+                f'no {field} "{plugin.name}"; {nearest(plugin.name, valid)}',
+                _line_of(where, lines),
+            )
         )
         return None
     config = lookup(plugin.name)
@@ -276,7 +293,9 @@ def _faults_of(
         where = prefix + ".".join(str(part) for part in location)
         kind = item["type"]
         if kind == "extra_forbidden":
-            message = f"no such field; {nearest(str(location[-1]), _fields_at(model, location[:-1]))}"
+            message = (
+                f"no such field; {nearest(str(location[-1]), _fields_at(model, location[:-1]))}"
+            )
         elif kind == "missing":
             message = "is missing; it has no default"
         else:
@@ -284,7 +303,9 @@ def _faults_of(
         fault = Fault(where, message, _line_of(where, lines))
         if where in faults:
             if faults[where].message != message:
-                faults[where] = Fault(where, f"{faults[where].message}, or {_requirement(item)}", fault.line)
+                faults[where] = Fault(
+                    where, f"{faults[where].message}, or {_requirement(item)}", fault.line
+                )
         else:
             faults[where] = fault
     return list(faults.values())
@@ -329,7 +350,10 @@ def _said(item: Mapping[str, Any]) -> str:
     if len(shown) > 60:
         shown = shown[:57] + "..."
     if item["type"] == "string_pattern_mismatch":
-        return f"{shown} is not a name; use letters, digits, '.', '_' and '-', at most 100, as in digits-v2"
+        return (
+            f"{shown} is not a name; use letters, digits, '.', '_' and '-', at most 100, "
+            "as in digits-v2"
+        )
     return f"{shown} is not allowed; use {_requirement(item)}"
 
 

@@ -50,12 +50,10 @@ class TrainingBatches:
         return ceil(self.rows_per_epoch / self.global_batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        generator = torch.Generator().manual_seed(
-            mix_seed(self.seed, _ORDER_STREAM, self.epoch)
-        )
+        generator = torch.Generator().manual_seed(mix_seed(self.seed, _ORDER_STREAM, self.epoch))
         order = torch.randperm(len(self.rows), generator=generator)[: self.rows_per_epoch]
         order = order[self.rank :: self.workers].to(self.rows.device)
-        for indices in order.split(self.global_batch_size // self.workers):
+        for indices in torch.split(order, self.global_batch_size // self.workers):
             yield self.rows.index_select(0, indices)
 
 
@@ -79,7 +77,7 @@ class ValidationBatches:
         return ceil(len(self._share) / self.batch_size)
 
     def __iter__(self) -> Iterator[Tensor]:
-        yield from self._share.split(self.batch_size)
+        yield from torch.split(self._share, self.batch_size)
 
     @property
     def _share(self) -> Tensor:

@@ -58,7 +58,8 @@ def write_side_files(folder: Path, best: Mapping[str, Tensor], progress: Progres
 
 def read_best(folder: Path) -> dict[str, Tensor]:
     """The weights of the best epoch, on the CPU."""
-    return load_file(folder / _BEST)
+    best: dict[str, Tensor] = load_file(folder / _BEST)
+    return best
 
 
 def read_progress(folder: Path) -> Progress:

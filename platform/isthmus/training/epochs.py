@@ -27,7 +27,7 @@ _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
 _STEPS_BETWEEN_AGREEMENTS = 32
 
 
-class StopRequested(Exception):  # noqa: N818 (not an error: the user pressed Ctrl-C)
+class StopRequested(Exception):
     """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same step."""
 
 

@@ -66,9 +66,7 @@ def open_mailbox() -> Any:
     # On the driver's own node: a worker's node may be lost.
     node = ray.get_runtime_context().get_node_id()
     return (
-        ray.remote(_Mailbox)
-        .options(num_cpus=0, label_selector={"ray.io/node-id": node})
-        .remote()
+        ray.remote(_Mailbox).options(num_cpus=0, label_selector={"ray.io/node-id": node}).remote()
     )
 
 

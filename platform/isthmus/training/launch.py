@@ -158,8 +158,8 @@ def _uses_gpus(training: TrainingSpec) -> bool:
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     if training.device == "gpu" and gpus < training.workers:
         raise ClusterError(
-            f"training.device=gpu with training.workers={training.workers} needs {training.workers} "
-            f"GPUs and Ray sees {gpus}; lower workers, or set device: cpu"
+            f"training.device=gpu needs {training.workers} GPUs, one for each worker, and Ray sees "
+            f"{gpus}; lower training.workers, or set training.device: cpu"
         )
     if training.workers > cpus:
         raise ClusterError(

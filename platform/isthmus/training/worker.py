@@ -85,7 +85,9 @@ def run_worker(config: dict[str, WorkerTask]) -> None:
         workers=workers,
         seed=task.training.seed,
     )
-    validation = ValidationBatches(_resident(rows.validation, device), _VALIDATION_ROWS, rank, workers)
+    validation = ValidationBatches(
+        _resident(rows.validation, device), _VALIDATION_ROWS, rank, workers
+    )
     sender = EventSender(task.mailbox) if rank == 0 else None
 
     checkpoint = ray_train.get_checkpoint()

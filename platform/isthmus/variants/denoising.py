@@ -34,7 +34,9 @@ class Denoising(Autoencoder):
         @model_validator(mode="after")
         def _levels_fit(self) -> Denoising.Config:
             if self.corruption is not Corruption.GAUSSIAN and self.level > 1.0:
-                raise ValueError(f"level={self.level:g} is a share for {self.corruption}; use 0 to 1")
+                raise ValueError(
+                    f"level={self.level:g} is a share for {self.corruption}; use 0 to 1"
+                )
             if self.lowest_level is not None and self.lowest_level > self.level:
                 raise ValueError(
                     f"lowest_level={self.lowest_level:g} is above level={self.level:g}; swap them"

@@ -1,0 +1,1 @@
+"""The jobs: a spec in, results out. Each composes the rooms below and knows none of the others."""

@@ -1,0 +1,76 @@
+"""What a trained autoencoder is worth: losses on held-out rows, beside PCA's on the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isthmus.core import Autoencoder
+from isthmus.tracking import pca_baseline
+
+_BATCH_ROWS = 8192
+_ROWS_IN_FIGURES = 2000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Errors on the test rows, which training never saw; mean squares in scaled units.
+
+    Attributes:
+        inputs: Shape (K, *row_shape), data units: the rows that the figures show.
+        reconstructions: Shape (K, *row_shape), data units.
+        latents: Shape (K, latent_dim).
+        errors: Shape (N,): one for each test row.
+        pca_errors: Shape (N,): PCA's, with as many components as the latent has numbers.
+    """
+
+    inputs: NDArray[np.float32]
+    reconstructions: NDArray[np.float32]
+    latents: NDArray[np.float32]
+    errors: NDArray[np.float32]
+    pca_errors: NDArray[np.float32]
+
+
+def calibrate(module: Autoencoder, validation: NDArray[np.float32]) -> None:
+    """Teaches the module what scores are normal, from rows that training did not learn from."""
+    module.calibration.fit(torch.from_numpy(scores(module, validation)))
+
+
+def scores(module: Autoencoder, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The anomaly score of each row, shape (N,)."""
+    with torch.inference_mode():
+        parts = [
+            module.score(torch.from_numpy(values[start : start + _BATCH_ROWS])).numpy()
+            for start in range(0, len(values), _BATCH_ROWS)
+        ]
+    return np.concatenate(parts)
+
+
+def evaluate(
+    module: Autoencoder,
+    train: NDArray[np.float32],
+    test: NDArray[np.float32],
+) -> Evaluation:
+    """Reconstructs the test rows with the module and with PCA.
+
+    Args:
+        module: Trained, on the CPU.
+        train: Shape (M, *row_shape), scaled: the rows that PCA is fitted to.
+        test: Shape (N, *row_shape), data units.
+    """
+    shown = torch.from_numpy(test[:_ROWS_IN_FIGURES])
+    with torch.inference_mode():
+        latents = module.encode(shown)
+        reconstructions = module.decode(latents).numpy()
+        scaled = module.scaling(torch.from_numpy(test)).numpy()
+    baseline = pca_baseline(train, scaled, module.plan.latent_dim)
+    return Evaluation(
+        inputs=shown.numpy(),
+        reconstructions=reconstructions,
+        latents=latents.numpy(),
+        errors=scores(module, test),
+        pca_errors=baseline.errors,
+    )

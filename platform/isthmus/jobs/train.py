@@ -1,0 +1,252 @@
+"""The main job: a job file in, a registered encoder/decoder pair out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import variants
+from isthmus.core import Autoencoder
+from isthmus.data import Rows, Split, fingerprint, fit_scaling, read_rows, split_rows
+from isthmus.errors import UsageError
+from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.registry import RegisteredPair, register_pair
+from isthmus.spec import DataSpec, JobSpec, ModelPlan, Settings
+from isthmus.tracking import RunLog, RunReport, find_run
+from isthmus.training import FitResult, Progress, Reporter, Reporters, ScaledRows, fit, ray_session
+from isthmus.types import ScalingMode
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training job came to.
+
+    Attributes:
+        status: `interrupted` if Ctrl-C stopped it; then there is no pair, and the run can be
+            resumed.
+        run_id: The MLflow run.
+        epochs: Epochs done.
+        pair: The registered pair; `None` if interrupted.
+        metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units),
+            `validation_loss`, `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`.
+        plan: What was trained.
+    """
+
+    status: Literal["finished", "interrupted"]
+    run_id: str
+    epochs: int
+    pair: RegisteredPair | None
+    metrics: Mapping[str, float]
+    plan: ModelPlan
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A job's rows, split and scaled."""
+
+    spec: JobSpec
+    data: DataSpec
+    rows: Rows
+    split: Split
+    plan: ModelPlan
+    fingerprint: str
+    scaled: ScaledRows
+
+    @property
+    def test(self) -> NDArray[np.float32]:
+        return self.rows.values[self.split.test]
+
+
+def train(
+    spec: JobSpec | Mapping[str, object],
+    settings: Settings,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Trains, evaluates and registers a pair.
+
+    Ctrl-C ends training after the current epoch, with what is needed to go on.
+
+    Raises:
+        SpecError: If the job cannot be run, before anything is started.
+        DataError: If its data cannot be trained on, before anything is started.
+        TrainingError: If training failed; the run says so.
+        RegistryError: If the store cannot be reached.
+    """
+    prepared = _prepare(check_job(spec))
+    with ThreadPoolExecutor(1) as executor:
+        # Opening the tracking store and starting Ray take seconds each, and do not need another.
+        opening = executor.submit(RunLog.start, prepared.spec, settings)
+        return _run(prepared, settings, opening.result, reporter)
+
+
+def resume(reference: str, settings: Settings, reporter: Reporter | None = None) -> TrainResult:
+    """Goes on with a run that was interrupted or failed, as if nothing had happened.
+
+    Args:
+        reference: The run's id, the beginning of it, or its name.
+
+    Raises:
+        UsageError: If there is no such run, it is finished, or its data have changed.
+    """
+    stored = find_run(reference, settings)
+    if stored.status == "FINISHED":
+        raise UsageError(f"run {reference} is finished; there is nothing to resume")
+    prepared = _prepare(check_job(stored.job))
+    if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
+        raise UsageError(
+            f"the data of run {reference} have changed since it began "
+            f"({prepared.spec.data.path}); start a new run with isthmus train"
+        )
+    return _run(prepared, settings, lambda: RunLog.resume(stored.run_id, settings), reporter)
+
+
+def _prepare(spec: JobSpec) -> _Prepared:
+    """Reads, splits and scales; whatever is wrong with the data is found here, before any run."""
+    rows, data = read_rows(spec.data)
+    split = split_rows(rows, data, spec.training.seed)
+    plan = plan_for(spec, data, rows.values.shape[1:])
+    train_rows = rows.values[split.train]
+    statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind)
+
+    def scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        # As `core.Scaling` does; here once for all epochs instead of at every step.
+        return np.nan_to_num((values - statistics.offset) / statistics.scale, nan=0.0)
+
+    return _Prepared(
+        spec=spec,
+        data=data,
+        rows=rows,
+        split=split,
+        plan=plan,
+        fingerprint=fingerprint(rows),
+        scaled=ScaledRows(
+            train=scaled(train_rows),
+            validation=scaled(rows.values[split.validation]),
+            offset=statistics.offset,
+            scale=statistics.scale,
+        ),
+    )
+
+
+def _run(
+    prepared: _Prepared,
+    settings: Settings,
+    open_log: Callable[[], RunLog],
+    reporter: Reporter | None,
+) -> TrainResult:
+    began_s = time.monotonic()
+    workers = prepared.spec.training.workers
+    with ray_session(settings.ray_address, workers), closing(open_log()) as log:
+        try:
+            log.log_storage(settings.storage_path)
+            log.log_data(prepared.fingerprint, prepared.split.sizes, prepared.plan, prepared.data)
+            result = fit(
+                prepared.plan,
+                prepared.spec.training,
+                prepared.scaled,
+                storage_path=settings.storage_path,
+                run_name=log.run_id,
+                reporter=Reporters(log, reporter) if reporter else log,
+            )
+            if not result.progress.finished:
+                log.interrupt()
+                return _interrupted(prepared, log, result.progress)
+            finished = _finish(prepared, settings, log, result, began_s)
+            log.finish()
+        except KeyboardInterrupt:
+            log.interrupt()
+            return _interrupted(prepared, log, Progress())
+        except BaseException as error:
+            log.fail(error)
+            raise
+    return finished
+
+
+def _finish(
+    prepared: _Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
+) -> TrainResult:
+    """From trained weights to a registered pair: calibrates, evaluates, draws, registers."""
+    module = _trained_module(prepared, result)
+    calibrate(module, prepared.rows.values[prepared.split.validation])
+    evaluation = evaluate(module, prepared.scaled.train, prepared.test)
+    metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
+    log.log_summary(metrics)
+    log.log_report(_report(prepared, module, evaluation, result.progress))
+    pair = register_pair(
+        module,
+        prepared.spec,
+        prepared.data,
+        prepared.fingerprint,
+        metrics,
+        log.run_id,
+        prepared.test[:4],
+        settings,
+    )
+    return TrainResult(
+        status="finished",
+        run_id=log.run_id,
+        epochs=result.progress.epochs,
+        pair=pair,
+        metrics=metrics,
+        plan=prepared.plan,
+    )
+
+
+def _trained_module(prepared: _Prepared, result: FitResult) -> Autoencoder:
+    assert result.state is not None  # noqa: S101 (a finished run has saved)
+    module = variants.build(prepared.plan)
+    module.load_state_dict(result.state)
+    return module.eval()
+
+
+def _metrics(
+    module: Autoencoder, evaluation: Evaluation, progress: Progress, seconds: float
+) -> dict[str, float]:
+    best = progress.history[progress.best_epoch - 1]
+    return {
+        "train_loss": best.train["loss"],
+        "validation_loss": best.validation["loss"],
+        "test_reconstruction_mse": float(evaluation.errors.mean()),
+        "test_pca_mse": float(evaluation.pca_errors.mean()),
+        "threshold": float(module.calibration.threshold),
+        "epochs": float(progress.epochs),
+        "best_epoch": float(progress.best_epoch),
+        "rows_per_s": float(np.median([report.rows_per_s for report in progress.history])),
+        "seconds": seconds,
+    }
+
+
+def _report(
+    prepared: _Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
+) -> RunReport:
+    labels = prepared.rows.labels
+    return RunReport(
+        plan=prepared.plan,
+        inputs=evaluation.inputs,
+        reconstructions=evaluation.reconstructions,
+        latents=evaluation.latents,
+        labels=None if labels is None else labels[prepared.split.test][: len(evaluation.latents)],
+        errors=evaluation.errors,
+        pca_errors=evaluation.pca_errors,
+        threshold=float(module.calibration.threshold),
+        history=progress.history,
+    )
+
+
+def _interrupted(prepared: _Prepared, log: RunLog, progress: Progress) -> TrainResult:
+    return TrainResult(
+        status="interrupted",
+        run_id=log.run_id,
+        epochs=progress.epochs,
+        pair=None,
+        metrics={},
+        plan=prepared.plan,
+    )

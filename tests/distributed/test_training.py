@@ -1,0 +1,182 @@
+"""Training through a real Ray, with real workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isthmus import nets, variants
+from isthmus.errors import ClusterError, TrainingError
+from isthmus.spec import EarlyStoppingSpec, ModelPlan, PluginSpec, TrainingSpec
+from isthmus.training import EpochReport, FitResult, ScaledRows, fit
+
+pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
+
+
+class Recorder:
+    """A reporter that keeps what it hears, and may do something when an epoch is over."""
+
+    def __init__(self, after_epoch: int = 0, action: object = None) -> None:
+        self.started: list[tuple[int, int, int]] = []
+        self.epochs: list[EpochReport] = []
+        self._after_epoch = after_epoch
+        self._action = action
+
+    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
+        self.started.append((epochs, rows, first_epoch))
+
+    def on_rows(self, epoch: int, done: int) -> None:
+        pass
+
+    def on_epoch(self, report: EpochReport) -> None:
+        self.epochs.append(report)
+        if report.epoch == self._after_epoch and callable(self._action):
+            self._action()
+
+
+def plan(variant: str = "denoising") -> ModelPlan:
+    return ModelPlan(
+        kind="tabular",
+        row_shape=(6,),
+        latent_dim=2,
+        variant=PluginSpec(
+            name=variant, options=variants.config(variant)().model_dump(mode="json")
+        ),
+        net=PluginSpec(
+            name="dense", options=nets.config("dense")(hidden=(16,)).model_dump(mode="json")
+        ),
+        reconstruction="mse",
+    )
+
+
+def rows(count: int = 301) -> ScaledRows:
+    generator = np.random.default_rng(0)
+    factors = generator.standard_normal((count + 50, 2)).astype(np.float32)
+    values = factors @ generator.standard_normal((2, 6)).astype(np.float32)
+    return ScaledRows(
+        values[:count], values[count:], np.zeros(6, np.float32), np.ones(6, np.float32)
+    )
+
+
+def train(
+    storage: Path, name: str, reporter: Recorder | None = None, **options: object
+) -> FitResult:
+    options = {"epochs": 6, "global_batch_size": 64, "early_stopping": None, **options}
+    return fit(
+        plan(),
+        TrainingSpec.model_validate(options),
+        rows(),
+        storage_path=str(storage),
+        run_name=name,
+        reporter=reporter or Recorder(),
+    )
+
+
+def same_weights(first: FitResult, second: FitResult) -> bool:
+    assert first.state is not None
+    assert second.state is not None
+    return all(
+        torch.equal(first.state[name], second.state[name])
+        for name in first.state
+        if not name.startswith("calibration")
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, workers: int) -> None:
+    first, again = (train(tmp_path, name, workers=workers) for name in ("first", "again"))
+    assert first.progress.finished
+    assert same_weights(first, again)
+    if workers == 1:
+        assert not same_weights(first, train(tmp_path, "other", workers=workers, seed=1))
+
+
+def test_a_run_stopped_by_ctrl_c_and_resumed_matches_the_uninterrupted_run(tmp_path: Path) -> None:
+    whole = train(tmp_path, "whole", epochs=40)
+    pressed = Recorder(after_epoch=3, action=lambda: os.kill(os.getpid(), signal.SIGINT))
+    stopped = train(tmp_path, "stopped", pressed, epochs=40)
+    assert not stopped.progress.finished
+    assert 3 <= stopped.progress.epochs < 40
+    recorder = Recorder()
+    resumed = train(tmp_path, "stopped", recorder, epochs=40)
+    assert resumed.progress.finished
+    assert recorder.epochs[0].epoch == stopped.progress.epochs + 1
+    assert recorder.epochs[0].attempt == 2
+    assert same_weights(whole, resumed)
+    assert [r.validation for r in resumed.progress.history] == [
+        r.validation for r in whole.progress.history
+    ]
+
+
+def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
+    tmp_path: Path,
+) -> None:
+    whole = train(tmp_path, "whole", epochs=30, checkpoint_interval_s=0)
+    recorder = Recorder(after_epoch=5, action=_kill_one_training_worker)
+    hurt = train(tmp_path, "hurt", recorder, epochs=30, checkpoint_interval_s=0)
+    assert hurt.progress.finished
+    assert hurt.progress.attempt == 2
+    assert [report.epoch for report in recorder.epochs] == list(range(1, 31))
+    assert same_weights(whole, hurt)
+
+
+def _kill_one_training_worker() -> None:
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                title = (process / "cmdline").read_text()
+            except OSError:
+                continue
+            if title.startswith("ray::") and "TrainWorker" in title:
+                os.kill(int(process.name), signal.SIGKILL)
+                return
+    raise AssertionError("no training worker was found")
+
+
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
+    result = train(
+        tmp_path,
+        "early",
+        epochs=500,
+        learning_rate=0.05,
+        early_stopping=EarlyStoppingSpec(patience=3).model_dump(),
+    )
+    losses = [report.validation["loss"] for report in result.progress.history]
+    assert result.progress.finished
+    assert result.progress.epochs == result.progress.best_epoch + 3 < 500
+    assert result.progress.best_loss == min(losses) == losses[result.progress.best_epoch - 1]
+
+
+def test_divergence_ends_in_one_line_that_names_the_learning_rate(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"became (nan|inf) in epoch \d+; lower training.learn"):
+        fit(
+            plan("plain"),
+            TrainingSpec(epochs=50, learning_rate=10.0, early_stopping=None, max_failures=0),
+            ScaledRows(rows().train * 1e19, rows().validation * 1e19, rows().offset, rows().scale),
+            storage_path=str(tmp_path),
+            run_name="diverges",
+            reporter=Recorder(),
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        pytest.param(
+            {"workers": 512, "global_batch_size": 512}, "workers=512", id="too-many-workers"
+        ),
+        pytest.param({"device": "gpu"}, "device=gpu", id="no-gpu"),
+    ],
+)
+def test_what_the_cluster_cannot_give_is_refused_before_it_is_waited_for(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    if options.get("device") == "gpu" and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(ClusterError, match=message):
+        train(tmp_path, "impossible", **options)
