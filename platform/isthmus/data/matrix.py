@@ -1,0 +1,209 @@
+"""Rows of numbers in columns, from a table or an array: what tabular data and series start as."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.array_layout import layout_of
+from isthmus.data.arrays import LoadedArray, key_if_present, load_array
+from isthmus.data.rows import FloatArray, Labels, Layout
+from isthmus.data.storage import ARRAY_ENDINGS, TABLE_ENDINGS, Source
+from isthmus.data.tables import (
+    TableLayout,
+    column_names,
+    numeric_names,
+    read_columns,
+    read_labels,
+)
+from isthmus.errors import DataError, nearest
+from isthmus.spec import DataSpec
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """Numbers in columns.
+
+    Attributes:
+        values: Shape (N, F), as read; may hold NaN and infinity.
+        layout: The form they came in.
+        columns: Names of the F columns, if they have any.
+        key: Name of the array in an npz.
+        labels: Shape (N,), if asked for.
+    """
+
+    values: FloatArray
+    layout: Layout
+    columns: tuple[str, ...] | None = None
+    key: str | None = None
+    labels: Labels | None = None
+
+
+def read_matrix(source: Source, spec: DataSpec, *, one_axis: bool = False) -> Matrix:
+    """Reads the columns that a job file asks for.
+
+    Args:
+        source: A csv, parquet, npz or npy, or a bundled set.
+        spec: Its `key`, `columns`, `exclude` and `labels` choose.
+        one_axis: Whether an array of shape (N,) will do, as one column.
+
+    Raises:
+        DataError: If the file cannot be read so.
+    """
+    _refuse_others(source, spec.kind)
+    if source.is_array:
+        loaded = load_array(source, spec.key, spec.labels)
+        values = _two_axes(loaded, source, one_axis)
+        if loaded.columns is None:
+            if spec.columns is not None or spec.exclude:
+                raise DataError(
+                    f"{source.name}: the columns of an array have no names, so data.columns and "
+                    "data.exclude cannot choose among them; leave them out, or use a csv or parquet"
+                )
+            return Matrix(
+                _float32(values),
+                layout_of(loaded.values, source, loaded.key),
+                None,
+                loaded.key,
+                loaded.labels,
+            )
+        columns = _chosen_columns(loaded.columns, spec, source)
+        return _bundled_matrix(values, loaded, columns, source)
+    names = column_names(source)
+    if spec.labels is not None:
+        _refuse_absent([spec.labels], names, "data.labels", source)
+    columns = _chosen_columns(names, spec, source)
+    values = read_columns(source, columns)
+    labels = read_labels(source, spec.labels) if spec.labels is not None else None
+    return Matrix(values, _table_layout(source, columns, len(values)), columns, None, labels)
+
+
+def read_matrix_like(
+    source: Source, data: DataSpec, width: int, *, one_axis: bool = False
+) -> Matrix:
+    """Reads the columns that a trained pair needs: by name in any order, or by their number.
+
+    Args:
+        source: A csv, parquet, npz or npy, or a bundled set.
+        data: What the pair was trained on; columns it does not name are left alone.
+        width: How many columns the pair needs.
+        one_axis: Whether an array of shape (N,) will do, as one column.
+
+    Raises:
+        DataError: If columns are absent, or their number is wrong.
+    """
+    _refuse_others(source, data.kind)
+    if source.is_array:
+        loaded = load_array(source, key_if_present(source, data.key), None)
+        values = _two_axes(loaded, source, one_axis)
+        if loaded.columns is not None and data.columns is not None:
+            return _bundled_matrix(
+                values, loaded, _needed_columns(data.columns, loaded.columns, source), source
+            )
+        _refuse_width(values.shape[1], width, "columns", source)
+        return Matrix(_float32(values), layout_of(loaded.values, source, loaded.key))
+    names = column_names(source)
+    if data.columns is not None:
+        columns = _needed_columns(data.columns, names, source)
+    else:
+        others = (data.labels, *data.exclude, "")
+        columns = tuple(numeric_names(source, [name for name in names if name not in others]))
+        _refuse_width(len(columns), width, "columns of numbers", source)
+    values = read_columns(source, columns)
+    return Matrix(values, _table_layout(source, columns, len(values)), columns)
+
+
+def _two_axes(loaded: LoadedArray, source: Source, one_axis: bool) -> NDArray[Any]:
+    """The array as (N, F), not copied."""
+    array = loaded.values
+    where = f'{source.name}: array "{loaded.key}"' if loaded.key else source.name
+    if array.ndim == 1 and not one_axis:
+        raise DataError(
+            f"{where} has one axis, shape {array.shape}; rows need two, (rows, features): "
+            "reshape it, or set data.kind: series"
+        )
+    if array.ndim > 2:
+        raise DataError(
+            f"{where} has {array.ndim} axes, shape {array.shape}; two are needed, "
+            "(rows, features): reshape it, or set data.kind: images"
+        )
+    return array.reshape(len(array), -1)
+
+
+def _float32(values: NDArray[Any]) -> FloatArray:
+    with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
+        return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def _bundled_matrix(
+    values: NDArray[Any], loaded: LoadedArray, columns: tuple[str, ...], source: Source
+) -> Matrix:
+    names = loaded.columns or ()
+    chosen = values[:, [names.index(column) for column in columns]]
+    return Matrix(_float32(chosen), layout_of(chosen, source, None), columns, None, loaded.labels)
+
+
+def _needed_columns(
+    needed: tuple[str, ...], names: Sequence[str], source: Source
+) -> tuple[str, ...]:
+    absent = [name for name in needed if name not in names]
+    if absent:
+        shown = ", ".join(f'"{name}"' for name in absent)
+        raise DataError(
+            f"{source.name}: no column {shown}, which the model was trained on; "
+            f"{nearest(absent[0], names)}"
+        )
+    return needed
+
+
+def _chosen_columns(names: Sequence[str], spec: DataSpec, source: Source) -> tuple[str, ...]:
+    for field, wanted in (("columns", spec.columns or ()), ("exclude", spec.exclude)):
+        _refuse_absent(wanted, names, f"data.{field}", source)
+    others = {*spec.exclude, spec.labels}
+    if spec.columns is not None:
+        columns = tuple(dict.fromkeys(name for name in spec.columns if name not in others))
+    else:
+        columns = tuple(name for name in names if name not in others and name)
+        if "" in names and "" not in others:
+            _logger.warning("%s: a column without a name is left out", source.name)
+    if not columns:
+        raise DataError(
+            f"{source.name}: data.exclude and data.labels leave no column; "
+            f"the file has {', '.join(names)}"
+        )
+    return columns
+
+
+def _table_layout(source: Source, columns: tuple[str, ...], total: int) -> TableLayout:
+    return TableLayout(source, columns, np.arange(total, dtype=np.int64), total)
+
+
+def _refuse_absent(wanted: Sequence[str], names: Sequence[str], field: str, source: Source) -> None:
+    for name in wanted:
+        if name not in names:
+            present = [column for column in names if column]
+            raise DataError(
+                f'{source.name}: no column "{name}" ({field}); {nearest(name, present)}'
+            )
+
+
+def _refuse_width(found: int, width: int, what: str, source: Source) -> None:
+    if found != width:
+        raise DataError(
+            f"{source.name}: has {found} {what}; the model was trained on {width}: give those"
+        )
+
+
+def _refuse_others(source: Source, kind: str) -> None:
+    if source.is_array or source.ending in TABLE_ENDINGS:
+        return
+    what = "a folder" if source.path.is_dir() else f"a {source.ending} file"
+    endings = ", ".join((*TABLE_ENDINGS, *ARRAY_ENDINGS))
+    raise DataError(f"{source.name}: is {what}; data.kind: {kind} is read from {endings}")

@@ -1,0 +1,92 @@
+"""Files and folders of results appear whole or not at all, with their provenance."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from isthmus.data.provenance import Provenance, sidecar_path
+from isthmus.errors import DataError
+
+FOLDER_PROVENANCE = "pair.json"
+
+
+def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:
+    """Refuses an output file of another ending.
+
+    Raises:
+        DataError: Naming the endings that are possible for `what`.
+    """
+    if output.suffix.lower() not in endings:
+        ending = f'ending "{output.suffix}"' if output.suffix else "no ending"
+        raise DataError(f"{output}: {ending}; {what} can be written as {', '.join(endings)}")
+    if output.is_dir():
+        raise DataError(f"{output}: is a folder; name a file")
+
+
+def check_folder(output: Path) -> None:
+    """Refuses a folder that holds anything but earlier results, which may be replaced.
+
+    Raises:
+        DataError: If there is a file of that name, or a folder with other things in it.
+    """
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise DataError(f"{output}: is a file; name a new folder for the results")
+    if any(output.iterdir()) and not (output / FOLDER_PROVENANCE).is_file():
+        raise DataError(f"{output}: holds other files, which are not touched; name a new folder")
+
+
+@contextmanager
+def whole_file(output: Path, provenance: Provenance) -> Iterator[Path]:
+    """Gives a path to write to; on success it becomes `output`, with its sidecar.
+
+    Raises:
+        DataError: If the place cannot be written to.
+    """
+    temporary = output.with_name(f".{uuid.uuid4().hex}{output.suffix}")
+    note = sidecar_path(temporary)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        note.write_text(provenance.to_json() + "\n", encoding="utf-8")
+        # The sidecar first: results that do not name their pair must not exist, even for a moment.
+        note.replace(sidecar_path(output))
+        temporary.replace(output)
+    except OSError as error:
+        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+        note.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(output: Path, provenance: Provenance) -> Iterator[Path]:
+    """Gives a folder to write to; on success it becomes `output`, with `pair.json` in it.
+
+    Raises:
+        DataError: If the place cannot be written to, or holds other files.
+    """
+    check_folder(output)
+    temporary = output.with_name(f".{uuid.uuid4().hex}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        note = temporary / FOLDER_PROVENANCE
+        note.write_text(provenance.to_json() + "\n", encoding="utf-8")
+        if output.exists():
+            # A folder cannot be replaced by another in one step; the old one is kept until then.
+            old = output.with_name(f".{uuid.uuid4().hex}")
+            output.replace(old)
+            temporary.replace(output)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(output)
+    except OSError as error:
+        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

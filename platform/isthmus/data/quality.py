@@ -1,0 +1,135 @@
+"""Values that cannot be trained on: missing, infinite, constant."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.rows import FloatArray, IndexArray
+from isthmus.errors import DataError
+
+_logger = logging.getLogger(__name__)
+Missing = Literal["refuse", "mean", "drop"]
+_SHOWN = 8
+
+
+def refuse_infinite(values: FloatArray, columns: Sequence[str] | None, name: str) -> None:
+    """Refuses infinity, which no scaling survives.
+
+    Args:
+        values: Shape (N, ...); (N, F) where there are columns.
+        columns: Names of the F columns, if they have any.
+        name: What the message calls the source.
+
+    Raises:
+        DataError: Naming the column and the first row.
+    """
+    infinite = np.isinf(values)
+    if not infinite.any():
+        return
+    row, column = _first(infinite)
+    raise DataError(
+        f"{name}: {_column(column, columns, values.ndim)}holds infinity or a value beyond "
+        f"float32 (3.4e38), first in row {row}, counted from 0; correct it"
+    )
+
+
+def rows_without_missing(
+    values: FloatArray, missing: Missing, columns: Sequence[str] | None, name: str
+) -> IndexArray | None:
+    """Applies `data.missing` to NaN; infinity is refused besides.
+
+    Returns:
+        Numbers of the rows to keep; `None` if all are kept.
+
+    Raises:
+        DataError: If NaN is refused, or no row or no value of a column is left.
+    """
+    if np.isfinite(values).all():
+        return None
+    refuse_infinite(values, columns, name)
+    absent = np.isnan(values)
+    if missing == "refuse":
+        raise DataError(_missing_said(absent, columns, name))
+    if missing == "drop":
+        kept = np.flatnonzero(~absent.reshape(len(values), -1).any(axis=1)).astype(np.int64)
+        if not len(kept):
+            raise DataError(
+                f"{name}: every row has a missing value, so data.missing: drop leaves none; "
+                "use mean, or list empty columns under data.exclude"
+            )
+        _logger.warning("%s: %d rows with missing values dropped", name, len(values) - len(kept))
+        return kept
+    return None
+
+
+def refuse_empty_columns(values: FloatArray, columns: Sequence[str] | None, name: str) -> None:
+    """Refuses columns (axis 1 of (N, F)) without a single value: they have no mean.
+
+    Raises:
+        DataError: Naming the first of them.
+    """
+    empty = np.isnan(values).all(axis=0)
+    if empty.any():
+        column = int(empty.argmax())
+        raise DataError(
+            f"{name}: {_column(column, columns, 2)}has no value at all; list it under data.exclude"
+        )
+
+
+def report_constant(values: FloatArray, columns: Sequence[str] | None, name: str) -> None:
+    """Logs the columns of (N, F) that never vary; they become 0 when scaled.
+
+    Raises:
+        DataError: If none varies.
+    """
+    lowest, highest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
+    constant = np.flatnonzero(~(highest > lowest))
+    if len(constant) == values.shape[1]:
+        raise DataError(f"{name}: all {len(values)} rows are alike; there is nothing to learn")
+    if len(constant):
+        names = [columns[i] if columns else str(i) for i in constant[:_SHOWN]]
+        more = f" and {len(constant) - _SHOWN} more" if len(constant) > _SHOWN else ""
+        _logger.warning("%s: constant columns, scaled to 0: %s%s", name, ", ".join(names), more)
+
+
+def refuse_constant(values: FloatArray, name: str) -> None:
+    """Refuses rows that hold one and the same value everywhere.
+
+    Raises:
+        DataError: Naming the value.
+    """
+    lowest = np.fmin.reduce(values, axis=None)
+    if lowest == np.fmax.reduce(values, axis=None):
+        raise DataError(f"{name}: every value is {lowest:g}; there is nothing to learn")
+
+
+def _missing_said(absent: NDArray[np.bool_], columns: Sequence[str] | None, name: str) -> str:
+    row, column = _first(absent)
+    if absent.ndim == 2:
+        count = int(absent[:, column].sum())
+        others = int(absent.any(axis=0).sum()) - 1
+        also = f" (and {others} other columns)" if others else ""
+    else:
+        count, also = int(absent.sum()), ""
+    noun = "value" if count == 1 else "values"
+    return (
+        f"{name}: {_column(column, columns, absent.ndim)}has {count} missing {noun}{also}, "
+        f"first in row {row}, counted from 0; set data.missing to mean or drop, or fill them in"
+    )
+
+
+def _first(found: NDArray[np.bool_]) -> tuple[int, int]:
+    """The first row with a hit, and its position within the row."""
+    row = int(found.reshape(len(found), -1).any(axis=1).argmax())
+    return row, int(found[row].ravel().argmax())
+
+
+def _column(column: int, columns: Sequence[str] | None, axes: int) -> str:
+    if columns is not None:
+        return f'column "{columns[column]}" '
+    return f"column {column} " if axes == 2 else ""

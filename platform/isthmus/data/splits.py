@@ -1,0 +1,136 @@
+"""Which rows train, validate and test: the same rows every time, also when the data have grown."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.rows import FloatArray, IndexArray, Rows
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+
+_HASHED_AT_ONCE = 4_000_000
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Numbers of the rows in each part, each sorted and counted from 0.
+
+    Attributes:
+        train: Rows to train on.
+        validation: Rows for early stopping and for calibrating scores.
+        test: Rows that training never sees.
+    """
+
+    train: IndexArray
+    validation: IndexArray
+    test: IndexArray
+
+
+def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
+    """Splits rows by a hash of their content and the seed, or by time where they are ordered.
+
+    By the hash, a row that was held out once stays held out when rows are added or moved, and
+    equal rows never straddle the split. Rows of one group go by the group's hash. Ordered rows
+    train on the earliest steps and test on the latest; windows across a border are dropped.
+
+    Raises:
+        DataError: If a part would be empty.
+    """
+    if rows.starts is not None:
+        split = _by_time(rows.starts, rows.values.shape[-1], spec)
+        found, needed = _steps_found_and_needed(rows.starts, rows.values.shape[-1], spec)
+    elif rows.groups is not None:
+        split = _by_number(_uniform(_mix(rows.groups.view(np.uint64), seed)), spec)
+        found = f"{len(np.unique(rows.groups))} files"
+        needed = f"about {_enough(spec)} files"
+    else:
+        split = _by_number(_uniform(_hash(rows.values, seed)), spec)
+        found, needed = f"{len(rows)} rows", f"about {_enough(spec)} different rows"
+    for part in ("train", "validation", "test"):
+        if not len(getattr(split, part)):
+            raise DataError(
+                f"{spec.path}: {found} leave none for {part}; {needed} are needed, or other "
+                "values of data.validation_fraction and data.test_fraction"
+            )
+    return split
+
+
+def _by_number(numbers: NDArray[np.float64], spec: DataSpec) -> Split:
+    is_test = numbers < spec.test_fraction
+    is_validation = ~is_test & (numbers < spec.test_fraction + spec.validation_fraction)
+    return Split(
+        train=np.flatnonzero(~is_test & ~is_validation),
+        validation=np.flatnonzero(is_validation),
+        test=np.flatnonzero(is_test),
+    )
+
+
+def _by_time(starts: IndexArray, window: int, spec: DataSpec) -> Split:
+    ends = starts + window
+    length = int(ends.max())
+    validation_from = round(length * _train_fraction(spec))
+    test_from = round(length * (1 - spec.test_fraction))
+    return Split(
+        train=np.flatnonzero(ends <= validation_from),
+        validation=np.flatnonzero((starts >= validation_from) & (ends <= test_from)),
+        test=np.flatnonzero(starts >= test_from),
+    )
+
+
+def _train_fraction(spec: DataSpec) -> float:
+    return 1 - spec.validation_fraction - spec.test_fraction
+
+
+def _smallest_fraction(spec: DataSpec) -> float:
+    return min(spec.validation_fraction, spec.test_fraction, _train_fraction(spec))
+
+
+def _enough(spec: DataSpec) -> int:
+    # With that many rows the smallest part is empty for one seed in 150 (e^-5).
+    return math.ceil(5 / _smallest_fraction(spec))
+
+
+def _steps_found_and_needed(starts: IndexArray, window: int, spec: DataSpec) -> tuple[str, str]:
+    stride = spec.stride or window
+    needed = math.ceil((window + stride) / _smallest_fraction(spec))
+    return f"{int(starts.max()) + window} steps", f"about {needed} steps"
+
+
+def _hash(values: FloatArray, seed: int) -> NDArray[np.uint64]:
+    """A number for each row that depends on its content and the seed only.
+
+    Source: Dietzfelbinger 1996, "Universal hashing and k-wise independence", STACS: a sum of the
+    row's 32-bit words times random 64-bit numbers.
+    """
+    flat = values.reshape(len(values), -1)
+    width = flat.shape[1]
+    factors = _mix(np.arange(1, width + 1, dtype=np.uint64), seed) | np.uint64(1)
+    hashes = np.empty(len(flat), dtype=np.uint64)
+    at_once = max(1, _HASHED_AT_ONCE // width)
+    for first in range(0, len(flat), at_once):
+        block = flat[first : first + at_once] + np.float32(0)  # -0.0 becomes 0.0
+        block[np.isnan(block)] = np.nan  # NaN has many forms
+        hashes[first : first + at_once] = block.view(np.uint32).astype(np.uint64) @ factors
+    return _mix(hashes, seed)
+
+
+def _mix(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Spreads numbers evenly over 64 bits, differently for each seed.
+
+    Source: the finaliser of splitmix64, Steele et al. 2014, doi:10.1145/2714064.2660195.
+    """
+    # Arrays wrap around in silence, as is meant here; a scalar would warn.
+    mixed = numbers + np.array([seed + 1], dtype=np.uint64) * _GOLDEN
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(mixed ^ (mixed >> np.uint64(31)))
+
+
+def _uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Hashes as numbers in [0, 1)."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53

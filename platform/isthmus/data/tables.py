@@ -1,0 +1,280 @@
+"""csv and parquet files: reading columns of numbers, and writing others in their place."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from isthmus.data.array_layout import as_dtype, save_array
+from isthmus.data.output import check_ending, whole_file
+from isthmus.data.provenance import Provenance
+from isthmus.data.rows import FloatArray, IndexArray, Labels
+from isthmus.data.storage import ARRAY_ENDINGS, TABLE_ENDINGS, Source
+from isthmus.errors import DataError
+
+_logger = logging.getLogger(__name__)
+_DELIMITERS = (",", ";", "\t", "|")
+_PARQUET_KEY = b"isthmus.pair"
+
+
+def column_names(source: Source) -> list[str]:
+    """Names of the columns, in order.
+
+    Raises:
+        DataError: If the file is damaged, or two columns have the same name.
+    """
+    if source.ending == ".parquet":
+        names = [str(name) for name in _read_schema(source).names]
+    else:
+        names = _read_header(source)[0]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f'{source.name}: more than one column is called "{twice[0]}"; rename them')
+    return names
+
+
+def read_columns(source: Source, names: Sequence[str]) -> FloatArray:
+    """Reads columns of numbers; an empty cell is NaN.
+
+    Returns:
+        Shape (N, len(names)), in the order of `names`.
+
+    Raises:
+        DataError: If a column is not numeric, or the file is damaged or holds no rows.
+    """
+    table = _read(source, names)
+    if table.num_rows == 0:
+        raise DataError(f"{source.name}: has a header but no rows; give at least one")
+    values = np.empty((table.num_rows, len(names)), dtype=np.float32)
+    for position, name in enumerate(names):
+        column = table.column(name)
+        if not _is_numeric(column.type):
+            raise DataError(_not_numeric(source, name, column))
+        with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
+            values[:, position] = _as_floats(column)
+    return values
+
+
+def numeric_names(source: Source, names: Sequence[str]) -> list[str]:
+    """Those of the columns that hold numbers."""
+    schema = _read(source, names).schema
+    return [name for name in names if _is_numeric(schema.field(name).type)]
+
+
+def read_labels(source: Source, name: str) -> Labels:
+    """Reads a column of labels: whole numbers where all are, else texts.
+
+    Returns:
+        Shape (N,).
+    """
+    column = _read(source, [name], as_text=True).column(name)
+    texts = np.array(["" if text is None else str(text) for text in column.to_pylist()])
+    try:
+        return texts.astype(np.int64)
+    except ValueError:
+        return texts
+
+
+@dataclass(frozen=True, eq=False)
+class TableLayout:
+    """Rows that came from a csv or parquet: the other columns are carried along in their place.
+
+    Attributes:
+        source: The file, read once more when results are written.
+        columns: The columns that the rows hold.
+        kept: Shape (N,). Numbers of the rows, counted from 0.
+        total: How many rows the file has.
+    """
+
+    source: Source
+    columns: tuple[str, ...]
+    kept: IndexArray
+    total: int
+
+    def take(self, kept: IndexArray) -> TableLayout:
+        """The layout of only these rows."""
+        return replace(self, kept=self.kept[kept])
+
+    def index(self) -> Mapping[str, NDArray[Any]]:
+        """`row`: the number of each row, counted from 0, the header not counted."""
+        return {"row": self.kept}
+
+    def check_output(self, output: Path) -> None:
+        """Refuses an ending that is neither a table's nor an array's."""
+        check_ending(output, (*TABLE_ENDINGS, *ARRAY_ENDINGS), "rows of a table")
+
+    def write(self, values: FloatArray, output: Path, provenance: Provenance) -> None:
+        """Writes the values of shape (N, F) in place of the columns they came from."""
+        self.check_output(output)
+        if output.suffix.lower() in ARRAY_ENDINGS:
+            save_array(values, "x", output, provenance, {"columns": np.array(self.columns)})
+            return
+        table = _read(self.source, column_names(self.source), as_text=True)
+        if table.num_rows != self.total:
+            raise DataError(f"{self.source.name}: changed while it was in use; run again")
+        if len(self.kept) != self.total:
+            table = table.take(pa.array(self.kept))
+        for position, name in enumerate(self.columns):
+            place = table.column_names.index(name)
+            kind = table.schema.field(place).type
+            column = np.ascontiguousarray(values[:, position])
+            if pa.types.is_floating(kind):
+                column = as_dtype(column, np.dtype(kind.to_pandas_dtype()))
+            table = table.set_column(place, name, pa.array(column))
+        delimiter = "," if self.source.ending == ".parquet" else _read_header(self.source)[1]
+        save_table(table, output, provenance, delimiter)
+
+
+def save_table(table: pa.Table, output: Path, provenance: Provenance, delimiter: str = ",") -> None:
+    """Writes a table to parquet, with the provenance in its metadata, or to csv.
+
+    Raises:
+        DataError: If the place cannot be written to.
+    """
+    with whole_file(output, provenance) as temporary:
+        if output.suffix.lower() == ".parquet":
+            metadata = {**(table.schema.metadata or {}), _PARQUET_KEY: provenance.to_json()}
+            pq.write_table(table.replace_schema_metadata(metadata), temporary)
+            return
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+            writer.writerow(table.column_names)
+        with temporary.open("ab") as file:
+            _write_csv(table, file, "\t" if output.suffix.lower() == ".tsv" else delimiter)
+
+
+def _write_csv(table: pa.Table, file: BinaryIO, delimiter: str) -> None:
+    def options(quoting: str) -> pa_csv.WriteOptions:
+        return pa_csv.WriteOptions(include_header=False, quoting_style=quoting, delimiter=delimiter)
+
+    start = file.tell()
+    try:
+        # Without quotes, so that carried texts stay as they were; "needed" quotes every text.
+        pa_csv.write_csv(table, file, options("none"))
+    except pa.ArrowInvalid:
+        file.seek(start)
+        file.truncate()
+        pa_csv.write_csv(table, file, options("needed"))
+
+
+def _read(source: Source, names: Sequence[str], *, as_text: bool = False) -> pa.Table:
+    """Reads columns; `as_text` leaves the cells of a csv as they are written."""
+    try:
+        if source.ending == ".parquet":
+            return pq.read_table(source.path, columns=list(names), partitioning=None)
+        return _parse_csv(source, names, as_text=as_text)
+    except pa.ArrowInvalid as error:
+        raise DataError(_damaged(source, error)) from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{source.name}: is damaged ({_first_line(error)}); write it again"
+        ) from error
+
+
+def _parse_csv(
+    source: Source, names: Sequence[str], *, as_text: bool, use_threads: bool = True
+) -> pa.Table:
+    convert = pa_csv.ConvertOptions(include_columns=list(names))
+    if as_text:
+        convert.column_types = dict.fromkeys(names, pa.string())
+        # Null is written back as the empty cell that it was.
+        convert.null_values, convert.strings_can_be_null = [""], True
+    return pa_csv.read_csv(
+        source.path,
+        read_options=pa_csv.ReadOptions(use_threads=use_threads),
+        parse_options=pa_csv.ParseOptions(
+            delimiter=_read_header(source)[1], newlines_in_values=True
+        ),
+        convert_options=convert,
+    )
+
+
+def _damaged(source: Source, error: pa.ArrowInvalid) -> str:
+    if source.ending == ".parquet":
+        return f"{source.name}: is damaged or no parquet file ({_first_line(error)})"
+    if "UTF8" in str(error):
+        return f"{source.name}: is not UTF-8 text; save it as UTF-8"
+    if "CSV parse error" in str(error):
+        try:
+            # Only the reader with one thread knows the line.
+            _parse_csv(source, column_names(source), as_text=True, use_threads=False)
+        except pa.ArrowInvalid as again:
+            error = again
+        problem = _first_line(error).removeprefix("CSV parse error: ")
+        return f"{source.name}: is not a table: {problem}; mend that line"
+    return f"{source.name}: is not a csv that can be read ({_first_line(error)})"
+
+
+def _read_schema(source: Source) -> pa.Schema:
+    try:
+        return pq.read_schema(source.path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"{source.name}: is damaged or no parquet file ({_first_line(error)})"
+        ) from error
+
+
+def _read_header(source: Source) -> tuple[list[str], str]:
+    """Returns the names of the columns and the delimiter."""
+    try:
+        with source.path.open(encoding="utf-8-sig", newline="") as file:
+            line = next((line for line in file if line.strip()), "")
+            if not line:
+                raise DataError(f"{source.name}: holds only empty lines; give a header and rows")
+            delimiter = max(_DELIMITERS, key=line.count)
+            return next(csv.reader(chain([line], file), delimiter=delimiter)), delimiter
+    except UnicodeDecodeError:
+        raise DataError(f"{source.name}: is not UTF-8 text; save it as UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{source.name}: is not a csv that can be read ({error})") from None
+
+
+def _is_numeric(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_decimal(kind)
+        or types.is_null(kind)
+    )
+
+
+def _as_floats(column: pa.ChunkedArray) -> NDArray[Any]:
+    if not pa.types.is_floating(column.type):
+        column = column.cast(pa.float64(), safe=False)
+    return np.asarray(column.to_numpy())
+
+
+def _not_numeric(source: Source, name: str, column: pa.ChunkedArray) -> str:
+    texts = [str(value) for value in column.drop_null().slice(0, 1000).to_pylist()]
+    # In a column of numbers with a few texts, a text is the better example.
+    example = next((text for text in texts if not _is_number(text)), texts[0] if texts else "")
+    shown = example if len(example) <= 40 else f"{example[:37]}..."
+    return (
+        f'{source.name}: column "{name}" is not numeric (for example "{shown}"); '
+        "list it under data.exclude"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
