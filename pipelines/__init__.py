@@ -1,0 +1,1 @@
+"""Pipelines that compose the jobs: the demo, retraining, schedules. They own no maths."""
