@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import Provenance, read_input, write_reconstructions
+from isthmus.data import check_reconstructions_output, read_input, write_reconstructions
+from isthmus.jobs.provenance import provenance_of
 from isthmus.registry import load
 from isthmus.spec import Settings
 
@@ -50,8 +51,8 @@ def denoise(
         RegistryError: If the pair is damaged.
     """
     pair = load(model, settings)
-    rows = read_input(pair.manifest.data, source)
+    rows = read_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
+    check_reconstructions_output(rows, Path(output))
     denoised = pair.denoise(rows.values, on_rows=on_rows)
-    provenance = Provenance.of_pair(pair.manifest.pair_id, pair.reference)
-    write_reconstructions(rows, denoised, Path(output), provenance)
+    write_reconstructions(rows, denoised, Path(output), provenance_of(pair, source, job="denoise"))
     return DenoiseResult(len(rows.values), Path(output), pair.reference, pair.manifest.pair_id)

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from isthmus.data import Provenance, read_input, write_table
+from isthmus.data import check_table_output, read_input, write_table
+from isthmus.jobs.provenance import provenance_of
 from isthmus.registry import load
 from isthmus.spec import Settings
 
@@ -58,19 +57,17 @@ def detect(
         DataError: If the file is not what the pair was trained on.
         RegistryError: If the pair is damaged.
     """
+    check_table_output(Path(output))
     pair = load(model, settings)
-    rows = read_input(pair.manifest.data, source)
+    rows = read_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
     detections = pair.detect(rows.values, on_rows=on_rows)
     columns = {
-        "row": np.arange(len(rows.values)),
-        **rows.identifying_columns(),
+        **rows.layout.index(),
         "score": detections.scores,
         "p_value": detections.p_values,
         "anomaly": detections.anomalies,
     }
-    provenance = Provenance.of_pair(
-        pair.manifest.pair_id, pair.reference, threshold=detections.threshold
-    )
+    provenance = provenance_of(pair, source, job="detect", threshold=detections.threshold)
     write_table(columns, Path(output), provenance)
     return DetectResult(
         rows=len(rows.values),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.data import Rows, Split, fingerprint, fit_scaling, read_rows, split_rows
-from isthmus.errors import UsageError
+from isthmus.errors import DataError, UsageError
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import RegisteredPair, register_pair
@@ -59,6 +59,14 @@ class _Prepared:
     plan: ModelPlan
     fingerprint: str
     scaled: ScaledRows
+
+    @property
+    def split_sizes(self) -> dict[str, int]:
+        return {
+            "train": len(self.split.train),
+            "validation": len(self.split.validation),
+            "test": len(self.split.test),
+        }
 
     @property
     def test(self) -> NDArray[np.float32]:
@@ -114,11 +122,17 @@ def _prepare(spec: JobSpec) -> _Prepared:
     split = split_rows(rows, data, spec.training.seed)
     plan = plan_for(spec, data, rows.values.shape[1:])
     train_rows = rows.values[split.train]
+    if len(train_rows) < spec.training.workers:
+        raise DataError(
+            f"{data.path}: {len(train_rows)} rows to train on are fewer than training.workers="
+            f"{spec.training.workers}; lower training.workers"
+        )
     statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind)
 
     def scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
         # As `core.Scaling` does; here once for all epochs instead of at every step.
-        return np.nan_to_num((values - statistics.offset) / statistics.scale, nan=0.0)
+        result: NDArray[np.float32] = (values - statistics.offset) / statistics.scale
+        return np.nan_to_num(result, nan=0.0)
 
     return _Prepared(
         spec=spec,
@@ -147,7 +161,7 @@ def _run(
     with ray_session(settings.ray_address, workers), closing(open_log()) as log:
         try:
             log.log_storage(settings.storage_path)
-            log.log_data(prepared.fingerprint, prepared.split.sizes, prepared.plan, prepared.data)
+            log.log_data(prepared.fingerprint, prepared.split_sizes, prepared.plan, prepared.data)
             result = fit(
                 prepared.plan,
                 prepared.spec.training,
