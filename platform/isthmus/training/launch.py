@@ -69,7 +69,8 @@ def fit(
     task = WorkerTask(plan=plan, training=training, rows=ray.put(rows), mailbox=mailbox)
     trainer = TorchTrainer(
         run_worker,
-        train_loop_config={"task": task},
+        # As a reference, so that Ray's controller need not load torch to read it.
+        train_loop_config={"task": ray.put(task)},
         torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=_uses_gpus(training)),
         run_config=RunConfig(

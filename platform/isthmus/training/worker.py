@@ -68,9 +68,13 @@ class WorkerTask:
     mailbox: Any
 
 
-def run_worker(config: dict[str, WorkerTask]) -> None:
-    """Trains until the last epoch, early stopping, or the driver's wish to stop."""
-    task = config["task"]
+def run_worker(config: dict[str, Any]) -> None:
+    """Trains until the last epoch, early stopping, or the driver's wish to stop.
+
+    Args:
+        config: `task`: Ray's reference to the `WorkerTask`.
+    """
+    task: WorkerTask = ray.get(config["task"])
     context = ray_train.get_context()
     rank, workers = context.get_world_rank(), context.get_world_size()
     device = ray_torch.get_device()
