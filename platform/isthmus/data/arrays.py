@@ -96,13 +96,12 @@ def _member(archive: Mapping[str, NDArray[Any]], key: str, source: Source) -> ND
 
 
 def _said(error: Exception, source: Source) -> str:
-    if "allow_pickle" in str(error) and source.ending == ".npy":
-        return (
-            f"{source.name}: holds Python objects or is no npy file; objects are never loaded, "
-            "save it as numbers with numpy.save"
-        )
     if source.ending == ".npz" and not zipfile.is_zipfile(source.path):
         return f"{source.name}: is damaged or no npz file (not a zip); write it again"
+    if "Python objects" in str(error):
+        return f"{source.name}: holds Python objects, which are never loaded; save it as numbers"
+    if "allow_pickle" in str(error):
+        return f"{source.name}: is no npy file; write it with numpy.save, as numbers"
     return f"{source.name}: is damaged ({str(error).splitlines()[0]}); write it again"
 
 

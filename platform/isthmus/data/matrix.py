@@ -113,8 +113,9 @@ def read_matrix_like(
     if data.columns is not None:
         columns = _needed_columns(data.columns, names, source)
     else:
-        others = (data.labels, *data.exclude, "")
-        columns = tuple(numeric_names(source, [name for name in names if name not in others]))
+        others = (data.labels, *data.exclude)
+        candidates = [name for name in names if name not in others and not _is_index(name)]
+        columns = tuple(numeric_names(source, candidates))
         _refuse_width(len(columns), width, "columns of numbers", source)
     values = read_columns(source, columns)
     return Matrix(values, _table_layout(source, columns, len(values)), columns)
@@ -170,15 +171,21 @@ def _chosen_columns(names: Sequence[str], spec: DataSpec, source: Source) -> tup
     if spec.columns is not None:
         columns = tuple(dict.fromkeys(name for name in spec.columns if name not in others))
     else:
-        columns = tuple(name for name in names if name not in others and name)
-        if "" in names and "" not in others:
-            _logger.warning("%s: a column without a name is left out", source.name)
+        columns = tuple(name for name in names if name not in others and not _is_index(name))
+        for name in names:
+            if _is_index(name):
+                _logger.warning('%s: column "%s", an index, is left out', source.name, name)
     if not columns:
         raise DataError(
             f"{source.name}: data.exclude and data.labels leave no column; "
             f"the file has {', '.join(names)}"
         )
     return columns
+
+
+def _is_index(name: str) -> bool:
+    """Whether it is what pandas writes of an index that has no name."""
+    return name in ("", "Unnamed: 0") or name.startswith("__index_level_")
 
 
 def _table_layout(source: Source, columns: tuple[str, ...], total: int) -> TableLayout:

@@ -48,17 +48,17 @@ def whole_file(output: Path, provenance: Provenance) -> Iterator[Path]:
     Raises:
         DataError: If the place cannot be written to.
     """
+    _make_folder(output.parent, output)
     temporary = output.with_name(f".{uuid.uuid4().hex}{output.suffix}")
     note = sidecar_path(temporary)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         note.write_text(provenance.to_json() + "\n", encoding="utf-8")
         # The sidecar first: results that do not name their pair must not exist, even for a moment.
         note.replace(sidecar_path(output))
         temporary.replace(output)
     except OSError as error:
-        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from error
+        raise _cannot_write(output, error) from error
     finally:
         temporary.unlink(missing_ok=True)
         note.unlink(missing_ok=True)
@@ -73,8 +73,8 @@ def whole_folder(output: Path, provenance: Provenance) -> Iterator[Path]:
     """
     check_folder(output)
     temporary = output.with_name(f".{uuid.uuid4().hex}")
+    _make_folder(temporary, output)
     try:
-        temporary.mkdir(parents=True)
         yield temporary
         note = temporary / FOLDER_PROVENANCE
         note.write_text(provenance.to_json() + "\n", encoding="utf-8")
@@ -87,6 +87,17 @@ def whole_folder(output: Path, provenance: Provenance) -> Iterator[Path]:
         else:
             temporary.replace(output)
     except OSError as error:
-        raise DataError(f"{output}: cannot be written: {error.strerror or error}") from error
+        raise _cannot_write(output, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_folder(folder: Path, output: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+
+
+def _cannot_write(output: Path, error: OSError) -> DataError:
+    return DataError(f"{output}: cannot be written: {error.strerror or error}; name another place")

@@ -113,7 +113,7 @@ def _missing_said(absent: NDArray[np.bool_], columns: Sequence[str] | None, name
     if absent.ndim == 2:
         count = int(absent[:, column].sum())
         others = int(absent.any(axis=0).sum()) - 1
-        also = f" (and {others} other columns)" if others else ""
+        also = f" (and {others} other column{'s' if others > 1 else ''} too)" if others else ""
     else:
         count, also = int(absent.sum()), ""
     noun = "value" if count == 1 else "values"

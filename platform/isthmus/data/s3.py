@@ -60,7 +60,7 @@ def download(address: str) -> Path:
 
 
 def _connect() -> S3Client:
-    import boto3
+    import boto3.session
     from botocore.config import Config
 
     config = Config(
@@ -71,7 +71,8 @@ def _connect() -> S3Client:
         # Other servers than Amazon's do not all send the newer checksums.
         response_checksum_validation="when_required",
     )
-    return boto3.client("s3", config=config)
+    # Not boto3.client: its session, shared by all, keeps the first credentials it saw.
+    return boto3.session.Session().client("s3", config=config)
 
 
 def _list(client: S3Client, bucket: str, key: str) -> dict[str, str]:

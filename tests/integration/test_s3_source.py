@@ -1,0 +1,138 @@
+"""Data in S3, on a real server: read, cached by etag, and refused in one line."""
+
+from __future__ import annotations
+
+import io
+import socket
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from isthmus.data import read_input, read_rows
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+from tests.servers.seaweed import S3Server, s3, s3_server
+
+__all__ = ["s3", "s3_server"]
+
+
+@pytest.fixture
+def client(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("ISTHMUS_HOME", str(tmp_path / "home"))
+    return s3.client()
+
+
+@pytest.fixture
+def bucket(client: Any) -> str:
+    name = f"data-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=name)
+    return name
+
+
+def png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.full((8, 8), value, dtype=np.uint8)
+    pixels[0, 0] = 255 - value
+    Image.fromarray(pixels).save(buffer, "png")
+    return buffer.getvalue()
+
+
+def cached_files(home: Path) -> dict[str, int]:
+    """The modification times of the copies in the cache."""
+    return {
+        path.relative_to(home).as_posix(): path.stat().st_mtime_ns
+        for path in (home / "cache" / "s3").glob("*/objects/**/*")
+        if path.is_file()
+    }
+
+
+def test_a_table_in_s3_is_read_and_fetched_again_only_when_it_changes(
+    client: Any, bucket: str, tmp_path: Path
+) -> None:
+    client.put_object(Bucket=bucket, Key="sets/t.csv", Body=b"a,b\n1,2\n3,4\n5,7\n")
+    spec = DataSpec(path=f"s3://{bucket}/sets/t.csv")
+    rows, resolved = read_rows(spec)
+    assert rows.values.tolist() == [[1, 2], [3, 4], [5, 7]]
+    first = cached_files(tmp_path / "home")
+    assert len(first) == 1
+    assert read_input(resolved, spec.path, (2,)).values.shape == (3, 2)
+    assert cached_files(tmp_path / "home") == first, "the same etag is not fetched again"
+    client.put_object(Bucket=bucket, Key="sets/t.csv", Body=b"a,b\n1,2\n3,4\n5,7\n8,9\n")
+    assert len(read_rows(spec)[0]) == 4
+
+
+def test_a_prefix_is_a_folder_that_follows_the_bucket(
+    client: Any, bucket: str, tmp_path: Path
+) -> None:
+    for name in ("cat/1.png", "cat/2.png", "dog/3.png", "dog/4.png"):
+        client.put_object(Bucket=bucket, Key=f"pets/{name}", Body=png(int(name[4])))
+    client.put_object(Bucket=bucket, Key="pets-not/9.png", Body=png(9))
+    for path in (f"s3://{bucket}/pets", f"s3://{bucket}/pets/"):
+        rows, _ = read_rows(DataSpec(path=path, labels="folder"))
+        assert rows.labels is not None
+        assert rows.labels.tolist() == ["cat", "cat", "dog", "dog"]
+    before = cached_files(tmp_path / "home")
+    client.delete_object(Bucket=bucket, Key="pets/cat/1.png")
+    client.put_object(Bucket=bucket, Key="pets/dog/5.png", Body=png(5))
+    rows, _ = read_rows(DataSpec(path=f"s3://{bucket}/pets"))
+    files = rows.layout.index()["file"].tolist()
+    assert files == ["cat/2.png", "dog/3.png", "dog/4.png", "dog/5.png"]
+    after = cached_files(tmp_path / "home")
+    kept = [name for name in before if name in after]
+    assert [before[name] for name in kept] == [after[name] for name in kept]
+    whole, _ = read_rows(DataSpec(path=f"s3://{bucket}"))
+    assert len(whole) == 5
+
+
+def test_an_interrupted_download_is_fetched_again(client: Any, bucket: str, tmp_path: Path) -> None:
+    client.put_object(Bucket=bucket, Key="t.csv", Body=b"a\n1\n2\n3\n")
+    spec = DataSpec(path=f"s3://{bucket}/t.csv")
+    read_rows(spec)
+    (copy,) = (tmp_path / "home" / "cache" / "s3").glob("*/objects/t.csv")
+    copy.unlink()
+    assert len(read_rows(spec)[0]) == 3
+
+
+def test_what_is_absent_in_s3_is_named(client: Any, bucket: str) -> None:
+    client.put_object(Bucket=bucket, Key="t.csv", Body=b"a\n1\n2\n3\n")
+    with pytest.raises(DataError, match=f's3://{bucket}/u.csv: no object .* bucket "{bucket}"$'):
+        read_rows(DataSpec(path=f"s3://{bucket}/u.csv"))
+    with pytest.raises(DataError, match='there is no bucket "no-such-bucket"'):
+        read_rows(DataSpec(path="s3://no-such-bucket/t.csv"))
+    with pytest.raises(DataError, match="names no bucket"):
+        read_rows(DataSpec(path="s3://"))
+
+
+def test_faults_in_the_data_name_the_address_and_not_the_copy(client: Any, bucket: str) -> None:
+    client.put_object(Bucket=bucket, Key="empty.csv", Body=b"")
+    client.put_object(Bucket=bucket, Key="t.csv", Body=b"a,b\n1,x\n2,y\n3,z\n")
+    with pytest.raises(DataError, match=f"^s3://{bucket}/empty.csv: the file is empty"):
+        read_rows(DataSpec(path=f"s3://{bucket}/empty.csv"))
+    with pytest.raises(DataError, match=f'^s3://{bucket}/t.csv: column "b" is not numeric'):
+        read_rows(DataSpec(path=f"s3://{bucket}/t.csv"))
+
+
+def test_wrong_credentials_are_told_of(
+    client: Any, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(DataError, match="S3 refuses these credentials"):
+        read_rows(DataSpec(path=f"s3://{bucket}/t.csv"))
+
+
+def test_an_s3_that_does_not_answer_is_told_of_within_seconds(
+    s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    start = time.monotonic()
+    with pytest.raises(DataError, match=f"{endpoint} cannot be reached; check AWS_ENDPOINT_URL"):
+        read_rows(DataSpec(path="s3://bucket/t.csv"))
+    assert time.monotonic() - start < 15

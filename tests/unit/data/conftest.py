@@ -1,0 +1,21 @@
+"""What all tests of this room share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from isthmus.data import Provenance
+
+
+@pytest.fixture
+def provenance() -> Provenance:
+    return Provenance("pair-7", "digits/3", "2025-01-01T00:00:00Z", {"job": "denoise"})
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder that is the current one, so that messages name short paths."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,136 @@
+"""Series: windows, their labels, the split by time, and the series put together again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.data import Provenance, read_input, read_rows, split_rows, write_reconstructions
+from isthmus.data.windows import cut_windows, merge_windows, window_starts
+from isthmus.spec import DataSpec
+from isthmus.types import DataKind, ScalingMode
+
+
+@pytest.fixture
+def series(in_tmp: Path) -> pd.DataFrame:
+    steps = np.arange(500)
+    frame = pd.DataFrame(
+        {
+            "timestamp": pd.date_range("2020-01-01", periods=500, freq="5min").astype(str),
+            "load": np.sin(steps / 9),
+            "temperature": steps / 100,
+            "anomaly": np.where((steps > 300) & (steps < 305), 1, 0),
+        }
+    )
+    frame.to_csv("s.csv", index=False)
+    return frame
+
+
+SPEC = DataSpec(path="s.csv", columns=("load", "temperature"), window=32)
+
+
+@pytest.mark.usefixtures("series")
+def test_a_window_makes_a_csv_a_series() -> None:
+    rows, spec = read_rows(SPEC)
+    assert (spec.kind, spec.scaling) == (DataKind.SERIES, ScalingMode.STANDARD)
+    assert (spec.window, spec.stride) == (32, 16)
+    assert rows.values.shape == (31, 2, 32)
+    assert rows.ordered
+    index = rows.layout.index()
+    assert index["first_step"][-1] == 500 - 32, "the last window is moved back to the end"
+    assert index["last_step"][-1] == 499
+
+
+@pytest.mark.usefixtures("series")
+def test_a_series_has_windows_of_64_by_default() -> None:
+    rows, spec = read_rows(SPEC.model_copy(update={"kind": DataKind.SERIES, "window": None}))
+    assert (spec.window, spec.stride) == (64, 32)
+    assert rows.values.shape[1:] == (2, 64)
+
+
+@pytest.mark.usefixtures("series")
+def test_one_anomalous_step_makes_a_window_anomalous() -> None:
+    rows, _ = read_rows(SPEC.model_copy(update={"labels": "anomaly"}))
+    assert rows.labels is not None
+    starts = rows.layout.index()["first_step"]
+    assert starts[rows.labels == 1].tolist() == [272, 288, 304]
+    normal, _ = read_rows(SPEC.model_copy(update={"labels": "anomaly", "keep_labels": (0,)}))
+    assert len(normal) == len(rows) - 3
+
+
+@pytest.mark.usefixtures("series")
+def test_a_series_is_split_by_time_with_no_step_in_two_parts() -> None:
+    rows, spec = read_rows(SPEC)
+    split = split_rows(rows, spec, seed=0)
+    starts = rows.layout.index()["first_step"]
+    assert starts[split.train].max() + 32 <= starts[split.validation].min()
+    assert starts[split.validation].max() + 32 <= starts[split.test].min()
+    assert starts[split.test].max() == 500 - 32
+
+
+def test_results_are_the_whole_series_with_the_other_columns_beside(
+    series: pd.DataFrame, in_tmp: Path, provenance: Provenance
+) -> None:
+    _, spec = read_rows(SPEC)
+    rows = read_input(spec, "s.csv", (2, 32))
+    write_reconstructions(rows, rows.values + 1, in_tmp / "o.csv", provenance)
+    after = pd.read_csv("o.csv")
+    assert after["timestamp"].tolist() == series["timestamp"].tolist()
+    assert np.allclose(after["load"], series["load"] + 1, atol=1e-5)
+    assert np.allclose(after["temperature"], series["temperature"] + 1, atol=1e-5)
+
+
+def test_steps_of_dropped_windows_keep_their_values(
+    series: pd.DataFrame, in_tmp: Path, provenance: Provenance
+) -> None:
+    series.loc[100, "load"] = np.nan
+    series.to_csv("s.csv", index=False)
+    rows, _ = read_rows(SPEC.model_copy(update={"missing": "drop"}))
+    assert len(rows) == 29
+    write_reconstructions(rows, rows.values + 1, in_tmp / "o.csv", provenance)
+    after = pd.read_csv("o.csv")
+    assert np.isnan(after["load"][100])
+    assert np.isclose(after["temperature"][100], series["temperature"][100])
+    assert np.isclose(after["load"][0], series["load"][0] + 1)
+
+
+def test_an_array_of_one_axis_is_a_series_of_one_channel(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    np.savez("s.npz", x=np.sin(np.arange(300) / 7))
+    rows, spec = read_rows(DataSpec(path="s.npz", window=50, stride=20))
+    assert rows.values.shape[1:] == (1, 50)
+    rows = read_input(spec, "s.npz", (1, 50))
+    write_reconstructions(rows, rows.values, in_tmp / "o.npz", provenance)
+    with np.load("o.npz") as archive, np.load("s.npz") as before:
+        assert np.allclose(archive["x"], before["x"], atol=1e-6)
+        assert archive["x"].shape == (300,)
+
+
+@given(
+    length=st.integers(4, 200),
+    window=st.integers(4, 64),
+    stride=st.integers(1, 80),
+    channels=st.integers(1, 3),
+)
+def test_windows_put_together_again_are_the_signal(
+    length: int, window: int, stride: int, channels: int
+) -> None:
+    window, stride = min(window, length), min(stride, window)
+    signal_TC = np.random.default_rng(0).normal(size=(length, channels)).astype(np.float32)
+    starts = window_starts(length, window, stride)
+    windows = cut_windows(signal_TC, starts, window)
+    assert windows.shape == (len(starts), channels, window)
+    assert np.allclose(merge_windows(windows, starts, length), signal_TC, atol=1e-6)
+
+
+def test_steps_between_windows_further_apart_than_they_are_long_are_not_covered() -> None:
+    signal_TC = np.arange(20, dtype=np.float32)[:, None]
+    starts = window_starts(20, 4, 6)
+    merged = merge_windows(cut_windows(signal_TC, starts, 4), starts, 20)
+    assert np.flatnonzero(np.isnan(merged)).tolist() == [4, 5, 10, 11]

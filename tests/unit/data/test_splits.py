@@ -1,0 +1,129 @@
+"""The split by content: disjoint, complete, stable when rows are added, blind to order."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from isthmus.data import Rows, Split, split_rows
+from isthmus.data.array_layout import layout_of
+from isthmus.data.rows import FloatArray
+from isthmus.data.storage import Source, locate
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+from isthmus.types import DataKind
+
+SPEC = DataSpec(path="x.npy")
+BUNDLED: Source = locate("sklearn:none")
+
+
+def as_rows(values: FloatArray) -> Rows:
+    return Rows(values, DataKind.TABULAR, layout_of(values, BUNDLED, None))
+
+
+def random_rows(count: int, width: int, seed: int) -> FloatArray:
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
+
+
+def part_of_row(split: Split, count: int) -> list[str]:
+    parts = np.full(count, "", dtype="<U10")
+    for name in ("train", "validation", "test"):
+        parts[getattr(split, name)] = name
+    return parts.tolist()
+
+
+@given(count=st.integers(300, 900), width=st.integers(1, 9), seed=st.integers(0, 2**31 - 1))
+def test_parts_are_disjoint_and_cover_everything(count: int, width: int, seed: int) -> None:
+    split = split_rows(as_rows(random_rows(count, width, seed % 7)), SPEC, seed)
+    together = np.concatenate([split.train, split.validation, split.test])
+    assert np.array_equal(np.sort(together), np.arange(count))
+
+
+@given(seed=st.integers(0, 2**31 - 1), data_seed=st.integers(0, 99))
+def test_a_row_stays_in_its_part_when_rows_are_added_and_moved(seed: int, data_seed: int) -> None:
+    values = random_rows(900, 4, data_seed)
+    order = np.random.default_rng(data_seed).permutation(900)
+    few = part_of_row(split_rows(as_rows(values[:400]), SPEC, seed), 400)
+    many = part_of_row(split_rows(as_rows(np.ascontiguousarray(values[order])), SPEC, seed), 900)
+    positions = np.argsort(order)
+    assert few == [many[position] for position in positions[:400]]
+
+
+@given(seed=st.integers(0, 2**31 - 1))
+def test_equal_rows_fall_in_the_same_part(seed: int) -> None:
+    values = random_rows(300, 3, 1)
+    parts = part_of_row(split_rows(as_rows(np.concatenate([values, values])), SPEC, seed), 600)
+    assert parts[:300] == parts[300:]
+
+
+def test_minus_zero_and_any_nan_are_equal_rows() -> None:
+    filler = random_rows(300, 1, 0)
+    other_nan = np.array([0x7FC00001], dtype=np.uint32).view(np.float32)
+    special = np.array([[0.0], [-0.0], [np.nan], other_nan], dtype=np.float32)
+    for seed in range(20):
+        parts = part_of_row(split_rows(as_rows(np.concatenate([filler, special])), SPEC, seed), 304)
+        assert parts[300] == parts[301]
+        assert parts[302] == parts[303]
+
+
+@pytest.mark.parametrize("values", ["normal", "counting", "one_hot"])
+def test_parts_have_the_shares_that_were_asked_for(values: str) -> None:
+    made = {
+        "normal": random_rows(20_000, 5, 0),
+        "counting": np.arange(20_000, dtype=np.float32)[:, None],
+        "one_hot": np.unique(np.random.default_rng(0).integers(0, 2, (20_000, 24)), axis=0),
+    }[values].astype(np.float32)
+    spec = DataSpec(path="x.npy", validation_fraction=0.15, test_fraction=0.25)
+    for seed in range(5):
+        split = split_rows(as_rows(made), spec, seed)
+        assert abs(len(split.validation) / len(made) - 0.15) < 0.02
+        assert abs(len(split.test) / len(made) - 0.25) < 0.02
+
+
+def test_another_seed_is_another_split() -> None:
+    rows = as_rows(random_rows(1000, 4, 0))
+    first, second = (part_of_row(split_rows(rows, SPEC, seed), 1000) for seed in (0, 1))
+    held_out_twice = sum(a == b == "test" for a, b in zip(first, second, strict=True))
+    assert held_out_twice < 40
+
+
+def test_the_split_is_the_same_on_every_machine() -> None:
+    values = np.arange(60, dtype=np.float32).reshape(30, 2)
+    split = split_rows(as_rows(values), SPEC, seed=7)
+    assert (split.validation.tolist(), split.test.tolist()) == ([2], [3, 4, 5, 13, 20, 23])
+
+
+def test_groups_stay_together() -> None:
+    rows = as_rows(random_rows(1000, 4, 0))
+    groups = np.repeat(np.random.default_rng(1).integers(-(2**62), 2**62, size=200), 5)
+    parts = part_of_row(split_rows(replace(rows, groups=groups), SPEC, 0), 1000)
+    assert all(len(set(parts[first : first + 5])) == 1 for first in range(0, 1000, 5))
+
+
+def test_too_few_rows_to_split_are_refused_with_the_number_needed() -> None:
+    with pytest.raises(DataError, match=r"4 rows leave none for .*; about 50 different rows"):
+        split_rows(as_rows(random_rows(4, 2, 0)), SPEC, seed=0)
+
+
+def test_too_few_steps_to_split_are_refused_with_the_number_needed() -> None:
+    rows = Rows(
+        np.zeros((3, 1, 64), np.float32),
+        DataKind.SERIES,
+        layout_of(np.zeros((3, 1, 64)), BUNDLED, None),
+        starts=np.array([0, 32, 64]),
+    )
+    with pytest.raises(DataError, match=r"128 steps leave none for .*; about 960 steps"):
+        split_rows(rows, DataSpec(path="s.csv", window=64, stride=32), seed=0)
+
+
+def test_a_million_rows_are_hashed_and_split_in_well_under_two_seconds() -> None:
+    rows = as_rows(np.ones((1_000_000, 32), dtype=np.float32))
+    rows.values[:, 0] = np.arange(1_000_000)
+    start = time.perf_counter()
+    split_rows(rows, SPEC, seed=0)
+    assert time.perf_counter() - start < 2
