@@ -100,7 +100,7 @@ def test_an_interrupted_download_is_fetched_again(client: Any, bucket: str, tmp_
 
 def test_what_is_absent_in_s3_is_named(client: Any, bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="t.csv", Body=b"a\n1\n2\n3\n")
-    with pytest.raises(DataError, match=f's3://{bucket}/u.csv: no object .* bucket "{bucket}"$'):
+    with pytest.raises(DataError, match=f's3://{bucket}/u.csv: no object, .* bucket "{bucket}"$'):
         read_rows(DataSpec(path=f"s3://{bucket}/u.csv"))
     with pytest.raises(DataError, match='there is no bucket "no-such-bucket"'):
         read_rows(DataSpec(path="s3://no-such-bucket/t.csv"))

@@ -55,7 +55,8 @@ def load_array(source: Source, key: str | None, labels: str | None) -> LoadedArr
     try:
         if source.ending == ".npy":
             # Mapped, so that what is not a float32 is converted with no second copy in memory.
-            array = np.load(source.path, mmap_mode="r", allow_pickle=False)
+            mapped = np.load(source.path, mmap_mode="r", allow_pickle=False)
+            array = np.array(mapped) if mapped.dtype == np.float32 else mapped
             if labels is not None:
                 raise DataError(f"{source.name}: an npy holds one array, so no labels; use an npz")
             return LoadedArray(_checked(array, source.name))

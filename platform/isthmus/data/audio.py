@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +30,8 @@ from isthmus.spec import DataSpec
 from isthmus.types import DataKind, Shape
 
 DEFAULT_WINDOW = 1024
+_CUT_OFF = re.compile(r"^data : (\d+) \(should be", re.MULTILINE)
+_STREAM_BYTES = 0x7FFF0000
 
 
 @dataclass(frozen=True)
@@ -111,11 +114,10 @@ def _read_clip(folder: Path, name: str, source: Source) -> Clip:
         info = soundfile.info(str(folder / name), verbose=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise DataError(f"{called}: is damaged or no audio file; replace or remove it") from error
-    if info.format == "WAV" and "data : " in info.extra_info:
-        said = info.extra_info.split("data : ", 1)[1].splitlines()[0]
-        if "should be" in said:
-            # libsndfile reads what is left of a file that was cut off, and says nothing.
-            raise DataError(f"{called}: is cut off before its end; copy it again or remove it")
+    cut_off = _CUT_OFF.search(info.extra_info) if info.format == "WAV" else None
+    # libsndfile reads what is left and says nothing; a stream claims 2 GiB or more on purpose.
+    if cut_off and int(cut_off.group(1)) < _STREAM_BYTES:
+        raise DataError(f"{called}: is cut off before its end; copy it again or remove it")
     if info.frames == 0:
         raise DataError(f"{called}: holds no samples; remove it")
     return Clip(name, info.frames, info.samplerate, info.subtype)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isthmus.data.provenance import Provenance, sidecar_path
+from isthmus.data.storage import ALL_ENDINGS
 from isthmus.errors import DataError
 
 FOLDER_PROVENANCE = "pair.json"
@@ -31,8 +32,13 @@ def check_folder(output: Path) -> None:
     """Refuses a folder that holds anything but earlier results, which may be replaced.
 
     Raises:
-        DataError: If there is a file of that name, or a folder with other things in it.
+        DataError: If the name is a file's, or the folder has other things in it.
     """
+    if output.suffix.lower() in ALL_ENDINGS:
+        raise DataError(
+            f"{output}: is a file's name; the results of a folder are a folder: name that, or a "
+            ".npz for one array"
+        )
     if not output.exists():
         return
     if not output.is_dir():

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
+from isthmus.data.storage import ALL_ENDINGS
 from isthmus.errors import DataError
 from isthmus.spec import Settings
 
@@ -47,7 +48,9 @@ def download(address: str) -> Path:
         client = _connect()
         etags = _list(client, bucket, key)
         if not etags:
-            raise DataError(f'{address}: no object and no prefix of that name in bucket "{bucket}"')
+            raise DataError(
+                f'{address}: no object, and no folder with data, of that name in bucket "{bucket}"'
+            )
         place = hashlib.sha256(f"{client.meta.endpoint_url} {address}".encode()).hexdigest()[:16]
         root = Settings.from_environment().cache / "s3" / place
         root.mkdir(parents=True, exist_ok=True)
@@ -76,14 +79,14 @@ def _connect() -> S3Client:
 
 
 def _list(client: S3Client, bucket: str, key: str) -> dict[str, str]:
-    """The etag of each object: the one of that very key, else all below it as a folder."""
+    """The etag of each object: the one of that very key, else all below it that can be read."""
     prefix = key if key.endswith("/") or not key else f"{key}/"
     below: dict[str, str] = {}
     for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
         for entry in page.get("Contents", []):
             if entry["Key"] == key and not key.endswith("/"):
                 return {key: entry["ETag"]}
-            if entry["Key"].startswith(prefix) and not entry["Key"].endswith("/"):
+            if entry["Key"].startswith(prefix) and entry["Key"].lower().endswith(ALL_ENDINGS):
                 below[entry["Key"]] = entry["ETag"]
     return below
 
@@ -97,10 +100,13 @@ def _refresh(
     wanted = {_relative(key, base): (key, etag) for key, etag in etags.items()}
     for name in known.keys() - wanted.keys():
         (folder / name).unlink(missing_ok=True)
-    stale = [name for name, (_, etag) in wanted.items() if known.get(name) != etag]
-    stale += [name for name in wanted if name not in stale and not (folder / name).is_file()]
+    stale = {
+        name
+        for name, (_, etag) in wanted.items()
+        if known.get(name) != etag or not (folder / name).is_file()
+    }
     # What an interrupted download leaves behind must not pass for current.
-    _write_index(index, {name: known[name] for name in wanted if name not in set(stale)})
+    _write_index(index, {name: known[name] for name in wanted if name not in stale})
 
     def fetch(name: str) -> None:
         target = folder / name

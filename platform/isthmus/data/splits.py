@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from isthmus.data.rows import FloatArray, IndexArray, Rows
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 
+_logger = logging.getLogger(__name__)
 _HASHED_AT_ONCE = 4_000_000
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -57,7 +59,25 @@ def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
                 f"{spec.path}: {found} leave none for {part}; {needed} are needed, or other "
                 "values of data.validation_fraction and data.test_fraction"
             )
+    _report_uneven(split, len(rows), spec)
     return split
+
+
+def _report_uneven(split: Split, count: int, spec: DataSpec) -> None:
+    """Logs a held-out part that is far from its share: many equal rows went there together."""
+    for part, fraction in (
+        ("validation", spec.validation_fraction),
+        ("test", spec.test_fraction),
+    ):
+        share = len(getattr(split, part)) / count
+        if abs(share - fraction) > 0.05 + 3 * math.sqrt(fraction * (1 - fraction) / count):
+            _logger.warning(
+                "%s: %.0f%% of the rows are for %s, not %.0f%%: equal rows stay together",
+                spec.path,
+                100 * share,
+                part,
+                100 * fraction,
+            )
 
 
 def _by_number(numbers: NDArray[np.float64], spec: DataSpec) -> Split:

@@ -80,17 +80,19 @@ def numeric_names(source: Source, names: Sequence[str]) -> list[str]:
 
 
 def read_labels(source: Source, name: str) -> Labels:
-    """Reads a column of labels: whole numbers where all are, else texts.
+    """Reads a column of labels: numbers where all are, else texts.
 
     Returns:
         Shape (N,).
     """
     column = _read(source, [name], as_text=True).column(name)
     texts = np.array(["" if text is None else str(text) for text in column.to_pylist()])
-    try:
-        return texts.astype(np.int64)
-    except ValueError:
-        return texts
+    for kind in (np.int64, np.float64):
+        try:
+            return texts.astype(kind)
+        except ValueError:
+            continue
+    return texts
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from isthmus.data import Provenance
+
+# The same examples every time, however busy the machine is.
+settings.register_profile("isthmus", deadline=None, derandomize=True)
+settings.load_profile("isthmus")
 
 
 @pytest.fixture

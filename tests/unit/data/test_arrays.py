@@ -32,6 +32,14 @@ def test_of_several_arrays_the_usual_name_is_taken(in_tmp: Path) -> None:
     assert rows.labels.tolist() == [0, 1, 0, 1, 0]
 
 
+def test_rows_can_be_written_to_in_memory_and_do_not_change_the_file(in_tmp: Path) -> None:
+    for dtype in (np.float32, np.float64):
+        np.save("t.npy", np.arange(12, dtype=dtype).reshape(4, 3))
+        rows, _ = read_rows(DataSpec(path="t.npy"))
+        rows.values[:] = 0
+        assert np.load("t.npy").max() == 11
+
+
 def test_the_only_array_beside_the_labels_is_taken(in_tmp: Path) -> None:
     np.savez("t.npz", signal=RNG.normal(size=(5, 2)), y=np.arange(5))
     assert read_rows(DataSpec(path="t.npz", labels="y"))[1].key == "signal"

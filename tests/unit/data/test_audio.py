@@ -79,6 +79,15 @@ def test_files_are_written_back_in_their_format(
     assert (in_tmp / "out" / "pair.json").is_file()
 
 
+def test_a_wav_that_was_streamed_claims_no_length_and_is_read(in_tmp: Path) -> None:
+    save(in_tmp / "a.wav", samples=9000)
+    content = bytearray((in_tmp / "a.wav").read_bytes())
+    content[4:8] = content[40:44] = b"\xff\xff\xff\xff"
+    (in_tmp / "a.wav").write_bytes(content)
+    rows, _ = read_rows(DataSpec(path="a.wav"))
+    assert rows.layout.index()["start_s"][-1] == (9000 - 1024) / 8000
+
+
 def test_one_file_is_one_file_again_clipped(in_tmp: Path, provenance: Provenance) -> None:
     save(in_tmp / "a.wav", samples=4000)
     rows, _ = read_rows(DataSpec(path="a.wav"))

@@ -146,6 +146,12 @@ def test_earlier_results_are_replaced_and_other_files_are_not(
         check_reconstructions_output(rows, folder)
 
 
+def test_the_results_of_a_folder_are_no_single_file(in_tmp: Path) -> None:
+    rows, _ = read_rows(DataSpec(path=str(folder_of_grey(in_tmp))))
+    with pytest.raises(DataError, match=r"out\.png: is a file's name"):
+        check_reconstructions_output(rows, Path("out.png"))
+
+
 def test_one_image_is_one_row_and_one_file_again(in_tmp: Path, provenance: Provenance) -> None:
     folder = folder_of_grey(in_tmp)
     _, spec = read_rows(DataSpec(path=str(folder)))

@@ -98,6 +98,17 @@ def test_the_split_is_the_same_on_every_machine() -> None:
     assert (split.validation.tolist(), split.test.tolist()) == ([2], [3, 4, 5, 13, 20, 23])
 
 
+def test_an_uneven_split_by_many_equal_rows_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    values = random_rows(1000, 2, 0)
+    values[:700] = 1
+    for seed in range(30):
+        split = split_rows(as_rows(values), SPEC, seed)
+        if len(split.test) > 500:
+            assert "of the rows are for test, not 10%: equal rows stay together" in caplog.text
+            return
+    pytest.fail("in none of 30 splits the equal rows were for testing")
+
+
 def test_groups_stay_together() -> None:
     rows = as_rows(random_rows(1000, 4, 0))
     groups = np.repeat(np.random.default_rng(1).integers(-(2**62), 2**62, size=200), 5)
