@@ -24,7 +24,11 @@ def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:
     if output.suffix.lower() not in endings:
         ending = f'ending "{output.suffix}"' if output.suffix else "no ending"
         raise DataError(f"{output}: {ending}; {what} can be written as {', '.join(endings)}")
-    if output.is_dir():
+    try:
+        is_folder = output.is_dir()
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+    if is_folder:
         raise DataError(f"{output}: is a folder; name a file")
 
 
@@ -39,11 +43,18 @@ def check_folder(output: Path) -> None:
             f"{output}: is a file's name; the results of a folder are a folder: name that, or a "
             ".npz for one array"
         )
-    if not output.exists():
-        return
-    if not output.is_dir():
+    try:
+        if not output.exists():
+            return
+        is_folder = output.is_dir()
+        is_taken = (
+            is_folder and any(output.iterdir()) and not (output / FOLDER_PROVENANCE).is_file()
+        )
+    except OSError as error:
+        raise _cannot_write(output, error) from error
+    if not is_folder:
         raise DataError(f"{output}: is a file; name a new folder for the results")
-    if any(output.iterdir()) and not (output / FOLDER_PROVENANCE).is_file():
+    if is_taken:
         raise DataError(f"{output}: holds other files, which are not touched; name a new folder")
 
 
