@@ -18,7 +18,7 @@ from isthmus.data import Rows, Split, fingerprint, fit_scaling, read_rows, split
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
 from isthmus.jobs.specs import check_job, plan_for
-from isthmus.registry import RegisteredPair, register_pair
+from isthmus.registry import RegisteredPair, TrainedPair, register_pair
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, Settings
 from isthmus.tracking import RunLog, RunReport, find_run
 from isthmus.training import FitResult, Progress, Reporter, Reporters, ScaledRows, fit, ray_session
@@ -194,16 +194,16 @@ def _finish(
     metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
-    pair = register_pair(
-        module,
-        prepared.spec,
-        prepared.data,
-        prepared.fingerprint,
-        metrics,
-        log.run_id,
-        prepared.test[:4],
-        settings,
+    trained = TrainedPair(
+        module=module,
+        spec=prepared.spec,
+        data=prepared.data,
+        fingerprint=prepared.fingerprint,
+        metrics=metrics,
+        run_id=log.run_id,
+        example=prepared.test,
     )
+    pair = register_pair(trained, settings)
     return TrainResult(
         status="finished",
         run_id=log.run_id,

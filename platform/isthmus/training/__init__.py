@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from isthmus.training.checkpoints import Progress
     from isthmus.training.launch import FitResult, fit
-    from isthmus.training.session import ray_session
     from isthmus.training.reporter import EpochReport, Reporter, Reporters
+    from isthmus.training.session import ray_session
     from isthmus.training.worker import ScaledRows
 
 _MODULES = {

@@ -1,0 +1,54 @@
+"""How MLflow loads a half: `mlflow.pyfunc.load_model("models:/digits-encoder@champion")`.
+
+MLflow imports this module by the name in the artifact and calls `_load_pyfunc`. Isthmus must be
+installed; the user writes none of its code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from isthmus import variants
+from isthmus.core import Autoencoder
+from isthmus.registry.manifest import HALVES, Half, check_weights, read_manifest, weights_file
+
+_BATCH_ROWS = 4096
+
+
+class _Half:
+    """What MLflow calls: `predict` on arrays, tables, or a dict of one array."""
+
+    def __init__(self, module: Autoencoder, half: Half) -> None:
+        self._module = module
+        self._half = half
+
+    def predict(self, model_input: Any, params: Any = None) -> NDArray[np.float32]:
+        """Rows (N, *row_shape) to latents (N, latent_dim), or latents to rows."""
+        plan = self._module.plan
+        shape = plan.row_shape if self._half == "encoder" else (plan.latent_dim,)
+        apply = self._module.encode if self._half == "encoder" else self._module.decode
+        if isinstance(model_input, dict):
+            model_input = next(iter(model_input.values()))
+        values = np.asarray(model_input, dtype=np.float32).reshape(-1, *shape)
+        with torch.inference_mode():
+            parts = [
+                apply(torch.from_numpy(values[start : start + _BATCH_ROWS])).numpy()
+                for start in range(0, len(values), _BATCH_ROWS)
+            ]
+        return np.concatenate(parts) if parts else np.empty((0, *shape), np.float32)
+
+
+def _load_pyfunc(path: str) -> _Half:
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    half = next(half for half in HALVES if (folder / weights_file(half)).exists())
+    module = variants.build(manifest.plan)
+    # Half of the keys are the other half's, which this one never uses.
+    module.load_state_dict(load_file(check_weights(folder, half, manifest)), strict=False)
+    return _Half(module.eval(), half)

@@ -1,0 +1,59 @@
+"""How people name a pair: `digits@champion`, `digits/3`, or `digits` for its champion."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from isthmus.errors import ModelNotFound
+
+CHAMPION = "champion"
+_PATTERN = re.compile(
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9._-]+)|/(?P<version>[0-9]+))?"
+)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A pair's name and one of: a version, an alias.
+
+    Attributes:
+        name: Of the pair; its halves are registered as NAME-encoder and NAME-decoder.
+        version: The encoder's version, or `None` if an alias is meant.
+        alias: The encoder's alias, or `None` if a version is meant.
+    """
+
+    name: str
+    version: int | None
+    alias: str | None
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """Reads `NAME@ALIAS`, `NAME/VERSION` or `NAME`.
+
+        Raises:
+            ModelNotFound: If the text is none of them.
+        """
+        match = _PATTERN.fullmatch(text)
+        if match is None:
+            raise ModelNotFound(
+                f'"{text}" names no model; write NAME@ALIAS, NAME/VERSION or NAME, '
+                "as in digits@champion or digits/3"
+            )
+        version = match["version"]
+        if version is not None:
+            return cls(match["name"], int(version), None)
+        return cls(match["name"], None, match["alias"] or CHAMPION)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}" if self.version else f"{self.name}@{self.alias}"
+
+
+def encoder_name(name: str) -> str:
+    """The registered model that holds a pair's encoders."""
+    return f"{name}-encoder"
+
+
+def decoder_name(name: str) -> str:
+    """The registered model that holds a pair's decoders."""
+    return f"{name}-decoder"

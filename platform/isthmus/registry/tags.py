@@ -1,0 +1,34 @@
+"""The tags that make a pair's versions quick to list. The truth is in `pair.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from isthmus.registry.manifest import Half, PairManifest
+
+PAIR_ID = "isthmus.pair_id"
+PAIR_NAME = "isthmus.pair"
+HALF = "isthmus.half"
+DECODER_VERSION = "isthmus.decoder_version"
+VARIANT = "isthmus.variant"
+NET = "isthmus.net"
+LATENT_DIM = "isthmus.latent_dim"
+_METRICS = "isthmus.metrics"
+
+
+def of_version(manifest: PairManifest, half: Half) -> dict[str, str]:
+    """The tags of a half's version."""
+    return {
+        PAIR_ID: manifest.pair_id,
+        HALF: half,
+        VARIANT: manifest.plan.variant.name,
+        NET: manifest.plan.net.name,
+        LATENT_DIM: str(manifest.plan.latent_dim),
+        _METRICS: json.dumps(dict(manifest.metrics)),
+    }
+
+
+def metrics_in(tags: Mapping[str, str]) -> dict[str, float]:
+    """The figures that `of_version` stored."""
+    return {name: float(value) for name, value in json.loads(tags.get(_METRICS, "{}")).items()}

@@ -1,0 +1,20 @@
+"""Writes MLflow runs, and finds them again. Importing it imports neither MLflow nor torch."""
+
+from isthmus.tracking.baseline import PcaBaseline, pca_baseline
+from isthmus.tracking.preload import preload
+from isthmus.tracking.report import RunReport
+from isthmus.tracking.run import RunLog
+from isthmus.tracking.runs import StoredRun, find_run
+from isthmus.tracking.store import open_store, store_errors
+
+__all__ = [
+    "PcaBaseline",
+    "RunLog",
+    "RunReport",
+    "StoredRun",
+    "find_run",
+    "open_store",
+    "pca_baseline",
+    "preload",
+    "store_errors",
+]

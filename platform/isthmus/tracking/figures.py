@@ -1,0 +1,252 @@
+"""The pictures of a finished run that a person would want to see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.tracking import drawing
+from isthmus.tracking.drawing import INK, MODEL, OTHER, SOFT_INK
+from isthmus.tracking.examples import reconstructions
+from isthmus.tracking.report import RunReport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_POINTS = 5000
+_MOST_BINS = 60
+
+
+def draw(report: RunReport, columns: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
+    """Draws each figure of a run as it is asked for.
+
+    Args:
+        report: What to draw.
+        columns: Names of the features (tabular) or channels (series), if they have names.
+
+    Yields:
+        The file's name and the figure.
+    """
+    drawings: dict[str, Callable[[], Figure]] = {
+        "loss.png": lambda: loss_curve(report),
+        "reconstructions.png": lambda: reconstructions(report, columns),
+        "latent_space.png": lambda: latent_space(report),
+        "errors.png": lambda: error_histogram(report),
+    }
+    for name, figure in drawings.items():
+        yield name, figure()
+
+
+def loss_curve(report: RunReport) -> Figure:
+    """Training and validation loss over epochs, the best epoch marked."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = np.array([each.epoch for each in report.history])
+    train = np.array([each.train.get("loss", np.nan) for each in report.history])
+    validation = np.array([each.validation.get("loss", np.nan) for each in report.history])
+    figure = drawing.new_figure(7.4, 4.3)
+    axes = figure.subplots()
+    drawing.margins(figure)
+    drawing.plain_axes(axes, "epoch", f"loss ({report.plan.reconstruction}), per row")
+    marker = "o" if len(epochs) <= 12 else None
+    axes.plot(epochs, train, color=MODEL, linewidth=1.8, label="training", marker=marker, ms=4)
+    axes.plot(
+        epochs, validation, color=OTHER, linewidth=1.8, label="validation", marker=marker, ms=4
+    )
+    subtitle = "1 epoch" if len(epochs) == 1 else f"{len(epochs)} epochs"
+    if np.isfinite(validation).any():
+        best = int(np.nanargmin(validation))
+        _mark_best(axes, epochs[best], validation[best])
+        subtitle += f"; the best, epoch {epochs[best]}, has validation loss {validation[best]:.4g}"
+    both = np.concatenate([train, validation])
+    if drawing.spans_decades(both):
+        axes.set_yscale("log")
+        finite = both[np.isfinite(both)]
+        drawing.readable_log_ticks(axes.yaxis, finite.min(), finite.max())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    drawing.legend_at_top(figure, axes)
+    drawing.head(figure, "Loss", subtitle)
+    return figure
+
+
+def _mark_best(axes: Axes, epoch: int, loss: float) -> None:
+    axes.axvline(epoch, color=SOFT_INK, linewidth=0.9, linestyle=(0, (4, 3)), zorder=1)
+    axes.plot(
+        [epoch], [loss], "o", ms=8, mfc="white", mec=OTHER, mew=2, zorder=5, label="best epoch"
+    )
+
+
+def latent_space(report: RunReport) -> Figure:
+    """The latents in two dimensions, coloured by label, or by error where there are no labels."""
+    step = -(-len(report.latents) // _MOST_POINTS)
+    latents = np.nan_to_num(report.latents[::step].astype(np.float64))
+    points, axis_names = _in_two_dimensions(latents)
+    labels = None if report.labels is None else np.asarray(report.labels)[::step]
+    figure = drawing.new_figure(7.4, 5.4)
+    axes = figure.subplots()
+    drawing.margins(figure, right=1.55)
+    drawing.plain_axes(axes, *axis_names)
+    distinct = drawing.distinct(labels)
+    size = float(np.clip(9000 / max(len(points), 1), 7, 34))
+    count = f"{len(points):,} held-out rows in {report.latents.shape[1]} dimensions"
+    if labels is not None and 1 <= len(distinct) <= len(drawing.CATEGORIES):
+        _scatter_by_label(axes, points, labels, distinct, size)
+        drawing.head(figure, "Latent space", f"{count}, coloured by label")
+        return figure
+    if labels is not None and np.issubdtype(labels.dtype, np.number):
+        what, values = "label", labels.astype(np.float32)
+        limits = (float(np.nanmin(values)), float(np.nanmax(values)))
+    else:
+        what, values = "reconstruction error", report.errors[: len(report.latents)][::step]
+        limits = (float(np.quantile(values, 0.02)), float(np.quantile(values, 0.98)))
+    _scatter_by_value(figure, axes, points, values, limits, what, size)
+    drawing.head(figure, "Latent space", f"{count}, coloured by {what}")
+    return figure
+
+
+def _in_two_dimensions(latents: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
+    """The two directions of largest variance; latents of one or two numbers as they are."""
+    size = latents.shape[1]
+    if size == 1:
+        # One number needs no second axis; random heights keep the points apart.
+        heights = np.random.default_rng(0).uniform(-1, 1, (len(latents), 1))
+        return np.hstack([latents, heights]), ("latent 1", "(spread at random)")
+    if size == 2:
+        return latents, ("latent 1", "latent 2")
+    centred = latents - latents.mean(axis=0)
+    variances, directions = np.linalg.eigh(centred.T @ centred)
+    shares = variances[::-1] / max(variances.sum(), np.finfo(np.float64).tiny)
+    names = tuple(f"component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2))
+    return centred @ directions[:, ::-1][:, :2], (names[0], names[1])
+
+
+def _scatter_by_label(
+    axes: Axes, points: NDArray[np.float64], labels: NDArray[Any], distinct: list[Any], size: float
+) -> None:
+    for label, colour in zip(distinct, drawing.CATEGORIES, strict=False):
+        of_label = points[labels == label]
+        axes.scatter(
+            of_label[:, 0],
+            of_label[:, 1],
+            s=size,
+            color=colour,
+            alpha=0.75,
+            linewidths=0,
+            label=_shortened(label),
+        )
+    legend = axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        frameon=False,
+        fontsize=9.5,
+        labelcolor=INK,
+        title="label",
+        handletextpad=0.2,
+        markerscale=float(np.sqrt(34 / size)),
+        alignment="left",
+    )
+    legend.get_title().set(color=SOFT_INK, fontsize=9.5)
+
+
+def _scatter_by_value(
+    figure: Figure,
+    axes: Axes,
+    points: NDArray[np.float64],
+    values: NDArray[Any],
+    limits: tuple[float, float],
+    what: str,
+    size: float,
+) -> None:
+    order = np.argsort(values)  # the unusual ones on top
+    drawn = axes.scatter(
+        points[order, 0],
+        points[order, 1],
+        s=size,
+        c=values[order],
+        cmap="viridis",
+        alpha=0.8,
+        linewidths=0,
+        vmin=limits[0],
+        vmax=limits[1],
+    )
+    box = axes.get_position()
+    bar = figure.colorbar(drawn, cax=figure.add_axes((box.x1 + 0.03, box.y0, 0.018, box.height)))
+    bar.outline.set_visible(False)
+    bar.set_label(what, color=SOFT_INK, fontsize=9.5)
+    bar.ax.tick_params(colors=SOFT_INK, labelsize=8.5, length=0)
+
+
+def _shortened(label: object) -> str:
+    text = str(label)
+    return text if len(text) <= 14 else f"{text[:13]}…"
+
+
+def error_histogram(report: RunReport) -> Figure:
+    """Reconstruction errors of held-out rows: the autoencoder's above, PCA's below."""
+    figure = drawing.new_figure(7.4, 5.0)
+    upper, lower = figure.subplots(2, 1, sharex=True)
+    drawing.margins(figure, top=1.0, hspace=0.3)
+    both = [
+        ("autoencoder", MODEL, upper, report.errors),
+        (f"PCA with {report.plan.latent_dim} components", OTHER, lower, report.pca_errors),
+    ]
+    edges, is_log = _bin_edges(np.concatenate([errors for *_, errors in both]))
+    for name, colour, axes, errors in both:
+        drawing.plain_axes(axes, y_label="rows")
+        shown = np.clip(errors[np.isfinite(errors)], edges[0], edges[-1])
+        axes.hist(shown, bins=edges, color=colour, alpha=0.9, histtype="stepfilled")
+        mean = float(errors.mean())
+        axes.axvline(mean, color=INK, linewidth=1.3)
+        axes.set_title(
+            f"{name}: mean {mean:.4g}", loc="left", fontsize=10, color=colour, weight="bold"
+        )
+    if is_log:
+        lower.set_xscale("log")
+        drawing.readable_log_ticks(lower.xaxis, edges[0], edges[-1])
+    lower.set_xlim(edges[0], edges[-1])
+    lower.set_xlabel("reconstruction error: mean square of a row, scaled units",
+                     color=SOFT_INK, fontsize=9.5)  # fmt: skip
+    subtitle = f"{len(report.errors):,} held-out rows; the dark line is the mean"
+    if np.isfinite(report.threshold):
+        _mark_threshold(upper, report, edges)
+        subtitle += "; above the dashed threshold a row is called an anomaly"
+    drawing.head(figure, "Reconstruction errors", subtitle)
+    return figure
+
+
+def _mark_threshold(axes: Axes, report: RunReport, edges: NDArray[np.float64]) -> None:
+    where = float(np.clip(report.threshold, edges[0], edges[-1]))
+    axes.axvline(where, color="#c8374d", linewidth=1.4, linestyle=(0, (4, 3)))
+    share = float((report.errors > report.threshold).mean())
+    first, last = axes.transData.transform([(edges[0], 0), (edges[-1], 0)])[:, 0]
+    is_far_right = axes.transData.transform((where, 0))[0] > first + 0.7 * (last - first)
+    axes.annotate(
+        f"threshold {report.threshold:.4g}\n{share:.1%} of rows above",
+        (where, 0.95),
+        xycoords=("data", "axes fraction"),
+        xytext=(-5 if is_far_right else 5, 0),
+        textcoords="offset points",
+        fontsize=8.5,
+        color="#c8374d",
+        va="top",
+        ha="right" if is_far_right else "left",
+    )
+
+
+def _bin_edges(errors: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
+    """Bins for both histograms, and whether they are on a logarithmic axis."""
+    finite = errors[np.isfinite(errors)].astype(np.float64)
+    positive = finite[finite > 0]
+    if not len(positive):
+        return np.linspace(0.0, 1.0, _MOST_BINS + 1), False
+    bins = int(np.clip(3 * np.sqrt(len(positive) / 2), 12, _MOST_BINS))
+    lowest, highest = float(positive.min()), float(positive.max())
+    if drawing.spans_decades(np.quantile(positive, (0.01, 0.99))):
+        return np.geomspace(lowest * 0.95, highest * 1.05, bins + 1), True
+    # A few far outliers share the last bin, so that the rest can be told apart.
+    top = min(highest, 4 * float(np.quantile(positive, 0.99)))
+    return np.linspace(0.0, top * 1.02, bins + 1), False

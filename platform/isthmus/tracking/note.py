@@ -1,0 +1,63 @@
+"""The description at the head of a run's page, in markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isthmus.spec import DataSpec, JobSpec, ModelPlan
+
+
+def note(
+    spec: JobSpec,
+    plan: ModelPlan | None = None,
+    data: DataSpec | None = None,
+    rows: Mapping[str, int] | None = None,
+    metrics: Mapping[str, float] | None = None,
+) -> str:
+    """Says what the run is, in as much detail as is known yet.
+
+    Args:
+        spec: The job.
+        plan: What is trained.
+        data: The data with nothing left open.
+        rows: Rows in each split.
+        metrics: What training came to.
+    """
+    parts = [spec.description] if spec.description else []
+    parts.append(_model_line(spec, plan))
+    parts.append(_data_line(data or spec.data, rows))
+    if metrics:
+        parts += _result_lines(spec, metrics)
+    return "\n\n".join(parts)
+
+
+def _model_line(spec: JobSpec, plan: ModelPlan | None) -> str:
+    if plan is None:
+        return f"Trains **{spec.name}**: a {spec.variant.name} autoencoder."
+    shape = " x ".join(str(size) for size in plan.row_shape)
+    return (
+        f"Trains **{spec.name}**: a {plan.variant.name} autoencoder, {plan.net.name} net, "
+        f"{shape} numbers in a row, {plan.latent_dim} in a latent, {plan.reconstruction} loss."
+    )
+
+
+def _data_line(data: DataSpec, rows: Mapping[str, int] | None) -> str:
+    line = f"Data: `{data.path}`"
+    if rows:
+        line += "; rows: " + ", ".join(f"{count:,} {split}" for split, count in rows.items())
+    return line + "."
+
+
+def _result_lines(spec: JobSpec, metrics: Mapping[str, float]) -> list[str]:
+    lines = []
+    ours, pca = metrics.get("test_reconstruction_mse"), metrics.get("test_pca_mse")
+    if ours is not None and pca is not None:
+        lines.append(
+            "| mean squared error on test rows | |\n|---|---|\n"
+            f"| autoencoder | **{ours:.4g}** |\n| PCA of the same latent size | {pca:.4g} |"
+        )
+    lines.append(
+        f"Use it: `isthmus denoise --model {spec.name} INPUT OUTPUT`, "
+        f"`isthmus detect --model {spec.name} INPUT OUTPUT` (once promoted to champion)."
+    )
+    return lines

@@ -1,0 +1,18 @@
+"""Imports early what a run needs late: seconds, for a thread that runs while others wait."""
+
+from __future__ import annotations
+
+import importlib
+
+from isthmus.tracking.store import import_mlflow
+
+# What `pca_baseline` and the figures import when they are called.
+_LATER = ("sklearn.decomposition", "matplotlib.figure", "matplotlib.backends.backend_agg")
+
+
+def preload() -> None:
+    """Imports MLflow, its SQL store, scikit-learn's PCA and matplotlib; harmless to call twice."""
+    import_mlflow()
+    importlib.import_module("mlflow.store.tracking.sqlalchemy_store")
+    for module in _LATER:
+        importlib.import_module(module)

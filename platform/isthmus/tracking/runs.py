@@ -1,0 +1,149 @@
+"""Finds a run again, by its id, the beginning of it, or its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from isthmus.errors import UsageError
+from isthmus.spec import Settings
+from isthmus.tracking.spool import replay
+from isthmus.tracking.store import open_store, store_errors
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.tracking import MlflowClient
+
+JOB_FILE = "job.yaml"
+TAG_JOB = "isthmus.job"
+TAG_ATTEMPT = "isthmus.attempt"
+TAG_STORAGE = "isthmus.storage_path"
+PARAM_FINGERPRINT = "data.fingerprint"
+
+_SHORTEST_PREFIX = 4
+_MOST_IN_A_MESSAGE = 8
+_MOST_RUNS = 1000
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run as MLflow keeps it.
+
+    Attributes:
+        run_id: MLflow's id, 32 hexadecimal digits.
+        experiment_id: The experiment that it is in.
+        name: Its readable name, `digits-heron-42`.
+        job: The job, as a job file says it.
+        status: MLflow's: RUNNING, FINISHED, FAILED or KILLED.
+        attempt: 1, and one more for each resume.
+        fingerprint: Of its data; `None` if it ended before they were read.
+        storage_path: Where its checkpoints are; `None` if it ended before it had any.
+    """
+
+    run_id: str
+    experiment_id: str
+    name: str
+    job: Mapping[str, Any]
+    status: str
+    attempt: int
+    fingerprint: str | None
+    storage_path: str | None
+
+
+def find_run(reference: str, settings: Settings) -> StoredRun:
+    """Finds a run that Isthmus started.
+
+    Args:
+        reference: The run's id, at least four digits of its beginning, or its name.
+        settings: Where the runs are.
+
+    Raises:
+        UsageError: If there is no such run, more than one, or it was not started by Isthmus.
+        RegistryError: If the store cannot be reached.
+    """
+    client = open_store(settings)
+    with store_errors(settings.tracking_uri):
+        run = _the_one(reference, client)
+        if replay(client, settings, run.info.run_id):
+            run = client.get_run(run.info.run_id)
+        return StoredRun(
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            name=run.info.run_name or run.info.run_id,
+            job=read_job(client, run),
+            status=run.info.status,
+            attempt=attempt_of(run),
+            fingerprint=run.data.params.get(PARAM_FINGERPRINT),
+            storage_path=run.data.tags.get(TAG_STORAGE),
+        )
+
+
+def read_job(client: MlflowClient, run: Run) -> dict[str, Any]:
+    """The job of a run, as a job file says it.
+
+    Raises:
+        UsageError: If the run has none.
+    """
+    if JOB_FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:
+        raise UsageError(
+            f"run {run.info.run_name} has no {JOB_FILE}; start it again with isthmus train"
+        )
+    with TemporaryDirectory() as folder:
+        file = Path(client.download_artifacts(run.info.run_id, JOB_FILE, folder))
+        content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return content
+
+
+def attempt_of(run: Run) -> int:
+    """How often the run was begun; 0 if nobody said."""
+    return int(run.data.tags.get(TAG_ATTEMPT, "0"))
+
+
+def _the_one(reference: str, client: MlflowClient) -> Run:
+    name = reference.replace("'", "")
+    found = _search(client, f"attributes.run_name = '{name}'")
+    if not found and re.fullmatch(rf"[0-9a-f]{{{_SHORTEST_PREFIX},32}}", reference):
+        found = _search(client, f"attributes.run_id LIKE '{reference}%'")
+    if len(found) == 1:
+        return found[0]
+    if found:
+        which = ", ".join(
+            f"{run.info.run_name} ({run.info.run_id[:8]})" for run in found[:_MOST_IN_A_MESSAGE]
+        )
+        raise UsageError(f'"{reference}" means {len(found)} runs: {which}; give more of the id')
+    names = [str(run.info.run_name) for run in _search(client)]
+    close = get_close_matches(reference, names, n=1)
+    hint = f'did you mean "{close[0]}"? ' if close else ""
+    newest = ", ".join(names[:_MOST_IN_A_MESSAGE]) or "none yet"
+    raise UsageError(f'no run "{reference}"; {hint}The newest: {newest}')
+
+
+def _search(client: MlflowClient, condition: str | None = None) -> list[Run]:
+    """The newest runs of Isthmus that meet a condition."""
+    ours = f"tags.`{TAG_JOB}` != ''"
+    runs: list[Run] = []
+    for experiments in _pages_of_experiments(client):
+        runs += client.search_runs(
+            experiments,
+            f"{condition} and {ours}" if condition else ours,
+            max_results=_MOST_RUNS,
+            order_by=["attributes.start_time DESC"],
+        )
+    return sorted(runs, key=lambda run: run.info.start_time, reverse=True)
+
+
+def _pages_of_experiments(client: MlflowClient) -> Iterator[list[str]]:
+    token = None
+    while True:
+        page = client.search_experiments(page_token=token)
+        yield [each.experiment_id for each in page]
+        token = page.token
+        if not token:
+            return

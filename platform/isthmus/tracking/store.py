@@ -1,0 +1,224 @@
+"""Opens the MLflow store: quietly, quickly, and with one clear line when it cannot be reached.
+
+Everything that talks to MLflow goes through `open_store`: the address is always given, so no
+global state of MLflow's is read or changed and the runs of one process do not meet.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from isthmus.errors import IsthmusError, RegistryError, UsageError
+from isthmus.spec import Settings
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_PROBE_TIMEOUT_S = 8.0
+# A first start creates the tables, which takes seconds; other processes wait for it.
+_CREATION_TIMEOUT_S = 60.0
+_DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+
+
+def open_store(settings: Settings) -> MlflowClient:
+    """Connects to the tracking store and the model registry; creates an embedded one if need be.
+
+    Safe to call from several processes and threads at once.
+
+    Raises:
+        RegistryError: If the store cannot be reached within seconds, or cannot be used.
+    """
+    uri = settings.tracking_uri
+    import_mlflow()
+    from mlflow.tracking import MlflowClient
+
+    with store_errors(uri):
+        check_reachable(uri)
+        with _sole_creator(uri):
+            return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def import_mlflow() -> None:
+    """Imports MLflow, quietly; takes a second or two the first time.
+
+    Telemetry, the lines MLflow prints to the terminal and its own log handler are turned off
+    first; its log records then go wherever this process's logging sends them. What the user has
+    set in the environment stays.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow.tracking  # noqa: F401
+
+
+def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str:
+    """The experiment of that name, created if there is none.
+
+    Raises:
+        UsageError: If it was deleted.
+    """
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        root = settings.local_artifact_root
+        location = (Path(root) / name).absolute().as_uri() if root else None
+        try:
+            created: str = client.create_experiment(name, artifact_location=location)
+            return created
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        experiment = client.get_experiment_by_name(name)  # another process was quicker
+    if experiment.lifecycle_stage == "deleted":
+        raise UsageError(
+            f'the MLflow experiment "{name}" was deleted; restore it with '
+            f"mlflow experiments restore --experiment-id {experiment.experiment_id}, "
+            "or give the job another name"
+        )
+    experiment_id: str = experiment.experiment_id
+    return experiment_id
+
+
+def database_file(uri: str) -> Path | None:
+    """The file of an embedded SQLite store; `None` if the store is anything else."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def shown(uri: str) -> str:
+    """The address without a password, fit for a message."""
+    parts = urlsplit(uri)
+    if not parts.password:
+        return uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
+
+
+def first_line(text: str, limit: int = 300) -> str:
+    """The first line of a text, shortened if need be."""
+    line = text.strip().split("\n", 1)[0].strip() or "no reason given"
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
+
+
+@contextmanager
+def store_errors(uri: str) -> Iterator[None]:
+    """Turns whatever MLflow, a driver or the network raises into one line that says what to do.
+
+    Raises:
+        RegistryError: Instead of any exception that is not one of ours.
+    """
+    try:
+        yield
+    except IsthmusError:
+        raise
+    except Exception as error:
+        # SQLAlchemy wraps the driver's error, whose own text is the shorter.
+        reason = first_line(str(getattr(error, "orig", None) or error))
+        raise _unusable(uri, f"cannot be used: {reason}") from error
+
+
+def check_reachable(uri: str) -> None:
+    """Asks the store one small question, once, and waits seconds for the answer.
+
+    MLflow's own client and SQLAlchemy's retry for minutes before they say that nobody is there.
+
+    Raises:
+        RegistryError: If the store does not answer.
+    """
+    scheme = urlsplit(uri).scheme
+    with store_errors(uri):
+        if scheme in ("http", "https"):
+            _ask_server(uri)
+        elif database_file(uri) is not None:
+            _is_created(uri)
+        elif scheme.partition("+")[0] in _DATABASE_PORTS:
+            _ask_database(uri)
+        elif not scheme.startswith("databricks"):
+            raise _unusable(uri, "is no store that Isthmus can use")
+
+
+def _unusable(uri: str, what: str) -> RegistryError:
+    if "out-of-date database schema" in what:
+        what = "has the schema of another MLflow version"
+        advice = f"back it up, then run: mlflow db upgrade {shown(uri)}"
+    elif database_file(uri) is not None:
+        advice = "check the file, or set MLFLOW_TRACKING_URI to another store"
+    else:
+        advice = (
+            "check that it runs, or set MLFLOW_TRACKING_URI to sqlite:///FILE or http://HOST:PORT"
+        )
+    return RegistryError(f"MLflow at {shown(uri)} {what}; {advice}")
+
+
+def _ask_server(uri: str) -> None:
+    import requests
+    from mlflow.exceptions import MlflowException
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    try:
+        response = http_request(
+            get_default_host_creds(uri),
+            "/api/2.0/mlflow/experiments/get-by-name?experiment_name=Default",
+            "GET",
+            max_retries=0,
+            timeout=_PROBE_TIMEOUT_S,
+            raise_on_status=False,
+        )
+    except (requests.RequestException, MlflowException) as error:
+        raise _unusable(uri, "does not answer") from error
+    # 404 is an answer too: someone deleted the experiment that MLflow makes at first.
+    if response.status_code in (401, 403):
+        raise _unusable(uri, f"refuses access (HTTP {response.status_code})")
+    if response.status_code >= 500:
+        raise _unusable(uri, f"is broken (HTTP {response.status_code})")
+
+
+def _ask_database(uri: str) -> None:
+    import sqlalchemy
+
+    parts = urlsplit(uri)
+    if parts.hostname:
+        port = parts.port or _DATABASE_PORTS[parts.scheme.partition("+")[0]]
+        try:
+            socket.create_connection((parts.hostname, port), _PROBE_TIMEOUT_S).close()
+        except OSError as error:
+            raise _unusable(uri, "does not answer") from error
+    engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+
+
+def _is_created(uri: str) -> bool:
+    """Whether an embedded store is there and whole: MLflow's last act is its first experiment."""
+    file = database_file(uri)
+    if file is None or not file.exists():
+        return file is None
+    with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        try:
+            return connection.execute("SELECT 1 FROM experiments LIMIT 1").fetchone() is not None
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return False
+            raise
+
+
+@contextmanager
+def _sole_creator(uri: str) -> Iterator[None]:
+    """Lets one process at a time create an embedded store; MLflow's own way is no transaction."""
+    file = database_file(uri)
+    if file is None or _is_created(uri):
+        yield
+        return
+    from filelock import FileLock
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{file}.lock", timeout=_CREATION_TIMEOUT_S):
+        yield

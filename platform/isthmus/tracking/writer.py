@@ -1,0 +1,159 @@
+"""Writes a run's records from a thread of its own, so that training never waits for MLflow."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isthmus.tracking.backlog import Backlog, DatasetUse, MetricPoint
+from isthmus.tracking.spool import Spool
+from isthmus.tracking.store import check_reachable, first_line, shown
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_logger = logging.getLogger(__name__)
+
+_INTERVAL_S = 1.0
+_LONGEST_PAUSE_S = 30.0
+# A call that hangs inside MLflow's client is left behind; what it was to write is on disk.
+_CLOSING_TIMEOUT_S = 60.0
+
+
+class RunWriter:
+    """Buffers the records of one run and writes them about once a second.
+
+    When MLflow cannot be reached, the records wait in memory and on disk, the user is told once,
+    and writing is tried again at growing intervals. Nothing here raises because of MLflow.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, tracking_uri: str, spool: Spool) -> None:
+        self._client = client
+        self._run_id = run_id
+        self._tracking_uri = tracking_uri
+        self._spool = spool
+        self._guard = threading.Lock()
+        self._backlog = spool.read()
+        self._in_flight = Backlog()
+        self._is_out = False
+        self._closing = threading.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="isthmus-tracking", daemon=True)
+        self._thread.start()
+
+    def add(
+        self,
+        *,
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+        metrics: Iterable[MetricPoint] = (),
+        datasets: Iterable[DatasetUse] = (),
+    ) -> None:
+        """Takes records; returns at once."""
+        with self._guard:
+            self._backlog.params.update(params or {})
+            self._backlog.tags.update(tags or {})
+            self._backlog.metrics.extend(metrics)
+            self._backlog.datasets.extend(datasets)
+
+    def add_text(self, path: str, text: str) -> None:
+        """Takes a small text artifact."""
+        self.stage(path).write_text(text, encoding="utf-8")
+        self.add_file(path)
+
+    def stage(self, path: str) -> Path:
+        """Where to write an artifact before it is handed over with `add_file`."""
+        return self._spool.stage(path)
+
+    def add_file(self, path: str) -> None:
+        """Takes the artifact that was written where `stage` said."""
+        with self._guard:
+            self._backlog.artifacts.append(path)
+
+    def end(self, status: str) -> None:
+        """Takes the run's final status."""
+        with self._guard:
+            self._backlog.ending = (status, int(time.time() * 1000))
+
+    def close(self) -> bool:
+        """Writes what is left, or leaves it on disk for the next start.
+
+        Returns:
+            Whether all was written.
+        """
+        if self._closed:
+            return not self._is_out
+        self._closed = True
+        self._closing.set()
+        try:
+            self._thread.join(_CLOSING_TIMEOUT_S)
+        finally:
+            with self._guard:
+                left = self._in_flight.before(self._backlog)
+            if left:
+                self._is_out = True
+                self._keep(left)
+                _logger.warning(
+                    "MLflow at %s could not be written to; what is left of run %s waits in %s "
+                    "and is written when Isthmus next starts or resumes a run",
+                    shown(self._tracking_uri),
+                    self._run_id,
+                    self._spool.folder,
+                )
+            self._spool.release(remove=not left)
+        return not left
+
+    def _run(self) -> None:
+        pause_s = _INTERVAL_S
+        while True:
+            is_last = self._closing.wait(pause_s)
+            is_written = self._flush()
+            if is_last and (not is_written or self._is_empty()):
+                return
+            pause_s = _INTERVAL_S if is_written else min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _is_empty(self) -> bool:
+        with self._guard:
+            return not self._backlog
+
+    def _flush(self) -> bool:
+        """Writes what there is; returns whether that went well."""
+        with self._guard:
+            self._in_flight, self._backlog = self._backlog, Backlog()
+        if not self._in_flight:
+            return True
+        try:
+            check_reachable(self._tracking_uri)
+            self._in_flight.send(self._client, self._run_id, self._spool.files)
+        except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+            self._put_back(error)
+            return False
+        if self._is_out:
+            self._is_out = False
+            self._spool.clear()
+            _logger.info("MLflow at %s is back; all is written", shown(self._tracking_uri))
+        return True
+
+    def _put_back(self, error: Exception) -> None:
+        with self._guard:
+            self._backlog = self._in_flight.before(self._backlog)
+            self._in_flight = Backlog()
+            self._keep(self._backlog)
+        if not self._is_out:
+            self._is_out = True
+            _logger.warning(
+                "%s. Training goes on; the run's records are kept and written later",
+                first_line(str(error)),
+            )
+        _logger.debug("the tracking store could not be written to", exc_info=error)
+
+    def _keep(self, backlog: Backlog) -> None:
+        try:
+            self._spool.keep(backlog)
+        except OSError:
+            # Still in memory; a full disk must not end training.
+            _logger.exception("the records of run %s could not be kept on disk", self._run_id)
