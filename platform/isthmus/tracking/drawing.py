@@ -127,8 +127,9 @@ def distinct(labels: NDArray[Any] | None) -> list[Any]:
         return []
 
     def order(label: object) -> tuple[bool, float, str]:
-        is_number = isinstance(label, bool | int | float)
-        return (False, label, "") if is_number else (True, 0.0, str(label))
+        if isinstance(label, int | float):
+            return False, label, ""
+        return True, 0.0, str(label)
 
     return sorted(set(labels.tolist()), key=order)
 
