@@ -105,7 +105,7 @@ def summarise(inputs: Inputs) -> None:
     import isthmus
     from isthmus.spec import Settings
 
-    newest = isthmus.models("digits")[0]
+    newest = isthmus.versions("digits")[0]
     with np.load(RESULTS / "clean.npz") as stored:
         denoised = stored["x"]
         made_by = str(stored["pair"])
@@ -140,7 +140,7 @@ def newest_version(name: str) -> int:
     """The pair that was registered last."""
     import isthmus
 
-    return isthmus.models(name)[0].version
+    return isthmus.versions(name)[0].version
 
 
 def step(title: str) -> None:

@@ -1,0 +1,25 @@
+"""Isthmus: train autoencoders, keep every encoder and decoder as a pair, put the pairs to work.
+
+    import isthmus
+
+    result = isthmus.train("job.yaml")
+    isthmus.promote("digits", result.pair.version)
+    clean = isthmus.load("digits@champion").denoise(noisy)
+
+Importing this imports neither torch nor Ray nor MLflow; the first call does.
+"""
+
+from __future__ import annotations
+
+from isthmus.api import load, models, promote, resume, train, versions
+from isthmus.errors import IsthmusError
+
+__all__ = ["IsthmusError", "load", "models", "promote", "resume", "train", "versions"]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("isthmus")
+    raise AttributeError(f"module 'isthmus' has no attribute {name!r}")

@@ -1,0 +1,108 @@
+"""The commands, as Python functions. Stores are those of `Settings.from_environment()`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isthmus.quiet import quieten
+
+if TYPE_CHECKING:
+    from isthmus.jobs.train import TrainResult
+    from isthmus.registry import ModelSummary, Pair, Promotion, VersionSummary
+    from isthmus.spec import JobSpec, Settings
+    from isthmus.training import Reporter
+
+
+def train(
+    job: str | Path | Mapping[str, object] | JobSpec,
+    *,
+    overrides: list[str] | None = None,
+    settings: Settings | None = None,
+    reporter: Reporter | None = None,
+) -> TrainResult:
+    """Trains and registers a pair.
+
+    Args:
+        job: A job file's path, its content as a mapping, or a spec.
+        overrides: For a job file: `["training.epochs=5"]`.
+        settings: Where the stores are; by default what the environment says.
+        reporter: Hears of the progress.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus.jobs.specs import load_job_file
+    from isthmus.jobs.train import train as train_job
+
+    spec = load_job_file(job, overrides or []) if isinstance(job, str | Path) else job
+    return train_job(spec, settings, reporter)
+
+
+def resume(
+    run: str, *, settings: Settings | None = None, reporter: Reporter | None = None
+) -> TrainResult:
+    """Goes on with a run that was interrupted; `run` is its id, the beginning of it, or its name.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus.jobs.train import resume as resume_job
+
+    return resume_job(run, settings, reporter)
+
+
+def load(reference: str, *, settings: Settings | None = None) -> Pair:
+    """A registered pair, whole and verified: `load("digits@champion").denoise(rows)`.
+
+    Args:
+        reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
+        settings: Where the registry is; by default what the environment says.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.load(reference, settings)
+
+
+def models(*, settings: Settings | None = None) -> list[ModelSummary]:
+    """All pairs, each with its versions, newest first."""
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.list_models(settings)
+
+
+def versions(name: str, *, settings: Settings | None = None) -> tuple[VersionSummary, ...]:
+    """The versions of one pair, newest first."""
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.list_versions(name, settings)
+
+
+def promote(
+    name: str, version: int, *, alias: str = "champion", settings: Settings | None = None
+) -> Promotion:
+    """Gives a version an alias, on both halves.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.promote(name, version, settings, alias)
+
+
+def _settings() -> Settings:
+    quieten()
+    from isthmus.spec import Settings
+
+    return Settings.from_environment()

@@ -1,0 +1,90 @@
+"""The command line: parses, calls, prints. Importing it imports no torch, Ray or MLflow."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from isthmus.cli import models, serve, train, use
+from isthmus.errors import IsthmusError
+from isthmus.quiet import quieten
+
+app = typer.Typer(
+    name="isthmus",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train autoencoders, keep every encoder and decoder as a pair, put the pairs to work.",
+)
+for _command, _panel in (
+    (train.train, "Train"),
+    (train.validate, "Train"),
+    (train.schema, "Train"),
+    (models.models, "Models"),
+    (models.promote, "Models"),
+    (use.denoise, "Use"),
+    (use.detect, "Use"),
+    (serve.ui, "This machine"),
+    (serve.doctor, "This machine"),
+):
+    app.command(rich_help_panel=_panel)(_command)
+
+_debug = False
+
+
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show our log lines.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    """Options of every command."""
+    global _debug
+    _debug = debug
+    if version:
+        import isthmus
+        from isthmus.cli.terminal import out
+
+        out.print(f"isthmus {isthmus.__version__}")
+        raise typer.Exit
+    from isthmus.cli import logs
+    from isthmus.spec import Settings
+
+    logs.configure(Settings.from_environment().log_file, verbose)
+
+
+def main() -> None:
+    """Runs a command; every failure is one line and an exit code."""
+    quieten()
+    try:
+        app()
+    except IsthmusError as error:
+        _fail(str(error), error.exit_code, error)
+    except KeyboardInterrupt as error:
+        _fail("Stopped.", train.INTERRUPTED, error)
+    except BrokenPipeError:
+        sys.exit(1)  # as in `isthmus models | head -1`
+    except Exception as error:
+        import logging
+
+        logging.getLogger(__name__).error("unexpected", exc_info=error)
+        from isthmus.spec import Settings
+
+        _fail(
+            f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            f" (details: {Settings.from_environment().log_file})",
+            1,
+            error,
+        )
+
+
+def _fail(message: str, code: int, error: BaseException) -> None:
+    from isthmus.cli.terminal import err
+
+    if _debug:
+        raise error
+    err.print(message, style="red" if err.is_terminal else None, markup=False)
+    sys.exit(code)

@@ -1,0 +1,49 @@
+"""Sends every library's log lines to one file, and keeps them from the terminal."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+import warnings
+from pathlib import Path
+
+_BYTES = 5_000_000
+_FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
+# They bring handlers of their own that write to the terminal.
+_OWN_HANDLERS = (
+    "ray",
+    "ray.train",
+    "ray.data",
+    "mlflow",
+    "alembic",
+    "prefect",
+    "pytorch_lightning",
+)
+
+
+def configure(file: Path, verbose: bool) -> None:
+    """Logs to `file`; with `verbose`, our own lines to stderr too."""
+    handlers: list[logging.Handler] = []
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            logging.handlers.RotatingFileHandler(file, maxBytes=_BYTES, backupCount=2, delay=True)
+        )
+    except OSError:
+        handlers.append(logging.NullHandler())  # a folder that cannot be written to: `doctor` says
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter(_FORMAT))
+    root = logging.getLogger()
+    root.handlers = handlers
+    root.setLevel(logging.INFO)
+    if verbose:
+        terminal = logging.StreamHandler(sys.stderr)
+        terminal.addFilter(lambda record: record.name.startswith("isthmus"))
+        root.addHandler(terminal)
+    for name in _OWN_HANDLERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [logging.NullHandler()]
+        logger.propagate = True
+    logging.captureWarnings(True)
+    warnings.simplefilter("default")

@@ -1,0 +1,85 @@
+"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from isthmus.cli.terminal import err
+
+if TYPE_CHECKING:
+    from isthmus.training.reporter import EpochReport
+
+_SECONDS_BETWEEN_LINES = 5.0
+
+
+class TrainingProgress:
+    """A `training.Reporter` that shows epoch, losses, rows a second and the time that is left."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[said]}"),
+            TimeRemainingColumn(),
+            console=err,
+            disable=not err.is_terminal,
+            transient=True,
+        )
+        self._task = self._progress.add_task("starting workers", total=None, said="")
+        self._rows = 1
+        self._epochs = 0
+        self._line_s = time.monotonic()
+
+    def __enter__(self) -> TrainingProgress:
+        self._progress.start()
+        if not err.is_terminal:
+            err.print("starting workers")
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
+        """Workers are up."""
+        self._epochs, self._rows = epochs, rows
+        self._progress.reset(self._task, total=epochs * rows, description="training", said="")
+        self._progress.update(self._task, completed=(first_epoch - 1) * rows)
+
+    def on_rows(self, epoch: int, done: int) -> None:
+        """Some rows further."""
+        self._progress.update(self._task, completed=(epoch - 1) * self._rows + done)
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """An epoch is finished."""
+        said = (
+            f"epoch {report.epoch}/{self._epochs}  loss {report.train['loss']:.4g}  "
+            f"validation {report.validation['loss']:.4g}  {report.rows_per_s:,.0f} rows/s"
+        )
+        self._progress.update(self._task, completed=report.epoch * self._rows, said=said)
+        now_s = time.monotonic()
+        if not err.is_terminal and now_s - self._line_s >= _SECONDS_BETWEEN_LINES:
+            self._line_s = now_s
+            err.print(said)
+        if report.epoch == self._epochs:
+            self._progress.update(self._task, description="evaluating")
+
+
+@contextmanager
+def rows_progress(verb: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar over rows; gives the function that moves it, called with (done, in all)."""
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+        TimeRemainingColumn(),
+        console=err,
+        disable=not err.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(verb, total=0)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

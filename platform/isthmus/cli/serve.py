@@ -1,0 +1,54 @@
+"""`ui`, `doctor`: the MLflow page, and what is wrong with this machine."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from isthmus.cli.terminal import out
+
+_STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def ui(
+    port: Annotated[
+        int | None, typer.Option(help="By default 5000, or the next that is free.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+) -> None:
+    """Show the MLflow page on the same store that training writes to. Ctrl-C stops it.
+
+    Example: isthmus ui --port 5001
+    """
+    from isthmus.spec import Settings
+    from isthmus.stack.page import serve_page
+
+    settings = Settings.from_environment()
+    if settings.tracking_uri.startswith(("http://", "https://")):
+        out.print(f"MLflow is a server already: {settings.tracking_uri}")
+        return
+    with serve_page(settings, host, port) as page:
+        out.print(f"MLflow page: [bold]{page.url}[/bold]  (Ctrl-C stops it)")
+        page.wait()
+    out.print("Stopped.")
+
+
+def doctor() -> None:
+    """Check what is installed, what is reachable, and say what to fix.
+
+    Example: isthmus doctor
+    """
+    from isthmus.spec import Settings
+    from isthmus.stack.doctor import examine
+
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    failed = False
+    for finding in examine(Settings.from_environment()):
+        failed = failed or finding.verdict == "fail"
+        style = _STYLE[finding.verdict]
+        table.add_row(f"[{style}]{finding.verdict}[/{style}]", finding.subject, finding.said)
+    out.print(table)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,101 @@
+"""`train`, `validate`, `schema`: from a job file to a registered pair."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.terminal import err, out
+
+if TYPE_CHECKING:
+    from isthmus.jobs.train import TrainResult
+
+JobFile = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Change a field: training.epochs=5. Repeatable."
+    ),
+]
+INTERRUPTED = 130
+
+
+def train(
+    job: Annotated[
+        Path | None, typer.Argument(help="The job file (YAML).", show_default=False)
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Go on with an interrupted run: its id or name."),
+    ] = None,
+) -> None:
+    """Train an autoencoder and register it as an encoder/decoder pair.
+
+    Ctrl-C stops after the epoch and leaves a run that can be resumed.
+
+    Example: isthmus train pipelines/jobs/digits.yaml --set training.epochs=20
+    """
+    if (job is None) == (resume is None):
+        raise typer.BadParameter("give a job file, or --resume RUN")
+    if resume is not None and overrides:
+        raise typer.BadParameter("--set does not go with --resume: a run goes on as it began")
+    from isthmus import api
+    from isthmus.cli.progress import TrainingProgress
+
+    with TrainingProgress() as progress:
+        if job is not None:
+            result = api.train(job, overrides=overrides or [], reporter=progress)
+        else:
+            result = api.resume(resume or "", reporter=progress)
+    if result.status == "interrupted":
+        err.print(
+            f"Stopped after epoch {result.epochs}. "
+            f"Go on with: isthmus train --resume {result.run_id[:8]}"
+        )
+        raise typer.Exit(INTERRUPTED)
+    _summarise(result)
+
+
+def validate(job: JobFile, overrides: Overrides = None) -> None:
+    """Check a job file and name everything that is wrong with it, at once.
+
+    Example: isthmus validate pipelines/jobs/digits.yaml
+    """
+    from isthmus.jobs.specs import load_job_file
+
+    spec = load_job_file(job, overrides or [])
+    out.print(
+        f"{job} is right: {spec.name}, variant {spec.variant.name}, net {spec.net.name}, "
+        f"data {spec.data.path}, {spec.training.workers} worker(s)"
+    )
+
+
+def schema() -> None:
+    """Print the JSON schema of job files, for editors to complete from.
+
+    Example: isthmus schema > job.schema.json
+    """
+    from isthmus.jobs.specs import schema as job_schema
+
+    out.print_json(json.dumps(job_schema()))
+
+
+def _summarise(result: TrainResult) -> None:
+    assert result.pair is not None  # noqa: S101 (finished)
+    metrics, plan = result.metrics, result.plan
+    out.print(f"[bold]{result.pair}[/bold] is registered (pair {result.pair.pair_id})")
+    out.print(
+        f"  {plan.variant.name} over {plan.net.name}, latent {plan.latent_dim}, rows of shape "
+        f"{plan.row_shape}; {metrics['epochs']:.0f} epochs, best {metrics['best_epoch']:.0f}, "
+        f"{metrics['seconds']:.0f} s"
+    )
+    out.print(
+        f"  reconstruction error on held-out rows {metrics['test_reconstruction_mse']:.5f}, "
+        f"PCA of the same size {metrics['test_pca_mse']:.5f} (mean squares, scaled units)"
+    )
+    out.print(f"  run {result.run_id[:8]}: see it with isthmus ui")
+    out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")

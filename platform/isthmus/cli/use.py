@@ -1,0 +1,64 @@
+"""`denoise`, `detect`: a registered pair put to work on a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from isthmus.cli.terminal import out
+
+Model = Annotated[
+    str, typer.Option("--model", help="NAME@ALIAS, NAME/VERSION, or NAME for its champion.")
+]
+Input = Annotated[
+    str,
+    typer.Argument(
+        help="npz, npy, csv, parquet, or a folder of images; local or s3://.", show_default=False
+    ),
+]
+Output = Annotated[Path, typer.Argument(help="Where the result goes.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+
+
+def denoise(model: Model, source: Input, output: Output, force: Force = False) -> None:
+    """Take the noise out of every row of a file, and write it in the form it came in.
+
+    Example: isthmus denoise --model digits@champion noisy.npz clean.npz
+    """
+    _refuse_existing(output, force)
+    from isthmus.cli.progress import rows_progress
+    from isthmus.jobs.denoise import denoise as run
+    from isthmus.spec import Settings
+
+    with rows_progress("denoising") as on_rows:
+        result = run(model, source, output, Settings.from_environment(), on_rows)
+    out.print(
+        f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
+    )
+
+
+def detect(model: Model, source: Input, output: Output, force: Force = False) -> None:
+    """Score every row of a file, and say which are anomalies; writes csv, parquet or npz.
+
+    Example: isthmus detect --model digits@champion new.npz scores.csv
+    """
+    _refuse_existing(output, force)
+    from isthmus.cli.progress import rows_progress
+    from isthmus.jobs.detect import detect as run
+    from isthmus.spec import Settings
+
+    with rows_progress("detecting") as on_rows:
+        result = run(model, source, output, Settings.from_environment(), on_rows)
+    out.print(
+        f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
+        f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
+    )
+
+
+def _refuse_existing(output: Path, force: bool) -> None:
+    from isthmus.errors import UsageError
+
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists already; choose another output, or add --force")

@@ -1,0 +1,28 @@
+"""Settings of other libraries that they read from the environment when they are imported.
+
+Nothing here imports them. What the user has set stays.
+"""
+
+from __future__ import annotations
+
+import os
+
+_DEFAULTS = {
+    # Nobody is told that Isthmus was run.
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # What they would print goes to logging, and from there to the log file.
+    "MLFLOW_CONFIGURE_LOGGING": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "RAY_TRAIN_V2_ENABLED": "1",
+    "PREFECT_LOGGING_TO_API_ENABLED": "false",
+    "PREFECT_LOGGING_SETUP_ENABLED": "false",
+}
+
+
+def quieten() -> None:
+    """Turns usage reporting off and keeps libraries from the terminal; before they are imported."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)

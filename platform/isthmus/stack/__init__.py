@@ -1,0 +1,1 @@
+"""Servers and checks of this machine: the MLflow page, the doctor."""

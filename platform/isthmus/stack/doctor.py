@@ -1,0 +1,148 @@
+"""What `isthmus doctor` looks at: what is installed, what is reachable, what to fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from isthmus.errors import IsthmusError
+from isthmus.spec import Settings
+
+_LEAST_FREE_BYTES = 2 * 10**9
+_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        verdict: `ok`; `warn` where something would be better; `fail` where jobs will fail.
+        subject: What.
+        said: What was found, and what to do.
+    """
+
+    verdict: Literal["ok", "warn", "fail"]
+    subject: str
+    said: str
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Looks at everything, quick things first."""
+    yield from _packages()
+    yield _processors()
+    yield _accelerators()
+    yield _disk(settings)
+    yield _storage(settings)
+    yield _tracking(settings)
+    yield _ray(settings)
+
+
+def _packages() -> Iterator[Finding]:
+    from packaging.requirements import Requirement
+
+    wrong, found = [], []
+    for line in metadata.requires("isthmus") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            wrong.append(f"{requirement.name} is missing")
+            continue
+        found.append(f"{requirement.name} {version}")
+        if not requirement.specifier.contains(version, prereleases=True):
+            wrong.append(f"{requirement.name} {version} is not {requirement.specifier}")
+    if wrong:
+        yield Finding("fail", "packages", f"{'; '.join(wrong)}: run make setup")
+    main = ("torch", "pytorch-lightning", "ray", "mlflow", "prefect")
+    shown = [entry for entry in found if entry.split()[0].partition("[")[0] in main]
+    yield Finding("ok", "packages", f"{len(found)} as wanted: {', '.join(shown)}")
+
+
+def _processors() -> Finding:
+    cores = os.cpu_count() or 1
+    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return Finding("ok", "machine", f"{cores} cores, {memory_bytes / 2**30:.0f} GiB of memory")
+
+
+def _accelerators() -> Finding:
+    import torch
+
+    if not torch.cuda.is_available():
+        return Finding("ok", "GPUs", "none; training uses the CPU")
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return Finding("ok", "GPUs", ", ".join(names))
+
+
+def _disk(settings: Settings) -> Finding:
+    place = next(p for p in (settings.home, *settings.home.parents) if p.exists())
+    free = shutil.disk_usage(place).free
+    said = f"{free / 10**9:.0f} GB free at {settings.home}"
+    if free < _LEAST_FREE_BYTES:
+        return Finding("fail", "disk", f"{said}; free some, or set ISTHMUS_HOME to another disk")
+    return Finding("ok", "disk", said)
+
+
+def _storage(settings: Settings) -> Finding:
+    path = settings.storage_path
+    if path.startswith("s3://"):
+        return _bucket(path)
+    place = next(p for p in (Path(path), *Path(path).parents) if p.exists())
+    if not os.access(place, os.W_OK):
+        return Finding("fail", "checkpoints", f"{place} cannot be written to; set ISTHMUS_STORAGE")
+    return Finding("ok", "checkpoints", path)
+
+
+def _bucket(path: str) -> Finding:
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket = path.removeprefix("s3://").partition("/")[0]
+    config = Config(
+        connect_timeout=_TIMEOUT_S, read_timeout=_TIMEOUT_S, retries={"total_max_attempts": 1}
+    )
+    try:
+        boto3.client("s3", config=config).head_bucket(Bucket=bucket)
+    except (BotoCoreError, ClientError) as error:
+        return Finding(
+            "fail",
+            "checkpoints",
+            f"{path}: {error}; check ISTHMUS_STORAGE, AWS_ENDPOINT_URL and the credentials",
+        )
+    return Finding("ok", "checkpoints", path)
+
+
+def _tracking(settings: Settings) -> Finding:
+    from isthmus.tracking.store import check_reachable, shown
+
+    uri = shown(settings.tracking_uri)
+    try:
+        check_reachable(settings.tracking_uri)
+    except IsthmusError as error:
+        return Finding("fail", "MLflow", str(error))
+    embedded = settings.local_artifact_root is not None
+    return Finding("ok", "MLflow", f"{uri}{' (embedded)' if embedded else ''}")
+
+
+def _ray(settings: Settings) -> Finding:
+    if settings.ray_address is None:
+        return Finding("ok", "Ray", "starts on this machine with each job (RAY_ADDRESS is not set)")
+    host, _, port = settings.ray_address.rpartition("://")[2].partition("/")[0].rpartition(":")
+    if not port.isdigit():
+        return Finding("warn", "Ray", f"RAY_ADDRESS={settings.ray_address} was not looked at")
+    try:
+        socket.create_connection((host, int(port)), _TIMEOUT_S).close()
+    except OSError as error:
+        return Finding(
+            "fail", "Ray", f"{settings.ray_address} does not answer ({error}); check RAY_ADDRESS"
+        )
+    return Finding("ok", "Ray", settings.ray_address)
