@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# In this order: what fails quickly comes first.
+FAST := $(wildcard tests/architecture) tests/unit tests/contract
+SLOW := $(wildcard tests/integration tests/distributed tests/ui)
 
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true
@@ -28,10 +31,10 @@ demo: $(STAMP) ## train, promote, denoise and detect on real digits, end to end
 	$(BIN)/python -m pipelines.demo
 
 test: $(STAMP) ## all tests, fast ones first
-	$(BIN)/python -m pytest tests/architecture tests/unit tests/contract tests/integration tests/distributed tests/ui
+	$(BIN)/python -m pytest $(FAST) $(SLOW)
 
 test-fast: $(STAMP) ## the tests that need no cluster, server or browser
-	$(BIN)/python -m pytest -m "not slow and not distributed and not ui and not gpu" tests/architecture tests/unit tests/contract
+	$(BIN)/python -m pytest -m "not slow and not distributed and not ui and not gpu" $(FAST)
 
 lint: $(STAMP) ## style, types and import direction
 	$(BIN)/ruff check platform pipelines tests

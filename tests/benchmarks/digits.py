@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.metrics import roc_auc_score
+
 from isthmus import registry
 from isthmus.data import read_rows, split_rows
 from isthmus.jobs.specs import check_job
@@ -22,10 +27,6 @@ from isthmus.jobs.train import train
 from isthmus.registry import Pair
 from isthmus.spec import JobSpec, Settings
 from isthmus.training import ray_session
-from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA
-from sklearn.metrics import roc_auc_score
 
 LATENT_DIM = 16
 NOISE_SIGMA = 0.3

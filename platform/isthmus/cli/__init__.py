@@ -70,7 +70,7 @@ def main() -> None:
     except Exception as error:
         import logging
 
-        logging.getLogger(__name__).error("unexpected", exc_info=error)
+        logging.getLogger(__name__).exception("unexpected")
         from isthmus.spec import Settings
 
         _fail(

@@ -92,12 +92,12 @@ class Autoencoder(LightningModule, ABC):
 
     def encode(self, x: Tensor) -> Tensor:
         """Rows to latents: (B, *row_shape) to (B, latent_dim). The same input, the same latent."""
-        return self.latent(self.encoder(self.scaling(x)))
+        encoded: Tensor = self.encoder(self.scaling(x))
+        return self.latent(encoded)
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to rows: (B, latent_dim) to (B, *row_shape)."""
-        x: Tensor = self.scaling.inverse(self._decode_scaled(z))
-        return x
+        return self.scaling.inverse(self._decode_scaled(z))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Rows through the bottleneck and back, in the same shape and units."""

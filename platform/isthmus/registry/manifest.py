@@ -18,13 +18,12 @@ from isthmus.spec import DataSpec, ModelPlan, SpecModel
 Half = Literal["encoder", "decoder"]
 HALVES: tuple[Half, Half] = ("encoder", "decoder")
 MANIFEST_FILE = "pair.json"
-FORMAT_VERSION = 1
 
 
 class PairManifest(SpecModel):
     """The content of `pair.json`."""
 
-    format_version: Literal[1] = FORMAT_VERSION
+    format_version: Literal[1] = 1
     """Of this file; a reader refuses what it does not know."""
     pair_id: str
     """Names the pair; latents and outputs carry it."""

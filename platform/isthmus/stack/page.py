@@ -1,4 +1,4 @@
-"""The MLflow page on an embedded store: a server of this machine's own, for as long as it is wanted."""
+"""The MLflow page on an embedded store: a server of this machine, as long as it is wanted."""
 
 from __future__ import annotations
 

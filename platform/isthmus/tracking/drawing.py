@@ -36,7 +36,7 @@ CATEGORIES = (
 )
 """Told apart by most eyes, also in print; the first twelve labels get one each."""
 # Logarithmic from here on: a linear axis would press most of the curve onto the bottom.
-_DECADES_FOR_LOG = 1.3
+_DECADES_FOR_LOG = 1.0
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -67,7 +67,7 @@ def loss_curve(report: RunReport) -> Figure:
         axes.set_yscale("log")
         finite = both[np.isfinite(both)]
         drawing.readable_log_ticks(axes.yaxis, finite.min(), finite.max())
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=[1, 2, 5, 10]))
     drawing.legend_at_top(figure, axes)
     drawing.head(figure, "Loss", subtitle)
     return figure

@@ -40,6 +40,17 @@ def spec(request: pytest.FixtureRequest) -> JobSpec:
     )
 
 
+@pytest.fixture(scope="session")
+def new_experiment(settings: Settings, client) -> Callable[[str], str]:
+    """Creates an experiment as another program would; MLflow's own default is this folder."""
+
+    def create(name: str) -> str:
+        root = Path(settings.local_artifact_root or "") / name
+        return client.create_experiment(name, artifact_location=root.as_uri())
+
+    return create
+
+
 @pytest.fixture
 def plan() -> ModelPlan:
     return plan_of("images", (1, 8, 8))

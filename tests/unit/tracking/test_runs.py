@@ -34,8 +34,10 @@ def test_an_unknown_name_shows_the_nearest_and_the_newest(finished, settings):
         find_run(f"{finished.name}x", settings)
 
 
-def test_a_beginning_that_two_runs_share_is_refused_with_both(settings, client, spec):
-    experiment_id = client.create_experiment(spec.name)
+def test_a_beginning_that_two_runs_share_is_refused_with_both(
+    settings, client, spec, new_experiment
+):
+    experiment_id = new_experiment(spec.name)
     runs = [
         client.create_run(experiment_id, run_name="twin", tags={"isthmus.job": "digits"})
         for _ in range(2)
@@ -45,17 +47,15 @@ def test_a_beginning_that_two_runs_share_is_refused_with_both(settings, client, 
     assert all(run.info.run_id[:8] in str(caught.value) for run in runs)
 
 
-def test_a_run_of_another_program_is_not_found(settings, client, spec):
-    run = client.create_run(client.create_experiment(spec.name), run_name="not-ours")
+def test_a_run_of_another_program_is_not_found(settings, client, spec, new_experiment):
+    run = client.create_run(new_experiment(spec.name), run_name="not-ours")
     for reference in ("not-ours", run.info.run_id):
         with pytest.raises(UsageError, match="no run"):
             find_run(reference, settings)
 
 
-def test_a_run_without_its_job_says_so(settings, client, spec):
-    client.create_run(
-        client.create_experiment(spec.name), run_name="no-job", tags={"isthmus.job": "digits"}
-    )
+def test_a_run_without_its_job_says_so(settings, client, spec, new_experiment):
+    client.create_run(new_experiment(spec.name), run_name="no-job", tags={"isthmus.job": "digits"})
     with pytest.raises(UsageError, match=r"has no job\.yaml"):
         find_run("no-job", settings)
 

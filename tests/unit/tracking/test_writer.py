@@ -74,8 +74,8 @@ def test_what_cannot_be_written_waits_on_disk_and_is_said_once(
     assert [point.step for point in kept.metrics] == [1, 2]
 
 
-def test_what_waited_is_written_when_a_run_starts(settings, client, spec):
-    run = client.create_run(client.create_experiment(f"{spec.name}-other"))
+def test_what_waited_is_written_when_a_run_starts(settings, client, spec, new_experiment):
+    run = client.create_run(new_experiment(f"{spec.name}-other"))
     run_id = run.info.run_id
     spool = Spool(spool_folder(settings, run_id))
     spool.stage("figures/loss.png").write_bytes(b"png")
@@ -89,7 +89,7 @@ def test_what_waited_is_written_when_a_run_starts(settings, client, spec):
     assert not spool_folder(settings, run_id).exists()
 
 
-def test_what_waited_is_written_before_its_run_is_looked_at(settings, client, spec):
+def test_what_waited_is_written_before_its_run_is_looked_at(settings, client, spec, new_experiment):
     log = RunLog.start(spec, settings)
     log.finish()
     spool = Spool(spool_folder(settings, log.run_id))
@@ -100,8 +100,10 @@ def test_what_waited_is_written_before_its_run_is_looked_at(settings, client, sp
     assert found.storage_path == "/later"
 
 
-def test_points_that_are_sent_twice_are_stored_once(settings, client, spec, tmp_path):
-    run = client.create_run(client.create_experiment(spec.name))
+def test_points_that_are_sent_twice_are_stored_once(
+    settings, client, spec, new_experiment, tmp_path
+):
+    run = client.create_run(new_experiment(spec.name))
     points = [MetricPoint("loss", 1.0 / step, 1000 + step, step) for step in range(1, 2501)]
     for _ in range(2):
         Backlog(metrics=list(points)).send(client, run.info.run_id, tmp_path)
@@ -110,9 +112,9 @@ def test_points_that_are_sent_twice_are_stored_once(settings, client, spec, tmp_
 
 
 def test_what_mlflow_refuses_for_good_is_dropped_and_the_rest_written(
-    settings, client, spec, tmp_path, caplog
+    settings, client, spec, new_experiment, tmp_path, caplog
 ):
-    run_id = client.create_run(client.create_experiment(spec.name)).info.run_id
+    run_id = client.create_run(new_experiment(spec.name)).info.run_id
     client.log_param(run_id, "a", "another value")
     backlog = Backlog(params={"a": "1"}, tags={"b": "2"})
     backlog.send(client, run_id, tmp_path)
