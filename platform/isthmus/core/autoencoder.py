@@ -97,7 +97,8 @@ class Autoencoder(LightningModule, ABC):
 
     def decode(self, z: Tensor) -> Tensor:
         """Latents to rows: (B, latent_dim) to (B, *row_shape)."""
-        return self.scaling.inverse(self._decode_scaled(z))
+        x: Tensor = self.scaling.inverse(self._decode_scaled(z))
+        return x
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """Rows through the bottleneck and back, in the same shape and units."""
