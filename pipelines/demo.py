@@ -6,6 +6,7 @@ input files (noisy digits; digits with a kind the model never saw) and reads the
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import subprocess
@@ -24,7 +25,7 @@ NOISE_SIGMA = 0.3
 """Standard deviation of the noise, as a share of the range of the pixels."""
 SEED = 0
 
-_console = Console(highlight=False)
+_console = Console(highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def summarise(inputs: Inputs) -> None:
     newest = isthmus.versions("digits")[0]
     with np.load(RESULTS / "clean.npz") as stored:
         denoised = stored["x"]
-        made_by = str(stored["pair"])
+        made_by = json.loads(str(stored["pair"]))
     scores = pd.read_csv(RESULTS / "scores.csv", comment="#")["score"]
 
     table = Table("what", "figure", box=None, show_header=False, padding=(0, 3, 0, 0))
@@ -122,7 +123,7 @@ def summarise(inputs: Inputs) -> None:
     )
     table.add_row("PSNR denoised", f"{psnr(denoised, inputs.clean, inputs.pixel_range):.2f} dB")
     table.add_row("AUROC, unseen kind of digit", f"{roc_auc_score(inputs.is_anomaly, scores):.3f}")
-    table.add_row("made by pair", made_by)
+    table.add_row("made by", f"{made_by['model']}, pair {made_by['pair_id']}")
     table.add_row("denoised digits", str(RESULTS / "clean.npz"))
     table.add_row("anomaly scores", str(RESULTS / "scores.csv"))
     table.add_row("MLflow store", Settings.from_environment().tracking_uri)

@@ -114,7 +114,7 @@ class Autoencoder(LightningModule, ABC):
         Returns:
             Shape (B,); higher is more unusual.
         """
-        scaled = self.scaling(x)
+        scaled: Tensor = self.scaling(x)
         residual = self._decode_scaled(self.latent(self.encoder(scaled))) - scaled
         return residual.square().flatten(1).mean(dim=1)
 

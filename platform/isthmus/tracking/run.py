@@ -27,7 +27,7 @@ from isthmus.tracking.runs import (
     attempt_of,
     read_job,
 )
-from isthmus.tracking.spool import Spool, replay, spool_folder
+from isthmus.tracking.spool import Spool, prepare_spool, replay, spool_folder
 from isthmus.tracking.store import experiment_id_of, first_line, open_store, shown, store_errors
 from isthmus.tracking.writer import RunWriter
 
@@ -110,8 +110,9 @@ class RunLog:
 
         Raises:
             RegistryError: If the store cannot be reached within seconds, or refuses.
-            UsageError: If the experiment was deleted.
+            UsageError: If the experiment was deleted, or Isthmus's home cannot be written to.
         """
+        prepare_spool(settings)
         client = open_store(settings)
         with store_errors(settings.tracking_uri):
             experiment_id = experiment_id_of(spec.name, client, settings)

@@ -32,13 +32,7 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "files"
-        try:
-            self.files.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"{folder} cannot be made ({error.strerror}); set ISTHMUS_HOME to a folder "
-                "that can be written to"
-            ) from error
+        _make(self.files)
         self._pending = folder / "pending.json"
         self._lock = FileLock(folder / "lock")
         try:
@@ -77,6 +71,15 @@ class Spool:
         if remove:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
+
+
+def prepare_spool(settings: Settings) -> None:
+    """Makes the folder that runs keep their records in, before there is a run.
+
+    Raises:
+        UsageError: If it cannot be made.
+    """
+    _make(_store_folder(settings))
 
 
 def spool_folder(settings: Settings, run_id: str) -> Path:
@@ -122,6 +125,16 @@ def _waiting(settings: Settings) -> Iterator[Path]:
     folder = _store_folder(settings)
     if folder.is_dir():
         yield from sorted(folder.iterdir())
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{folder} cannot be made ({error.strerror}); set ISTHMUS_HOME to a folder that can "
+            "be written to"
+        ) from error
 
 
 def _store_folder(settings: Settings) -> Path:

@@ -138,7 +138,11 @@ def test_a_spool_that_a_living_process_holds_is_left_alone(settings, client):
     spool.release(remove=True)
 
 
-def test_a_home_that_cannot_be_written_to_is_one_clear_line(tmp_path: Path):
-    (tmp_path / "home").write_text("a file where the folder should be")
+def test_a_home_that_cannot_be_written_to_is_one_clear_line_and_no_run(
+    settings, client, spec, tmp_path: Path
+):
+    home = tmp_path / "home"
+    home.write_text("a file where the folder should be")
     with pytest.raises(UsageError, match="set ISTHMUS_HOME"):
-        Spool(tmp_path / "home" / "run")
+        RunLog.start(spec, settings.model_copy(update={"home": home}))
+    assert client.get_experiment_by_name(spec.name) is None
