@@ -62,7 +62,7 @@ def load_job(path: str | Path, overrides: Sequence[str], catalog: Catalog) -> Jo
     content, lines, duplicates = _parse_yaml(text, source)
     faults = [Fault(where, message, lines.get(where)) for where, message in duplicates]
     for override in overrides:
-        where = _apply_override(content, override)
+        where = _apply_override(content, override, source)
         lines.pop(where, None)
     return _check(content, catalog, source, lines, faults)
 
@@ -176,13 +176,13 @@ def _collect_lines(
         _collect_lines(value, where, lines, twice)
 
 
-def _apply_override(content: dict[str, Any], override: str) -> str:
+def _apply_override(content: dict[str, Any], override: str, source: str) -> str:
     """Sets one dotted name in `content`; returns the name."""
     where, separator, text = override.partition("=")
     where = where.strip()
     if not separator or not where:
         raise SpecError(
-            [Fault("--set", f'"{override}" is not NAME=VALUE, as in training.epochs=5')]
+            [Fault("--set", f'"{override}" is not NAME=VALUE, as in training.epochs=5')], source
         )
     try:
         value = yaml.load(text, Loader=_LineLoader)  # noqa: S506 (a SafeLoader)
