@@ -12,13 +12,17 @@ _DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "DO_NOT_TRACK": "1",
+    "DO_NOT_TRACK": "true",
     # What they would print goes to logging, and from there to the log file.
     "MLFLOW_CONFIGURE_LOGGING": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "RAY_TRAIN_V2_ENABLED": "1",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_LOGGING_SETUP_ENABLED": "false",
+    # MLflow's client tries for minutes before it says that nobody answers; what must not be lost
+    # is tried again by ourselves.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 
 

@@ -26,7 +26,7 @@ class ScalingMode(StrEnum):
     STANDARD = "standard"
     """To zero mean and unit variance; per feature (tabular) or per channel (the others)."""
     MINMAX = "minmax"
-    """To [0, 1]; per feature (tabular) or over all pixels or samples (the others)."""
+    """To [0, 1]; per feature (tabular), per channel (series), over all values (the others)."""
     NONE = "none"
     """Left as they are."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
-import sys
 import warnings
 from pathlib import Path
+
+from isthmus.cli.terminal import err
 
 _BYTES = 5_000_000
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
@@ -23,7 +24,7 @@ _OWN_HANDLERS = (
 
 
 def configure(file: Path, verbose: bool) -> None:
-    """Logs to `file`; with `verbose`, our own lines to stderr too."""
+    """Logs to `file`; our own warnings, and with `verbose` all our lines, to stderr too."""
     handlers: list[logging.Handler] = []
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -37,13 +38,25 @@ def configure(file: Path, verbose: bool) -> None:
     root = logging.getLogger()
     root.handlers = handlers
     root.setLevel(logging.INFO)
-    if verbose:
-        terminal = logging.StreamHandler(sys.stderr)
-        terminal.addFilter(lambda record: record.name.startswith("isthmus"))
-        root.addHandler(terminal)
+    terminal = _Terminal()
+    terminal.setLevel(logging.INFO if verbose else logging.WARNING)
+    terminal.addFilter(_is_for_people)
+    root.addHandler(terminal)
     for name in _OWN_HANDLERS:
         logger = logging.getLogger(name)
         logger.handlers = [logging.NullHandler()]
         logger.propagate = True
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+
+
+class _Terminal(logging.Handler):
+    """Prints through rich, so that a progress bar that is shown stays whole."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(f"{record.levelname.lower()}: {record.getMessage()}", markup=False)
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Our own lines; errors excepted, which reach the terminal as the command's one line."""
+    return record.name.startswith("isthmus") and record.levelno < logging.ERROR

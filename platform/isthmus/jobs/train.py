@@ -20,7 +20,7 @@ from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import RegisteredPair, TrainedPair, register_pair
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, Settings
-from isthmus.tracking import RunLog, RunReport, find_run
+from isthmus.tracking import RunLog, RunReport, find_run, preload
 from isthmus.training import FitResult, Progress, Reporter, Reporters, ScaledRows, fit, ray_session
 from isthmus.types import ScalingMode
 
@@ -92,6 +92,7 @@ def train(
     with ThreadPoolExecutor(1) as executor:
         # Opening the tracking store and starting Ray take seconds each, and do not need another.
         opening = executor.submit(RunLog.start, prepared.spec, settings)
+        executor.submit(preload)
         return _run(prepared, settings, opening.result, reporter)
 
 

@@ -21,6 +21,7 @@ from isthmus.registry.manifest import HALVES, Half, PairManifest, sha256_of
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
+from isthmus.tracking.store import as_default_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -88,7 +89,8 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
             for half in HALVES
         }
         manifest = _upload(client, trained, models, Path(name))
-        return _make_versions(client, manifest)
+        with as_default_store(settings.tracking_uri):
+            return _make_versions(client, manifest)
 
 
 def _upload(

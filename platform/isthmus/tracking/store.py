@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from isthmus.errors import IsthmusError, RegistryError, UsageError
+from isthmus.quiet import quieten
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 _PROBE_TIMEOUT_S = 8.0
 # A first start creates the tables, which takes seconds; other processes wait for it.
 _CREATION_TIMEOUT_S = 60.0
+_DEFAULT_STORE = threading.RLock()
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -52,11 +55,27 @@ def import_mlflow() -> None:
     first; its log records then go wherever this process's logging sends them. What the user has
     set in the environment stays.
     """
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    quieten()
     import mlflow.tracking  # noqa: F401
+
+
+@contextmanager
+def as_default_store(uri: str) -> Iterator[None]:
+    """Makes a store MLflow's default for a moment; one thread at a time.
+
+    MLflow's SQL registry looks up the model behind a new version in its default store, whichever
+    store it is itself (a TODO in its `create_model_version`).
+    """
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
+    with _DEFAULT_STORE:
+        chosen = os.environ.get("MLFLOW_TRACKING_URI")
+        try:
+            with _use_tracking_uri(uri):
+                yield
+        finally:
+            if chosen is not None:
+                os.environ["MLFLOW_TRACKING_URI"] = chosen
 
 
 def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str:

@@ -23,6 +23,7 @@ _QUIET = {
     # and its own 2 s would be most of a small job.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
 }
+_TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 
 
 @contextmanager
@@ -41,6 +42,8 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    # It warns that a Ray of our own is protected by a token, as it should be.
+    logging.getLogger(_TOKEN_LOGGER).setLevel(logging.ERROR)
     try:
         if address is None:
             ray.init(
