@@ -1,0 +1,102 @@
+"""What is installed: the wheel, its versions, and nothing else."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.architecture.source import PACKAGE, PIPELINES, ROOT, files_in, pyproject, run_here
+
+BUILDERS = {
+    "hatchling": ["hatchling", "build", "-t", "wheel", "-d"],
+    "pip": ["pip", "wheel", "--quiet", "--no-deps", ".", "--wheel-dir"],
+}
+BUILDER = (
+    pytest.param("hatchling")
+    if importlib.util.find_spec("hatchling")
+    # It fetches hatchling into an environment of its own first.
+    else pytest.param("pip", marks=pytest.mark.slow)
+)
+REPORTED_AS_MALICIOUS = ("2.6.2", "2.6.3")
+
+
+@pytest.fixture(scope="module", params=[BUILDER])
+def wheel(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    result = run_here([sys.executable, "-m", *BUILDERS[request.param], str(folder)])
+    assert result.returncode == 0, result.stdout + result.stderr
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def requirements(lines: list[str]) -> dict[str, Requirement]:
+    parsed = (Requirement(line) for line in lines)
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+def declared() -> dict[str, Requirement]:
+    project = pyproject()["project"]
+    groups = project["optional-dependencies"].values()
+    return requirements([*(line for group in groups for line in group), *project["dependencies"]])
+
+
+def pins() -> dict[str, str]:
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
+    exact = {}
+    for name, requirement in requirements([line for line in lines if line]).items():
+        (pin,) = requirement.specifier
+        assert pin.operator == "==", f"{requirement} is no exact version"
+        assert "*" not in pin.version, f"{requirement} is no exact version"
+        exact[name] = pin.version
+    return exact
+
+
+def test_the_wheel_holds_the_package_the_pipelines_and_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    held = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
+    package = {path.relative_to(PACKAGE.parent).as_posix() for path in files_in(PACKAGE)}
+    pipelines = {path.relative_to(PIPELINES.parent).as_posix() for path in files_in(PIPELINES)}
+    assert held == package | pipelines
+    assert {"isthmus/py.typed", "isthmus/cli/__init__.py", "pipelines/jobs/digits.yaml"} <= held
+
+
+def test_the_wheel_installs_the_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    points = configparser.ConfigParser()
+    points.read_string(archive.read(name).decode())
+    assert dict(points["console_scripts"]) == {"isthmus": "isthmus.cli:main"}
+
+
+def test_every_pin_is_within_the_range_that_the_project_allows() -> None:
+    ranges = declared()
+    wrong = [
+        f"{name}=={version} is outside {ranges[name]}"
+        for name, version in pins().items()
+        if name in ranges and not ranges[name].specifier.contains(version, prereleases=True)
+    ]
+    assert not wrong
+
+
+def test_torch_is_pinned_to_an_exact_version() -> None:
+    assert "torch" in pins()
+
+
+@pytest.mark.parametrize("version", REPORTED_AS_MALICIOUS)
+def test_a_release_that_is_reported_as_malicious_is_excluded(version: str) -> None:
+    allowed = declared()["pytorch-lightning"].specifier
+    assert not allowed.contains(version)
+    assert allowed.contains(pins()["pytorch-lightning"])
+
+
+def test_lightning_is_no_dependency_under_its_other_name() -> None:
+    assert "lightning" not in declared()
+    assert "lightning" not in pins()

@@ -1,0 +1,82 @@
+"""What is public is explained, and every module's name says what is in it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.architecture.source import PACKAGE, ROOT, files_in, modules, place, tree
+
+NAMES_THAT_SAY_NOTHING = {"common", "helper", "helpers", "manager", "managers", "misc", "util"} | {
+    "utils"
+}
+
+
+def is_public(path: Path) -> bool:
+    """Whether no part of a module's name is underscored; `__init__` and `__main__` are public."""
+    return not any(
+        part.startswith("_") and not part.startswith("__") for part in path.relative_to(ROOT).parts
+    )
+
+
+def test_no_module_and_no_folder_has_a_name_that_says_nothing() -> None:
+    folders = (PACKAGE.parent, ROOT / "pipelines", ROOT / "tests", ROOT / "infra")
+    wrong = {
+        str(path.relative_to(ROOT))
+        for folder in folders
+        for path in files_in(folder, "*.py")
+        for part in path.relative_to(ROOT).with_suffix("").parts
+        if part.strip("_") in NAMES_THAT_SAY_NOTHING
+    }
+    assert sorted(wrong) == []
+
+
+def test_every_public_module_says_what_it_is_for() -> None:
+    wrong = [
+        place(path) for path in modules() if is_public(path) and not ast.get_docstring(tree(path))
+    ]
+    assert not wrong
+
+
+def test_every_public_class_and_function_has_a_docstring() -> None:
+    wrong = [
+        f"{place(path, node)} {node.name}"
+        for path in modules()
+        if is_public(path)
+        for node in tree(path).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert not wrong
+
+
+def test_every_option_of_a_job_file_is_explained_beneath_it() -> None:
+    """In the variants, the nets and the spec: a field, then a string that says unit and range."""
+    wrong = []
+    for path in modules():
+        if path.parent.name not in {"variants", "nets"} and path.name != "job.py":
+            continue
+        for config in ast.walk(tree(path)):
+            if not isinstance(config, ast.ClassDef) or not bases(config) & {"SpecModel"}:
+                continue
+            following = zip(config.body, [*config.body[1:], None], strict=True)
+            wrong += [
+                f"{place(path, field)} {ast.unparse(field.target)}"
+                for field, after in following
+                if isinstance(field, ast.AnnAssign)
+                and not ast.unparse(field.annotation).startswith("ClassVar")
+                and not is_string(after)
+            ]
+    assert not wrong
+
+
+def bases(node: ast.ClassDef) -> set[str]:
+    return {ast.unparse(base).split(".")[-1] for base in node.bases}
+
+
+def is_string(node: ast.stmt | None) -> bool:
+    match node:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+    return False
