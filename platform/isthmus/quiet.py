@@ -5,6 +5,7 @@ Nothing here imports them. What the user has set stays.
 
 from __future__ import annotations
 
+import logging
 import os
 
 _DEFAULTS = {
@@ -30,3 +31,13 @@ def quieten() -> None:
     """Turns usage reporting off and keeps libraries from the terminal; before they are imported."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+
+
+def hand_over_ray_logs() -> None:
+    """Gives Ray's log lines to `logging`; after Ray was imported, which gives them to stderr."""
+    for name in ("ray", "ray.train", "ray.data"):
+        logger = logging.getLogger(name)
+        logger.handlers = []
+        logger.propagate = True
+    # It warns that a Ray of our own is protected by a token, as it should be.
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -96,9 +97,14 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, worker
         assert not same_weights(first, train(tmp_path, "other", workers=workers, seed=1))
 
 
+def _press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_a_run_stopped_by_ctrl_c_and_resumed_matches_the_uninterrupted_run(tmp_path: Path) -> None:
     whole = train(tmp_path, "whole", epochs=40)
-    pressed = Recorder(after_epoch=3, action=lambda: os.kill(os.getpid(), signal.SIGINT))
+    # From another thread, so that it comes while the driver waits, as a person's does.
+    pressed = Recorder(after_epoch=3, action=threading.Timer(0.05, _press_ctrl_c).start)
     stopped = train(tmp_path, "stopped", pressed, epochs=40)
     assert not stopped.progress.finished
     assert 3 <= stopped.progress.epochs < 40

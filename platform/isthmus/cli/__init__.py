@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import models, serve, train, use
+from isthmus.cli import cluster, models, serve, train, use
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
 
@@ -23,6 +23,10 @@ for _command, _panel in (
     (train.train, "Train"),
     (train.validate, "Train"),
     (train.schema, "Train"),
+    (cluster.submit, "Cluster"),
+    (cluster.jobs, "Cluster"),
+    (cluster.logs, "Cluster"),
+    (cluster.cancel, "Cluster"),
     (models.models, "Models"),
     (models.promote, "Models"),
     (use.denoise, "Use"),
@@ -31,25 +35,32 @@ for _command, _panel in (
     (serve.doctor, "This machine"),
 ):
     app.command(rich_help_panel=_panel)(_command)
+app.add_typer(cluster.head, name="head", rich_help_panel="Cluster")
 
 _debug = False
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import isthmus
+        from isthmus.cli.terminal import out
+
+        out.print(f"isthmus {isthmus.__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show our log lines.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
+    ] = False,
 ) -> None:
     """Options of every command."""
     global _debug
     _debug = debug
-    if version:
-        import isthmus
-        from isthmus.cli.terminal import out
-
-        out.print(f"isthmus {isthmus.__version__}")
-        raise typer.Exit
     from isthmus.cli import logs
     from isthmus.spec import Settings
 

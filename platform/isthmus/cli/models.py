@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from isthmus.cli.terminal import out
+from isthmus.cli.terminal import age, out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +70,7 @@ def _table(versions: Iterable[VersionSummary]) -> Table:
             version.net,
             str(version.latent_dim),
             *(_figure(version.metrics.get(name)) for name in _SHOWN),
-            _age(version.created),
+            age(version.created),
             version.run_id[:8],
         )
     return table
@@ -79,11 +78,3 @@ def _table(versions: Iterable[VersionSummary]) -> Table:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
-
-
-def _age(created: datetime) -> str:
-    seconds = (datetime.now(UTC) - created).total_seconds()
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

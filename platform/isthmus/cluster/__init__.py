@@ -1,1 +1,1 @@
-"""Where a job runs: Ray on this machine, or a cluster that it is submitted to."""
+"""Where a job runs: this machine's own Ray head, or a cluster through Ray's Jobs API."""

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from isthmus.errors import UsageError
 from isthmus.spec.job import SpecModel
 
 
@@ -28,8 +29,16 @@ class Settings(SpecModel):
     def from_environment(
         cls, environment: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> Settings:
-        """Reads the settings; `folder` (by default the current one) is where local stores go."""
+        """Reads the settings; `folder` (by default the current one) is where local stores go.
+
+        Raises:
+            UsageError: If no MLflow server is named where an embedded store would be lost: a job
+                that was submitted to a cluster runs in a folder that is thrown away
+                (`ISTHMUS_EMBEDDED=refuse`).
+        """
         environment = os.environ if environment is None else environment
+        if environment.get("ISTHMUS_EMBEDDED") == "refuse":
+            _refuse_embedded(environment)
         folder = (folder or Path.cwd()).absolute()
         home = Path(environment.get("ISTHMUS_HOME") or folder / ".isthmus").absolute()
         return cls(
@@ -61,6 +70,19 @@ class Settings(SpecModel):
         if not self.tracking_uri.startswith("sqlite:///"):
             return None
         return str(Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlruns")
+
+
+def _refuse_embedded(environment: Mapping[str, str]) -> None:
+    for name, example in (
+        ("MLFLOW_TRACKING_URI", "http://HOST:5000"),
+        ("ISTHMUS_STORAGE", "s3://BUCKET/runs, or a folder that all hosts share"),
+    ):
+        if not environment.get(name):
+            raise UsageError(
+                f"{name} is not set on the cluster, so the job's results would be lost with its "
+                f"folder; set it for the cluster's processes, or submit with --env {name}=VALUE "
+                f"({example})"
+            )
 
 
 def _absolute_sqlite(uri: str, folder: Path) -> str:

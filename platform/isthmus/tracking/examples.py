@@ -114,35 +114,11 @@ def _image_band(
         ("reconstruction", _pictures(outputs, low, high), "gray", (0.0, 1.0)),
         ("difference", (outputs - inputs).mean(axis=1), "RdBu_r", (-limit, limit)),
     ]
+    wide = column * len(rows)
+    for place, (name, pictures, colours, limits) in enumerate(strips):
+        below = top + 0.2 + (place + 1) * (tall + _STRIP_GAP)
+        _image_strip(figure, name, _side_by_side(pictures), colours, limits, below, tall, wide)
     page_width, page_height = figure.get_size_inches()
-    for place, (name, pictures, colours, (lowest, highest)) in enumerate(strips):
-        bottom = page_height - top - 0.2 - (place + 1) * (tall + _STRIP_GAP)
-        axes = figure.add_axes(
-            (
-                _IMAGES_LEFT / page_width,
-                bottom / page_height,
-                column * len(rows) / page_width,
-                tall / page_height,
-            )
-        )
-        axes.imshow(
-            _side_by_side(pictures),
-            cmap=colours,
-            vmin=lowest,
-            vmax=highest,
-            aspect="auto",
-            interpolation="nearest",
-        )
-        axes.set_axis_off()
-        figure.text(
-            (_IMAGES_LEFT - 0.08) / page_width,
-            (bottom + tall / 2) / page_height,
-            name,
-            ha="right",
-            va="center",
-            fontsize=9.5,
-            color=INK,
-        )
     width = report.plan.row_shape[2]
     for number, row in enumerate(rows):
         centre = _IMAGES_LEFT + column * (number + 0.5 * width / (width + _gap(width)))
@@ -154,6 +130,41 @@ def _image_band(
             fontsize=8,
             color=SOFT_INK,
         )
+
+
+def _image_strip(
+    figure: Figure,
+    name: str,
+    picture: NDArray[np.float32],
+    colours: str,
+    limits: tuple[float, float],
+    below: float,
+    tall: float,
+    wide: float,
+) -> None:
+    """One row of pictures with its name on the left; sizes in inches."""
+    page_width, page_height = figure.get_size_inches()
+    bottom = 1 - below / page_height
+    place = (_IMAGES_LEFT / page_width, bottom, wide / page_width, tall / page_height)
+    axes = figure.add_axes(place)
+    axes.imshow(
+        picture,
+        cmap=colours,
+        vmin=limits[0],
+        vmax=limits[1],
+        aspect="auto",
+        interpolation="nearest",
+    )
+    axes.set_axis_off()
+    figure.text(
+        (_IMAGES_LEFT - 0.08) / page_width,
+        bottom + tall / 2 / page_height,
+        name,
+        ha="right",
+        va="center",
+        fontsize=9.5,
+        color=INK,
+    )
 
 
 def _caption(report: RunReport, row: int) -> str:

@@ -81,12 +81,12 @@ def fit(
         ),
     )
     outcome = _Outcome()
-    thread = threading.Thread(target=outcome.run, args=(trainer,), daemon=True)
-    thread.start()
+    threading.Thread(target=outcome.run, args=(trainer,), daemon=True).start()
     courier = _Courier(mailbox, reporter)
-    while thread.is_alive():
+    while not outcome.is_there.is_set():
         try:
-            thread.join(_POLL_S)
+            # Not `thread.join`: Ctrl-C in it makes Python 3.11 take a running thread for ended.
+            outcome.is_there.wait(_POLL_S)
             courier.deliver()
         except KeyboardInterrupt:
             if courier.stopping:
@@ -102,6 +102,7 @@ class _Outcome:
     """Runs Ray Train in a thread, so that Ctrl-C reaches us and not Ray, and keeps its result."""
 
     def __init__(self) -> None:
+        self.is_there = threading.Event()
         self._result: Any = None
         self._error: BaseException | None = None
 
@@ -110,6 +111,8 @@ class _Outcome:
             self._result = trainer.fit()
         except BaseException as error:  # noqa: BLE001 (raised again in the driver's thread)
             self._error = error
+        finally:
+            self.is_there.set()
 
     def result(self) -> Any:
         if self._error is None:

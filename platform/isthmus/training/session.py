@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import ray
 
 from isthmus.errors import ClusterError
+from isthmus.quiet import hand_over_ray_logs
 
 # Read by Ray when its processes start; a user's own choice stands.
 _QUIET = {
@@ -23,7 +24,6 @@ _QUIET = {
     # and its own 2 s would be most of a small job.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
 }
-_TOKEN_LOGGER = "ray._private.authentication.authentication_token_setup"
 
 
 @contextmanager
@@ -42,8 +42,7 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
         return
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    # It warns that a Ray of our own is protected by a token, as it should be.
-    logging.getLogger(_TOKEN_LOGGER).setLevel(logging.ERROR)
+    hand_over_ray_logs()
     try:
         if address is None:
             ray.init(

@@ -1,0 +1,160 @@
+"""`submit`, `jobs`, `logs`, `cancel`, `head`: jobs that outlive this terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from isthmus.cli.terminal import age, err, out
+from isthmus.cli.train import JobFile, Overrides
+
+if TYPE_CHECKING:
+    from isthmus.cluster.client import Cluster
+    from isthmus.spec import Settings
+
+Address = Annotated[
+    str | None,
+    typer.Option(
+        help="Of the cluster's Ray dashboard, http://HOST:8265; by default "
+        "RAY_API_SERVER_ADDRESS, else this machine's own head.",
+        show_default=False,
+    ),
+]
+JobId = Annotated[str, typer.Argument(help="As isthmus jobs shows it.", show_default=False)]
+
+head = typer.Typer(no_args_is_help=True, help="The Ray head of this machine.")
+
+
+def submit(
+    job: JobFile,
+    overrides: Overrides = None,
+    address: Address = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="Run on this machine's own head; start it if need be.")
+    ] = False,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[=VALUE]", help="A variable for the job. Repeatable."),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its log.")] = False,
+) -> None:
+    """Send a training job to a Ray cluster; it goes on when this terminal is closed.
+
+    The code travels as a wheel, the job file as it is, and local data of up to 50 MiB with it.
+
+    Example: isthmus submit pipelines/jobs/digits.yaml --address http://127.0.0.1:8265
+    """
+    if local and address is not None:
+        raise typer.BadParameter("--local and --address do not go together")
+    from isthmus.cluster.submit import submit as send
+    from isthmus.jobs.specs import load_job_file
+
+    load_job_file(job, overrides or [])  # what is wrong is said before a head is started
+    settings = _settings()
+    if local:
+        from isthmus.cluster.head import start_head
+
+        with err.status("starting a Ray head on this machine"):
+            start_head(settings)
+    cluster = _cluster(address, settings)
+    with err.status(f"sending to {cluster.address}"):
+        sent = send(job, overrides or [], cluster, settings, env or [])
+    out.print(f"[bold]{sent.job_id}[/bold] is submitted to {cluster.address}")
+    where = "" if cluster.is_local else f" --address {cluster.address}"
+    if follow:
+        logs(sent.job_id, address, follow=True)
+    else:
+        out.print(f"Next: isthmus logs {sent.job_id} --follow{where}")
+
+
+def jobs(address: Address = None) -> None:
+    """List the jobs on a cluster, newest first.
+
+    Example: isthmus jobs --address http://127.0.0.1:8265
+    """
+    from isthmus.cluster.running import list_jobs
+
+    found = list_jobs(_cluster(address, _settings()))
+    if not found:
+        out.print("No jobs yet. Send one: isthmus submit JOB.yaml")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("job", "status", "started", "ran for"):
+        table.add_column(column, no_wrap=True)
+    for job in found:
+        started = f"{age(job.started)} ago" if job.started else "waits"
+        table.add_row(job.job_id, job.status.lower(), started, f"{job.seconds:,.0f} s")
+    out.print(table)
+
+
+def logs(
+    job_id: JobId,
+    address: Address = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+) -> None:
+    """Show what a job has written; with --follow, exit as the job did.
+
+    Example: isthmus logs digits-1a2b3c --follow
+    """
+    from isthmus.cluster.running import job_logs, job_status
+
+    cluster = _cluster(address, _settings())
+    for piece in job_logs(cluster, job_id, follow=follow):
+        out.print(piece, end="", markup=False)
+    if follow:
+        job = job_status(cluster, job_id)
+        out.print(f"{job_id}: {job.status.lower()}")
+        if job.status != "SUCCEEDED":
+            raise typer.Exit(1)
+
+
+def cancel(job_id: JobId, address: Address = None) -> None:
+    """End a job as Ctrl-C would, after its epoch; its run can be resumed.
+
+    Example: isthmus cancel digits-1a2b3c
+    """
+    from isthmus.cluster.running import cancel as end
+
+    cluster = _cluster(address, _settings())
+    with err.status("waiting for the end of the epoch"):
+        job = end(cluster, job_id)
+    out.print(f"{job_id}: {job.status.lower()}")
+
+
+@head.command("start")
+def start() -> None:
+    """Start a Ray head with a dashboard on this machine, or say where it is.
+
+    Example: isthmus head start
+    """
+    from isthmus.cluster.head import start_head
+
+    with err.status("starting a Ray head on this machine"):
+        running = start_head(_settings())
+    out.print(f"Ray head: [bold]{running.address}[/bold] (process {running.pid})")
+    out.print("Stop it with: isthmus head stop")
+
+
+@head.command("stop")
+def stop() -> None:
+    """Stop this machine's head, and the jobs on it.
+
+    Example: isthmus head stop
+    """
+    from isthmus.cluster.head import stop_head
+
+    out.print("Stopped." if stop_head(_settings()) else "No head runs.")
+
+
+def _settings() -> Settings:
+    from isthmus.spec import Settings
+
+    return Settings.from_environment()
+
+
+def _cluster(address: str | None, settings: Settings) -> Cluster:
+    from isthmus.cluster.client import find_cluster
+
+    return find_cluster(address, settings)

@@ -1,0 +1,185 @@
+"""A Ray head of this machine's own, for jobs that shall outlive the terminal they came from."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from isthmus.errors import ClusterError
+from isthmus.quiet import quieten
+from isthmus.spec import Settings
+
+_HOST = "127.0.0.1"
+_START_TIMEOUT_S = 120.0
+_STOP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head.
+
+    Attributes:
+        address: Of Ray's Jobs API and dashboard, `http://127.0.0.1:PORT`.
+        token: That its API wants.
+        pid: Of the process that holds all others.
+        folder: Where Ray keeps its sockets and logs.
+    """
+
+    address: str
+    token: str
+    pid: int
+    folder: str
+
+
+def start_head(settings: Settings) -> Head:
+    """Starts a head, or gives the one that runs already.
+
+    Raises:
+        ClusterError: If it does not start.
+    """
+    running = find_head(settings)
+    if running is not None:
+        return running
+    quieten()
+    log = settings.log_file.with_name("ray-head.log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    # Not in our home: a socket's path may have a hundred letters only.
+    folder = tempfile.mkdtemp(prefix="isthmus-ray-")
+    token, port = secrets.token_hex(32), _free_port()
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *("--node-ip-address", _HOST, "--port", "0", "--temp-dir", folder),
+        *("--include-dashboard", "true", "--dashboard-host", _HOST),
+        *("--dashboard-port", str(port), "--disable-usage-stats"),
+    ]
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=_environment(token),
+        )
+    head = Head(f"http://{_HOST}:{port}", token, process.pid, folder)
+    try:
+        _wait_until_it_answers(head, process, log)
+    except BaseException:
+        _end(head)
+        raise
+    _remember(settings, head)
+    return head
+
+
+def find_head(settings: Settings) -> Head | None:
+    """The head of this home, if it runs."""
+    try:
+        head = Head(**json.loads(_state_file(settings).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    return head if _is_alive(head.pid) else None
+
+
+def stop_head(settings: Settings) -> bool:
+    """Stops this home's head and the jobs on it; returns whether one ran."""
+    head = find_head(settings)
+    _state_file(settings).unlink(missing_ok=True)
+    if head is None:
+        return False
+    _end(head)
+    return True
+
+
+def _environment(token: str) -> dict[str, str]:
+    programs = str(Path(sys.executable).parent)
+    return {
+        **os.environ,
+        # Ray calls `python` and `pip` by name when it prepares a job.
+        "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": token,
+    }
+
+
+def _wait_until_it_answers(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+    request = urllib.request.Request(  # noqa: S310 (our own server)
+        f"{head.address}/api/jobs/", headers={"Authorization": f"Bearer {head.token}"}
+    )
+    deadline_s = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if process.poll() is not None:
+            raise ClusterError(f"the Ray head ended with code {process.returncode}; see {log}")
+        try:
+            with urllib.request.urlopen(request, timeout=5):  # noqa: S310 (our own server)
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.3)
+    raise ClusterError(f"the Ray head did not answer in {_START_TIMEOUT_S:.0f} s; see {log}")
+
+
+def _remember(settings: Settings, head: Head) -> None:
+    file = _state_file(settings)
+    partial = file.with_suffix(".partial")
+    partial.touch(mode=0o600)  # it holds the token
+    partial.write_text(json.dumps(asdict(head)), encoding="utf-8")
+    partial.replace(file)
+
+
+def _state_file(settings: Settings) -> Path:
+    return settings.home / "ray-head.json"
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        # Another program may have been given the number since.
+        return b"ray.scripts.scripts" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        pass
+    if Path("/proc").exists():
+        return False
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def _end(head: Head) -> None:
+    """Ends the head and all that it started: they are one session."""
+    for number, wait_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
+        try:
+            os.killpg(head.pid, number)
+        except ProcessLookupError:
+            break
+        deadline_s = time.monotonic() + wait_s
+        while time.monotonic() < deadline_s and _is_alive(head.pid):
+            _reap(head.pid)
+            time.sleep(0.1)
+        if not _is_alive(head.pid):
+            break
+    shutil.rmtree(head.folder, ignore_errors=True)
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):  # another process started it
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
