@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import cluster, models, serve, train, use
+from isthmus.cli import cluster, models, schedule, serve, train, use
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
 
@@ -35,6 +35,7 @@ for _command, _panel in (
     (serve.doctor, "This machine"),
 ):
     app.command(rich_help_panel=_panel)(_command)
+app.add_typer(schedule.schedule, name="schedule", rich_help_panel="Train")
 app.add_typer(cluster.head, name="head", rich_help_panel="Cluster")
 
 _debug = False

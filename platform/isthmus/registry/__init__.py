@@ -1,5 +1,6 @@
 """Encoder/decoder pairs: registered together, promoted together, never mixed."""
 
+from isthmus.registry.annotate import annotate
 from isthmus.registry.listing import ModelSummary, VersionSummary, list_models, list_versions
 from isthmus.registry.manifest import PairManifest
 from isthmus.registry.pair import Detections, Latents, Pair
@@ -21,6 +22,7 @@ __all__ = [
     "ResolvedPair",
     "TrainedPair",
     "VersionSummary",
+    "annotate",
     "list_models",
     "list_versions",
     "load",

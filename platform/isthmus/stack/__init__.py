@@ -1,1 +1,1 @@
-"""Servers and checks of this machine: the MLflow page, the doctor."""
+"""Servers and checks of this machine: the MLflow page, the scheduler, the doctor."""

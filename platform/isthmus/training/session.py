@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,8 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
+    # Its C++ core writes to the terminal, whatever Python's logging says.
+    "RAY_BACKEND_LOG_LEVEL": "error",
     # Ray's workers start 60 s late at worst where the file system is slow.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -24,6 +27,7 @@ _QUIET = {
     # and its own 2 s would be most of a small job.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
 }
+_ANSWER_TIMEOUT_S = 10.0
 
 
 @contextmanager
@@ -53,6 +57,7 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
                 logging_level=logging.ERROR,
             )
         else:
+            _check_answers(address)
             ray.init(
                 address=address,
                 log_to_driver=False,
@@ -63,10 +68,28 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         first_line = str(error).strip().splitlines()[0]
         raise ClusterError(
-            f"{where} cannot be reached ({first_line}); check RAY_ADDRESS, or unset it to train "
-            "on this machine"
+            f"{where} cannot be reached ({first_line}); check RAY_ADDRESS (and, if the cluster "
+            "wants a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN), or unset it to train here"
         ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Asks once, for seconds; Ray itself would ask for ever, and say so line after line.
+
+    Raises:
+        ConnectionError: If nobody answers who speaks Ray's protocol.
+    """
+    host_and_port = address.removeprefix("ray://")
+    if not re.fullmatch(r"[^/]+:[0-9]+", host_and_port):
+        return  # `auto`, or what only Ray understands
+    import grpc
+
+    with grpc.insecure_channel(host_and_port) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(_ANSWER_TIMEOUT_S)
+        except grpc.FutureTimeoutError:
+            raise ConnectionError("no Ray head answers there") from None

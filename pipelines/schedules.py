@@ -1,0 +1,168 @@
+"""What runs when: reads `schedules.yaml`, serves it on a cron, or runs one of it now."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from pydantic import Field, ValidationError, field_validator
+
+from isthmus.errors import Fault, SpecError, UsageError, nearest
+from isthmus.jobs.specs import load_job_file
+from isthmus.spec import Settings, SpecModel
+from isthmus.spec.faults import faults_of
+from isthmus.spec.job import NAME_PATTERN
+from isthmus.spec.yaml_file import read_yaml
+
+DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
+
+
+class Schedule(SpecModel):
+    """One job that is retrained on a cron."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    """Of the schedule; `isthmus schedule run NAME` runs it now."""
+    job: str = Field(min_length=1)
+    """The job file, relative to the schedules file."""
+    cron: str
+    """When: minute, hour, day of month, month, day of week, as in `0 3 * * *`."""
+    timezone: str = "UTC"
+    """Whose clock `cron` means, as in `Europe/Berlin`."""
+    set: tuple[str, ...] = ()
+    """Changes to the job, `training.epochs=5`."""
+    enabled: bool = True
+    """Whether `serve` runs it."""
+
+    @field_validator("cron")
+    @classmethod
+    def _is_a_cron(cls, value: str) -> str:
+        try:
+            CronSim(value, datetime.now(UTC))
+        except CronSimError:
+            raise ValueError(
+                f'"{value}" is no cron; write minute, hour, day of month, month, day of week, as '
+                "in 0 3 * * *"
+            ) from None
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_timezone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError):
+            raise ValueError(
+                f'"{value}" is no time zone; use UTC or one as Europe/Berlin'
+            ) from None
+        return value
+
+
+class _File(SpecModel):
+    schedules: tuple[Schedule, ...] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A schedule and the job file that it means.
+
+    Attributes:
+        schedule: As the file says it.
+        job: Path of the job file.
+    """
+
+    schedule: Schedule
+    job: Path
+
+
+def read_schedules(path: Path) -> tuple[Entry, ...]:
+    """Reads a schedules file and checks it, and the jobs that it names.
+
+    Raises:
+        SpecError: With every fault at once.
+    """
+    source = str(path)
+    content, lines, duplicates = read_yaml(path, "schedules")
+    faults = [Fault(where, message, lines.get(where)) for where, message in duplicates]
+    try:
+        found = _File.model_validate(content)
+    except ValidationError as error:
+        raise SpecError([*faults, *faults_of(error, _File, "", content, lines)], source) from None
+    entries = tuple(Entry(each, path.parent / each.job) for each in found.schedules)
+    names = [each.name for each in found.schedules]
+    faults += [
+        Fault("schedules", f'"{name}" stands twice; give each a name of its own')
+        for name in sorted(set(names))
+        if names.count(name) > 1
+    ]
+    for entry in entries:
+        try:
+            load_job_file(entry.job, entry.schedule.set)
+        except SpecError as error:
+            faults += [
+                Fault(f"schedules.{entry.schedule.name}", f"{entry.job}: {fault}")
+                for fault in error.faults
+            ]
+    if faults:
+        raise SpecError(faults, source)
+    return entries
+
+
+def find_schedule(name: str, path: Path) -> Entry:
+    """One entry of a schedules file.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    entries = read_schedules(path)
+    for entry in entries:
+        if entry.schedule.name == name:
+            return entry
+    valid = [entry.schedule.name for entry in entries]
+    raise UsageError(f'{path} has no schedule "{name}"; {nearest(name, valid)}')
+
+
+def serve_schedules(path: Path, settings: Settings) -> None:
+    """Runs the enabled schedules at their times, one at a time, until Ctrl-C.
+
+    Prefect's API must be set (`stack.scheduler.prefect_api`).
+
+    Raises:
+        SpecError: If the file is wrong.
+        UsageError: If nothing in it is enabled.
+    """
+    entries = [entry for entry in read_schedules(path) if entry.schedule.enabled]
+    if not entries:
+        raise UsageError(f"{path}: no schedule is enabled; set enabled: true on one")
+    _let_runs_find(settings)
+    from prefect import serve
+    from prefect.schedules import Cron
+
+    from pipelines.retrain import retrain
+
+    deployments = [
+        retrain.to_deployment(
+            entry.schedule.name,
+            schedule=Cron(entry.schedule.cron, timezone=entry.schedule.timezone),
+            parameters={"job": str(entry.job.absolute()), "overrides": list(entry.schedule.set)},
+            description=f"Retrains {entry.job}, and promotes what is better.",
+            tags=["isthmus"],
+        )
+        for entry in entries
+    ]
+    # Two trainings at once would each have half of the machine and end no sooner.
+    serve(*deployments, limit=1, print_starting_message=False)
+
+
+def _let_runs_find(settings: Settings) -> None:
+    """Each run is a process of its own, which reads its settings from the environment."""
+    os.environ.update(
+        ISTHMUS_HOME=str(settings.home),
+        ISTHMUS_STORAGE=settings.storage_path,
+        MLFLOW_TRACKING_URI=settings.tracking_uri,
+        PREFECT_LOGGING_TO_API_ENABLED="true",
+        PREFECT_LOGGING_SETUP_ENABLED="true",
+    )

@@ -1,0 +1,27 @@
+"""Says something of a pair for people to read: tags on both halves, in MLflow's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
+from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.spec import Settings
+from isthmus.tracking import store_errors
+
+
+def annotate(reference: str, tags: Mapping[str, str], settings: Settings) -> None:
+    """Sets tags on both halves of a pair.
+
+    Raises:
+        ModelNotFound: If there is no such pair.
+        RegistryError: If the registry does not answer.
+    """
+    parsed = Reference.parse(reference)
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        encoder = find_encoder(client, parsed)
+        decoder = find_decoder(client, parsed, encoder)
+        for key, value in tags.items():
+            client.set_model_version_tag(encoder_name(parsed.name), encoder.version, key, value)
+            client.set_model_version_tag(decoder_name(parsed.name), decoder.version, key, value)

@@ -1,0 +1,77 @@
+"""Prefect's API for schedules: the server that a team names, or one of this machine's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from filelock import FileLock
+
+from isthmus.spec import Settings
+from isthmus.stack.server import free_port, run_server
+
+_HOST = "127.0.0.1"
+
+
+@contextmanager
+def prefect_api(settings: Settings) -> Iterator[str]:
+    """Gives the address of Prefect's API, and sets `PREFECT_API_URL` to it.
+
+    Where none is set, a server on a SQLite file in Isthmus's home runs as long as the block. If
+    another process of this home has one, that is used.
+
+    Raises:
+        IsthmusError: If the server does not start.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        yield named
+        return
+    folder = settings.home / "prefect"
+    folder.mkdir(parents=True, exist_ok=True)
+    address = folder / "api-url"
+    lock = FileLock(folder / "server.lock")
+    try:
+        lock.acquire(timeout=0)
+    except TimeoutError:
+        # Another process of ours has the server, and wrote where before it let anything run.
+        with _api_url(address.read_text(encoding="utf-8")) as url:
+            yield url
+        return
+    port = free_port(_HOST)
+    url = f"http://{_HOST}:{port}/api"
+    command = [
+        *(sys.executable, "-m", "prefect", "server", "start"),
+        *("--host", _HOST, "--port", str(port), "--analytics-off"),
+    ]
+    try:
+        with (
+            run_server(
+                "Prefect server",
+                command,
+                health=f"{url}/health",
+                log=settings.log_file.with_name("prefect-server.log"),
+                environment={
+                    "PREFECT_HOME": str(folder),
+                    "PREFECT_LOGGING_SETUP_ENABLED": "true",
+                    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                },
+            ),
+            _api_url(url),
+        ):
+            address.write_text(url, encoding="utf-8")
+            yield url
+    finally:
+        address.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def _api_url(url: str) -> Iterator[str]:
+    os.environ["PREFECT_API_URL"] = url
+    try:
+        yield url
+    finally:
+        del os.environ["PREFECT_API_URL"]
