@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from typing import Annotated
 
@@ -71,6 +72,8 @@ def options(
 def main() -> None:
     """Runs a command; every failure is one line and an exit code."""
     quieten()
+    # A scheduler or container that ends us means what a person means with Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except IsthmusError as error:

@@ -18,8 +18,6 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
-    # Its C++ core writes to the terminal, whatever Python's logging says.
-    "RAY_BACKEND_LOG_LEVEL": "error",
     # Ray's workers start 60 s late at worst where the file system is slow.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
