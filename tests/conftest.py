@@ -1,9 +1,92 @@
+"""What all tests share: a quiet environment, one local Ray, and the command line as a function."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
 import pytest
+
+from isthmus.quiet import quieten
+
+pytest_plugins = ["tests.servers.mlflow_server", "tests.servers.seaweed"]
+
+# Before any test imports Ray, MLflow or Prefect; and two cores are shared by many processes.
+quieten()
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tests say where stores and clusters are; a developer's own must not be written to.
+_STORES = (
+    *("MLFLOW_TRACKING_URI", "ISTHMUS_HOME", "ISTHMUS_STORAGE", "ISTHMUS_EMBEDDED"),
+    *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "PREFECT_API_URL"),
+)
+for _name in _STORES:
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture(scope="session")
-def ray_session():
-    from isthmus.training import ray_session as s
+def ray_session() -> Iterator[None]:
+    """One local Ray for the whole session: it takes seconds to start."""
+    from isthmus.training import ray_session as session
 
-    with s(None, 2):
+    with session(None, 2):
         yield
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Finished]
+
+
+@pytest.fixture
+def isthmus(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs an `isthmus` command in this process and folder: importing torch anew takes seconds."""
+
+    def run(*arguments: object) -> Finished:
+        return run_command(monkeypatch, capsys, *arguments)
+
+    return run
+
+
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object
+) -> Finished:
+    import signal
+
+    from isthmus import cli
+
+    root = logging.getLogger()
+    handlers, level, ended = root.handlers[:], root.level, signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["isthmus", *map(str, arguments)])
+    capsys.readouterr()
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as error:
+        code = int(error.code or 0)
+    finally:
+        logging.captureWarnings(False)
+        for handler in root.handlers:
+            handler.close()
+        root.handlers = handlers
+        root.setLevel(level)
+        signal.signal(signal.SIGTERM, ended)
+    captured = capsys.readouterr()
+    return Finished(code, captured.out, captured.err)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, made the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -30,15 +30,13 @@ class TrainingProgress:
             disable=not err.is_terminal,
             transient=True,
         )
-        self._task = self._progress.add_task("starting workers", total=None, said="")
+        self._task = self._progress.add_task("preparing", total=None, said="")
         self._rows = 1
         self._epochs = 0
         self._line_s = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
         self._progress.start()
-        if not err.is_terminal:
-            err.print("starting workers")
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -47,6 +45,8 @@ class TrainingProgress:
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Workers are up."""
         self._epochs, self._rows = epochs, rows
+        if not err.is_terminal:
+            err.print(f"training from epoch {first_epoch} to {epochs} on {rows:,} rows each")
         self._progress.reset(self._task, total=epochs * rows, description="training", said="")
         self._progress.update(self._task, completed=(first_epoch - 1) * rows)
 

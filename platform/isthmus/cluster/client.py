@@ -65,6 +65,7 @@ def connect(cluster: Cluster) -> Iterator[JobSubmissionClient]:
     Raises:
         ClusterError: If the cluster does not answer or refuses.
     """
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
     hand_over_ray_logs()
@@ -80,7 +81,7 @@ def connect(cluster: Cluster) -> Iterator[JobSubmissionClient]:
             f"the Ray cluster at {cluster.address} does not answer; check the address (it is the "
             "dashboard's) and that the head runs"
         ) from error
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RayError, RuntimeError, ValueError, OSError) as error:
         raise ClusterError(_refusal(cluster, str(error))) from error
 
 

@@ -32,6 +32,9 @@ from isthmus.tracking import store_errors
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
+# A copy of a copy of a copy: more than anyone makes, and the end of a circle.
+_MOST_COPIES = 10
+
 
 @dataclass(frozen=True)
 class ResolvedPair:
@@ -67,9 +70,10 @@ def resolve(reference: str, settings: Settings) -> ResolvedPair:
     with store_errors(settings.tracking_uri):
         encoder = find_encoder(client, parsed)
         # What an MLflow model id names never changes, so it can be kept for ever.
-        folder = settings.cache / "pairs" / _model_id(encoder)
+        model_id = _model_id(client, encoder)
+        folder = settings.cache / "pairs" / model_id
         if not (folder / MANIFEST_FILE).exists():
-            _fetch(client, _model_id(encoder), folder)
+            _fetch(client, model_id, folder)
     manifest = read_manifest(folder)
     for half in HALVES:
         check_weights(folder, half, manifest)
@@ -93,15 +97,23 @@ def load(reference: str, settings: Settings) -> Pair:
     return Pair(module, resolved.manifest, resolved.reference)
 
 
-def _model_id(version: Any) -> str:
-    """MLflow's model behind a version; copies that *Promote model* makes have the same."""
-    model_id = version.model_id or str(version.source).removeprefix("models:/")
-    if not model_id.startswith("m-"):
-        raise RegistryError(
-            f"{version.name} version {version.version} was not registered by Isthmus "
-            f"(its source is {version.source}); choose a version that isthmus train made"
-        )
-    return str(model_id)
+def _model_id(client: MlflowClient, version: Any) -> str:
+    """MLflow's model behind a version, through the copies that *Promote model* makes."""
+    original = version
+    for _ in range(_MOST_COPIES):
+        if original.model_id:
+            return str(original.model_id)
+        source = str(original.source).removeprefix("models:/")
+        if source.startswith("m-"):
+            return source
+        name, _, number = source.rpartition("/")
+        if not name or not number.isdigit():
+            break
+        original = client.get_model_version(name, number)
+    raise RegistryError(
+        f"{version.name} version {version.version} was not registered by Isthmus "
+        f"(its source is {version.source}); choose a version that isthmus train made"
+    )
 
 
 def _fetch(client: MlflowClient, encoder_id: str, folder: Path) -> None:

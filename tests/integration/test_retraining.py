@@ -1,0 +1,113 @@
+"""The retraining flow on Prefect's real embedded server, once and on a schedule."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import isthmus as package
+from isthmus.registry import load
+from isthmus.spec import Settings
+from isthmus.stack.scheduler import prefect_api
+from isthmus.tracking import open_store
+from tests.integration.conftest import JOB
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+ONE_WORKER = "training.workers=1"
+
+
+def test_only_a_challenger_that_is_better_becomes_champion(here, ray_session):
+    settings = Settings.from_environment()
+    with prefect_api(settings):
+        from pipelines.retrain import retrain
+
+        first = retrain(str(JOB), ["training.epochs=12", ONE_WORKER])
+        worse = retrain(str(JOB), ["training.epochs=2", ONE_WORKER])
+        better = retrain(str(JOB), ["training.epochs=40", ONE_WORKER])
+    verdicts = [each.verdict for each in (first, worse, better)]
+    assert verdicts == ["first", "not better", "better"]
+    assert [version.aliases for version in package.versions("digits")] == [("champion",), (), ()]
+    assert load("digits", settings).reference == "digits/3"
+    client = open_store(settings)
+    for half in ("encoder", "decoder"):
+        tags = client.get_model_version(f"digits-{half}", "2").tags
+        assert tags["isthmus.verdict"] == "not better"
+        assert "95 % interval" in tags["isthmus.verdict_reason"]
+
+
+def test_a_served_schedule_is_planned_and_runs_when_it_is_its_time(here):
+    (here / "pipelines").mkdir()
+    (here / "pipelines" / "job.yaml").write_text(JOB.read_text())
+    (here / "pipelines" / "schedules.yaml").write_text(
+        "schedules:\n"
+        "  - {name: nightly, job: job.yaml, cron: '0 3 * * *',"
+        f" set: [training.epochs=2, {ONE_WORKER}]}}\n"
+    )
+    command = [sys.executable, "-m", "isthmus", "schedule", "serve"]
+    with (here / "served.txt").open("w") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        url = wait_for(lambda: (here / ".isthmus/prefect/api-url").read_text(), OSError)
+        planned, ran = asyncio.run(run_now(url))
+        assert planned
+        assert ran == "COMPLETED", (here / "served.txt").read_text()
+    finally:
+        server.send_signal(signal.SIGINT)
+        try:
+            server.wait(60)
+        finally:
+            server.kill()
+    assert server.returncode == 0
+    assert package.versions("digits")[0].aliases == ("champion",)
+    assert not Path(".isthmus/prefect/api-url").exists()
+
+
+async def run_now(url: str) -> tuple[bool, str]:
+    """Whether runs are planned by the cron; the end of a run that is asked for now."""
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.exceptions import ObjectNotFound
+
+    os.environ["PREFECT_API_URL"] = url
+    try:
+        async with get_client(httpx_settings={"base_url": url}) as client:
+            deadline = time.monotonic() + 60
+            while True:
+                try:
+                    deployment = await client.read_deployment_by_name("retrain/nightly")
+                    break
+                except ObjectNotFound:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.5)
+            run = await client.create_flow_run_from_deployment(deployment.id)
+            planned = False
+            deadline = time.monotonic() + 150
+            while time.monotonic() < deadline:
+                found = await client.read_flow_runs(flow_run_filter=FlowRunFilter())
+                planned = planned or any(each.state.type == "SCHEDULED" for each in found)
+                ended = next(each for each in found if each.id == run.id).state
+                if ended.is_final():
+                    return planned, str(ended.type.value)
+                await asyncio.sleep(1)
+        return planned, "not in time"
+    finally:
+        del os.environ["PREFECT_API_URL"]
+
+
+def wait_for(get, *errors, timeout_s: float = 90):
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            if value := get():
+                return value
+        except errors:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
