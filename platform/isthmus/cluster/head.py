@@ -158,18 +158,16 @@ def _is_alive(pid: int) -> bool:
 
 
 def _end(head: Head) -> None:
-    """Ends the head and all that it started: they are one session."""
-    for number, wait_s in ((signal.SIGTERM, _STOP_TIMEOUT_S), (signal.SIGKILL, 5.0)):
-        try:
-            os.killpg(head.pid, number)
-        except ProcessLookupError:
-            break
-        deadline_s = time.monotonic() + wait_s
-        while time.monotonic() < deadline_s and _is_alive(head.pid):
-            _reap(head.pid)
-            time.sleep(0.1)
-        if not _is_alive(head.pid):
-            break
+    """Ends the head, which ends what it started; then whatever is left of its session."""
+    with suppress(ProcessLookupError):
+        os.kill(head.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+    while time.monotonic() < deadline_s and _is_alive(head.pid):
+        _reap(head.pid)
+        time.sleep(0.1)
+    with suppress(ProcessLookupError):
+        os.killpg(head.pid, signal.SIGKILL)
+    _reap(head.pid)
     shutil.rmtree(head.folder, ignore_errors=True)
 
 
