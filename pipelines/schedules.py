@@ -62,7 +62,7 @@ class Schedule(SpecModel):
 
 
 class _File(SpecModel):
-    schedules: tuple[Schedule, ...] = Field(min_length=1)
+    schedules: tuple[Schedule, ...]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,8 @@ def read_schedules(path: Path) -> tuple[Entry, ...]:
         found = _File.model_validate(content)
     except ValidationError as error:
         raise SpecError([*faults, *faults_of(error, _File, "", content, lines)], source) from None
+    if not found.schedules:
+        faults.append(Fault("schedules", "is empty; give at least one", lines.get("schedules")))
     entries = tuple(Entry(each, path.parent / each.job) for each in found.schedules)
     names = [each.name for each in found.schedules]
     faults += [
@@ -103,8 +105,7 @@ def read_schedules(path: Path) -> tuple[Entry, ...]:
             load_job_file(entry.job, entry.schedule.set)
         except SpecError as error:
             faults += [
-                Fault(f"schedules.{entry.schedule.name}", f"{entry.job}: {fault}")
-                for fault in error.faults
+                Fault(entry.schedule.name, f"{entry.job}: {fault}") for fault in error.faults
             ]
     if faults:
         raise SpecError(faults, source)

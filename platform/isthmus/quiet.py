@@ -37,7 +37,8 @@ def hand_over_ray_logs() -> None:
     """Gives Ray's log lines to `logging`; after Ray was imported, which gives them to stderr."""
     for name in ("ray", "ray.train", "ray.data"):
         logger = logging.getLogger(name)
-        logger.handlers = []
+        for handler in tuple(logger.handlers):
+            logger.removeHandler(handler)
         logger.propagate = True
     # It warns that a Ray of our own is protected by a token, as it should be.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)

@@ -167,7 +167,7 @@ WRONG_USES = {
 }
 
 
-@pytest.mark.parametrize("arguments, said", WRONG_USES.values(), ids=WRONG_USES.keys())
+@pytest.mark.parametrize(("arguments", "said"), WRONG_USES.values(), ids=WRONG_USES.keys())
 def test_a_wrong_use_is_one_line_and_leaves_nothing(
     in_project, isthmus, arguments, said, tmp_path, monkeypatch
 ):

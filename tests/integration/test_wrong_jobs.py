@@ -116,7 +116,7 @@ def refused(isthmus, here: Path, said: str, *arguments: object) -> None:
     assert [path.name for path in here.glob(".isthmus/*") if path.name != "logs"] == []
 
 
-@pytest.mark.parametrize("text, said", WRONG_JOBS.values(), ids=WRONG_JOBS.keys())
+@pytest.mark.parametrize(("text", "said"), WRONG_JOBS.values(), ids=WRONG_JOBS.keys())
 def test_a_wrong_job_file_is_one_line(here, isthmus, text, said):
     (here / "job.yaml").write_text(text)
     refused(isthmus, here, said)
@@ -133,7 +133,7 @@ def test_there_may_be_no_job_file(here, isthmus):
     refused(isthmus, here, "job.yaml: no such file")
 
 
-@pytest.mark.parametrize("make, path, said", WRONG_DATA.values(), ids=WRONG_DATA.keys())
+@pytest.mark.parametrize(("make", "path", "said"), WRONG_DATA.values(), ids=WRONG_DATA.keys())
 def test_wrong_data_are_one_line(here, isthmus, make, path, said):
     make(here)
     (here / "job.yaml").write_text(f"name: a\ndata: {path}\n")

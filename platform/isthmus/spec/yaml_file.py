@@ -91,6 +91,10 @@ def _parse_yaml(
 def _collect_lines(
     node: yaml.Node, prefix: str, lines: dict[str, int], twice: list[tuple[str, str]]
 ) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            lines[f"{prefix}.{number}"] = item.start_mark.line + 1
+            _collect_lines(item, f"{prefix}.{number}", lines, twice)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
