@@ -17,7 +17,7 @@ from isthmus.registry import load
 from isthmus.spec import Settings
 from isthmus.stack.scheduler import prefect_api
 from isthmus.tracking import open_store
-from tests.integration.conftest import JOB
+from tests.project import JOB
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 ONE_WORKER = "training.workers=1"

@@ -12,7 +12,7 @@ from isthmus.cluster.client import Cluster, find_cluster
 from isthmus.cluster.head import find_head, start_head, stop_head
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
-from tests.integration.conftest import JOB
+from tests.project import JOB
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 

@@ -14,7 +14,7 @@ from isthmus.jobs.specs import load_job_file
 from isthmus.jobs.train import TrainResult
 from isthmus.spec import JobSpec, Settings
 
-JOB = Path(__file__).parents[2] / "pipelines" / "jobs" / "digits.yaml"
+JOB = Path(__file__).parents[1] / "pipelines" / "jobs" / "digits.yaml"
 NOISE_SIGMA = 0.3
 PIXEL_RANGE = 16.0
 

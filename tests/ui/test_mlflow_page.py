@@ -1,0 +1,38 @@
+"""What a person sees in the MLflow page of a training run and of a registered pair."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.ui.conftest import OUTPUT
+
+pytestmark = [pytest.mark.ui, pytest.mark.slow, pytest.mark.distributed]
+_TIMEOUT_MS = 60_000
+
+
+def test_the_run_shows_its_parameters_and_its_figures(tab, page_url, project):
+    run = project.result.run_id
+    from isthmus.tracking import open_store
+
+    experiment = open_store(project.settings).get_run(run).info.experiment_id
+    tab.goto(f"{page_url}/#/experiments/{experiment}/runs/{run}")
+    tab.get_by_text("training.epochs").first.wait_for(timeout=_TIMEOUT_MS)
+    tab.get_by_text("test_reconstruction_mse").first.wait_for(timeout=_TIMEOUT_MS)
+    tab.screenshot(path=OUTPUT / "run.png")
+    tab.goto(f"{page_url}/#/experiments/{experiment}/runs/{run}/artifacts")
+    tab.get_by_text("figures").first.wait_for(timeout=_TIMEOUT_MS)
+    tab.get_by_text("figures").first.click()
+    tab.get_by_text("reconstructions.png").first.click()
+    tab.locator("img[src*='blob:'], img[src*='artifact']").first.wait_for(timeout=_TIMEOUT_MS)
+    tab.screenshot(path=OUTPUT / "figures.png")
+
+
+def test_both_halves_are_registered_models_with_the_champion(tab, page_url):
+    tab.goto(f"{page_url}/#/models")
+    for half in ("digits-encoder", "digits-decoder"):
+        tab.get_by_text(half).first.wait_for(timeout=_TIMEOUT_MS)
+    tab.screenshot(path=OUTPUT / "models.png")
+    tab.goto(f"{page_url}/#/models/digits-encoder/versions/1")
+    tab.get_by_text("champion").first.wait_for(timeout=_TIMEOUT_MS)
+    tab.get_by_text("isthmus.load").first.wait_for(timeout=_TIMEOUT_MS)
+    tab.screenshot(path=OUTPUT / "version.png")
