@@ -173,7 +173,7 @@ def _make_version(
 def _description(manifest: PairManifest, half: Half) -> str:
     """What the page shows of the version, in Markdown."""
     plan, metrics = manifest.plan, manifest.metrics
-    takes = f"{plan.row_shape} {plan.kind} rows"
+    takes = f"{plan.kind} rows of {' x '.join(map(str, plan.row_shape))} numbers"
     latent = f"{plan.latent_dim} numbers"
     goes = f"{takes} to {latent}" if half == "encoder" else f"{latent} to {takes}"
     lines = [
