@@ -56,7 +56,7 @@ def main() -> int:
 
     model = "digits@champion"
     step("Train an autoencoder on scikit-learn's digits, with two workers")
-    run("train", str(JOB))
+    run("train", os.path.relpath(JOB))
     step("Promote the new pair: what denoise and detect use from now on")
     run("promote", "digits", str(newest_version("digits")))
     step(f"Denoise {len(inputs.noisy)} digits that training never saw")
