@@ -52,10 +52,8 @@ def train(
         else:
             result = api.resume(resume or "", reporter=progress)
     if result.status == "interrupted":
-        err.print(
-            f"Stopped after epoch {result.epochs}. "
-            f"Go on with: isthmus train --resume {result.run_id[:8]}"
-        )
+        when = f" after epoch {result.epochs}" if result.epochs else ""
+        err.print(f"Stopped{when}. Go on with: isthmus train --resume {result.run_id[:8]}")
         raise typer.Exit(INTERRUPTED)
     _summarise(result)
 

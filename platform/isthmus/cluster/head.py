@@ -7,19 +7,17 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from isthmus.errors import ClusterError
 from isthmus.quiet import quieten
+from isthmus.servers import free_port, wait_until_it_answers
 from isthmus.spec import Settings
 
 _HOST = "127.0.0.1"
@@ -48,7 +46,7 @@ def start_head(settings: Settings) -> Head:
     """Starts a head, or gives the one that runs already.
 
     Raises:
-        ClusterError: If it does not start.
+        IsthmusError: If it does not start.
     """
     running = find_head(settings)
     if running is not None:
@@ -58,12 +56,15 @@ def start_head(settings: Settings) -> Head:
     log.parent.mkdir(parents=True, exist_ok=True)
     # Not in our home: a socket's path may have a hundred letters only.
     folder = tempfile.mkdtemp(prefix="isthmus-ray-")
-    token, port = secrets.token_hex(32), _free_port()
+    # Ports of its own for all: beside an embedded Ray, Ray's default ones are taken, and a head
+    # without its agent takes no jobs.
+    token, port, agent_port = secrets.token_hex(32), free_port(_HOST), free_port(_HOST)
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
         *("--node-ip-address", _HOST, "--port", "0", "--temp-dir", folder),
         *("--include-dashboard", "true", "--dashboard-host", _HOST),
-        *("--dashboard-port", str(port), "--disable-usage-stats"),
+        *("--dashboard-port", str(port), "--dashboard-agent-listen-port", str(agent_port)),
+        *("--ray-client-server-port", str(free_port(_HOST)), "--disable-usage-stats"),
     ]
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (our own command)
@@ -76,7 +77,15 @@ def start_head(settings: Settings) -> Head:
         )
     head = Head(f"http://{_HOST}:{port}", token, process.pid, folder)
     try:
-        _wait_until_it_answers(head, process, log)
+        for health in (
+            f"{head.address}/api/jobs/",
+            # The agent runs the jobs, and starts after the dashboard that takes them.
+            f"http://{_HOST}:{agent_port}/api/local_raylet_healthz",
+        ):
+            request = urllib.request.Request(  # noqa: S310 (our own server)
+                health, headers={"Authorization": f"Bearer {token}"}
+            )
+            wait_until_it_answers("Ray head", process, request, log, _START_TIMEOUT_S)
     except BaseException:
         _end(head)
         raise
@@ -111,23 +120,9 @@ def _environment(token: str) -> dict[str, str]:
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
+        # There is no other node that a stopped head could drain its work to.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
     }
-
-
-def _wait_until_it_answers(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
-    request = urllib.request.Request(  # noqa: S310 (our own server)
-        f"{head.address}/api/jobs/", headers={"Authorization": f"Bearer {head.token}"}
-    )
-    deadline_s = time.monotonic() + _START_TIMEOUT_S
-    while time.monotonic() < deadline_s:
-        if process.poll() is not None:
-            raise ClusterError(f"the Ray head ended with code {process.returncode}; see {log}")
-        try:
-            with urllib.request.urlopen(request, timeout=5):  # noqa: S310 (our own server)
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.3)
-    raise ClusterError(f"the Ray head did not answer in {_START_TIMEOUT_S:.0f} s; see {log}")
 
 
 def _remember(settings: Settings, head: Head) -> None:
@@ -174,10 +169,3 @@ def _end(head: Head) -> None:
 def _reap(pid: int) -> None:
     with suppress(ChildProcessError):  # another process started it
         os.waitpid(pid, os.WNOHANG)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port

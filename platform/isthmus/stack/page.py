@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from isthmus.errors import UsageError
 from isthmus.quiet import quieten
+from isthmus.servers import is_free, run_server
 from isthmus.spec import Settings
-from isthmus.stack.server import is_free, run_server
 
 _FIRST_PORT = 5000
 _PORTS_TRIED = 50

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from filelock import FileLock
 
+from isthmus.servers import free_port, run_server
 from isthmus.spec import Settings
-from isthmus.stack.server import free_port, run_server
 
 _HOST = "127.0.0.1"
 

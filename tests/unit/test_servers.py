@@ -10,9 +10,9 @@ import urllib.request
 import pytest
 
 from isthmus.errors import IsthmusError, UsageError
+from isthmus.servers import free_port, is_free, run_server
 from isthmus.spec import Settings
 from isthmus.stack.page import serve_page
-from isthmus.stack.server import free_port, is_free, run_server
 
 HOST = "127.0.0.1"
 

@@ -1,4 +1,4 @@
-"""Runs one server of this machine: started, waited for, stopped by its process id."""
+"""Servers of this machine: started, waited for, stopped by their process id."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run_server(
             env={**os.environ, **environment},
         )
     try:
-        _wait_until_it_answers(what, process, health, log)
+        wait_until_it_answers(what, process, health, log)
         yield process
     finally:
         _stop(process)
@@ -76,19 +76,35 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
-def _wait_until_it_answers(
-    what: str, process: subprocess.Popen[bytes], health: str, log: Path
+def wait_until_it_answers(
+    what: str,
+    process: subprocess.Popen[bytes],
+    health: str | urllib.request.Request,
+    log: Path,
+    timeout_s: float = _START_TIMEOUT_S,
 ) -> None:
-    deadline_s = time.monotonic() + _START_TIMEOUT_S
+    """Returns when a server that was started answers a request.
+
+    Args:
+        what: What it is, for messages.
+        process: The server.
+        health: A URL or request that it answers once it is ready.
+        log: The file that it writes, for messages.
+        timeout_s: The longest wait.
+
+    Raises:
+        IsthmusError: If it ends, or does not answer in time.
+    """
+    deadline_s = time.monotonic() + timeout_s
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise IsthmusError(f"the {what} ended with code {process.returncode}; see {log}")
         try:
-            with urllib.request.urlopen(health, timeout=2):  # noqa: S310 (our own server)
+            with urllib.request.urlopen(health, timeout=5):  # noqa: S310 (our own server)
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.2)
-    raise IsthmusError(f"the {what} did not answer in {_START_TIMEOUT_S:.0f} s; see {log}")
+    raise IsthmusError(f"the {what} did not answer in {timeout_s:.0f} s; see {log}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
