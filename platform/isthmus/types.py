@@ -35,6 +35,36 @@ class ReconstructionLoss(StrEnum):
     """How the distance of a reconstruction from its input is measured."""
 
     MSE = "mse"
+    """Squared error."""
     BCE = "bce"
+    """Cross entropy of values in [0, 1]; the output passes a sigmoid."""
     L1 = "l1"
+    """Absolute error: less blurred, and sturdy against outliers."""
     HUBER = "huber"
+    """Squared below 1, absolute above."""
+    GAUSSIAN_NLL = "gaussian_nll"
+    """Negative log likelihood of a normal distribution whose variance is learned."""
+    SSIM = "ssim"
+    """1 - structural similarity; images in [0, 1]."""
+    MS_SSIM = "ms_ssim"
+    """The same over several scales."""
+    SPECTRAL = "spectral"
+    """Absolute error plus the distance of spectra; audio and series."""
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each number has an error of its own; the others compare whole rows."""
+        return self not in (
+            ReconstructionLoss.SSIM,
+            ReconstructionLoss.MS_SSIM,
+            ReconstructionLoss.SPECTRAL,
+        )
+
+    @property
+    def needs_unit_range(self) -> bool:
+        """Whether the values must lie in [0, 1]."""
+        return self in (
+            ReconstructionLoss.BCE,
+            ReconstructionLoss.SSIM,
+            ReconstructionLoss.MS_SSIM,
+        )

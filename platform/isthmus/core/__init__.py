@@ -1,9 +1,9 @@
-"""What all variants share: the abstract module, losses, corruptions, scaling, calibration."""
+"""What all variants share: the abstract module, losses, corruptions, scaling, shared maths."""
 
 from isthmus.core.autoencoder import Autoencoder, LossOutput, Stage
 from isthmus.core.calibration import Calibration
 from isthmus.core.corruption import Corruption, corrupt
-from isthmus.core.reconstruction import activate, reconstruction_error
+from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 
 __all__ = [
@@ -11,9 +11,8 @@ __all__ = [
     "Calibration",
     "Corruption",
     "LossOutput",
+    "Reconstruction",
     "Scaling",
     "Stage",
-    "activate",
     "corrupt",
-    "reconstruction_error",
 ]

@@ -8,18 +8,27 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil, prod
 from typing import Any, ClassVar, Literal
 
 import torch
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
 from isthmus.core.calibration import Calibration
-from isthmus.core.reconstruction import activate, reconstruction_error
+from isthmus.core.learning_rate import learning_rate_schedule
+from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
+from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
 from isthmus.spec import ModelPlan, SpecModel, TrainingSpec
+from isthmus.types import DataKind, Shape
 
 Stage = Literal["train", "validation"]
+
+# `latent_dim: auto` is a quarter of the row, within these.
+_LATENT_SHARE = 4
+_LATENT_RANGE = (2, 32)
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,9 @@ class Autoencoder(LightningModule, ABC):
     A variant defines `loss`, and where its latent is not simply the encoder's output, `latent`.
     `encode`, `decode`, `reconstruct` and `score` take and give data units; `loss` works on rows
     that are scaled already, because training scales all rows once and not at every step.
+
+    `loss` is called in training and, with `self.training` false, on validation rows: there it
+    must be what is wanted at the end (no annealed weights), for the best epoch has the lowest.
     """
 
     class Config(SpecModel):
@@ -52,8 +64,24 @@ class Autoencoder(LightningModule, ABC):
     """Numbers the encoder emits for one of the latent's: 2 for a mean and a variance."""
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = ("scaling", "encoder")
     """Submodules that `encode` needs: what the registered encoder holds."""
-    DECODER_PARTS: ClassVar[tuple[str, ...]] = ("scaling", "decoder", "calibration")
-    """Submodules that `decode` needs, and the calibration: what the registered decoder holds."""
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = (
+        "scaling",
+        "decoder",
+        "reconstruction",
+        "calibration",
+    )
+    """Submodules that `decode` needs, and those of `score`: what the registered decoder holds."""
+    TRAINING_PARTS: ClassVar[tuple[str, ...]] = ()
+    """Submodules that only training needs (a discriminator): in no half, and not registered."""
+    KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
+    """The kinds of data that it takes."""
+    LOOKS: ClassVar[int] = 1
+    """Measurements of each row that it trains on; 2 makes `loss` take (B, 2, *row_shape)."""
+    TAKES_SKIPS: ClassVar[bool] = False
+    """Whether it goes with nets whose skip connections let the row through: it must then be
+    asked for something else than its input, or it learns to copy."""
+    NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
+    """Whether it weighs the error of single numbers, which SSIM and spectral losses have not."""
 
     options: SpecModel
     """The variant's `Config`, as the plan has it."""
@@ -69,8 +97,10 @@ class Autoencoder(LightningModule, ABC):
         self.options = self.Config.model_validate(dict(plan.variant.options))
         self.encoder = encoder
         self.decoder = decoder
+        self.reconstruction = Reconstruction(plan.reconstruction, plan.row_shape)
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
+        self.training_rows = 0
         self._training: TrainingSpec | None = None
         self._sums: dict[Stage, dict[str, Tensor]] = {"train": {}, "validation": {}}
 
@@ -84,9 +114,42 @@ class Autoencoder(LightningModule, ABC):
         """The encoder's output (B, latent_dim * k) as the latent (B, latent_dim) that is used."""
         return encoded
 
+    @classmethod
+    def auto_latent_dim(cls, row_shape: Shape) -> int:
+        """What `latent_dim: auto` is: a quarter of the numbers in a row, between 2 and 32."""
+        lowest, highest = _LATENT_RANGE
+        return min(max(prod(row_shape) // _LATENT_SHARE, lowest), highest)
+
+    @classmethod
+    def refusal(cls, plan: ModelPlan) -> str | None:
+        """Why this variant cannot work on such a plan, and what can; `None` if it can."""
+        return None
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """Figures that this variant's field reports, on held-out scaled rows (N, *row_shape).
+
+        Args:
+            x: Scaled rows.
+        """
+        return {}
+
+    # -- what a variant is given ----------------------------------------------------------------
+
     def reconstruction_term(self, output: Tensor, target: Tensor) -> Tensor:
         """Shape (): the plan's reconstruction loss, summed over a row, averaged over the batch."""
-        return reconstruction_error(output, target, self.plan.reconstruction).mean()
+        error: Tensor = self.reconstruction(output, target).mean()
+        return error
+
+    def warm_up(self, epochs: float) -> float:
+        """The share of the first `epochs` epochs that training has been through.
+
+        Returns:
+            In (0, 1], rising linearly with the optimizer's steps; 1 outside training, where a
+            loss must be what is wanted at the end.
+        """
+        if not self.training or epochs <= 0:
+            return 1.0
+        return min(1.0, (self.global_step + 1) / (epochs * self._steps_per_epoch()))
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 
@@ -118,25 +181,69 @@ class Autoencoder(LightningModule, ABC):
         residual = self._decode_scaled(self.latent(self.encoder(scaled))) - scaled
         return residual.square().flatten(1).mean(dim=1)
 
+    def load_halves(self, state: Mapping[str, Tensor]) -> None:
+        """Takes the weights of both registered halves; what only training needs stays as drawn.
+
+        Raises:
+            RuntimeError: If weights are missing, left over, or of another shape.
+        """
+        drawn = self.state_dict()
+        training_only = {
+            name: drawn[name] for name in drawn if name.partition(".")[0] in self.TRAINING_PARTS
+        }
+        self.load_state_dict({**training_only, **state})
+
     def _decode_scaled(self, z: Tensor) -> Tensor:
-        return activate(self.decoder(z), self.plan.reconstruction)
+        return self.reconstruction.activate(self.decoder(z))
+
+    def metrics(self, x: Tensor) -> dict[str, float]:
+        """How well it reconstructs held-out scaled rows (N, *row_shape), and its own figures.
+
+        Returns:
+            `explained_variance` (the share of the rows' variance that is kept); for images
+            `psnr_db` and `ssim`; and what `own_metrics` gives.
+        """
+        reconstruction = self._decode_scaled(self.latent(self.encoder(x)))
+        residual = (x - reconstruction).square().sum()
+        spread = (x - x.mean(dim=0)).square().sum()
+        found = {"explained_variance": float(1 - residual / spread)}
+        if self.plan.kind is DataKind.IMAGES:
+            found["psnr_db"] = peak_signal_to_noise_ratio(reconstruction, x)
+            found["ssim"] = float(ssim(reconstruction, x).mean())
+        return {**found, **self.own_metrics(x)}
 
     # -- Lightning ------------------------------------------------------------------------------
 
-    def configure_training(self, training: TrainingSpec) -> None:
-        """Takes the job's training options; called before `Trainer.fit`."""
+    def configure_training(self, training: TrainingSpec, rows: int) -> None:
+        """Takes the job's training options and the training rows' number; before `Trainer.fit`."""
         self._training = training
+        self.training_rows = rows
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW, fused: one kernel for all parameters."""
-        if self._training is None:
-            raise RuntimeError("configure_training() was not called before fit()")
-        return torch.optim.AdamW(
+    def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
+        """AdamW, fused: one kernel for all parameters; and its learning rate, step by step."""
+        training = self._options()
+        optimizer = torch.optim.AdamW(
             self.parameters(),
-            lr=self._training.learning_rate,
-            weight_decay=self._training.weight_decay,
+            lr=training.learning_rate,
+            weight_decay=training.weight_decay,
             fused=True,
         )
+        if training.schedule == "constant" and not training.warm_up_epochs:
+            return {"optimizer": optimizer}  # nothing to do at each step
+        schedule = learning_rate_schedule(optimizer, training, self._steps_per_epoch())
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _options(self) -> TrainingSpec:
+        if self._training is None:
+            raise RuntimeError("configure_training() was not called before fit()")
+        return self._training
+
+    def _steps_per_epoch(self) -> int:
+        """Steps of the optimizer in one pass over the training rows."""
+        return max(1, ceil(self.training_rows / self._options().global_batch_size))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """One step on scaled rows."""

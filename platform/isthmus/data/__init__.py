@@ -2,7 +2,7 @@
 
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.provenance import Provenance, sidecar_path
-from isthmus.data.reading import read_input, read_rows
+from isthmus.data.reading import read_input, read_rows, read_second_look
 from isthmus.data.results import (
     check_reconstructions_output,
     check_table_output,
@@ -25,6 +25,7 @@ __all__ = [
     "fit_scaling",
     "read_input",
     "read_rows",
+    "read_second_look",
     "sidecar_path",
     "split_rows",
     "write_reconstructions",

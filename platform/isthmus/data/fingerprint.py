@@ -9,14 +9,14 @@ import numpy as np
 from isthmus.data.rows import Rows
 
 
-def fingerprint(rows: Rows) -> str:
-    """The sha256 of the rows: shape, type, content, and labels if there are any.
+def fingerprint(*looks: Rows) -> str:
+    """The sha256 of rows and other measurements of them: shape, type, content, and labels.
 
     Returns:
         64 hexadecimal digits.
     """
     digest = hashlib.sha256()
-    for array in (rows.values, rows.labels):
+    for array in (array for rows in looks for array in (rows.values, rows.labels)):
         if array is None:
             continue
         array = np.ascontiguousarray(array)

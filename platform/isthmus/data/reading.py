@@ -88,6 +88,32 @@ def read_input(data: DataSpec, path: str, row_shape: Shape) -> Rows:
     return _READERS[data.kind].like_trained(locate(path), data, row_shape)
 
 
+def read_second_look(data: DataSpec, rows: Rows) -> Rows | None:
+    """Reads the other measurements of the same rows, in the same order; `None` if there are none.
+
+    Args:
+        data: As `read_rows` returned it.
+        rows: The first measurements.
+
+    Raises:
+        DataError: If they cannot be read, or are not as many.
+    """
+    if data.second is None:
+        return None
+    if data.keep_labels is not None or data.missing == "drop":
+        raise DataError(
+            "data.second needs every row in its place; leave out data.keep_labels and "
+            "data.missing: drop"
+        )
+    second = read_input(data, data.second, rows.values.shape[1:])
+    if len(second) != len(rows):
+        raise DataError(
+            f"{data.second}: {len(second)} rows, and {data.path} has {len(rows)}; "
+            "both must measure the same things in the same order"
+        )
+    return second
+
+
 def _guess_kind(source: Source, spec: DataSpec) -> DataKind:
     if source.is_bundled:
         return DataKind.IMAGES if source.name == IMAGE_SET else DataKind.TABULAR

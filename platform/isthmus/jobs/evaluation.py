@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ class Evaluation:
         latents: Shape (K, latent_dim).
         errors: Shape (N,): one for each test row.
         pca_errors: Shape (N,): PCA's, with as many components as the latent has numbers.
+        metrics: What the variant reports of itself on the rows that the figures show.
     """
 
     inputs: NDArray[np.float32]
@@ -32,6 +34,7 @@ class Evaluation:
     latents: NDArray[np.float32]
     errors: NDArray[np.float32]
     pca_errors: NDArray[np.float32]
+    metrics: Mapping[str, float]
 
 
 def calibrate(module: Autoencoder, validation: NDArray[np.float32]) -> None:
@@ -66,6 +69,10 @@ def evaluate(
         latents = module.encode(shown)
         reconstructions = module.decode(latents).numpy()
         scaled = module.scaling(torch.from_numpy(test)).numpy()
+    with torch.no_grad():
+        # The same draws for the same weights, whatever was drawn before.
+        torch.manual_seed(0)
+        metrics = module.metrics(torch.from_numpy(scaled[:_ROWS_IN_FIGURES]))
     baseline = pca_baseline(train, scaled, module.plan.latent_dim)
     return Evaluation(
         inputs=shown.numpy(),
@@ -73,4 +80,5 @@ def evaluate(
         latents=latents.numpy(),
         errors=scores(module, test),
         pca_errors=baseline.errors,
+        metrics=metrics,
     )

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from isthmus import nets, variants
+from isthmus.core.reconstruction import refusal as loss_refusal
 from isthmus.errors import Fault, SpecError
 from isthmus.spec import Catalog, DataSpec, JobSpec, ModelPlan, job_schema, load_job, parse_job
-from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
-
-# `latent_dim: auto` is a quarter of the row, within these.
-_LATENT_SHARE = 4
-_LATENT_RANGE = (2, 32)
+from isthmus.types import DataKind, ScalingMode, Shape
 
 
 def catalog() -> Catalog:
@@ -67,48 +63,108 @@ def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
         row_shape: Shape of one row.
 
     Raises:
-        SpecError: If the net does not take such rows.
+        SpecError: If the variant, the net or the loss does not take such rows.
     """
     kind = DataKind(data.kind)
     _refuse(_contradictions(spec.model_copy(update={"data": data})), "")
-    return ModelPlan(
+    net = nets.for_kind(kind) if spec.net.name == "auto" else spec.net
+    made = nets.made_for(net, row_shape)
+    latent_dim, fixed = spec.latent_dim, made.fixed_latent_dim()
+    if latent_dim == "auto":
+        latent_dim = fixed or variants.get(spec.variant.name).auto_latent_dim(row_shape)
+    elif fixed is not None and latent_dim != fixed:
+        message = f"{net.name} alone determines its latent's size; use latent_dim: auto"
+        _refuse([Fault("latent_dim", message)], "")
+    plan = ModelPlan(
         kind=kind,
         row_shape=row_shape,
-        latent_dim=_auto_latent_dim(row_shape) if spec.latent_dim == "auto" else spec.latent_dim,
+        latent_dim=latent_dim,
         variant=spec.variant,
-        net=nets.for_kind(kind) if spec.net.name == "auto" else spec.net,
+        net=net,
         reconstruction=spec.reconstruction,
     )
-
-
-def _auto_latent_dim(row_shape: Shape) -> int:
-    lowest, highest = _LATENT_RANGE
-    return min(max(prod(row_shape) // _LATENT_SHARE, lowest), highest)
+    refusals = {
+        "variant": variants.get(spec.variant.name).refusal(plan),
+        "net": made.refusal(latent_dim),
+        "reconstruction": loss_refusal(spec.reconstruction, kind, row_shape),
+    }
+    _refuse([Fault(where, why) for where, why in refusals.items() if why], "")
+    return plan
 
 
 def _contradictions(spec: JobSpec) -> list[Fault]:
     """What is wrong between fields that are each right."""
+    return [
+        *_of_the_kind(spec),
+        *_of_variant_and_net(spec),
+        *_of_the_loss(spec),
+        *_of_second_looks(spec),
+    ]
+
+
+def _of_the_kind(spec: JobSpec) -> list[Fault]:
+    kind = spec.data.kind
+    if kind == "auto":
+        return []
     faults = []
-    data = spec.data
-    if spec.net.name != "auto" and data.kind != "auto":
-        takes = nets.get(spec.net.name).KINDS
-        if data.kind not in takes:
-            choices = ", ".join(n for n in nets.names() if data.kind in nets.get(n).KINDS)
-            faults.append(
-                Fault("net", f'"{spec.net.name}" does not take {data.kind}; use auto or {choices}')
-            )
+    for field, room, name in (
+        ("variant", variants, spec.variant.name),
+        ("net", nets, spec.net.name),
+    ):
+        if name != "auto" and kind not in room.get(name).KINDS:
+            choices = ", ".join(other for other in room.names() if kind in room.get(other).KINDS)
+            also = "auto or " if field == "net" else ""
+            faults.append(Fault(field, f'"{name}" does not take {kind}; use {also}{choices}'))
+    why = loss_refusal(spec.reconstruction, DataKind(kind))
+    return [*faults, Fault("reconstruction", why)] if why else faults
+
+
+def _of_variant_and_net(spec: JobSpec) -> list[Fault]:
+    net, variant = spec.net.name, variants.get(spec.variant.name)
+    if net == "auto" or not nets.get(net).HAS_SKIPS or variant.TAKES_SKIPS:
+        return []
+    takers = ", ".join(name for name in variants.names() if variants.get(name).TAKES_SKIPS)
+    return [
+        Fault(
+            "net",
+            f'"{net}" lets the row through its skip connections, and {spec.variant.name} would '
+            f"learn to copy; use variant {takers}, or net conv",
+        )
+    ]
+
+
+def _of_the_loss(spec: JobSpec) -> list[Fault]:
+    data, loss = spec.data, spec.reconstruction
+    faults = []
     scaled_to_unit = data.scaling is ScalingMode.MINMAX or (
         data.scaling == "auto" and data.kind in ("auto", DataKind.IMAGES)
     )
-    if spec.reconstruction is ReconstructionLoss.BCE and not scaled_to_unit:
-        faults.append(
-            Fault(
-                "reconstruction",
-                f"bce needs values in [0, 1], and data.scaling is {data.scaling}; "
-                "set data.scaling: minmax",
-            )
+    if loss.needs_unit_range and not scaled_to_unit:
+        message = (
+            f"{loss} needs values in [0, 1], and data.scaling is {data.scaling}; "
+            "set data.scaling: minmax"
         )
+        faults.append(Fault("reconstruction", message))
+    variant = spec.variant.name
+    if not loss.is_elementwise and variants.get(variant).NEEDS_ELEMENTWISE_LOSS:
+        message = f"{loss} has no error for single numbers, which {variant} weighs; use l1"
+        faults.append(Fault("reconstruction", message))
     return faults
+
+
+def _of_second_looks(spec: JobSpec) -> list[Fault]:
+    name = spec.variant.name
+    if variants.get(name).LOOKS == 2 and spec.data.second is None:
+        message = (
+            f"{name} learns from two noisy measurements of each row; name the other file in "
+            "data.second, or use noise2void, which needs one"
+        )
+        return [Fault("data.second", message)]
+    if variants.get(name).LOOKS == 1 and spec.data.second is not None:
+        takers = ", ".join(other for other in variants.names() if variants.get(other).LOOKS == 2)
+        message = f"{name} looks at each row once; leave data.second out, or use variant {takers}"
+        return [Fault("data.second", message)]
+    return []
 
 
 def _refuse(faults: list[Fault], source: str) -> None:

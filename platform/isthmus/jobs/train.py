@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 
 from isthmus import variants
 from isthmus.core import Autoencoder
-from isthmus.data import Rows, Split, fingerprint, fit_scaling, read_rows, split_rows
+from isthmus.data import (
+    Rows,
+    Split,
+    fingerprint,
+    fit_scaling,
+    read_rows,
+    read_second_look,
+    split_rows,
+)
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
 from isthmus.jobs.specs import check_job, plan_for
@@ -35,8 +43,9 @@ class TrainResult:
         run_id: The MLflow run.
         epochs: Epochs done.
         pair: The registered pair; `None` if interrupted.
-        metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units),
-            `validation_loss`, `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`.
+        metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units), what
+            the variant reports of itself (`test_elbo_nats`, `test_psnr_db`), `validation_loss`,
+            `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`.
         plan: What was trained.
     """
 
@@ -67,6 +76,12 @@ class _Prepared:
             "validation": len(self.split.validation),
             "test": len(self.split.test),
         }
+
+    @property
+    def first_look(self) -> NDArray[np.float32]:
+        """The scaled training rows, one measurement of each."""
+        train = self.scaled.train
+        return train if self.data.second is None else train[:, 0]
 
     @property
     def test(self) -> NDArray[np.float32]:
@@ -120,6 +135,7 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
 def _prepare(spec: JobSpec) -> _Prepared:
     """Reads, splits and scales; whatever is wrong with the data is found here, before any run."""
     rows, data = read_rows(spec.data)
+    second = read_second_look(data, rows)
     split = split_rows(rows, data, spec.training.seed)
     plan = plan_for(spec, data, rows.values.shape[1:])
     train_rows = rows.values[split.train]
@@ -129,11 +145,15 @@ def _prepare(spec: JobSpec) -> _Prepared:
             f"{spec.training.workers}; lower training.workers"
         )
     statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind)
+    looks = [rows] if second is None else [rows, second]
 
-    def scaled(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
         # As `core.Scaling` does; here once for all epochs instead of at every step.
-        result: NDArray[np.float32] = (values - statistics.offset) / statistics.scale
-        return np.nan_to_num(result, nan=0.0)
+        scaled_looks = [
+            np.nan_to_num((look.values[part] - statistics.offset) / statistics.scale, nan=0.0)
+            for look in looks
+        ]
+        return scaled_looks[0] if second is None else np.stack(scaled_looks, axis=1)
 
     return _Prepared(
         spec=spec,
@@ -141,10 +161,10 @@ def _prepare(spec: JobSpec) -> _Prepared:
         rows=rows,
         split=split,
         plan=plan,
-        fingerprint=fingerprint(rows),
+        fingerprint=fingerprint(*looks),
         scaled=ScaledRows(
-            train=scaled(train_rows),
-            validation=scaled(rows.values[split.validation]),
+            train=scaled(split.train),
+            validation=scaled(split.validation),
             offset=statistics.offset,
             scale=statistics.scale,
         ),
@@ -191,7 +211,7 @@ def _finish(
     """From trained weights to a registered pair: calibrates, evaluates, draws, registers."""
     module = _trained_module(prepared, result)
     calibrate(module, prepared.rows.values[prepared.split.validation])
-    evaluation = evaluate(module, prepared.scaled.train, prepared.test)
+    evaluation = evaluate(module, prepared.first_look, prepared.test)
     metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
@@ -231,6 +251,7 @@ def _metrics(
         "validation_loss": best.validation["loss"],
         "test_reconstruction_mse": float(evaluation.errors.mean()),
         "test_pca_mse": float(evaluation.pca_errors.mean()),
+        **{f"test_{name}": value for name, value in evaluation.metrics.items()},
         "threshold": float(module.calibration.threshold),
         "epochs": float(progress.epochs),
         "best_epoch": float(progress.best_epoch),

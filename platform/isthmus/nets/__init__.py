@@ -12,9 +12,9 @@ from torch import nn
 from isthmus import plugins
 from isthmus.nets._net import Net
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
-from isthmus.types import DataKind
+from isthmus.types import DataKind, Shape
 
-__all__ = ["Net", "build", "config", "for_kind", "get", "names"]
+__all__ = ["Net", "build", "config", "for_kind", "get", "made_for", "names"]
 
 _BY_KIND = {
     DataKind.TABULAR: "dense",
@@ -55,6 +55,11 @@ def build(plan: ModelPlan, encoder_outputs: int) -> tuple[nn.Module, nn.Module]:
     Returns:
         (B, *row_shape) -> (B, encoder_outputs), and (B, latent_dim) -> (B, *row_shape).
     """
-    net = get(plan.net.name)
-    made = net(net.Config.model_validate(dict(plan.net.options)), plan.row_shape)
+    made = made_for(plan.net, plan.row_shape)
     return made.encoder(encoder_outputs), made.decoder(plan.latent_dim)
+
+
+def made_for(net: PluginSpec, row_shape: Shape) -> Net:
+    """The net with its options, for rows of one shape."""
+    found = get(net.name)
+    return found(found.Config.model_validate(dict(net.options)), row_shape)

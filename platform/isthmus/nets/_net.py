@@ -41,10 +41,21 @@ class Net(ABC):
     """One line: what it is, and when to pick it."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data that it takes."""
+    HAS_SKIPS: ClassVar[bool] = False
+    """Whether its latent holds copies of the row, which skip connections take to the decoder:
+    only variants that never ask for their own input can use it."""
 
     def __init__(self, options: Any, row_shape: Shape) -> None:
         self.options = options
         self.row_shape = row_shape
+
+    def fixed_latent_dim(self) -> int | None:
+        """The latent's size, if the net and not the job file determines it."""
+        return None
+
+    def refusal(self, latent_dim: int) -> str | None:
+        """Why it cannot be built for its rows and a latent, and what can; `None` if it can."""
+        return None
 
     @abstractmethod
     def encoder(self, outputs: int) -> nn.Module:

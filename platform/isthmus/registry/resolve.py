@@ -93,7 +93,7 @@ def load(reference: str, settings: Settings) -> Pair:
     state = {}
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
-    module.load_state_dict(state)
+    module.load_halves(state)
     return Pair(module, resolved.manifest, resolved.reference)
 
 

@@ -72,6 +72,9 @@ class DataSpec(SpecModel):
     """Columns of a csv or parquet to use, in this order; by default all that `exclude` leaves."""
     exclude: tuple[str, ...] = ()
     """Columns to leave out: identifiers, texts, timestamps."""
+    second: str | None = None
+    """A second file or folder of the same layout: other noisy measurements of the same rows, in
+    the same order. What `noise2noise` learns from."""
     labels: str | None = None
     """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
     keep_labels: tuple[int | str, ...] | None = None
@@ -133,10 +136,25 @@ class TrainingSpec(SpecModel):
     """Rows in one optimizer step, over all workers together."""
     learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
     """Step size of the optimizer."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate falls over the epochs, after the warm-up."""
+    warm_up_epochs: float = Field(default=0.0, ge=0.0)
+    """Epochs, or a part of one, over which the learning rate rises from 0."""
+    final_learning_rate_share: float = Field(default=0.0, ge=0.0, le=1.0)
+    """What `cosine` and `linear` leave of the learning rate at the last epoch."""
     weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
     """AdamW's decoupled weight decay."""
     gradient_clip_norm: float | None = Field(default=None, gt=0.0)
     """Gradients are scaled down to this L2 norm; none by default."""
+    accumulate_batches: int = Field(default=1, ge=1)
+    """Parts that a step's rows are taken in, one after another, where a GPU's memory does not
+    hold them at once; their gradients are averaged."""
+    weight_average_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """Keeps an exponential moving average of the weights (0.999, say), which is what is
+    validated and registered; none by default."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    """Arithmetic of the step; weights and losses stay float32. `auto`: bfloat16 on a GPU that
+    has it, else float32."""
     workers: int = Field(default=1, ge=1, le=4096)
     """Processes that share the batch, each on a GPU if there is one."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
@@ -153,20 +171,38 @@ class TrainingSpec(SpecModel):
     """How often a lost worker is replaced before the run fails."""
 
     @model_validator(mode="after")
-    def _batch_divides_among_workers(self) -> TrainingSpec:
-        batch, workers = self.global_batch_size, self.workers
-        if batch % workers:
-            below = batch - batch % workers
-            choices = f"{below} or {below + workers}" if below else f"{workers}"
+    def _warm_up_ends(self) -> TrainingSpec:
+        if self.warm_up_epochs > self.epochs:
             raise ValueError(
-                f"global_batch_size={batch} is not divisible by workers={workers}; use {choices}"
+                f"warm_up_epochs={self.warm_up_epochs:g} is above epochs={self.epochs}; lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batch_divides_among_workers(self) -> TrainingSpec:
+        batch, parts = self.global_batch_size, self.workers * self.accumulate_batches
+        if batch % parts:
+            below = batch - batch % parts
+            choices = f"{below} or {below + parts}" if below else f"{parts}"
+            by = f"workers={self.workers}"
+            if self.accumulate_batches > 1:
+                by += f" times accumulate_batches={self.accumulate_batches}"
+            raise ValueError(f"global_batch_size={batch} is not divisible by {by}; use {choices}")
+        return self
+
+    @model_validator(mode="after")
+    def _clips_what_it_can(self) -> TrainingSpec:
+        if self.precision == "float16" and self.gradient_clip_norm is not None:
+            raise ValueError(
+                "precision=float16 scales its gradients, which gradient_clip_norm cannot clip; use "
+                "precision: bfloat16, or leave gradient_clip_norm out"
             )
         return self
 
     @property
-    def batch_size_per_worker(self) -> int:
-        """Rows of one worker in one optimizer step."""
-        return self.global_batch_size // self.workers
+    def rows_at_once(self) -> int:
+        """Rows of one forward pass, over all workers together."""
+        return self.global_batch_size // self.accumulate_batches
 
 
 class JobSpec(SpecModel):

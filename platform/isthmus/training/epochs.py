@@ -17,6 +17,7 @@ from isthmus.core import Autoencoder, Stage
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 from isthmus.training import checkpoints
+from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import TrainingBatches, mix_seed
 from isthmus.training.checkpoints import Progress
 from isthmus.training.events import EventSender, RowsDone, Started
@@ -41,6 +42,7 @@ class EpochKeeper(Callback):
         progress: Progress,
         best: dict[str, Tensor],
         sender: EventSender | None,
+        averaged: AveragedWeights | None = None,
     ) -> None:
         """Args:
         training: The job's training options.
@@ -48,14 +50,21 @@ class EpochKeeper(Callback):
         progress: Where training stands: a new one, or a checkpoint's.
         best: The best weights so far; empty before the first epoch.
         sender: The line to the driver; only the first worker has one.
+        averaged: What is validated and kept instead of the trained weights, if anything.
         """
         self.progress = progress
         self.best = best
         self._training = training
         self._batches = batches
         self.sender = sender
+        self._averaged = averaged
         self._epoch_began_s = 0.0
         self._saved_s = time.monotonic()
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """What Lightning is to call: this, after the averaging that it reads."""
+        return [self._averaged, self] if self._averaged else [self]
 
     # -- Lightning's hooks, in the order in which they come -------------------------------------
 
@@ -150,9 +159,8 @@ class EpochKeeper(Callback):
         if report.epoch == 1 or report.validation["loss"] < self.progress.best_loss - margin:
             self.progress.best_loss = report.validation["loss"]
             self.progress.best_epoch = report.epoch
-            self.best = {
-                name: tensor.detach().clone() for name, tensor in module.state_dict().items()
-            }
+            state = self._averaged.state() if self._averaged else module.state_dict()
+            self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
 
     def _patience_is_over(self, report: EpochReport) -> bool:
         stopping = self._training.early_stopping

@@ -25,6 +25,7 @@ from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training import checkpoints
+from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import TrainingBatches, ValidationBatches
 from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper, StopRequested
@@ -39,8 +40,8 @@ class ScaledRows:
     """What training sees: rows already scaled, and how they were.
 
     Attributes:
-        train: Shape (N, *row_shape).
-        validation: Shape (M, *row_shape).
+        train: Shape (N, *row_shape), or (N, 2, *row_shape) for a variant of two looks.
+        validation: Shape (M, *row_shape), or (M, 2, *row_shape).
         offset: Broadcastable to a row; what scaling subtracted.
         scale: Broadcastable to a row; what it divided by.
     """
@@ -84,7 +85,7 @@ def run_worker(config: dict[str, Any]) -> None:
     module = _build(task, rows)
     batches = TrainingBatches(
         rows=_resident(rows.train, device),
-        global_batch_size=task.training.global_batch_size,
+        global_batch_size=task.training.rows_at_once,
         rank=rank,
         workers=workers,
         seed=task.training.seed,
@@ -94,9 +95,11 @@ def run_worker(config: dict[str, Any]) -> None:
     )
     sender = EventSender(task.mailbox) if rank == 0 else None
 
+    decay = task.training.weight_average_decay
+    averaged = AveragedWeights(decay) if decay is not None else None
     checkpoint = ray_train.get_checkpoint()
     if checkpoint is None:
-        keeper = EpochKeeper(task.training, batches, Progress(), {}, sender)
+        keeper = EpochKeeper(task.training, batches, Progress(), {}, sender, averaged)
         _fit(module, keeper, batches, validation, task.training, device, None)
         return
     with checkpoint.as_directory() as name:
@@ -106,7 +109,7 @@ def run_worker(config: dict[str, Any]) -> None:
             return
         progress.attempt += 1
         best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
-        keeper = EpochKeeper(task.training, batches, progress, best, sender)
+        keeper = EpochKeeper(task.training, batches, progress, best, sender, averaged)
         _fit(module, keeper, batches, validation, task.training, device, folder / checkpoints.LAST)
 
 
@@ -123,7 +126,7 @@ def _prepare_process(training: TrainingSpec, workers_here: int) -> None:
 def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
     torch.manual_seed(task.training.seed)
     module = variants.build(task.plan)
-    module.configure_training(task.training)
+    module.configure_training(task.training, len(rows.train))
     module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
     return module
 
@@ -144,9 +147,22 @@ def _fit(
     device: torch.device,
     resume_from: Path | None,
 ) -> None:
-    is_distributed = batches.workers > 1
+    try:
+        trainer = _trainer(keeper, training, device, is_distributed=batches.workers > 1)
+        trainer.fit(module, batches, validation, ckpt_path=resume_from, weights_only=True)
+    except StopRequested:
+        return
+    except TrainingError as error:
+        # Trying again would end the same way: tell the driver, and do not count a lost worker.
+        if keeper.sender:
+            keeper.sender.send(error)
+
+
+def _trainer(
+    keeper: EpochKeeper, training: TrainingSpec, device: torch.device, *, is_distributed: bool
+) -> Trainer:
     strategy = (
-        # Scaling and calibration are the same on all workers and never change: no broadcasts.
+        # Every worker makes the same change to the buffers: no broadcasts.
         ray_lightning.RayDDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
         if is_distributed
         else SingleDeviceStrategy(device=device)
@@ -157,8 +173,12 @@ def _fit(
         devices=1,
         strategy=strategy,
         plugins=[ray_lightning.RayLightningEnvironment()] if is_distributed else None,
-        callbacks=[keeper],
+        callbacks=keeper.callbacks,
         gradient_clip_val=training.gradient_clip_norm,
+        accumulate_grad_batches=training.accumulate_batches,
+        precision=_precision(training, device),
+        # Some variants take gradients in their loss (contractive), also on validation rows.
+        inference_mode=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -166,13 +186,15 @@ def _fit(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
-    if is_distributed:
-        trainer = ray_lightning.prepare_trainer(trainer)
-    try:
-        trainer.fit(module, batches, validation, ckpt_path=resume_from, weights_only=True)
-    except StopRequested:
-        return
-    except TrainingError as error:
-        # Trying again would diverge again: tell the driver, and do not count as a lost worker.
-        if keeper.sender:
-            keeper.sender.send(error)
+    return ray_lightning.prepare_trainer(trainer) if is_distributed else trainer
+
+
+def _precision(training: TrainingSpec, device: torch.device) -> Any:
+    """Lightning's name for the arithmetic."""
+    wanted = training.precision
+    if wanted == "auto":
+        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        wanted = "bfloat16" if has_it else "float32"
+    if wanted == "float16" and device.type == "cpu":
+        raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
+    return {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[wanted]

@@ -44,6 +44,7 @@ class Denoising(Autoencoder):
             return self
 
     SUMMARY: ClassVar[str] = "learns to take noise away; for denoising, and robust features"
+    TAKES_SKIPS: ClassVar[bool] = True
     options: Config
 
     def loss(self, x: Tensor) -> LossOutput:

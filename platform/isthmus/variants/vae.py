@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.gaussian import active_units, draw, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
-
-# Beyond these a variance over- or underflows float32 before training has settled.
-_LOG_VARIANCE_RANGE = (-20.0, 20.0)
 
 
 class Vae(Autoencoder):
@@ -29,6 +26,9 @@ class Vae(Autoencoder):
 
         beta: float = Field(default=1.0, ge=0.0)
         """Weight of the KL term; 1 is the bound itself."""
+        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        """Epochs over which the KL term's weight rises from 0 to `beta`; against a posterior that
+        collapses before the decoder has learned anything."""
 
     SUMMARY: ClassVar[str] = "a smooth latent space to sample from; for generation and scoring"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
@@ -40,27 +40,21 @@ class Vae(Autoencoder):
 
     def loss(self, x: Tensor) -> LossOutput:
         """Reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""
-        mean, log_variance = self.encoder(x).chunk(2, dim=1)
-        log_variance = log_variance.clamp(*_LOG_VARIANCE_RANGE)
-        z = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
-        reconstruction = self.reconstruction_term(self.decoder(z), x)
+        mean, log_variance = posterior(self.encoder(x))
+        reconstruction = self.reconstruction_term(self.decoder(draw(mean, log_variance)), x)
         kl = kl_to_standard_normal(mean, log_variance).mean()
+        weight = self.options.beta * self.warm_up(self.options.warm_up_epochs)
         return LossOutput(
-            total=reconstruction + self.options.beta * kl,
+            total=reconstruction + weight * kl,
             parts={"reconstruction": reconstruction, "kl": kl},
         )
 
-
-def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of N(mean, exp(log_variance)) from N(0, 1).
-
-    Args:
-        mean: Shape (B, D).
-        log_variance: Shape (B, D).
-
-    Returns:
-        Shape (B,), in nats, summed over D.
-
-    Source: Kingma & Welling 2013, arXiv:1312.6114, appendix B.
-    """
-    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=1)
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """The evidence lower bound and its parts, in nats a row, and the active latent units."""
+        parts = self.loss(x).parts
+        means = self.latent(self.encoder(x))
+        return {
+            "elbo_nats": -float(parts["reconstruction"] + parts["kl"]),
+            "kl_nats": float(parts["kl"]),
+            "active_units": active_units(means),
+        }

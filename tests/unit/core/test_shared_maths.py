@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributions
 
-from isthmus.core import Calibration, Corruption, Scaling, activate, corrupt, reconstruction_error
+from isthmus.core import Calibration, Corruption, Reconstruction, Scaling, corrupt
+from isthmus.core.gaussian import kl_to_standard_normal
 from isthmus.types import ReconstructionLoss
-from isthmus.variants.vae import kl_to_standard_normal
 
 
 @pytest.mark.parametrize(
@@ -26,14 +26,14 @@ def test_a_reconstruction_error_is_summed_over_the_row(
     loss: ReconstructionLoss, expected: float
 ) -> None:
     output, target = torch.tensor([[[0.5], [3.0]]]), torch.zeros(1, 2, 1)
-    assert reconstruction_error(output, target, loss).tolist() == pytest.approx([expected])
+    assert Reconstruction(loss, (2, 1))(output, target).tolist() == pytest.approx([expected])
 
 
 def test_bce_is_the_negative_log_likelihood_of_the_activated_output() -> None:
     logits, target = torch.randn(5, 7), torch.randint(0, 2, (5, 7)).float()
-    likelihood = distributions.Bernoulli(probs=activate(logits, ReconstructionLoss.BCE))
+    likelihood = distributions.Bernoulli(probs=torch.sigmoid(logits))
     expected = -likelihood.log_prob(target).sum(dim=1)
-    found = reconstruction_error(logits, target, ReconstructionLoss.BCE)
+    found = Reconstruction(ReconstructionLoss.BCE, (7,))(logits, target)
     torch.testing.assert_close(found, expected)
 
 

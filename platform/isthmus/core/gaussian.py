@@ -1,0 +1,75 @@
+"""Normal distributions with a diagonal covariance, as posteriors and priors of a latent.
+
+Shapes: (B, D) throughout, and any axes before them; sums are over D, in nats.
+"""
+
+from __future__ import annotations
+
+from math import log, pi
+
+import torch
+from torch import Tensor
+
+# Beyond these a variance over- or underflows float32 before training has settled.
+_LOG_VARIANCE_RANGE = (-20.0, 20.0)
+
+
+def posterior(encoded: Tensor) -> tuple[Tensor, Tensor]:
+    """An encoder's output (B, 2 * D) as a mean and a log variance, each (B, D)."""
+    mean, log_variance = encoded.chunk(2, dim=-1)
+    return mean, log_variance.clamp(*_LOG_VARIANCE_RANGE)
+
+
+def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """A sample that carries gradients to both parameters.
+
+    Source: Kingma & Welling 2013, arXiv:1312.6114, section 2.4 (the reparameterization trick).
+    """
+    return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+
+
+def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
+    """log N(z; mean, exp(log_variance)), summed over the last axis: (..., D) to (...)."""
+    scaled = (z - mean).square() * (-log_variance).exp()
+    return -0.5 * (log(2 * pi) + log_variance + scaled).sum(dim=-1)
+
+
+def standard_log_density(z: Tensor) -> Tensor:
+    """log N(z; 0, 1), summed over the last axis: (..., D) to (...)."""
+    return -0.5 * (log(2 * pi) + z.square()).sum(dim=-1)
+
+
+def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
+    """KL divergence of N(mean, exp(log_variance)) from N(0, 1).
+
+    Args:
+        mean: Shape (B, D).
+        log_variance: Shape (B, D).
+
+    Returns:
+        Shape (B,), in nats, summed over D.
+
+    Source: Kingma & Welling 2013, arXiv:1312.6114, appendix B.
+    """
+    return 0.5 * (mean.square() + log_variance.exp() - 1.0 - log_variance).sum(dim=-1)
+
+
+def kl_between(
+    mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor
+) -> Tensor:
+    """KL divergence of N(mean, ...) from N(other_mean, ...), shape (B,), in nats, summed over D."""
+    ratio = (log_variance - other_log_variance).exp()
+    distance = (mean - other_mean).square() * (-other_log_variance).exp()
+    return 0.5 * (ratio + distance - 1.0 + other_log_variance - log_variance).sum(dim=-1)
+
+
+def active_units(means: Tensor, least_variance: float = 0.01) -> float:
+    """How many of the latent's numbers depend on the row: the variance of their means is above.
+
+    Args:
+        means: Shape (N, D): the posterior means of N rows.
+        least_variance: Of a unit that counts as active.
+
+    Source: Burda et al. 2015, "Importance Weighted Autoencoders", arXiv:1509.00519, section 5.2.
+    """
+    return float((means.var(dim=0) > least_variance).sum())

@@ -1,0 +1,25 @@
+"""A moving average of the weights, which is smoother than any one step's."""
+
+from __future__ import annotations
+
+from pytorch_lightning.callbacks import WeightAveraging
+from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+
+class AveragedWeights(WeightAveraging):
+    """Lightning's averaging: the averaged weights are validated, and the others trained.
+
+    Source: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4); exponential as in Tarvainen &
+    Valpola 2017, arXiv:1703.01780, equation 1.
+    """
+
+    def __init__(self, decay: float) -> None:
+        # Buffers are not averaged but copied: a codebook or a centre keeps its own average.
+        super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+    def state(self) -> dict[str, Tensor]:
+        """The averaged weights, by the module's own names."""
+        assert self._average_model is not None  # noqa: S101 (made when fit begins)
+        state: dict[str, Tensor] = self._average_model.module.state_dict()
+        return state
