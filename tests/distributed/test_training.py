@@ -65,11 +65,15 @@ def rows(count: int = 301) -> ScaledRows:
 
 
 def train(
-    storage: Path, name: str, reporter: Recorder | None = None, **options: object
+    storage: Path,
+    name: str,
+    reporter: Recorder | None = None,
+    variant: str = "denoising",
+    **options: object,
 ) -> FitResult:
     options = {"epochs": 6, "global_batch_size": 64, "early_stopping": None, **options}
     return fit(
-        plan(),
+        plan(variant),
         TrainingSpec.model_validate(options),
         rows(),
         storage_path=str(storage),
@@ -186,3 +190,68 @@ def test_what_the_cluster_cannot_give_is_refused_before_it_is_waited_for(
         pytest.skip("this machine has a GPU")
     with pytest.raises(ClusterError, match=message):
         train(tmp_path, "impossible", **options)
+
+
+def test_the_learning_rate_warms_up_and_falls_as_a_cosine(tmp_path: Path) -> None:
+    recorder = Recorder()
+    train(
+        tmp_path, "cosine", recorder, epochs=10, schedule="cosine", warm_up_epochs=2,
+        learning_rate=1e-2, final_learning_rate_share=0.1,
+    )  # fmt: skip
+    rates = [report.learning_rate for report in recorder.epochs]
+    assert rates[1] == pytest.approx(1e-2, rel=0.02)
+    assert rates[0] == pytest.approx(0.5e-2, rel=0.2)
+    assert rates[5] == pytest.approx(1e-2 * (0.1 + 0.9 * 0.5), rel=0.05)
+    assert rates[-1] == pytest.approx(1e-3, rel=0.05)
+
+
+def test_averaged_weights_are_what_is_validated_and_kept(tmp_path: Path) -> None:
+    trained = train(tmp_path, "trained")
+    # An average that forgets at once is the last step's weights.
+    forgetful = train(tmp_path, "forgetful", weight_average_decay=1e-12)
+    averaged = train(tmp_path, "averaged", weight_average_decay=0.9)
+    assert same_weights(trained, forgetful)
+    assert not same_weights(trained, averaged)
+    assert trained.progress.history[0].validation != averaged.progress.history[0].validation
+    assert trained.progress.history[0].train == averaged.progress.history[0].train
+
+
+def test_a_run_with_schedule_and_average_resumes_as_if_nothing_had_been(tmp_path: Path) -> None:
+    options = {"epochs": 40, "schedule": "linear", "weight_average_decay": 0.95}
+    whole = train(tmp_path, "whole", **options)
+    pressed = Recorder(after_epoch=3, action=threading.Timer(0.05, _press_ctrl_c).start)
+    assert not train(tmp_path, "stopped", pressed, **options).progress.finished
+    assert same_weights(whole, train(tmp_path, "stopped", **options))
+
+
+def test_a_step_taken_in_parts_is_the_step_taken_at_once(tmp_path: Path) -> None:
+    options = {"variant": "plain", "epochs": 3, "global_batch_size": 60}
+    whole = train(tmp_path, "whole", **options)
+    parts = train(tmp_path, "parts", accumulate_batches=2, **options)
+    assert whole.state is not None
+    assert parts.state is not None
+    # The last step of an epoch is smaller (301 rows), and its parts are not of equal size.
+    torch.testing.assert_close(
+        whole.state["decoder.0.weight"], parts.state["decoder.0.weight"], atol=0.02, rtol=0.02
+    )
+
+
+def test_bfloat16_trains_to_nearly_the_same_loss(tmp_path: Path) -> None:
+    full, half = (train(tmp_path, name, precision=name) for name in ("float32", "bfloat16"))
+    assert half.state is not None
+    assert all(tensor.dtype is torch.float32 for tensor in half.state.values())
+    assert half.progress.best_loss == pytest.approx(full.progress.best_loss, rel=0.1)
+    assert half.progress.best_loss != full.progress.best_loss
+
+
+def test_float16_on_a_cpu_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"float16 needs a GPU; use bfloat16"):
+        train(tmp_path, "float16", precision="float16", device="cpu")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_automatic_batch_size_leaves_enough_steps_in_an_epoch(
+    tmp_path: Path, workers: int
+) -> None:
+    result = train(tmp_path, "auto", epochs=1, global_batch_size="auto", workers=workers)
+    assert result.progress.global_batch_size == 32

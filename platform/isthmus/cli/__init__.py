@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import cluster, models, schedule, serve, train, use
+from isthmus.cli import choices, cluster, models, schedule, serve, train, use
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
 
@@ -24,6 +24,8 @@ for _command, _panel in (
     (train.train, "Train"),
     (train.validate, "Train"),
     (train.schema, "Train"),
+    (choices.variants, "Train"),
+    (choices.nets, "Train"),
     (cluster.submit, "Cluster"),
     (cluster.jobs, "Cluster"),
     (cluster.logs, "Cluster"),

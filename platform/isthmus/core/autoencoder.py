@@ -243,7 +243,7 @@ class Autoencoder(LightningModule, ABC):
 
     def _steps_per_epoch(self) -> int:
         """Steps of the optimizer in one pass over the training rows."""
-        return max(1, ceil(self.training_rows / self._options().global_batch_size))
+        return max(1, ceil(self.training_rows / self._options().rows_per_step))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         """One step on scaled rows."""

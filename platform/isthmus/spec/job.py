@@ -132,8 +132,9 @@ class TrainingSpec(SpecModel):
 
     epochs: int = Field(default=100, ge=1, le=100_000)
     """Passes over the training rows."""
-    global_batch_size: int = Field(default=128, ge=1)
-    """Rows in one optimizer step, over all workers together."""
+    global_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 128
+    """Rows in one optimizer step, over all workers together. `auto`: the power of two that leaves
+    32 steps in an epoch, between 32 and 4096, or less if memory holds less."""
     learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
     """Step size of the optimizer."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
@@ -181,7 +182,7 @@ class TrainingSpec(SpecModel):
     @model_validator(mode="after")
     def _batch_divides_among_workers(self) -> TrainingSpec:
         batch, parts = self.global_batch_size, self.workers * self.accumulate_batches
-        if batch % parts:
+        if batch != "auto" and batch % parts:
             below = batch - batch % parts
             choices = f"{below} or {below + parts}" if below else f"{parts}"
             by = f"workers={self.workers}"
@@ -200,9 +201,16 @@ class TrainingSpec(SpecModel):
         return self
 
     @property
+    def rows_per_step(self) -> int:
+        """`global_batch_size` as a number, which training has made of `auto` when it begins."""
+        if self.global_batch_size == "auto":
+            raise ValueError("global_batch_size is not settled yet")
+        return self.global_batch_size
+
+    @property
     def rows_at_once(self) -> int:
         """Rows of one forward pass, over all workers together."""
-        return self.global_batch_size // self.accumulate_batches
+        return self.rows_per_step // self.accumulate_batches
 
 
 class JobSpec(SpecModel):

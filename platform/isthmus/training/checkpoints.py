@@ -31,6 +31,7 @@ class Progress:
         epochs: Epochs done.
         best_epoch: The epoch, from 1, with the lowest validation loss; 0 before the first.
         best_loss: That loss.
+        global_batch_size: Rows of one step, as settled when training began.
         attempt: How often training was started, restarts and resumes included.
         finished: Whether training came to its own end.
         history: Every epoch's report.
@@ -39,6 +40,7 @@ class Progress:
     epochs: int = 0
     best_epoch: int = 0
     best_loss: float = float("inf")
+    global_batch_size: int = 0
     attempt: int = 1
     finished: bool = False
     history: list[EpochReport] = field(default_factory=list)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from isthmus.errors import TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
+from isthmus.training.batch_size import choose_batch_size
 from isthmus.training.batches import TrainingBatches, ValidationBatches
 from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper, StopRequested
@@ -82,35 +85,65 @@ def run_worker(config: dict[str, Any]) -> None:
     _prepare_process(task.training, context.get_local_world_size())
 
     rows: ScaledRows = ray.get(task.rows)
-    module = _build(task, rows)
-    batches = TrainingBatches(
-        rows=_resident(rows.train, device),
-        global_batch_size=task.training.rows_at_once,
-        rank=rank,
-        workers=workers,
-        seed=task.training.seed,
-    )
-    validation = ValidationBatches(
-        _resident(rows.validation, device), _VALIDATION_ROWS, rank, workers
-    )
-    sender = EventSender(task.mailbox) if rank == 0 else None
-
-    decay = task.training.weight_average_decay
-    averaged = AveragedWeights(decay) if decay is not None else None
-    checkpoint = ray_train.get_checkpoint()
-    if checkpoint is None:
-        keeper = EpochKeeper(task.training, batches, Progress(), {}, sender, averaged)
-        _fit(module, keeper, batches, validation, task.training, device, None)
-        return
-    with checkpoint.as_directory() as name:
-        folder = Path(name)
-        progress = checkpoints.read_progress(folder)
+    train_rows = _resident(rows.train, device)
+    with _last_checkpoint() as folder:
+        progress = checkpoints.read_progress(folder) if folder else Progress()
         if progress.finished:
             return
-        progress.attempt += 1
-        best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
-        keeper = EpochKeeper(task.training, batches, progress, best, sender, averaged)
-        _fit(module, keeper, batches, validation, task.training, device, folder / checkpoints.LAST)
+        best = {}
+        if folder:
+            progress.attempt += 1
+            best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
+        module = _build(task, rows)
+        # A run that goes on keeps its batch size, however much memory is free now.
+        progress.global_batch_size = progress.global_batch_size or _batch_size(
+            task.training, module, train_rows
+        )
+        training = task.training.model_copy(
+            update={"global_batch_size": progress.global_batch_size}
+        )
+        module.configure_training(training, len(train_rows))
+        batches = TrainingBatches(
+            rows=train_rows,
+            global_batch_size=training.rows_at_once,
+            rank=rank,
+            workers=workers,
+            seed=training.seed,
+        )
+        validation = ValidationBatches(
+            _resident(rows.validation, device), _VALIDATION_ROWS, rank, workers
+        )
+        sender = EventSender(task.mailbox) if rank == 0 else None
+        decay = training.weight_average_decay
+        averaged = AveragedWeights(decay) if decay is not None else None
+        keeper = EpochKeeper(training, batches, progress, best, sender, averaged)
+        resume_from = folder / checkpoints.LAST if folder else None
+        _fit(module, keeper, batches, validation, training, device, resume_from)
+
+
+@contextmanager
+def _last_checkpoint() -> Iterator[Path | None]:
+    """The folder of the checkpoint that Ray hands to a run that goes on."""
+    checkpoint = ray_train.get_checkpoint()
+    if checkpoint is None:
+        yield None
+        return
+    with checkpoint.as_directory() as name:
+        yield Path(name)
+
+
+def _batch_size(training: TrainingSpec, module: Autoencoder, rows: Tensor) -> int:
+    if training.global_batch_size != "auto":
+        return training.global_batch_size
+    context = ray_train.get_context()
+    module.configure_training(training, len(rows))
+    return choose_batch_size(
+        module,
+        rows,
+        workers=context.get_world_size(),
+        workers_here=context.get_local_world_size(),
+        parts=training.accumulate_batches,
+    )
 
 
 def _prepare_process(training: TrainingSpec, workers_here: int) -> None:
@@ -126,7 +159,6 @@ def _prepare_process(training: TrainingSpec, workers_here: int) -> None:
 def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
     torch.manual_seed(task.training.seed)
     module = variants.build(task.plan)
-    module.configure_training(task.training, len(rows.train))
     module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
     return module
 

@@ -1,0 +1,66 @@
+"""`variants`, `nets`: what a job file can choose from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from isthmus.cli.terminal import out
+
+if TYPE_CHECKING:
+    from isthmus.jobs.choices import Choice
+
+Name = Annotated[
+    str | None, typer.Argument(help="Of one: its options and its paper.", show_default=False)
+]
+
+
+def variants(name: Name = None) -> None:
+    """List the autoencoders: how they learn, when to pick which, and the paper.
+
+    Example: isthmus variants vqvae
+    """
+    _show("variants", name)
+
+
+def nets(name: Name = None) -> None:
+    """List what they are made of: for which data, when to pick which, and the paper.
+
+    Example: isthmus nets conv
+    """
+    _show("nets", name)
+
+
+def _show(what: Literal["variants", "nets"], name: str | None) -> None:
+    from isthmus.jobs.choices import choice, choices
+
+    if name is not None:
+        found = choice(what, name)
+        out.print(f"[bold]{found.name}[/bold]: {escape(found.summary)}\n")
+        out.print(escape(found.about) + "\n")
+        out.print(f"Takes {', '.join(found.kinds)}. In a job file:\n")
+        out.print(escape(f"{what[:-1]}: {{name: {found.name}}}\n"))
+        out.print(_options(found), soft_wrap=False)
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column(what[:-1], no_wrap=True)
+    table.add_column("what it is, and when to pick it", ratio=3)
+    table.add_column("data", ratio=1)
+    table.add_column("paper", ratio=2)
+    for found in choices(what):
+        table.add_row(found.name, escape(found.summary), found.data, escape(found.paper))
+    out.print(table, soft_wrap=False)
+
+
+def _options(found: Choice) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("option", no_wrap=True)
+    table.add_column("default", no_wrap=True)
+    table.add_column("what it does")
+    for option in found.options:
+        explanation = " ".join(option.explanation.split())
+        table.add_row(option.name, escape(str(option.default)), escape(explanation))
+    return table

@@ -1,0 +1,93 @@
+"""What a job file can choose from: every variant and net, with its paper and its options."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from isthmus import nets, variants
+from isthmus.errors import UsageError, nearest
+from isthmus.types import DataKind
+
+# "Source: Kingma & Welling 2013, ... arXiv:1312.6114 ...": who and when, and the number.
+_WHO = re.compile(r"Source:\s+(.+?\s\d{4})", re.DOTALL)
+_ARXIV = re.compile(r"arXiv:\d{4}\.\d{4,5}")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A field beside the name of a variant or net in the job file.
+
+    Attributes:
+        name: As it stands in the file.
+        default: What it is if it is left out.
+        explanation: What it does, with unit and range.
+    """
+
+    name: str
+    default: Any
+    explanation: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A variant or a net.
+
+    Attributes:
+        name: As it stands in the job file.
+        summary: What it is, and when to pick it.
+        paper: Who and when, and the arXiv number if there is one.
+        kinds: The kinds of data that it takes.
+        about: Its documentation, with the full citation.
+        options: What can be set beside its name.
+    """
+
+    name: str
+    summary: str
+    paper: str
+    kinds: tuple[DataKind, ...]
+    about: str
+    options: tuple[Option, ...]
+
+    @property
+    def data(self) -> str:
+        """The kinds in words."""
+        return "all" if set(self.kinds) == set(DataKind) else ", ".join(self.kinds)
+
+
+def choices(what: Literal["variants", "nets"]) -> list[Choice]:
+    """All variants or nets, sorted by name."""
+    room = variants if what == "variants" else nets
+    return [_choice(name, room.get(name)) for name in room.names()]
+
+
+def choice(what: Literal["variants", "nets"], name: str) -> Choice:
+    """One of them.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    room = variants if what == "variants" else nets
+    if name not in room.names():
+        raise UsageError(f'no {what[:-1]} "{name}"; {nearest(name, room.names())}')
+    return _choice(name, room.get(name))
+
+
+def _choice(name: str, found: Any) -> Choice:
+    about = inspect.getdoc(found) or ""
+    options = tuple(
+        Option(field, info.get_default(call_default_factory=True), info.description or "")
+        for field, info in found.Config.model_fields.items()
+    )
+    return Choice(name, found.SUMMARY, _paper(about), found.KINDS, about, options)
+
+
+def _paper(about: str) -> str:
+    who = _WHO.search(about)
+    if who is None:
+        return ""
+    number = _ARXIV.search(about, who.start())
+    named = " ".join(who.group(1).split())
+    return f"{named}, {number.group()}" if number else named
