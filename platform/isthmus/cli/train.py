@@ -58,7 +58,13 @@ def train(
     _summarise(result)
 
 
-def validate(job: JobFile, overrides: Overrides = None) -> None:
+def validate(
+    job: JobFile,
+    overrides: Overrides = None,
+    data: Annotated[
+        bool, typer.Option("--data/--no-data", help="Read the data too, as training would.")
+    ] = True,
+) -> None:
     """Check a job file and name everything that is wrong with it, at once.
 
     Example: isthmus validate pipelines/jobs/digits.yaml
@@ -66,9 +72,21 @@ def validate(job: JobFile, overrides: Overrides = None) -> None:
     from isthmus.jobs.specs import load_job_file
 
     spec = load_job_file(job, overrides or [])
+    net, rows = spec.net.name, ""
+    if data:
+        from isthmus.jobs.preparation import prepare
+
+        prepared = prepare(spec)
+        plan, sizes = prepared.plan, prepared.split_sizes
+        net = plan.net.name
+        rows = (
+            f"\n  {len(prepared.rows)} rows of shape {plan.row_shape} ({plan.kind}): "
+            f"{sizes['train']} to train, {sizes['validation']} to validate, "
+            f"{sizes['test']} to test; latent {plan.latent_dim}"
+        )
     out.print(
-        f"{job} is right: {spec.name}, variant {spec.variant.name}, net {spec.net.name}, "
-        f"data {spec.data.path}, {spec.training.workers} worker(s)"
+        f"{job} is right: {spec.name}, variant {spec.variant.name}, net {net}, "
+        f"data {spec.data.path}, {spec.training.workers} worker(s){rows}"
     )
 
 

@@ -10,27 +10,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from isthmus import variants
 from isthmus.core import Autoencoder
-from isthmus.data import (
-    Rows,
-    Split,
-    fingerprint,
-    fit_scaling,
-    read_rows,
-    read_second_look,
-    split_rows,
-)
-from isthmus.errors import DataError, UsageError
+from isthmus.errors import UsageError
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
-from isthmus.jobs.specs import check_job, plan_for
+from isthmus.jobs.preparation import Prepared, prepare
+from isthmus.jobs.specs import check_job
 from isthmus.registry import RegisteredPair, TrainedPair, register_pair
-from isthmus.spec import DataSpec, JobSpec, ModelPlan, Settings
+from isthmus.spec import JobSpec, ModelPlan, Settings
 from isthmus.tracking import RunLog, RunReport, find_run, preload
-from isthmus.training import FitResult, Progress, Reporter, Reporters, ScaledRows, fit, ray_session
-from isthmus.types import ScalingMode
+from isthmus.training import FitResult, Progress, Reporter, Reporters, fit, ray_session
 
 
 @dataclass(frozen=True)
@@ -57,37 +47,6 @@ class TrainResult:
     plan: ModelPlan
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """A job's rows, split and scaled."""
-
-    spec: JobSpec
-    data: DataSpec
-    rows: Rows
-    split: Split
-    plan: ModelPlan
-    fingerprint: str
-    scaled: ScaledRows
-
-    @property
-    def split_sizes(self) -> dict[str, int]:
-        return {
-            "train": len(self.split.train),
-            "validation": len(self.split.validation),
-            "test": len(self.split.test),
-        }
-
-    @property
-    def first_look(self) -> NDArray[np.float32]:
-        """The scaled training rows, one measurement of each."""
-        train = self.scaled.train
-        return train if self.data.second is None else train[:, 0]
-
-    @property
-    def test(self) -> NDArray[np.float32]:
-        return self.rows.values[self.split.test]
-
-
 def train(
     spec: JobSpec | Mapping[str, object],
     settings: Settings,
@@ -103,7 +62,7 @@ def train(
         TrainingError: If training failed; the run says so.
         RegistryError: If the store cannot be reached.
     """
-    prepared = _prepare(check_job(spec))
+    prepared = prepare(check_job(spec))
     with ThreadPoolExecutor(1) as executor:
         # Opening the tracking store and starting Ray take seconds each, and do not need another.
         opening = executor.submit(RunLog.start, prepared.spec, settings)
@@ -123,7 +82,7 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
     stored = find_run(reference, settings)
     if stored.status == "FINISHED":
         raise UsageError(f"run {reference} is finished; there is nothing to resume")
-    prepared = _prepare(check_job(stored.job))
+    prepared = prepare(check_job(stored.job))
     if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
         raise UsageError(
             f"the data of run {reference} have changed since it began "
@@ -132,47 +91,8 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
     return _run(prepared, settings, lambda: RunLog.resume(stored.run_id, settings), reporter)
 
 
-def _prepare(spec: JobSpec) -> _Prepared:
-    """Reads, splits and scales; whatever is wrong with the data is found here, before any run."""
-    rows, data = read_rows(spec.data)
-    second = read_second_look(data, rows)
-    split = split_rows(rows, data, spec.training.seed)
-    plan = plan_for(spec, data, rows.values.shape[1:])
-    train_rows = rows.values[split.train]
-    if len(train_rows) < spec.training.workers:
-        raise DataError(
-            f"{data.path}: {len(train_rows)} rows to train on are fewer than training.workers="
-            f"{spec.training.workers}; lower training.workers"
-        )
-    statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind)
-    looks = [rows] if second is None else [rows, second]
-
-    def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
-        # As `core.Scaling` does; here once for all epochs instead of at every step.
-        scaled_looks = [
-            np.nan_to_num((look.values[part] - statistics.offset) / statistics.scale, nan=0.0)
-            for look in looks
-        ]
-        return scaled_looks[0] if second is None else np.stack(scaled_looks, axis=1)
-
-    return _Prepared(
-        spec=spec,
-        data=data,
-        rows=rows,
-        split=split,
-        plan=plan,
-        fingerprint=fingerprint(*looks),
-        scaled=ScaledRows(
-            train=scaled(split.train),
-            validation=scaled(split.validation),
-            offset=statistics.offset,
-            scale=statistics.scale,
-        ),
-    )
-
-
 def _run(
-    prepared: _Prepared,
+    prepared: Prepared,
     settings: Settings,
     open_log: Callable[[], RunLog],
     reporter: Reporter | None,
@@ -206,7 +126,7 @@ def _run(
 
 
 def _finish(
-    prepared: _Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
+    prepared: Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
 ) -> TrainResult:
     """From trained weights to a registered pair: calibrates, evaluates, draws, registers."""
     module = _trained_module(prepared, result)
@@ -235,7 +155,7 @@ def _finish(
     )
 
 
-def _trained_module(prepared: _Prepared, result: FitResult) -> Autoencoder:
+def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
     assert result.state is not None  # noqa: S101 (a finished run has saved)
     module = variants.build(prepared.plan)
     module.load_state_dict(result.state)
@@ -261,7 +181,7 @@ def _metrics(
 
 
 def _report(
-    prepared: _Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
+    prepared: Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
 ) -> RunReport:
     labels = prepared.rows.labels
     return RunReport(
@@ -277,7 +197,7 @@ def _report(
     )
 
 
-def _interrupted(prepared: _Prepared, log: RunLog, progress: Progress) -> TrainResult:
+def _interrupted(prepared: Prepared, log: RunLog, progress: Progress) -> TrainResult:
     return TrainResult(
         status="interrupted",
         run_id=log.run_id,

@@ -6,9 +6,11 @@ import json
 
 import pytest
 
+from isthmus import nets, variants
+
 COMMANDS = [
     *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
-    *("denoise", "detect", "ui", "doctor"),
+    *("denoise", "detect", "ui", "doctor", "variants", "nets"),
 ]
 NESTED = [("schedule", each) for each in ("serve", "run", "list")] + [
     ("head", each) for each in ("start", "stop")
@@ -38,6 +40,31 @@ def test_a_right_job_file_is_said_to_be_right(here, isthmus):
     done = isthmus("validate", "job.yaml")
     assert (done.code, done.err) == (0, "")
     assert "job.yaml is right" in done.out
+    assert "1797 rows of shape (1, 8, 8)" in done.out
+    assert "net conv" in done.out
+
+
+def test_a_job_file_can_be_checked_without_its_data(here, isthmus):
+    (here / "job.yaml").write_text("name: a\ndata: elsewhere.csv\n")
+    assert isthmus("validate", "job.yaml", "--no-data").code == 0
+    done = isthmus("validate", "job.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "elsewhere.csv" in done.err
+
+
+@pytest.mark.parametrize("what", ["variants", "nets"])
+def test_what_a_job_can_choose_from_is_listed_a_line_each(here, isthmus, what):
+    listed = isthmus(what)
+    assert listed.code == 0
+    room = variants if what == "variants" else nets
+    lines = listed.out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(room.names())
+
+
+def test_one_variant_is_shown_with_its_paper_and_options(here, isthmus):
+    shown = isthmus("variants", "vae")
+    assert "arXiv:1312.6114" in shown.out
+    assert "beta" in shown.out
 
 
 FAILURES = {
@@ -48,6 +75,7 @@ FAILURES = {
     "no cluster there": (["jobs", "--address", "http://127.0.0.1:1"], 1, "does not answer"),
     "no address": (["jobs", "--address", "localhost:8265"], 2, "http://HOST:8265"),
     "no schedules": (["schedule", "list"], 2, "no such file"),
+    "no such variant": (["variants", "vea"], 2, 'did you mean "vae"?'),
     "an alias that is none": (["promote", "a", "1", "--alias", "v1"], 2, "cannot be an alias"),
 }
 
