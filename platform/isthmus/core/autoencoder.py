@@ -120,6 +120,11 @@ class Autoencoder(LightningModule, ABC):
         lowest, highest = _LATENT_RANGE
         return min(max(prod(row_shape) // _LATENT_SHARE, lowest), highest)
 
+    @property
+    def code_size(self) -> int:
+        """Numbers of a latent that carry the row: what PCA is compared at."""
+        return self.plan.latent_dim
+
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
         """Why this variant cannot work on such a plan, and what can; `None` if it can."""

@@ -25,7 +25,7 @@ class Evaluation:
         reconstructions: Shape (K, *row_shape), data units.
         latents: Shape (K, latent_dim).
         errors: Shape (N,): one for each test row.
-        pca_errors: Shape (N,): PCA's, with as many components as the latent has numbers.
+        pca_errors: Shape (N,): PCA's, with as many components as its code has numbers.
         metrics: What the variant reports of itself on the rows that the figures show.
     """
 
@@ -73,7 +73,7 @@ def evaluate(
         # The same draws for the same weights, whatever was drawn before.
         torch.manual_seed(0)
         metrics = module.metrics(torch.from_numpy(scaled[:_ROWS_IN_FIGURES]))
-    baseline = pca_baseline(train, scaled, module.plan.latent_dim)
+    baseline = pca_baseline(train, scaled, module.code_size)
     return Evaluation(
         inputs=shown.numpy(),
         reconstructions=reconstructions,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import distributions
@@ -41,17 +43,21 @@ def test_the_learned_variance_becomes_that_of_the_residuals() -> None:
     assert found == pytest.approx(residuals.square().mean(dim=0).sqrt().tolist(), rel=0.02)
 
 
-@pytest.mark.parametrize("size", [(8, 8), (9, 14), (28, 28), (40, 33)], ids=str)
-@pytest.mark.parametrize("similarity", [ssim, multiscale_ssim])
+@pytest.mark.parametrize(
+    ("similarity", "size"),
+    [
+        *((ssim, size) for size in ((8, 8), (9, 14), (28, 28))),
+        *((multiscale_ssim, size) for size in ((40, 33), (96, 96))),
+    ],
+    ids=str,
+)
 def test_images_are_most_similar_to_themselves_and_less_so_the_more_noise(
-    size: tuple[int, int], similarity: object
+    similarity: Callable[..., torch.Tensor], size: tuple[int, int]
 ) -> None:
-    if similarity is multiscale_ssim and min(size) < 32:
-        pytest.skip("refused for small images")
     torch.manual_seed(0)
     x = torch.rand(4, 3, *size)
     noise = torch.randn_like(x)
-    found = [similarity((x + level * noise).clamp(0, 1), x) for level in (0.0, 0.05, 0.3)]  # type: ignore[operator]
+    found = [similarity((x + level * noise).clamp(0, 1), x) for level in (0.0, 0.05, 0.3)]
     torch.testing.assert_close(found[0], torch.ones(4))
     assert (found[0] > found[1]).all()
     assert (found[1] > found[2]).all()
@@ -74,9 +80,8 @@ def test_a_spectral_distance_hears_a_wrong_pitch_and_not_a_shift() -> None:
 
 def test_silence_gives_finite_gradients() -> None:
     output = torch.zeros(2, 1, 64, requires_grad=True)
-    Reconstruction(ReconstructionLoss.SPECTRAL, (1, 64))(
-        output, torch.zeros(2, 1, 64)
-    ).sum().backward()
+    loss = Reconstruction(ReconstructionLoss.SPECTRAL, (1, 64))
+    loss(output, torch.zeros(2, 1, 64)).sum().backward()
     assert output.grad is not None
     assert torch.isfinite(output.grad).all()
 
