@@ -46,9 +46,9 @@ def multiscale_ssim(output: Tensor, target: Tensor) -> Tensor:
     Source: Wang et al. 2003, "Multiscale Structural Similarity for Image Quality Assessment",
     Asilomar, equation 7; the weights of its section 3.2, made to sum to 1 where scales are fewer.
     """
-    scales = 1
-    while scales < len(_SCALES) and min(target.shape[2:]) >> scales >= _KERNEL:
-        scales += 1
+    shorter = min(target.shape[2], target.shape[3])
+    # The window fits the coarsest scale, by torchmetrics' reckoning.
+    scales = max(n for n in range(1, len(_SCALES) + 1) if shorter // max(1, n - 1) ** 2 >= _KERNEL)
     weights = _SCALES[:scales]
     found = multiscale_structural_similarity_index_measure(
         output,
