@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.data.array_layout import layout_of
 from isthmus.data.arrays import LoadedArray, key_if_present, load_array
+from isthmus.data.categories import Expansion, check_are_columns, distinct_values
 from isthmus.data.rows import FloatArray, Labels, Layout
 from isthmus.data.storage import ARRAY_ENDINGS, TABLE_ENDINGS, Source
 from isthmus.data.tables import (
@@ -20,6 +21,7 @@ from isthmus.data.tables import (
     numeric_names,
     read_columns,
     read_labels,
+    read_texts,
 )
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec
@@ -34,9 +36,10 @@ class Matrix:
     Attributes:
         values: Shape (N, F), as read; may hold NaN and infinity.
         layout: The form they came in.
-        columns: Names of the F columns, if they have any.
+        columns: Names of the F columns, if they have any; `colour=red` for a category's value.
         key: Name of the array in an npz.
         labels: Shape (N,), if asked for.
+        expansion: How a table's own columns became these, if some are categories.
     """
 
     values: FloatArray
@@ -44,6 +47,7 @@ class Matrix:
     columns: tuple[str, ...] | None = None
     key: str | None = None
     labels: Labels | None = None
+    expansion: Expansion | None = None
 
 
 def read_matrix(source: Source, spec: DataSpec, *, one_axis: bool = False) -> Matrix:
@@ -80,9 +84,9 @@ def read_matrix(source: Source, spec: DataSpec, *, one_axis: bool = False) -> Ma
     if spec.labels is not None:
         _refuse_absent([spec.labels], names, "data.labels", source)
     columns = _chosen_columns(names, spec, source)
-    values = read_columns(source, columns)
     labels = read_labels(source, spec.labels) if spec.labels is not None else None
-    return Matrix(values, _table_layout(source, columns, len(values)), columns, None, labels)
+    matrix = _table_matrix(source, columns, _expansion(source, columns, spec))
+    return replace(matrix, labels=labels)
 
 
 def read_matrix_like(
@@ -112,13 +116,40 @@ def read_matrix_like(
     names = column_names(source)
     if data.columns is not None:
         columns = _needed_columns(data.columns, names, source)
+        return _table_matrix(source, columns, _expansion(source, columns, data))
     else:
         others = (data.labels, *data.exclude)
         candidates = [name for name in names if name not in others and not _is_index(name)]
         columns = tuple(numeric_names(source, candidates))
         _refuse_width(len(columns), width, "columns of numbers", source)
-    values = read_columns(source, columns)
-    return Matrix(values, _table_layout(source, columns, len(values)), columns)
+    return _table_matrix(source, columns, None)
+
+
+def _expansion(source: Source, columns: tuple[str, ...], spec: DataSpec) -> Expansion | None:
+    if not spec.categories:
+        return None
+    check_are_columns(tuple(spec.categories), columns, source.name)
+    if isinstance(spec.categories, Mapping):
+        return Expansion(columns, spec.categories)
+    texts = read_texts(source, spec.categories)
+    found = {name: distinct_values(texts[name], name, source.name) for name in spec.categories}
+    return Expansion(columns, found)
+
+
+def _table_matrix(source: Source, columns: tuple[str, ...], expansion: Expansion | None) -> Matrix:
+    if expansion is None:
+        values = read_columns(source, columns)
+        return Matrix(values, _table_layout(source, columns, len(values), None), columns)
+    texts = read_texts(source, tuple(expansion.values))
+    rows = len(next(iter(texts.values())))
+    numbers = (
+        read_columns(source, expansion.numeric)
+        if expansion.numeric
+        else np.empty((rows, 0), np.float32)
+    )
+    values = expansion.expand(numbers, texts, source.name)
+    layout = _table_layout(source, columns, rows, expansion)
+    return Matrix(values, layout, expansion.features, expansion=expansion)
 
 
 def _two_axes(loaded: LoadedArray, source: Source, one_axis: bool) -> NDArray[Any]:
@@ -188,8 +219,10 @@ def _is_index(name: str) -> bool:
     return name in ("", "Unnamed: 0") or name.startswith("__index_level_")
 
 
-def _table_layout(source: Source, columns: tuple[str, ...], total: int) -> TableLayout:
-    return TableLayout(source, columns, np.arange(total, dtype=np.int64), total)
+def _table_layout(
+    source: Source, columns: tuple[str, ...], total: int, expansion: Expansion | None
+) -> TableLayout:
+    return TableLayout(source, columns, np.arange(total, dtype=np.int64), total, expansion)
 
 
 def _refuse_absent(wanted: Sequence[str], names: Sequence[str], field: str, source: Source) -> None:

@@ -14,7 +14,14 @@ from isthmus.data.labels import keep_labelled
 from isthmus.data.quality import refuse_constant, report_constant
 from isthmus.data.rows import Rows
 from isthmus.data.series import read_series, read_series_like
-from isthmus.data.storage import AUDIO_ENDINGS, IMAGE_ENDINGS, Source, list_files, locate
+from isthmus.data.storage import (
+    AUDIO_ENDINGS,
+    IMAGE_ENDINGS,
+    TABLE_ENDINGS,
+    Source,
+    list_files,
+    locate,
+)
 from isthmus.data.tabular import read_tabular, read_tabular_like
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
@@ -56,6 +63,11 @@ def read_rows(spec: DataSpec) -> tuple[Rows, DataSpec]:
         raise DataError(
             f"data.missing: mean needs data.scaling: standard, not {scaling}, whose zero is not "
             "the mean; set data.scaling to standard, or data.missing to drop"
+        )
+    if spec.categories and (kind is not DataKind.TABULAR or source.ending not in TABLE_ENDINGS):
+        raise DataError(
+            f"{source.name}: data.categories are columns of a table, and this is {kind} from "
+            f"{source.ending or 'a folder'}; leave it out, or use a csv or parquet"
         )
     resolved = spec.model_copy(update={"kind": kind, "scaling": scaling})
     rows, resolved = reader.for_training(source, resolved)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,12 @@ class ScalingStatistics:
     scale: FloatArray
 
 
-def fit_scaling(values: FloatArray, mode: ScalingMode, kind: DataKind) -> ScalingStatistics:
+def fit_scaling(
+    values: FloatArray,
+    mode: ScalingMode,
+    kind: DataKind,
+    indicators: Sequence[bool] | None = None,
+) -> ScalingStatistics:
     """The statistics of rows; missing values (NaN) are passed over.
 
     Standard is by feature (tabular) or channel; minmax by feature (tabular), by channel (series),
@@ -36,6 +42,8 @@ def fit_scaling(values: FloatArray, mode: ScalingMode, kind: DataKind) -> Scalin
         values: Shape (N, *row_shape): the training rows.
         mode: How to scale.
         kind: What a row is.
+        indicators: Which features of a table stay as they are: 0 or 1 for a category's value,
+            where standard scaling would make the rarest value weigh most.
     """
     row_shape = values.shape[1:]
     if mode is ScalingMode.NONE:
@@ -53,6 +61,8 @@ def fit_scaling(values: FloatArray, mode: ScalingMode, kind: DataKind) -> Scalin
     # Less than float32 can tell apart at that offset is rounding, not variation.
     varies = scale > np.spacing(np.abs(offset).astype(np.float32))
     scale = np.where(varies, scale, 1)
+    if indicators is not None:
+        offset, scale = np.where(indicators, 0, offset), np.where(indicators, 1, scale)
     return ScalingStatistics(offset.astype(np.float32), scale.astype(np.float32))
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from isthmus.data.array_layout import as_dtype, save_array
+from isthmus.data.categories import Expansion
 from isthmus.data.output import check_ending, whole_file
 from isthmus.data.provenance import Provenance
 from isthmus.data.rows import FloatArray, IndexArray, Labels
@@ -85,14 +86,28 @@ def read_labels(source: Source, name: str) -> Labels:
     Returns:
         Shape (N,).
     """
-    column = _read(source, [name], as_text=True).column(name)
-    texts = np.array(["" if text is None else str(text) for text in column.to_pylist()])
+    texts = read_texts(source, [name])[name]
     for kind in (np.int64, np.float64):
         try:
             return texts.astype(kind)
         except ValueError:
             continue
     return texts
+
+
+def read_texts(source: Source, names: Sequence[str]) -> dict[str, NDArray[np.str_]]:
+    """Reads columns as texts, each of shape (N,); an empty cell is an empty text.
+
+    Raises:
+        DataError: If the file is damaged or holds no rows.
+    """
+    table = _read(source, names, as_text=True)
+    if table.num_rows == 0:
+        raise DataError(f"{source.name}: has a header but no rows; give at least one")
+    return {
+        name: np.array(["" if v is None else str(v) for v in table.column(name).to_pylist()])
+        for name in names
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,12 +119,14 @@ class TableLayout:
         columns: The columns that the rows hold.
         kept: Shape (N,). Numbers of the rows, counted from 0.
         total: How many rows the file has.
+        expansion: How the columns became features, if some are categories.
     """
 
     source: Source
     columns: tuple[str, ...]
     kept: IndexArray
     total: int
+    expansion: Expansion | None = None
 
     def take(self, kept: IndexArray) -> TableLayout:
         """The layout of only these rows."""
@@ -127,7 +144,8 @@ class TableLayout:
         """Writes the values of shape (N, F) in place of the columns they came from."""
         self.check_output(output)
         if output.suffix.lower() in ARRAY_ENDINGS:
-            save_array(values, "x", output, provenance, {"columns": np.array(self.columns)})
+            names = self.expansion.features if self.expansion else self.columns
+            save_array(values, "x", output, provenance, {"columns": np.array(names)})
             return
         delimiter = "," if self.source.ending == ".parquet" else _read_header(self.source)[1]
         save_table(self._filled(values), output, provenance, delimiter)
@@ -142,13 +160,15 @@ class TableLayout:
         if others and len(self.kept) != self.total:
             carried = carried.take(pa.array(self.kept))
         schema = _read_schema(self.source) if self.source.ending == ".parquet" else None
+        filled = (self.expansion or Expansion(self.columns, {})).collapse(values)
         columns: dict[str, object] = {}
         for name in names:
             if name not in self.columns:
                 columns[name] = carried.column(name)
                 continue
-            column = np.ascontiguousarray(values[:, self.columns.index(name)])
-            if schema is not None and pa.types.is_floating(schema.field(name).type):
+            column: NDArray[Any] = filled[name]
+            is_category = self.expansion is not None and name in self.expansion.values
+            if schema and not is_category and pa.types.is_floating(schema.field(name).type):
                 column = as_dtype(column, np.dtype(schema.field(name).type.to_pandas_dtype()))
             columns[name] = pa.array(column)
         return pa.table(columns, metadata=None if schema is None else schema.metadata)
@@ -288,7 +308,7 @@ def _not_numeric(source: Source, name: str, column: pa.ChunkedArray) -> str:
     shown = example if len(example) <= 40 else f"{example[:37]}..."
     return (
         f'{source.name}: column "{name}" is not numeric (for example "{shown}"); '
-        "list it under data.exclude"
+        "list it under data.exclude, or under data.categories"
     )
 
 

@@ -20,7 +20,11 @@ def read_tabular(source: Source, spec: DataSpec) -> tuple[Rows, DataSpec]:
     rows = _as_rows(matrix, source, spec)
     if spec.missing == "mean":
         refuse_empty_columns(rows.values, matrix.columns, source.name)
-    return rows, spec.model_copy(update={"key": matrix.key, "columns": matrix.columns})
+    settled: dict[str, object] = {"key": matrix.key, "columns": matrix.columns}
+    if matrix.expansion is not None:
+        settled["columns"] = matrix.expansion.columns
+        settled["categories"] = matrix.expansion.values
+    return rows, spec.model_copy(update=settled)
 
 
 def read_tabular_like(source: Source, data: DataSpec, row_shape: Shape) -> Rows:

@@ -98,7 +98,7 @@ def compare(challenger: str, champion: str, spec: JobSpec, settings: Settings) -
 
 def _refuse_unlike(new: Pair, old: Pair) -> None:
     shapes = [pair.manifest.plan.row_shape for pair in (new, old)]
-    columns = [pair.manifest.data.columns for pair in (new, old)]
+    columns = [pair.manifest.data.feature_names for pair in (new, old)]
     if shapes[0] != shapes[1] or columns[0] != columns[1]:
         raise DataError(
             f"{new.reference} takes rows of shape {shapes[0]} and {old.reference} of "

@@ -83,7 +83,8 @@ def prepare(spec: JobSpec) -> Prepared:
             f"{data.path}: {len(train_rows)} rows to train on are fewer than training.workers="
             f"{spec.training.workers}; lower training.workers"
         )
-    statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind)
+    scaling = ScalingMode(data.scaling)
+    statistics = fit_scaling(train_rows, scaling, plan.kind, data.indicators)
     looks = [rows] if second is None else [rows, second]
 
     def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:

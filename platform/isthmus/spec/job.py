@@ -72,6 +72,9 @@ class DataSpec(SpecModel):
     """Columns of a csv or parquet to use, in this order; by default all that `exclude` leaves."""
     exclude: tuple[str, ...] = ()
     """Columns to leave out: identifiers, texts, timestamps."""
+    categories: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
+    """Columns of a csv or parquet that hold categories, texts or codes: each value becomes a
+    feature of its own, 0 or 1. A list of columns, or the values of each, `{size: [S, M, L]}`."""
     second: str | None = None
     """A second file or folder of the same layout: other noisy measurements of the same rows, in
     the same order. What `noise2noise` learns from."""
@@ -96,6 +99,26 @@ class DataSpec(SpecModel):
     """Share of the rows for early stopping and for calibrating scores."""
     test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows that training never sees; champions and challengers meet on them."""
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of a row's features (or a series' channels), once the data was read."""
+        if self.columns is None or not isinstance(self.categories, Mapping):
+            return self.columns
+        values = self.categories
+        return tuple(
+            feature
+            for name in self.columns
+            for feature in ([f"{name}={v}" for v in values[name]] if name in values else [name])
+        )
+
+    @property
+    def indicators(self) -> tuple[bool, ...] | None:
+        """Which features are 0 or 1 for a category's value; `None` if there are no categories."""
+        if self.columns is None or not isinstance(self.categories, Mapping) or not self.categories:
+            return None
+        values = self.categories
+        return tuple(name in values for name in self.columns for _ in values.get(name, (name,)))
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> DataSpec:

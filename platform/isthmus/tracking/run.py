@@ -183,7 +183,7 @@ class RunLog:
             plan: What is trained.
             data: The data, with nothing left open.
         """
-        self._columns = data.columns
+        self._columns = data.feature_names
         self._noted.update(plan=plan, data=data, rows=rows)
         settled = {
             "data": {**data.model_dump(mode="json"), "fingerprint": fingerprint},
