@@ -16,26 +16,35 @@ class Denoising(Autoencoder):
     """Minimises the loss between the reconstruction of a corrupted row and the row itself.
 
     Source: Vincent et al. 2008, "Extracting and Composing Robust Features with Denoising
-    Autoencoders", ICML, equation 5; corruptions as in Vincent et al. 2010, JMLR 11, section 3.3.
+    Autoencoders", ICML, equation 5; corruptions as in Vincent et al. 2010, JMLR 11, section 3.3,
+    with speckle (multiplicative) and shot noise (Poisson) besides.
     """
 
     class Config(SpecModel):
         """The noise."""
 
         corruption: Corruption = Corruption.GAUSSIAN
-        """Which noise is put on the rows."""
+        """Which noise is put on the rows: gaussian, masking, salt_and_pepper, speckle, or poisson
+        (for rows in [0, 1], `data.scaling: minmax`; numbers below 0 count as 0)."""
         level: float = Field(default=0.3, gt=0.0)
-        """Its strength in scaled units: the standard deviation of gaussian noise, or the share
-        of numbers that masking and salt_and_pepper change."""
+        """Its strength in scaled units. gaussian: the standard deviation. speckle: the same, as a
+        share of the number. masking, salt_and_pepper: the share of numbers that change, up to 1.
+        poisson: the standard deviation at value 1, up to 1; there 1 / level**2 counts are
+        expected."""
         lowest_level: float | None = Field(default=None, ge=0.0)
         """If given, each row draws its level uniformly between this and `level`, so that one
         model serves weak noise and strong."""
 
         @model_validator(mode="after")
         def _levels_fit(self) -> Denoising.Config:
-            if self.corruption is not Corruption.GAUSSIAN and self.level > 1.0:
+            if self.corruption.takes_a_share and self.level > 1.0:
                 raise ValueError(
                     f"level={self.level:g} is a share for {self.corruption}; use 0 to 1"
+                )
+            if self.corruption is Corruption.POISSON and self.level > 1.0:
+                raise ValueError(
+                    f"level={self.level:g} leaves less than one count at value 1 for poisson; use "
+                    "0 to 1"
                 )
             if self.lowest_level is not None and self.lowest_level > self.level:
                 raise ValueError(

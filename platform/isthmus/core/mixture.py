@@ -1,0 +1,136 @@
+"""A mixture of normal distributions with full covariances, told which row belongs where.
+
+Shapes: K components, F features. z_BF rows; membership_BK at least 0, 1 in sum over K.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, pi
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.core.workers import sum_over_workers
+
+_TINY = 1e-8
+
+
+@dataclass(frozen=True)
+class Components:
+    """The parameters of a mixture.
+
+    Attributes:
+        share_K: Of all rows, 1 in sum.
+        mean_KF: Centres.
+        covariance_KFF: Symmetric, not negative.
+    """
+
+    share_K: Tensor
+    mean_KF: Tensor
+    covariance_KFF: Tensor
+
+
+def components_of(z_BF: Tensor, membership_BK: Tensor) -> Components:
+    """The weighted mean and covariance of each component, with gradients.
+
+    Source: Zong et al. 2018, "Deep Autoencoding Gaussian Mixture Model for Unsupervised Anomaly
+    Detection", ICLR, equation 5.
+    """
+    mass_K = membership_BK.sum(dim=0)
+    mean_KF = (membership_BK.t() @ z_BF) / mass_K.clamp(min=_TINY).unsqueeze(1)
+    return Components(
+        share_K=mass_K / len(z_BF),
+        mean_KF=mean_KF,
+        covariance_KFF=_scatter(z_BF, membership_BK, mean_KF)
+        / mass_K.clamp(min=_TINY).view(-1, 1, 1),
+    )
+
+
+def energy(z_BF: Tensor, components: Components, floor: float) -> Tensor:
+    """The negative log likelihood of each row, shape (B,), in nats.
+
+    Args:
+        z_BF: Rows.
+        components: The mixture.
+        floor: Added to each variance, so that a covariance can be inverted.
+
+    Source: Zong et al. 2018, equation 6, by the Cholesky factor of each covariance.
+    """
+    features = z_BF.shape[1]
+    identity = torch.eye(features, dtype=z_BF.dtype, device=z_BF.device)
+    factor_KFF = torch.linalg.cholesky(components.covariance_KFF + floor * identity)
+    offset_KFB = (z_BF.unsqueeze(1) - components.mean_KF).permute(1, 2, 0)
+    whitened_KFB = torch.linalg.solve_triangular(factor_KFF, offset_KFB, upper=False)
+    half_log_det_K = factor_KFF.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+    log_density_KB = -0.5 * (whitened_KFB.square().sum(dim=1) + features * log(2 * pi))
+    log_share_K = components.share_K.clamp(min=_TINY).log()
+    weighted_KB = (log_share_K - half_log_det_K).unsqueeze(1) + log_density_KB
+    return -weighted_KB.logsumexp(dim=0)
+
+
+def inverse_variances(components: Components, floor: float) -> Tensor:
+    """The sum over components and features of 1 / variance, shape (): high where one collapses.
+
+    Source: Zong et al. 2018, section 3.3, P(Sigma) in equation 7.
+    """
+    variance_KF = components.covariance_KFF.diagonal(dim1=1, dim2=2)
+    return (variance_KF + floor).reciprocal().sum()
+
+
+class RunningMixture(nn.Module):
+    """The mixture of all training rows: a moving average, the same on all workers.
+
+    Attributes:
+        mass_K: Rows in each component, as the average counts them; 0 before the first batch.
+        mean_KF: Centres.
+        covariance_KFF: Covariances.
+    """
+
+    mass_K: Tensor
+    mean_KF: Tensor
+    covariance_KFF: Tensor
+
+    def __init__(self, components: int, features: int) -> None:
+        super().__init__()
+        self.register_buffer("mass_K", torch.zeros(components))
+        self.register_buffer("mean_KF", torch.zeros(components, features))
+        self.register_buffer("covariance_KFF", torch.eye(features).repeat(components, 1, 1))
+
+    @torch.no_grad()
+    def update(self, z_BF: Tensor, membership_BK: Tensor, rate: float) -> None:
+        """Moves towards a batch, of which each worker has its share.
+
+        Args:
+            z_BF: This worker's rows.
+            membership_BK: Their memberships.
+            rate: Weight of this batch against all before it, in (0, 1].
+        """
+        mass_K = sum_over_workers(membership_BK.sum(dim=0))
+        least = mass_K.clamp(min=_TINY)
+        mean_KF = sum_over_workers(membership_BK.t() @ z_BF) / least.unsqueeze(1)
+        scatter_KFF = sum_over_workers(_scatter(z_BF, membership_BK, mean_KF))
+        # Two weighted sets put together: about their common mean, so that nothing is lost to
+        # rounding where the means are far from 0 (Chan et al. 1979, the pairwise update).
+        kept_K = (1 - rate) * self.mass_K
+        together_K = kept_K + rate * mass_K
+        part_K = rate * mass_K / together_K.clamp(min=_TINY)
+        offset_KF = mean_KF - self.mean_KF
+        between_KFF = offset_KF.unsqueeze(2) * offset_KF.unsqueeze(1)
+        part_K11 = part_K.view(-1, 1, 1)
+        within_KFF = torch.lerp(self.covariance_KFF, scatter_KFF / least.view(-1, 1, 1), part_K11)
+        self.covariance_KFF.copy_(within_KFF + part_K11 * (1 - part_K11) * between_KFF)
+        self.mean_KF.add_(part_K.unsqueeze(1) * offset_KF)
+        self.mass_K.copy_(together_K)
+
+    def components(self) -> Components:
+        """As of now; all alike before the first batch."""
+        mass_K = self.mass_K + _TINY
+        return Components(mass_K / mass_K.sum(), self.mean_KF, self.covariance_KFF)
+
+
+def _scatter(z_BF: Tensor, membership_BK: Tensor, mean_KF: Tensor) -> Tensor:
+    """(K, F, F): squares and products about each component's mean, weighted and summed over B."""
+    centred_KBF = z_BF.unsqueeze(0) - mean_KF.unsqueeze(1)
+    weighted_KBF = membership_BK.t().unsqueeze(2) * centred_KBF
+    return weighted_KBF.transpose(1, 2) @ centred_KBF

@@ -1,0 +1,76 @@
+"""The adversarial autoencoder: a discriminator, not a KL term, shapes the latent space."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.adversary import Discriminator, discriminator_loss, frozen, generator_loss
+from isthmus.spec import ModelPlan, SpecModel
+
+
+class Aae(Autoencoder):
+    """Minimises reconstruction, while all encodings together are to look like N(0, 1).
+
+    The encoder is deterministic. A discriminator learns to tell its encodings from draws of
+    N(0, 1), and the encoder to be taken for one.
+
+    Source: Makhzani et al. 2015, "Adversarial Autoencoders", arXiv:1511.05644, section 2 and
+    figure 1.
+    """
+
+    class Config(SpecModel):
+        """The adversary."""
+
+        weight: float = Field(default=1.0, ge=0.0)
+        """Weight of the term, in nats, by which the encoder fools the discriminator."""
+        hidden: Annotated[int, Field(ge=1, le=65_536)] = 128
+        """Width of the discriminator's two hidden layers."""
+
+    SUMMARY: ClassVar[str] = "latents like draws of N(0, 1), reconstructed sharply; to sample from"
+    TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("discriminator",)
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with a discriminator of latents."""
+        super().__init__(plan, encoder, decoder)
+        self.discriminator = Discriminator(plan.latent_dim, self.options.hidden)
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction and both sides of the game, of scaled rows (B, *row_shape).
+
+        In training the discriminator's own loss is part of the total, so that one backward pass
+        teaches both; see `core.adversary`. On validation rows it is not: what the discriminator
+        achieves says nothing of the pair.
+        """
+        z = self.encoder(x)
+        reconstruction = self.reconstruction_term(self.decoder(z), x)
+        generator = generator_loss(frozen(self.discriminator, z))
+        drawn = self.discriminator(torch.randn_like(z))
+        discriminator = discriminator_loss(drawn, self.discriminator(z.detach()))
+        total = reconstruction + self.options.weight * generator
+        return LossOutput(
+            total=total + discriminator if self.training else total,
+            parts={
+                "reconstruction": reconstruction,
+                "generator": generator,
+                "discriminator": discriminator,
+            },
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """How far the encodings, taken together, are from N(0, 1) in mean and spread.
+
+        `prior_mean_error` and `prior_deviation_error`: root mean squares over the latent's
+        numbers, 0 for a perfect match.
+        """
+        z = self.encoder(x)
+        mean, deviation = z.mean(dim=0), z.std(dim=0)
+        return {
+            "prior_mean_error": float(mean.square().mean().sqrt()),
+            "prior_deviation_error": float((deviation - 1).square().mean().sqrt()),
+        }

@@ -1,0 +1,128 @@
+"""DAGMM: an autoencoder and a mixture of normal distributions over its latents, as one."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.mixture import (
+    Components,
+    RunningMixture,
+    components_of,
+    energy,
+    inverse_variances,
+)
+from isthmus.spec import ModelPlan, SpecModel
+
+# Beside the latent: the relative distance of the reconstruction, and its cosine similarity.
+_ERROR_FEATURES = 2
+_LEAST_NORM = 1e-6
+
+
+class Dagmm(Autoencoder):
+    """Minimises reconstruction, the energy of each row in a mixture, and a guard of its variances.
+
+    The mixture is over the latent and two figures of the reconstruction's error; a small network
+    says which component a row belongs to. In training the mixture is that of the batch, as in the
+    paper; scores and validation use a moving average over batches and workers.
+
+    Source: Zong et al. 2018, "Deep Autoencoding Gaussian Mixture Model for Unsupervised Anomaly
+    Detection", ICLR, equations 1 to 7.
+    """
+
+    class Config(SpecModel):
+        """The mixture and its weights."""
+
+        components: Annotated[int, Field(ge=1, le=1024)] = 4
+        """Components of the mixture."""
+        hidden: Annotated[int, Field(ge=1, le=65_536)] = 10
+        """Width of the hidden layer that tells components apart."""
+        dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+        """Share of that layer's numbers set to 0 while training."""
+        energy_weight: float = Field(default=0.1, ge=0.0)
+        """Weight of the energy, in nats; the paper's lambda_1. The reconstruction error that it
+        is weighed against is summed over the row, there as here."""
+        variance_weight: float = Field(default=0.005, ge=0.0)
+        """Weight of the sum of inverse variances, against components that collapse; the paper's
+        lambda_2."""
+        variance_floor: float = Field(default=1e-3, gt=0.0)
+        """Added to each variance, in squared latent units."""
+        rate: float = Field(default=0.1, gt=0.0, le=1.0)
+        """Weight of each batch in the moving average of the mixture."""
+
+    SUMMARY: ClassVar[str] = "a density over latent and error; for anomalies among several kinds"
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "mixture")
+    TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("estimation",)
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with a mixture and the network that tells its components apart."""
+        super().__init__(plan, encoder, decoder)
+        features = plan.latent_dim + _ERROR_FEATURES
+        self.mixture = RunningMixture(self.options.components, features)
+        self.estimation = nn.Sequential(
+            nn.Linear(features, self.options.hidden),
+            nn.Tanh(),
+            nn.Dropout(self.options.dropout),
+            nn.Linear(self.options.hidden, self.options.components),
+        )
+
+    @classmethod
+    def auto_latent_dim(cls, row_shape: tuple[int, ...]) -> int:
+        """As for all variants, but at most 8: each component has a full covariance to learn."""
+        return min(super().auto_latent_dim(row_shape), 8)
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction, energy and inverse variances, of scaled rows (B, *row_shape)."""
+        z = self.encoder(x)
+        output = self.decoder(z)
+        reconstruction = self.reconstruction_term(output, x)
+        # Covariances need more digits than mixed precision gives their products.
+        with torch.autocast(x.device.type, enabled=False):
+            features = self._features(z, output, x)
+            components = self._components(features)
+            likelihood = energy(features, components, self.options.variance_floor).mean()
+            variances = inverse_variances(components, self.options.variance_floor)
+        return LossOutput(
+            total=reconstruction
+            + self.options.energy_weight * likelihood
+            + self.options.variance_weight * variances,
+            parts={
+                "reconstruction": reconstruction,
+                "energy": likelihood,
+                "inverse_variances": variances,
+            },
+        )
+
+    def score(self, x: Tensor) -> Tensor:
+        """How unusual each row is: its energy in the mixture, in nats.
+
+        Returns:
+            Shape (B,); higher is more unusual.
+        """
+        scaled: Tensor = self.scaling(x)
+        z = self.encoder(scaled)
+        features = self._features(z, self.decoder(z), scaled)
+        return energy(features, self.mixture.components(), self.options.variance_floor)
+
+    def _components(self, features: Tensor) -> Components:
+        """The batch's mixture in training, which the moving average learns from; else that."""
+        if not self.training:
+            return self.mixture.components()
+        membership = self.estimation(features).softmax(dim=1)
+        self.mixture.update(features, membership, self.options.rate)
+        return components_of(features, membership)
+
+    def _features(self, z: Tensor, output: Tensor, x: Tensor) -> Tensor:
+        """(B, latent_dim + 2): the latent, and how the reconstruction differs from the row."""
+        row = x.flatten(1)
+        found = self.reconstruction.activate(output).flatten(1)
+        norm = torch.linalg.vector_norm
+        distance = norm(row - found, dim=1) / norm(row, dim=1).clamp(min=_LEAST_NORM)
+        similarity = functional.cosine_similarity(row, found, dim=1, eps=_LEAST_NORM)
+        return torch.cat([z.to(x.dtype), torch.stack([distance, similarity], dim=1)], dim=1)

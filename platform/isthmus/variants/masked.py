@@ -1,0 +1,101 @@
+"""The masked autoencoder: sees a part of a row, must give back the rest."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.masking import (
+    feature_mask,
+    from_other_rows,
+    masked_error,
+    patch_mask,
+    patches_of,
+)
+from isthmus.spec import ModelPlan, SpecModel
+from isthmus.types import DataKind
+
+_SHARES = {
+    DataKind.TABULAR: 0.3,
+    DataKind.IMAGES: 0.6,
+    DataKind.SERIES: 0.5,
+    DataKind.AUDIO: 0.5,
+}
+# `patch: auto` gives at most this many patches a side.
+_PATCHES_A_SIDE = 8
+
+
+class Masked(Autoencoder):
+    """Minimises the loss at masked places: patches of images, spans of series, table features.
+
+    Masked places are replaced, not dropped, so that any net can be used: in images, series and
+    audio by a learned value for each channel, in tables by the same feature of another row. The
+    error is summed over the masked numbers and multiplied by the numbers in a row over the masked
+    ones, so that it is on the scale of a whole row's. Validation rows are masked too.
+
+    Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", arXiv:2111.06377,
+    section 3, in the form of Xie et al. 2021, "SimMIM", arXiv:2111.09886, section 3; tables as in
+    Yoon et al. 2020, "VIME", NeurIPS 33, without its second task (which features were replaced).
+    """
+
+    class Config(SpecModel):
+        """What is hidden."""
+
+        share: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["auto"] = "auto"
+        """Share of a row's patches, spans or features that are hidden; at least one is, and never
+        all. `auto`: 0.6 of images, 0.5 of series and audio, 0.3 of tables."""
+        patch: Annotated[int, Field(ge=1, le=65_536)] | Literal["auto"] = "auto"
+        """Side of a patch in pixels, or length of a span in steps; tables have none. `auto`: the
+        shorter side over 8, rounded up."""
+
+    SUMMARY: ClassVar[str] = "guesses what is hidden from what is not; for features and embeddings"
+    TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("mask_value",)
+    TAKES_SKIPS: ClassVar[bool] = True
+    NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = True
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`; images, series and audio also learn a value for what is hidden."""
+        super().__init__(plan, encoder, decoder)
+        share = self.options.share
+        self._share = _SHARES[plan.kind] if share == "auto" else share
+        if plan.kind is not DataKind.TABULAR:
+            per_channel = (plan.row_shape[0],) + (1,) * (len(plan.row_shape) - 1)
+            self.mask_value = nn.Parameter(torch.zeros(per_channel))
+
+    @classmethod
+    def refusal(cls, plan: ModelPlan) -> str | None:
+        """A row must have something to hide and something left to see."""
+        options = cls.Config.model_validate(dict(plan.variant.options))
+        if plan.kind is DataKind.TABULAR:
+            if plan.row_shape[0] > 1:
+                return None
+            return "masked guesses a feature from the others, and the table has one; use plain"
+        patch = _patch(options, plan)
+        if patches_of(plan.row_shape, patch) > 1:
+            return None
+        return (
+            f"patch={patch} hides the whole row of {' x '.join(map(str, plan.row_shape))}; use a "
+            "smaller patch, or variant plain"
+        )
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """The error of scaled rows (B, *row_shape) at what the encoder does not see."""
+        if self.plan.kind is DataKind.TABULAR:
+            mask, replacement = feature_mask(x, self._share), from_other_rows(x)
+        else:
+            mask = patch_mask(x, _patch(self.options, self.plan), self._share)
+            replacement = self.mask_value
+        output = self.decoder(self.encoder(torch.where(mask, replacement, x)))
+        reconstruction = masked_error(self.reconstruction, output, x, mask).mean()
+        return LossOutput(total=reconstruction, parts={"reconstruction": reconstruction})
+
+
+def _patch(options: Masked.Config, plan: ModelPlan) -> int:
+    if options.patch != "auto":
+        return options.patch
+    return -(-min(plan.row_shape[1:]) // _PATCHES_A_SIDE)

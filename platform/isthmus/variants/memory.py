@@ -1,0 +1,111 @@
+"""The memory-augmented autoencoder: decodes not the encoding but what a memory holds of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.spec import ModelPlan, SpecModel
+
+_EPSILON = 1e-12
+
+
+class Memory(Autoencoder):
+    """Minimises reconstruction from a few memory items, and the entropy of their addressing.
+
+    The encoding only asks; the latent is the answer: a sparse mean of learned items, the nearest
+    by angle. What is unlike the training rows is decoded from items of normal ones, and so with
+    an error that shows.
+
+    Source: Gong et al. 2019, "Memorizing Normality to Detect Anomaly: Memory-augmented Deep
+    Autoencoder for Unsupervised Anomaly Detection", arXiv:1904.02639, equations 3 to 10.
+    """
+
+    class Config(SpecModel):
+        """The memory."""
+
+        items: Annotated[int, Field(ge=2, le=65_536)] = 100
+        """Items in the memory."""
+        temperature: float = Field(default=0.1, gt=0.0)
+        """What the similarities, in [-1, 1], are divided by before the softmax; the paper's is 1,
+        at which small memories answer all questions alike."""
+        shrinkage: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = "auto"
+        """Addressing weights below this become 0. `auto`: 1 over the items, the lower end of what
+        the paper recommends (to 3 over the items)."""
+        entropy_weight: float = Field(default=2e-4, ge=0.0)
+        """Weight of the addressing's entropy, in nats."""
+
+    SUMMARY: ClassVar[str] = "decodes from remembered normal rows; for anomalies it must not learn"
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "memory")
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with a memory between the halves."""
+        super().__init__(plan, encoder, decoder)
+        items, shrinkage = self.options.items, self.options.shrinkage
+        self.memory = _Items(
+            items,
+            plan.latent_dim,
+            self.options.temperature,
+            1 / items if shrinkage == "auto" else shrinkage,
+        )
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """What the memory answers: (B, latent_dim) to (B, latent_dim)."""
+        read: Tensor = self.memory(self.memory.address(encoded))
+        return read
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction from memory plus the weighted entropy, of scaled rows (B, *row_shape)."""
+        weights = self.memory.address(self.encoder(x))
+        reconstruction = self.reconstruction_term(self.decoder(self.memory(weights)), x)
+        entropy = addressing_entropy(weights).mean()
+        return LossOutput(
+            total=reconstruction + self.options.entropy_weight * entropy,
+            parts={"reconstruction": reconstruction, "entropy": entropy},
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """`items_per_row`: items that a row is read from, on average; `items_in_use`: by any."""
+        is_read = self.memory.address(self.encoder(x)) > 0
+        return {
+            "items_per_row": float(is_read.sum(dim=1).float().mean()),
+            "items_in_use": float(is_read.any(dim=0).sum()),
+        }
+
+
+class _Items(nn.Module):
+    """The memory; N items of the latent's size D."""
+
+    def __init__(self, items: int, latent_dim: int, temperature: float, shrinkage: float) -> None:
+        super().__init__()
+        self.items_ND = nn.Parameter(torch.randn(items, latent_dim))
+        self.temperature = temperature
+        self.shrinkage = shrinkage
+
+    def address(self, query_BD: Tensor) -> Tensor:
+        """The weight of each item, (B, N): at least 0, and 1 in sum over N.
+
+        Equations 4 to 7; the shrinkage is the continuous form of equation 7.
+        """
+        similarity = (
+            functional.normalize(query_BD, dim=1) @ functional.normalize(self.items_ND, dim=1).t()
+        )
+        weights = (similarity / self.temperature).softmax(dim=1)
+        above = weights - self.shrinkage
+        shrunk = above.relu() * weights / (above.abs() + _EPSILON)
+        return shrunk / shrunk.sum(dim=1, keepdim=True).clamp(min=_EPSILON)
+
+    def forward(self, weights_BN: Tensor) -> Tensor:
+        """The weighted mean of the items, (B, D); equation 3."""
+        return weights_BN @ self.items_ND
+
+
+def addressing_entropy(weights: Tensor) -> Tensor:
+    """The entropy of each row's addressing (B, N), shape (B,), in nats; equation 9."""
+    return -torch.xlogy(weights, weights.clamp(min=_EPSILON)).sum(dim=1)
