@@ -66,7 +66,8 @@ def energy(z_BF: Tensor, components: Components, floor: float) -> Tensor:
     log_density_KB = -0.5 * (whitened_KFB.square().sum(dim=1) + features * log(2 * pi))
     log_share_K = components.share_K.clamp(min=_TINY).log()
     weighted_KB = (log_share_K - half_log_det_K).unsqueeze(1) + log_density_KB
-    return -weighted_KB.logsumexp(dim=0)
+    likelihood: Tensor = weighted_KB.logsumexp(dim=0)
+    return -likelihood
 
 
 def inverse_variances(components: Components, floor: float) -> Tensor:

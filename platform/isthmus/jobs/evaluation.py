@@ -14,6 +14,8 @@ from isthmus.tracking import pca_baseline
 
 _BATCH_ROWS = 8192
 _ROWS_IN_FIGURES = 2000
+_FEWEST_ROWS = 64
+_NUMBERS_KEPT = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def evaluate(
         train: Shape (M, *row_shape), scaled: the rows that PCA is fitted to.
         test: Shape (N, *row_shape), data units.
     """
-    shown = torch.from_numpy(test[:_ROWS_IN_FIGURES])
+    # Latents that hold skip maps are larger than the rows: fewer of them are kept.
+    shown_rows = min(_ROWS_IN_FIGURES, max(_FEWEST_ROWS, _NUMBERS_KEPT // module.plan.latent_dim))
+    shown = torch.from_numpy(test[:shown_rows])
     with torch.inference_mode():
         latents = module.encode(shown)
         reconstructions = module.decode(latents).numpy()
@@ -72,7 +76,7 @@ def evaluate(
     with torch.no_grad():
         # The same draws for the same weights, whatever was drawn before.
         torch.manual_seed(0)
-        metrics = module.metrics(torch.from_numpy(scaled[:_ROWS_IN_FIGURES]))
+        metrics = module.metrics(torch.from_numpy(scaled[:shown_rows]))
     baseline = pca_baseline(train, scaled, module.code_size)
     return Evaluation(
         inputs=shown.numpy(),

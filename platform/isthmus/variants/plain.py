@@ -66,7 +66,7 @@ class Plain(Autoencoder):
 class _Transposed(nn.Module):
     """A linear layer whose matrix is another layer's, transposed; its bias is its own."""
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         # The same Parameter under a second name: one tensor to the optimizer, and a full copy in
         # the file of each half.
@@ -84,6 +84,7 @@ def _tie(encoder: nn.Module, decoder: nn.Module) -> None:
     sources = dict(zip(_linear_names(decoder), reversed(_linear(encoder)), strict=True))
     for name, source in sources.items():
         replaced = decoder.get_submodule(name)
+        assert isinstance(replaced, nn.Linear)  # noqa: S101 (as _linear_names chose)
         decoder.set_submodule(name, _Transposed(source.weight, replaced.bias))
 
 
