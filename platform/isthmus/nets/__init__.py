@@ -50,13 +50,16 @@ def build(plan: ModelPlan, encoder_outputs: int) -> tuple[nn.Module, nn.Module]:
 
     Args:
         plan: Its net, row shape and latent size.
-        encoder_outputs: Numbers that the encoder emits for a row.
+        encoder_outputs: Numbers that the encoder emits for a row: one latent's, or several
+            latents' one after another (a mean, then a log variance).
 
     Returns:
         (B, *row_shape) -> (B, encoder_outputs), and (B, latent_dim) -> (B, *row_shape).
     """
     made = made_for(plan.net, plan.row_shape)
-    return made.encoder(encoder_outputs), made.decoder(plan.latent_dim)
+    latents, rest = divmod(encoder_outputs, plan.latent_dim)
+    encoder = made.encoder(encoder_outputs) if rest else made.encoder_of(plan.latent_dim, latents)
+    return encoder, made.decoder(plan.latent_dim)
 
 
 def made_for(net: PluginSpec, row_shape: Shape) -> Net:

@@ -61,6 +61,13 @@ class Net(ABC):
     def encoder(self, outputs: int) -> nn.Module:
         """(B, *row_shape) -> (B, outputs)."""
 
+    def encoder_of(self, latent_dim: int, outputs_per_latent: int) -> nn.Module:
+        """As `encoder`, told how the outputs are made up: so many latents, one after another.
+
+        Only a net whose latent has an inner order (rows and columns) needs to know.
+        """
+        return self.encoder(latent_dim * outputs_per_latent)
+
     @abstractmethod
     def decoder(self, inputs: int) -> nn.Module:
         """(B, inputs) -> (B, *row_shape)."""

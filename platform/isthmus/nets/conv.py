@@ -1,4 +1,4 @@
-"""Strided convolutions with a dense bottleneck; for images of any size and channel count.
+"""Strided convolutions with a dense or a spatial bottleneck; for images of any size.
 
 Shapes: x_BCHW a batch of images; at level l of the net the image is 2**l times smaller.
 """
@@ -6,21 +6,20 @@ Shapes: x_BCHW a batch of images; at level l of the net the image is 2**l times 
 from __future__ import annotations
 
 from itertools import pairwise
-from math import ceil, prod
+from math import prod
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional
 
+from isthmus.nets._levels import CropTo, PadTo, channels_for, padded
 from isthmus.nets._net import Activation, Net
 from isthmus.spec import SpecModel
 from isthmus.types import DataKind
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 
-# Where `auto` stops halving: below this many pixels a side there is little left to convolve.
-_SMALLEST_SIDE = 4
 _FIRST_CHANNELS = 32
 _MOST_CHANNELS = 256
 
@@ -29,6 +28,9 @@ class Conv(Net):
     """Each level halves the image and widens its channels; the decoder mirrors the encoder.
 
     Sizes that do not halve evenly are padded on the way in and cropped on the way out.
+
+    Source: Masci et al. 2011, "Stacked Convolutional Auto-Encoders for Hierarchical Feature
+    Extraction", ICANN; strides in place of pooling as in Radford et al. 2015, arXiv:1511.06434.
     """
 
     class Config(SpecModel):
@@ -40,16 +42,38 @@ class Conv(Net):
         activation: Activation = Activation.GELU
         """The nonlinearity after each convolution."""
         hidden: Annotated[int, Field(ge=0, le=65_536)] = 256
-        """Width of a dense layer between the convolutions and the latent; 0 for none."""
+        """Width of a dense layer between the convolutions and the latent; 0 for none. A spatial
+        bottleneck has none."""
+        bottleneck: Literal["dense", "spatial"] = "dense"
+        """`dense`: each number of the latent sees the whole image. `spatial`: the latent is a
+        small image, flattened place by place, top left first: the numbers of one place stand
+        together; `latent_dim` is then a multiple of the places."""
 
-    SUMMARY: ClassVar[str] = "convolutions down to a dense bottleneck; images"
+    SUMMARY: ClassVar[str] = "convolutions down to a dense or spatial bottleneck; images"
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
+
+    def refusal(self, latent_dim: int) -> str | None:
+        """A spatial bottleneck has equally many numbers at each place."""
+        _, height, width = self._smallest_shape()
+        places = height * width
+        if self.options.bottleneck == "dense" or latent_dim % places == 0:
+            return None
+        below = latent_dim - latent_dim % places
+        choices = f"{below} or {below + places}" if below else f"{places} or {2 * places}"
+        return (
+            f"bottleneck: spatial has {height} x {width} places, and latent_dim={latent_dim} is "
+            f"no multiple of {places}; use {choices}, or bottleneck: dense"
+        )
 
     def encoder(self, outputs: int) -> nn.Module:
         """(B, C, H, W) -> (B, outputs)."""
+        return self.encoder_of(outputs, 1)
+
+    def encoder_of(self, latent_dim: int, outputs_per_latent: int) -> nn.Module:
+        """(B, C, H, W) -> (B, latent_dim * outputs_per_latent)."""
         stem = self._channels()[0]
         layers: list[nn.Module] = [
-            _PadTo(self._padded_size()),
+            PadTo(padded(self.row_shape[1:], len(self._channels()))),
             nn.Conv2d(self.row_shape[0], stem, 3, padding=1),
             self.options.activation.module(),
         ]
@@ -58,14 +82,18 @@ class Conv(Net):
                 nn.Conv2d(before, after, 3, stride=2, padding=1),
                 self.options.activation.module(),
             ]
+        outputs = latent_dim * outputs_per_latent
+        if self.options.bottleneck == "spatial":
+            channels, *places = self._smallest_shape()
+            maps = nn.Conv2d(channels, outputs // prod(places), 1)
+            return nn.Sequential(*layers, maps, _Flatten(outputs_per_latent))
         layers.append(nn.Flatten())
         return nn.Sequential(*layers, *self._dense(prod(self._smallest_shape()), outputs))
 
     def decoder(self, inputs: int) -> nn.Module:
         """(B, inputs) -> (B, C, H, W)."""
         channels = tuple(reversed(self._channels()))
-        layers = self._dense(inputs, prod(self._smallest_shape()))
-        layers += [self.options.activation.module(), nn.Unflatten(1, self._smallest_shape())]
+        layers = self._from_latent(inputs)
         for before, after in pairwise((*channels, channels[-1])):
             # Kernel 4 at stride 2: every output pixel is made from equally many inputs, which
             # keeps the checkerboard of odd kernels away (Odena et al. 2016, Distill).
@@ -74,26 +102,26 @@ class Conv(Net):
                 self.options.activation.module(),
             ]
         layers.append(nn.Conv2d(channels[-1], self.row_shape[0], 3, padding=1))
-        return nn.Sequential(*layers, _CropTo((self.row_shape[1], self.row_shape[2])))
+        return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
+
+    def _from_latent(self, inputs: int) -> list[nn.Module]:
+        """The latent as the smallest image, (B, inputs) -> (B, channels, h, w)."""
+        channels, height, width = smallest = self._smallest_shape()
+        activation = self.options.activation.module()
+        if self.options.bottleneck == "spatial":
+            maps = nn.Conv2d(inputs // (height * width), channels, 3, padding=1)
+            return [_Unflatten(height, width), maps, activation]
+        return [*self._dense(inputs, prod(smallest)), activation, nn.Unflatten(1, smallest)]
 
     def _channels(self) -> tuple[int, ...]:
         if self.options.channels != "auto":
             return tuple(self.options.channels)
-        side = min(self.row_shape[1:])
-        levels = 1
-        while side // 2 ** (levels + 1) >= _SMALLEST_SIDE:
-            levels += 1
-        return tuple(min(_FIRST_CHANNELS * 2**level, _MOST_CHANNELS) for level in range(levels))
-
-    def _padded_size(self) -> tuple[int, int]:
-        step = 2 ** len(self._channels())
-        height, width = (step * ceil(side / step) for side in self.row_shape[1:])
-        return height, width
+        return channels_for(min(self.row_shape[1:]), _FIRST_CHANNELS, _MOST_CHANNELS)
 
     def _smallest_shape(self) -> tuple[int, int, int]:
-        step = 2 ** len(self._channels())
-        height, width = self._padded_size()
-        return self._channels()[-1], height // step, width // step
+        levels = len(self._channels())
+        height, width = (side // 2**levels for side in padded(self.row_shape[1:], levels))
+        return self._channels()[-1], height, width
 
     def _dense(self, inputs: int, outputs: int) -> list[nn.Module]:
         hidden = self.options.hidden
@@ -106,26 +134,25 @@ class Conv(Net):
         ]
 
 
-class _PadTo(nn.Module):
-    """Repeats the last row and column until the image has the given height and width."""
+class _Flatten(nn.Module):
+    """Images to latents, place by place: each of several maps alone, one after another."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, maps: int) -> None:
         super().__init__()
-        self.size = size
+        self.maps = maps
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        below, right = self.size[0] - x_BCHW.shape[2], self.size[1] - x_BCHW.shape[3]
-        if not below and not right:
-            return x_BCHW
-        return functional.pad(x_BCHW, (0, right, 0, below), mode="replicate")
+        """(B, maps * c, h, w) to (B, maps * h * w * c)."""
+        return torch.unflatten(x_BCHW, 1, (self.maps, -1)).permute(0, 1, 3, 4, 2).flatten(1)
 
 
-class _CropTo(nn.Module):
-    """Drops the rows and columns that padding had added."""
+class _Unflatten(nn.Module):
+    """Latents to images, place by place."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, height: int, width: int) -> None:
         super().__init__()
-        self.size = size
+        self.size = (height, width)
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return x_BCHW[:, :, : self.size[0], : self.size[1]]
+    def forward(self, z_BD: Tensor) -> Tensor:
+        """(B, h * w * c) to (B, c, h, w)."""
+        return torch.unflatten(z_BD, 1, (*self.size, -1)).permute(0, 3, 1, 2)

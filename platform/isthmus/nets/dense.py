@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
+from isthmus.nets._levels import Shortcut
 from isthmus.nets._net import Activation, Net
 from isthmus.spec import SpecModel
 
@@ -16,7 +17,16 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 
 
 class Dense(Net):
-    """A multilayer perceptron; the decoder mirrors the encoder."""
+    """A multilayer perceptron; the decoder mirrors the encoder.
+
+    There is no batch normalisation: a row's latent would depend on the other rows of its batch
+    while training, and its running means on the worker, for workers share gradients only.
+
+    Source: Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating
+    errors", Nature 323, p. 533; residual as in He et al. 2016, "Identity Mappings in Deep Residual
+    Networks", arXiv:1603.05027, figure 4e; normalisation as in Ba et al. 2016, "Layer
+    Normalization", arXiv:1607.06450.
+    """
 
     class Config(SpecModel):
         """Widths and what stands between them."""
@@ -30,6 +40,9 @@ class Dense(Net):
         """Layer normalisation before each nonlinearity."""
         dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
         """Share of the hidden numbers set to 0 while training."""
+        residual: bool = False
+        """Adds its input to each hidden layer that is as wide as the one before; others have
+        none. For four hidden layers and more."""
 
     SUMMARY: ClassVar[str] = "fully connected; tables, short series, small images"
 
@@ -53,12 +66,23 @@ class Dense(Net):
         return (width, width)
 
     def _layers(self, widths: tuple[int, ...]) -> list[nn.Module]:
+        """Linear layers, and before each but the first what acts on the hidden numbers."""
+        layers: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
+        between = list(pairwise(widths[1:]))
+        for index, (before, after) in enumerate(between):
+            linear = nn.Linear(before, after)
+            is_last = index == len(between) - 1
+            if self.options.residual and before == after and not is_last:
+                layers.append(Shortcut(*self._act(before), linear))
+            else:
+                layers += [*self._act(before), linear]
+        return layers
+
+    def _act(self, width: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
-        for before, after in pairwise(widths[:-1]):
-            layers.append(nn.Linear(before, after))
-            if self.options.normalization == "layer":
-                layers.append(nn.LayerNorm(after))
-            layers.append(self.options.activation.module())
-            if self.options.dropout:
-                layers.append(nn.Dropout(self.options.dropout))
-        return [*layers, nn.Linear(widths[-2], widths[-1])]
+        if self.options.normalization == "layer":
+            layers.append(nn.LayerNorm(width))
+        layers.append(self.options.activation.module())
+        if self.options.dropout:
+            layers.append(nn.Dropout(self.options.dropout))
+        return layers

@@ -1,0 +1,102 @@
+"""A temporal convolutional net with a dense bottleneck; for windows of any length.
+
+Shapes: at level l of the net the window is 2**l times shorter.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import nn
+
+from isthmus.nets._levels import CropTo, PadTo, Shortcut, channels_for, group_norm, padded
+from isthmus.nets._net import Activation, Net
+from isthmus.spec import SpecModel
+from isthmus.types import DataKind
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
+
+_FIRST_CHANNELS = 32
+_MOST_CHANNELS = 128
+
+
+class Temporal(Net):
+    """Each level halves the window, then refines it by residual blocks of dilated convolutions.
+
+    Unlike the paper's, the convolutions look ahead as well as back: a window is known whole
+    before it is encoded. Blocks normalise groups of channels in place of the paper's weights.
+    The decoder mirrors the encoder.
+
+    Source: Bai, Kolter & Koltun 2018, "An Empirical Evaluation of Generic Convolutional and
+    Recurrent Networks for Sequence Modeling", arXiv:1803.01271, sections 3.2 and 3.3.
+    """
+
+    class Config(SpecModel):
+        """Levels and what each is made of."""
+
+        channels: tuple[Channels, ...] | Literal["auto"] = "auto"
+        """Channels of each level; each halves the window. `auto`: 32, 64 and then 128, until 4 to
+        7 steps are left."""
+        blocks: Annotated[int, Field(ge=1, le=12)] = 1
+        """Residual blocks of two convolutions at each level; the dilation of each is twice that
+        of the one before, from 1."""
+        kernel: Literal[3, 5, 7, 9] = 3
+        """Steps that a block's convolution sees, dilated."""
+        activation: Activation = Activation.GELU
+        """The nonlinearity before each convolution."""
+        dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
+        """Share of a block's channels set to 0 while training."""
+
+    SUMMARY: ClassVar[str] = "dilated convolutions down to a dense bottleneck; series and audio"
+    KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.SERIES, DataKind.AUDIO)
+
+    def encoder(self, outputs: int) -> nn.Module:
+        """(B, C, T) -> (B, outputs)."""
+        channels = self._channels()
+        layers: list[nn.Module] = [PadTo(padded(self.row_shape[1:], len(channels)))]
+        for before, after in pairwise((self.row_shape[0], *channels)):
+            layers.append(nn.Conv1d(before, after, 4, stride=2, padding=1))
+            layers += self._blocks(after)
+        layers += [self.options.activation.module(), nn.Flatten()]
+        return nn.Sequential(*layers, nn.Linear(prod(self._smallest_shape()), outputs))
+
+    def decoder(self, inputs: int) -> nn.Module:
+        """(B, inputs) -> (B, C, T)."""
+        layers: list[nn.Module] = [
+            nn.Linear(inputs, prod(self._smallest_shape())),
+            nn.Unflatten(1, self._smallest_shape()),
+        ]
+        for after, before in reversed(list(pairwise((self.row_shape[0], *self._channels())))):
+            layers += self._blocks(before)
+            layers.append(nn.ConvTranspose1d(before, after, 4, stride=2, padding=1))
+        return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
+
+    def _blocks(self, channels: int) -> list[nn.Module]:
+        return [
+            Shortcut(*self._half_block(channels, 2**index), *self._half_block(channels, 2**index))
+            for index in range(self.options.blocks)
+        ]
+
+    def _half_block(self, channels: int, dilation: int) -> list[nn.Module]:
+        kernel, dropout = self.options.kernel, self.options.dropout
+        return [
+            group_norm(channels),
+            self.options.activation.module(),
+            *([nn.Dropout1d(dropout)] if dropout else []),
+            nn.Conv1d(
+                channels, channels, kernel, padding=dilation * (kernel // 2), dilation=dilation
+            ),
+        ]
+
+    def _channels(self) -> tuple[int, ...]:
+        if self.options.channels != "auto":
+            return tuple(self.options.channels)
+        return channels_for(self.row_shape[1], _FIRST_CHANNELS, _MOST_CHANNELS)
+
+    def _smallest_shape(self) -> tuple[int, ...]:
+        levels = len(self._channels())
+        (steps,) = padded(self.row_shape[1:], levels)
+        return self._channels()[-1], steps // 2**levels

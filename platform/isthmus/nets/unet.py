@@ -1,0 +1,177 @@
+"""The U-Net: skip connections at every size; for denoising images of any size.
+
+Shapes: x_BCHW a batch of images; at level l of the net the image is 2**l times smaller.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus.nets._levels import CropTo, PadTo, channels_for, padded
+from isthmus.nets._net import Activation, Net
+from isthmus.spec import SpecModel
+from isthmus.types import DataKind
+
+Channels = Annotated[int, Field(ge=1, le=4096)]
+
+_FIRST_CHANNELS = 32
+_MOST_CHANNELS = 128
+_MOST_LEVELS = 5
+
+
+class Unet(Net):
+    """Halves the image and doubles it again, and hands each size's maps across.
+
+    The latent is the smallest image and all that is handed across, in one vector: so the halves
+    work apart, and the latent is larger than the row. It is no bottleneck: only variants that ask
+    for something else than their input learn anything. What is handed across is narrowed to a few
+    channels, where the paper's is not, to keep the latent some ten times a grey image.
+
+    Source: Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image
+    Segmentation", arXiv:1505.04597, section 2; padded, so that the output is as large as the input.
+    """
+
+    class Config(SpecModel):
+        """Sizes and what stands between them."""
+
+        channels: tuple[Channels, ...] | Literal["auto"] = Field(default="auto", min_length=2)
+        """Channels of each size, from the full one; each is half the one before. `auto`: 32, 64
+        and then 128, until the shorter side is 4 to 7 pixels, in at most five sizes."""
+        skip_channels: Annotated[int, Field(ge=0, le=4096)] = 8
+        """Channels that are handed across at each size; 0 for all, as in the paper."""
+        activation: Activation = Activation.GELU
+        """The nonlinearity after each convolution; the paper's is relu."""
+
+    SUMMARY: ClassVar[str] = "keeps every detail by skip connections; for denoising images alone"
+    KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
+    HAS_SKIPS: ClassVar[bool] = True
+
+    def fixed_latent_dim(self) -> int:
+        """The numbers of the smallest image and of all that is handed across."""
+        return sum(prod(shape) for shape in self._map_shapes())
+
+    def refusal(self, latent_dim: int) -> str | None:
+        """The latent is as large as its maps."""
+        if latent_dim == self.fixed_latent_dim():
+            return None
+        return (
+            f"unet's latent has {self.fixed_latent_dim()} numbers for such images, not "
+            f"{latent_dim}; use latent_dim: auto"
+        )
+
+    def encoder(self, outputs: int) -> nn.Module:
+        """(B, C, H, W) -> (B, outputs); `outputs` as `fixed_latent_dim`."""
+        self._check(outputs)
+        channels = self._channels()
+        widths = list(pairwise((self.row_shape[0], *channels)))
+        return _Encoder(
+            PadTo(padded(self.row_shape[1:], len(channels) - 1)),
+            sizes=[self._convolutions(*pair) for pair in widths],
+            narrows=[
+                nn.Conv2d(width, self.options.skip_channels, 1)
+                if self.options.skip_channels
+                else nn.Identity()
+                for width in channels[:-1]
+            ],
+        )
+
+    def decoder(self, inputs: int) -> nn.Module:
+        """(B, inputs) -> (B, C, H, W); `inputs` as `fixed_latent_dim`."""
+        self._check(inputs)
+        channels = self._channels()
+        widths = [(below, width) for width, below in pairwise(channels)]
+        return _Decoder(
+            self._map_shapes(),
+            ups=[nn.ConvTranspose2d(below, width, 2, stride=2) for below, width in widths],
+            sizes=[
+                self._convolutions(width + (self.options.skip_channels or width), width)
+                for _, width in widths
+            ],
+            last=nn.Sequential(
+                nn.Conv2d(channels[0], self.row_shape[0], 1), CropTo(self.row_shape[1:])
+            ),
+        )
+
+    def _check(self, numbers: int) -> None:
+        if why := self.refusal(numbers):
+            raise ValueError(why)
+
+    def _channels(self) -> tuple[int, ...]:
+        if self.options.channels != "auto":
+            return tuple(self.options.channels)
+        halvings = len(channels_for(min(self.row_shape[1:]), _FIRST_CHANNELS, _MOST_CHANNELS))
+        sizes = min(halvings + 1, _MOST_LEVELS)
+        return tuple(min(_FIRST_CHANNELS * 2**size, _MOST_CHANNELS) for size in range(sizes))
+
+    def _map_shapes(self) -> list[tuple[int, int, int]]:
+        """Of what is handed across, from the full size; the smallest image is last."""
+        *skips, smallest = self._channels()
+        maps = [*(self.options.skip_channels or width for width in skips), smallest]
+        height, width = padded(self.row_shape[1:], len(skips))
+        return [(count, height >> level, width >> level) for level, count in enumerate(maps)]
+
+    def _convolutions(self, before: int, after: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(before, after, 3, padding=1),
+            self.options.activation.module(),
+            nn.Conv2d(after, after, 3, padding=1),
+            self.options.activation.module(),
+        )
+
+
+class _Encoder(nn.Module):
+    """The contracting path; its maps as one vector."""
+
+    def __init__(self, pad: PadTo, sizes: list[nn.Module], narrows: list[nn.Module]) -> None:
+        super().__init__()
+        self.pad = pad
+        self.sizes = nn.ModuleList(sizes)
+        self.narrows = nn.ModuleList(narrows)
+        self.halve = nn.MaxPool2d(2)
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, D): what is handed across from the full size, the smallest last."""
+        *larger, smallest = self.sizes
+        image, maps = self.pad(x_BCHW), []
+        for size, narrow in zip(larger, self.narrows, strict=True):
+            image = size(image)
+            maps.append(narrow(image))
+            image = self.halve(image)
+        maps.append(smallest(image))
+        return torch.cat([part.flatten(1) for part in maps], dim=1)
+
+
+class _Decoder(nn.Module):
+    """The expanding path, from one vector."""
+
+    def __init__(
+        self,
+        map_shapes: list[tuple[int, int, int]],
+        ups: list[nn.Module],
+        sizes: list[nn.Module],
+        last: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.map_shapes = map_shapes
+        self.ups = nn.ModuleList(ups)
+        self.sizes = nn.ModuleList(sizes)
+        self.last = last
+
+    def forward(self, z_BD: Tensor) -> Tensor:
+        """(B, D) to (B, C, H, W)."""
+        parts = torch.split(z_BD, [prod(shape) for shape in self.map_shapes], dim=1)
+        *skips, image = (
+            torch.unflatten(part, 1, shape)
+            for part, shape in zip(parts, self.map_shapes, strict=True)
+        )
+        levels = list(zip(skips, self.ups, self.sizes, strict=True))
+        for skip, up, size in reversed(levels):
+            image = size(torch.cat([skip, up(image)], dim=1))
+        x: Tensor = self.last(image)
+        return x
