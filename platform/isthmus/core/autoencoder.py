@@ -22,7 +22,7 @@ from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
 from isthmus.spec import ModelPlan, SpecModel, TrainingSpec
-from isthmus.types import DataKind, Shape
+from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 Stage = Literal["train", "validation"]
 
@@ -80,6 +80,9 @@ class Autoencoder(LightningModule, ABC):
     TAKES_SKIPS: ClassVar[bool] = False
     """Whether it goes with nets whose skip connections let the row through: it must then be
     asked for something else than its input, or it learns to copy."""
+    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.MSE
+    """What `reconstruction: auto` is. Where the term is a likelihood beside a KL term, a variance
+    that is learned spares the user a weight (Rybkin et al. 2021, arXiv:2006.13202)."""
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
     """Whether it weighs the error of single numbers, which SSIM and spectral losses have not."""
 

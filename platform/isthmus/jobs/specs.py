@@ -10,7 +10,7 @@ from isthmus import nets, variants
 from isthmus.core.reconstruction import refusal as loss_refusal
 from isthmus.errors import Fault, SpecError
 from isthmus.spec import Catalog, DataSpec, JobSpec, ModelPlan, job_schema, load_job, parse_job
-from isthmus.types import DataKind, ScalingMode, Shape
+from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
 
 
 def catalog() -> Catalog:
@@ -81,15 +81,21 @@ def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
         latent_dim=latent_dim,
         variant=spec.variant,
         net=net,
-        reconstruction=spec.reconstruction,
+        reconstruction=_loss(spec),
     )
     refusals = {
         "variant": variants.get(spec.variant.name).refusal(plan),
         "net": made.refusal(latent_dim),
-        "reconstruction": loss_refusal(spec.reconstruction, kind, row_shape),
+        "reconstruction": loss_refusal(_loss(spec), kind, row_shape),
     }
     _refuse([Fault(where, why) for where, why in refusals.items() if why], "")
     return plan
+
+
+def _loss(spec: JobSpec) -> ReconstructionLoss:
+    if spec.reconstruction == "auto":
+        return variants.get(spec.variant.name).AUTO_LOSS
+    return spec.reconstruction
 
 
 def _contradictions(spec: JobSpec) -> list[Fault]:
@@ -115,7 +121,7 @@ def _of_the_kind(spec: JobSpec) -> list[Fault]:
             choices = ", ".join(other for other in room.names() if kind in room.get(other).KINDS)
             also = "auto or " if field == "net" else ""
             faults.append(Fault(field, f'"{name}" does not take {kind}; use {also}{choices}'))
-    why = loss_refusal(spec.reconstruction, DataKind(kind))
+    why = loss_refusal(_loss(spec), DataKind(kind))
     return [*faults, Fault("reconstruction", why)] if why else faults
 
 
@@ -134,7 +140,7 @@ def _of_variant_and_net(spec: JobSpec) -> list[Fault]:
 
 
 def _of_the_loss(spec: JobSpec) -> list[Fault]:
-    data, loss = spec.data, spec.reconstruction
+    data, loss = spec.data, _loss(spec)
     faults = []
     scaled_to_unit = data.scaling is ScalingMode.MINMAX or (
         data.scaling == "auto" and data.kind in ("auto", DataKind.IMAGES)

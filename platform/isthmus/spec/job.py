@@ -251,8 +251,10 @@ class JobSpec(SpecModel):
     """What it is made of; `auto` chooses by the kind of the data."""
     latent_dim: int | Literal["auto"] = "auto"
     """Numbers in one latent. `auto`: a quarter of the numbers in a row, between 2 and 32."""
-    reconstruction: ReconstructionLoss = ReconstructionLoss.MSE
-    """The loss between a row and its reconstruction; `bce` needs `data.scaling: minmax`."""
+    reconstruction: ReconstructionLoss | Literal["auto"] = "auto"
+    """The loss between a row and its reconstruction; `bce` and `ssim` need `data.scaling: minmax`.
+    `auto`: mse; gaussian_nll for variants whose objective is a likelihood, where the scale of the
+    error decides how much the latent may hold."""
     training: TrainingSpec = TrainingSpec()
     """How long, how fast, on what."""
 

@@ -47,3 +47,46 @@ def test_the_bootstrap_finds_no_difference_in_equal_errors_and_finds_a_real_one(
     better = np.quantile(_bootstrap(0.9 * errors, errors, 0), [0.025, 0.975])
     assert same[0] < 0 < same[1]
     np.testing.assert_allclose(better, 0.1)
+
+
+def test_a_likelihood_learns_its_variance_unless_the_job_says_otherwise():
+    assert plan((5,), variant="vae").reconstruction == "gaussian_nll"
+    assert plan((5,)).reconstruction == "mse"
+    assert plan((5,), variant="vae", reconstruction="bce").reconstruction == "bce"
+
+
+REFUSALS = {
+    "masked on one column": ((1,), {"variant": "masked"}, "use plain"),
+    "vit on series": ((2, 64), {"net": "vit"}, '"vit" does not take series; use auto or'),
+    "skips and a prior": ((1, 8, 8), {"net": "unet", "variant": "vae"}, "learn to copy; use"),
+    "a latent of a net's own size": (
+        (1, 8, 8),
+        {"net": "unet", "variant": "denoising", "latent_dim": 4},
+        "use latent_dim: auto",
+    ),
+    "neighbours in a table": ((5,), {"variant": "noise2void"}, "does not take tabular"),
+    "one look for two": ((5,), {"variant": "noise2noise"}, "data.second"),
+    "whole-row loss, masked numbers": (
+        (1, 8, 8),
+        {"variant": "masked", "reconstruction": "ssim"},
+        "use l1",
+    ),
+    "likeness of tables": ((5,), {"reconstruction": "ssim"}, "use mse"),
+    "places that do not divide": (
+        (1, 8, 8),
+        {"net": {"name": "conv", "bottleneck": "spatial"}, "latent_dim": 7},
+        "use ",
+    ),
+    "tied weights of convolutions": (
+        (1, 8, 8),
+        {"variant": {"name": "plain", "tied": True}, "net": "conv"},
+        "use net dense",
+    ),
+}
+
+
+@pytest.mark.parametrize(("shape", "job", "instead"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_what_does_not_go_together_is_refused_with_what_does(shape, job, instead):
+    with pytest.raises(SpecError) as caught:
+        plan(shape, **job)
+    assert instead in str(caught.value)
