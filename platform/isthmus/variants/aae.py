@@ -26,8 +26,10 @@ class Aae(Autoencoder):
     class Config(SpecModel):
         """The adversary."""
 
-        weight: float = Field(default=1.0, ge=0.0)
-        """Weight of the term, in nats, by which the encoder fools the discriminator."""
+        weight: float = Field(default=0.1, ge=0.0)
+        """Weight of the term, in nats, by which the encoder fools the discriminator, beside a
+        reconstruction error that is summed over the row; from about 1 on the game does not settle
+        and encodings are further from the prior, not nearer."""
         hidden: Annotated[int, Field(ge=1, le=65_536)] = 128
         """Width of the discriminator's two hidden layers."""
 

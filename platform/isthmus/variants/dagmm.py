@@ -38,18 +38,19 @@ class Dagmm(Autoencoder):
     class Config(SpecModel):
         """The mixture and its weights."""
 
-        components: Annotated[int, Field(ge=1, le=1024)] = 4
+        components: Annotated[int, Field(ge=1, le=1024)] = 2
         """Components of the mixture."""
         hidden: Annotated[int, Field(ge=1, le=65_536)] = 10
         """Width of the hidden layer that tells components apart."""
         dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
         """Share of that layer's numbers set to 0 while training."""
-        energy_weight: float = Field(default=0.1, ge=0.0)
-        """Weight of the energy, in nats; the paper's lambda_1. The reconstruction error that it
-        is weighed against is summed over the row, there as here."""
-        variance_weight: float = Field(default=0.005, ge=0.0)
+        energy_weight: float = Field(default=1e-3, ge=0.0)
+        """Weight of the energy, in nats, beside a reconstruction error that is summed over the
+        row. The paper's lambda_1 is 0.1, for latents of 1 to 3 numbers: in larger ones it shrinks
+        the encodings at the cost of all they hold."""
+        variance_weight: float = Field(default=5e-5, ge=0.0)
         """Weight of the sum of inverse variances, against components that collapse; the paper's
-        lambda_2."""
+        lambda_2 is 0.005, also a twentieth of lambda_1."""
         variance_floor: float = Field(default=1e-3, gt=0.0)
         """Added to each variance, in squared latent units."""
         rate: float = Field(default=0.1, gt=0.0, le=1.0)

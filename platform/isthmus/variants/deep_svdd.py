@@ -36,8 +36,9 @@ class DeepSvdd(Autoencoder):
         small that a share `nu` of the rows may lie outside of (equation 3)."""
         nu: float = Field(default=0.1, gt=0.0, lt=1.0)
         """Share of the training rows outside of the sphere; for `soft_boundary`."""
-        weight: float = Field(default=1.0, gt=0.0)
-        """Weight of the squared distance, summed over the latent's numbers."""
+        weight: float = Field(default=0.1, gt=0.0)
+        """Weight of the squared distance, summed over the latent's numbers. More of it draws all
+        rows, the unusual ones too, to the centre."""
         reconstruction_weight: float = Field(default=1.0, gt=0.0)
         """Weight of the reconstruction term."""
         centre_epochs: float = Field(default=10.0, ge=0.0)

@@ -26,9 +26,10 @@ class Usad(Autoencoder):
     class Config(SpecModel):
         """The game and the score."""
 
-        largest_adversarial_weight: float = Field(default=1.0, ge=0.0, le=1.0)
+        largest_adversarial_weight: float = Field(default=0.1, ge=0.0, le=1.0)
         """Where the weight of the adversarial terms, 1 - 1/n in epoch n, stops rising; that of
-        the reconstruction is 1 minus it. 1 is the paper's."""
+        the reconstruction is 1 minus it. The paper's is 1, which trains for few epochs only: soon
+        after, the second decoder learns nothing but to fail."""
         alpha: float = Field(default=0.5, ge=0.0, le=1.0)
         """Weight of the first autoencoder's error in the score; that of the error of both, one
         after the other, is 1 - alpha. Lower finds more anomalies, and more false ones."""

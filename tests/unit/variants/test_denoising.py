@@ -1,0 +1,445 @@
+"""Variants that take noise away or guess what is hidden, against what they are defined to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from isthmus import nets, variants
+from isthmus.core import Autoencoder, Corruption, Reconstruction, corrupt
+from isthmus.core.blindspot import blind_spots
+from isthmus.core.masking import feature_mask, from_other_rows, masked_error, patch_mask
+from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.types import DataKind, ReconstructionLoss, Shape
+
+
+def plan_of(
+    variant: str,
+    row_shape: Shape,
+    kind: DataKind = DataKind.TABULAR,
+    latent_dim: int = 3,
+    net: str = "dense",
+    net_options: dict[str, Any] | None = None,
+    **options: object,
+) -> ModelPlan:
+    return ModelPlan(
+        kind=kind,
+        row_shape=row_shape,
+        latent_dim=latent_dim,
+        variant=PluginSpec(
+            name=variant, options=variants.config(variant)(**options).model_dump(mode="json")
+        ),
+        net=PluginSpec(
+            name=net, options=nets.config(net)(**net_options or {}).model_dump(mode="json")
+        ),
+        reconstruction=ReconstructionLoss.MSE,
+    )
+
+
+def build(*arguments: Any, seed: int = 0, **options: Any) -> Autoencoder:
+    torch.manual_seed(seed)
+    module = variants.build(plan_of(*arguments, **options))
+    module.configure_training(TrainingSpec(learning_rate=3e-3), 128)
+    return module
+
+
+def trained(module: Autoencoder, rows: torch.Tensor, steps: int, batch: int = 64) -> Autoencoder:
+    optimizer = module.configure_optimizers()["optimizer"]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        module.loss(rows[torch.randint(len(rows), (batch,))]).total.backward()
+        optimizer.step()
+    return module.eval()
+
+
+def waves(count: int, steps: int = 24) -> torch.Tensor:
+    """Smooth rows of two degrees of freedom, (count, 1, steps)."""
+    phase, height = torch.rand(count, 1, 1) * 6.28, 0.5 + torch.rand(count, 1, 1)
+    return height * torch.sin(torch.linspace(0, 6.28, steps) + phase)
+
+
+def squared_error(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b).square().mean())
+
+
+# -- tied weights ---------------------------------------------------------------------------------
+
+TIED: dict[str, Any] = {"tied": True, "net_options": {"hidden": (7, 5)}}
+
+
+def test_tied_weights_are_one_matrix_of_which_the_decoder_uses_the_transpose() -> None:
+    module = build("plain", (9,), **TIED)
+    state = module.state_dict()
+    encoder = [state[f"encoder.{layer}.weight"] for layer in (1, 3, 5)]
+    decoder = [state[f"decoder.{layer}.weight"] for layer in (4, 2, 0)]
+    assert [a.data_ptr() for a in encoder] == [b.data_ptr() for b in decoder]
+    untied = sum(
+        p.numel() for p in build("plain", (9,), net_options=TIED["net_options"]).parameters()
+    )
+    matrices = sum(weight.numel() for weight in encoder)
+    assert sum(p.numel() for p in module.parameters()) == untied - matrices
+    z = torch.randn(4, 3)
+    bias = state["decoder.0.bias"]
+    expected = nn.functional.gelu(z @ encoder[2] + bias) @ encoder[1] + state["decoder.2.bias"]
+    expected = nn.functional.gelu(expected) @ encoder[0] + state["decoder.4.bias"]
+    torch.testing.assert_close(module.decoder(z), expected)
+
+
+def test_a_tied_matrix_learns_from_both_halves() -> None:
+    module, x = build("plain", (9,), net_options={"hidden": ()}, tied=True), torch.randn(6, 9)
+    module.loss(x).total.backward()
+    w = module.encoder[1].weight.detach().requires_grad_()
+    v = w.detach().clone().requires_grad_()
+    z = x @ w.t() + module.encoder[1].bias
+    loss = (z @ v + module.decoder[0].bias - x).square().sum(dim=1).mean()
+    loss.backward()
+    torch.testing.assert_close(module.encoder[1].weight.grad, w.grad + v.grad)
+
+
+def test_tied_halves_load_together_and_alone() -> None:
+    module, x = trained(build("plain", (9,), **TIED), torch.randn(64, 9), 5), torch.randn(4, 9)
+    state = module.state_dict()
+    halves = {
+        half: {name: state[name] for name in state if name.partition(".")[0] in parts}
+        for half, parts in (("encoder", module.ENCODER_PARTS), ("decoder", module.DECODER_PARTS))
+    }
+    for half in halves.values():  # what safetensors refuses to write
+        assert len({tensor.data_ptr() for tensor in half.values()}) == len(half)
+    whole, encoder, decoder = (build("plain", (9,), seed=9, **TIED).eval() for _ in range(3))
+    whole.load_halves({**halves["encoder"], **halves["decoder"]})
+    assert torch.equal(whole.reconstruct(x), module.reconstruct(x))
+    assert torch.equal(whole.score(x), module.score(x))
+    assert whole.encoder[1].weight is whole.decoder[4].weight
+    encoder.load_state_dict(halves["encoder"], strict=False)
+    assert torch.equal(encoder.encode(x), module.encode(x))
+    decoder.load_state_dict(halves["decoder"], strict=False)
+    assert torch.equal(decoder.decode(module.encode(x)), module.decode(module.encode(x)))
+
+
+def test_tied_weights_learn_images_as_well() -> None:
+    module = build("plain", (1, 5, 6), DataKind.IMAGES, tied=True)
+    x = torch.rand(8, 1, 5, 6)
+    before = float(module.loss(x).total.detach())
+    assert float(trained(module, x, 150, batch=8).loss(x).total.detach()) < before / 2
+
+
+def test_weights_are_tied_only_where_the_decoder_mirrors_the_encoder() -> None:
+    plain = variants.get("plain")
+    assert plain.refusal(plan_of("plain", (9,), **TIED)) is None
+    normed = plan_of("plain", (9,), tied=True, net_options={"normalization": "layer"})
+    assert plain.refusal(normed) is None
+    refused = plan_of("plain", (1, 8, 8), DataKind.IMAGES, net="conv", tied=True)
+    why = plain.refusal(refused)
+    assert why is not None
+    assert "conv" in why
+    assert "dense" in why
+    assert plain.refusal(plan_of("plain", (1, 8, 8), DataKind.IMAGES, net="conv")) is None
+    with pytest.raises(ValueError, match="mirror"):
+        variants.build(refused)
+
+
+def test_asking_whether_weights_can_be_tied_draws_nothing() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    variants.get("plain").refusal(plan_of("plain", (9,), **TIED))
+    assert torch.equal(torch.rand(4), expected)
+
+
+# -- corruptions ----------------------------------------------------------------------------------
+
+
+def test_speckle_scales_with_the_number_it_is_put_on() -> None:
+    torch.manual_seed(0)
+    x = torch.tensor([0.0, 0.5, -2.0]).repeat(200_000, 1)
+    noisy = corrupt(x, Corruption.SPECKLE, 0.3)
+    assert noisy.mean(dim=0).tolist() == pytest.approx([0.0, 0.5, -2.0], abs=0.005)
+    assert noisy.std(dim=0).tolist() == pytest.approx([0.0, 0.15, 0.6], rel=0.01)
+
+
+def test_poisson_noise_keeps_the_mean_and_its_variance_is_the_squared_level_times_it() -> None:
+    torch.manual_seed(0)
+    x = torch.tensor([0.0, 0.25, 1.0, -3.0]).repeat(200_000, 1)
+    noisy = corrupt(x, Corruption.POISSON, 0.4)
+    assert noisy.mean(dim=0).tolist() == pytest.approx([0.0, 0.25, 1.0, 0.0], abs=0.005)
+    expected = [0.0, 0.16 * 0.25, 0.16, 0.0]
+    assert noisy.var(dim=0).tolist() == pytest.approx(expected, rel=0.02)
+    counts = noisy / 0.4**2
+    torch.testing.assert_close(counts, counts.round())
+
+
+def test_each_row_may_have_its_own_level_of_poisson_noise_down_to_none() -> None:
+    torch.manual_seed(0)
+    noisy = corrupt(torch.ones(2, 50_000), Corruption.POISSON, torch.tensor([[0.0], [0.5]]))
+    assert noisy[0].std().item() < 0.01
+    assert noisy[1].std().item() == pytest.approx(0.5, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("corruption", "level", "is_refused"),
+    [
+        ("gaussian", 1.5, False),
+        ("speckle", 1.5, False),
+        ("poisson", 1.0, False),
+        ("poisson", 1.5, True),
+        ("masking", 1.5, True),
+        ("salt_and_pepper", 1.5, True),
+        ("speckle", 0.0, True),
+    ],
+)
+def test_each_corruption_has_its_own_range_of_levels(
+    corruption: str, level: float, is_refused: bool
+) -> None:
+    config = variants.config("denoising")
+    if is_refused:
+        with pytest.raises(ValidationError, match="level"):
+            config(corruption=corruption, level=level)
+    else:
+        assert config(corruption=corruption, level=level)
+
+
+# -- noise2noise ----------------------------------------------------------------------------------
+
+
+def test_two_looks_are_input_and_target_in_turn() -> None:
+    module, x = build("noise2noise", (5,)), torch.randn(6, 2, 5)
+    first, second = x[:, 0], x[:, 1]
+    error = module.reconstruction
+    there = error(module.decoder(module.encoder(first)), second).mean()
+    back = error(module.decoder(module.encoder(second)), first).mean()
+    torch.testing.assert_close(module.loss(x).total, (there + back) / 2)
+
+
+def test_two_noisy_looks_teach_the_clean_signal() -> None:
+    """A linear pair with a latent of the signal's own rank; the noise has a variance of 1."""
+    torch.manual_seed(0)
+    mixing = torch.randn(3, 20)
+    clean = torch.randn(2000, 3) @ mixing
+    looks = clean.unsqueeze(1) + torch.randn(2000, 2, 20)
+    module = build("noise2noise", (20,), net_options={"hidden": ()})
+    trained(module, looks, 600)
+    unseen = torch.randn(500, 3) @ mixing
+    noisy = unseen + torch.randn(500, 20)
+    with torch.no_grad():
+        error = squared_error(module.reconstruct(noisy), unseen)
+    # Of 20 directions 3 are kept, and the noise in them: 3 / 20, with a margin for learning.
+    assert error < 0.2 * squared_error(noisy, unseen)
+
+
+# -- noise2void -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampling", ["stratified", "uniform"])
+@pytest.mark.parametrize("shape", [(3, 20, 30), (2, 600)], ids=str)
+def test_the_asked_share_of_places_is_blind_in_all_channels_and_the_rest_as_it_was(
+    sampling: Any, shape: Shape
+) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(40, *shape)
+    shown, mask = blind_spots(x, 0.1, 2, sampling)
+    assert mask.shape == (40, 1, *shape[1:])
+    assert mask.flatten(1).sum(dim=1).tolist() == pytest.approx([60] * 40, rel=0.1)
+    assert torch.equal(shown != x, mask.expand_as(x))
+
+
+@pytest.mark.parametrize("sampling", ["stratified", "uniform"])
+def test_every_place_is_blind_as_often_as_any_other(sampling: Any) -> None:
+    torch.manual_seed(0)
+    _, mask = blind_spots(torch.rand(20_000, 1, 5, 7), 0.1, 1, sampling)
+    often = mask.float().mean(dim=0)
+    assert (often - often.mean()).abs().max() < 0.015  # of 0.11; 5 deviations are 0.011
+
+
+def test_stratified_blind_spots_lie_one_in_each_cell() -> None:
+    torch.manual_seed(0)
+    _, mask = blind_spots(torch.rand(50, 1, 12, 12), 1 / 9, 2, "stratified")
+    cells = nn.functional.avg_pool2d(mask.float(), 3) * 9
+    assert torch.equal(cells, torch.ones(50, 1, 4, 4))
+
+
+@pytest.mark.parametrize("radius", [1, 2, 50])
+def test_a_blind_place_shows_another_place_within_the_radius_each_as_often(radius: int) -> None:
+    torch.manual_seed(0)
+    height, width = 4, 6
+    numbered = torch.arange(height * width, dtype=torch.float32).reshape(1, 1, height, width)
+    x = numbered.repeat(60_000, 1, 1, 1)
+    shown, mask = blind_spots(x, 1 / 24, radius, "uniform")
+    at, seen = x[mask].long(), shown[mask].long()
+    found = torch.zeros(24, 24)
+    found.index_put_((at, seen), torch.ones(len(at)), accumulate=True)
+    y, across = torch.arange(24) // width, torch.arange(24) % width
+    near = ((y[:, None] - y).abs() <= radius) & ((across[:, None] - across).abs() <= radius)
+    near &= ~torch.eye(24, dtype=torch.bool)
+    assert torch.equal(found > 0, near)
+    share = found / found.sum(dim=1, keepdim=True)
+    expected = near / near.sum(dim=1, keepdim=True)
+    assert (share - expected).abs().max() < 0.06
+
+
+def test_the_error_at_masked_places_ignores_all_others_exactly() -> None:
+    torch.manual_seed(0)
+    error = Reconstruction(ReconstructionLoss.MSE, (2, 6))
+    output, target = torch.randn(4, 2, 6), torch.randn(4, 2, 6)
+    mask = torch.zeros(4, 1, 6, dtype=torch.bool)
+    mask[:, :, [1, 4, 5]] = True
+    expected = (output - target).square()[:, :, [1, 4, 5]].sum(dim=(1, 2)) * 12 / 6
+    found = masked_error(error, output, target, mask)
+    torch.testing.assert_close(found, expected)
+    changed = torch.where(mask, target, torch.tensor(torch.inf))
+    assert torch.equal(masked_error(error, output, changed, mask), found)
+    elsewhere = torch.where(mask, output, torch.tensor(7.0))
+    assert torch.equal(masked_error(error, elsewhere, target, mask), found)
+
+
+def test_an_error_that_is_the_same_everywhere_is_the_whole_rows_whatever_is_masked() -> None:
+    error = Reconstruction(ReconstructionLoss.MSE, (3, 8, 8))
+    output, target = torch.full((2, 3, 8, 8), 0.5), torch.zeros(2, 3, 8, 8)
+    for share in (0.1, 0.5, 0.9):
+        mask = patch_mask(target, 2, share)
+        torch.testing.assert_close(masked_error(error, output, target, mask), error(output, target))
+
+
+def test_noise2void_never_shows_the_encoder_what_it_asks_for() -> None:
+    module, x = build("noise2void", (1, 6, 6), DataKind.IMAGES), torch.rand(4, 1, 6, 6)
+    seen: list[torch.Tensor] = []
+    module.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    outputs: list[torch.Tensor] = []
+    module.decoder.register_forward_hook(lambda *call: outputs.append(call[2]))
+    found = module.loss(x).total
+    blind = seen[0] != x
+    count = blind.flatten(1).sum(dim=1)
+    error = torch.where(blind, (outputs[0] - x).square(), 0.0).flatten(1).sum(dim=1)
+    torch.testing.assert_close(found, (error * 36 / count).mean())
+
+
+def test_noise2void_takes_noise_from_smooth_images_that_it_only_knows_noisy() -> None:
+    torch.manual_seed(0)
+
+    def images(count: int) -> torch.Tensor:
+        return waves(count, 10).unsqueeze(2) * waves(count, 10).unsqueeze(3)
+
+    noisy = images(1000) + 0.3 * torch.randn(1000, 1, 10, 10)
+    module = build(
+        "noise2void", (1, 10, 10), DataKind.IMAGES, latent_dim=8, net_options={"hidden": (64,)}
+    )
+    trained(module, noisy, 600)
+    unseen = images(300)
+    given = unseen + 0.3 * torch.randn_like(unseen)
+    with torch.no_grad():
+        assert squared_error(module.reconstruct(given), unseen) < 0.5 * squared_error(given, unseen)
+
+
+def test_noise2void_refuses_rows_of_one_place() -> None:
+    found = variants.get("noise2void")
+    assert found.refusal(plan_of("noise2void", (3, 1), DataKind.SERIES)) is not None
+    assert found.refusal(plan_of("noise2void", (3, 2), DataKind.SERIES)) is None
+
+
+# -- masked ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "patch", "share", "hidden"),
+    [((2, 8, 12), 4, 0.5, 3 * 16), ((1, 20), 5, 0.5, 10), ((1, 20), 5, 0.01, 5)],
+    ids=["images", "series", "at least one"],
+)
+def test_whole_patches_are_hidden_in_all_channels_and_in_the_asked_share(
+    shape: Shape, patch: int, share: float, hidden: int
+) -> None:
+    torch.manual_seed(0)
+    mask = patch_mask(torch.rand(50, *shape), patch, share)
+    assert mask.shape == (50, 1, *shape[1:])
+    assert mask.flatten(1).sum(dim=1).tolist() == [hidden] * 50
+    pool = nn.functional.avg_pool2d if len(shape) == 3 else nn.functional.avg_pool1d
+    covered = pool(mask.float(), patch)
+    assert set(covered.unique().tolist()) == {0.0, 1.0}
+    assert len({tuple(row.flatten().tolist()) for row in mask}) > 1
+
+
+def test_patches_that_do_not_divide_a_side_are_cut_off_at_its_end() -> None:
+    torch.manual_seed(0)
+    mask = patch_mask(torch.rand(200, 1, 7), 3, 0.34)
+    runs = {tuple(row.flatten().int().tolist()) for row in mask}
+    assert runs == {(1, 1, 1, 0, 0, 0, 0), (0, 0, 0, 1, 1, 1, 0), (0, 0, 0, 0, 0, 0, 1)}
+
+
+def test_a_hidden_feature_shows_another_rows_value_of_the_same_feature() -> None:
+    torch.manual_seed(0)
+    rows, features = 30, 4
+    x = torch.arange(rows * features, dtype=torch.float32).reshape(rows, features)
+    other = from_other_rows(x)
+    assert torch.equal(other % features, x % features)
+    assert not (other == x).any()
+    assert torch.equal(from_other_rows(x[:1]), x[:1])
+    mask = feature_mask(x, 0.3)
+    assert mask.sum(dim=1).tolist() == [1] * rows
+    assert feature_mask(x, 0.99).sum(dim=1).tolist() == [features - 1] * rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape"),
+    [(DataKind.TABULAR, (10,)), (DataKind.IMAGES, (2, 8, 8)), (DataKind.SERIES, (2, 16))],
+    ids=str,
+)
+def test_the_masked_loss_counts_hidden_places_only(kind: DataKind, shape: Shape) -> None:
+    module, x = build("masked", shape, kind, share=0.5), torch.rand(6, *shape)
+    seen: list[torch.Tensor] = []
+    module.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    target = x.clone().requires_grad_()
+    # The encoder is cut off, so that only the target's part of the gradient is left.
+    module.decoder.register_forward_pre_hook(lambda _, inputs: (inputs[0].detach(),))
+    module.loss(target).total.backward()
+    is_hidden = seen[0] != x
+    assert target.grad is not None
+    assert torch.equal(target.grad != 0, is_hidden)
+    assert is_hidden.float().mean().item() == pytest.approx(0.5, abs=0.01)
+
+
+def test_the_value_shown_for_what_is_hidden_is_learned_for_each_channel() -> None:
+    module, x = build("masked", (2, 8, 8), DataKind.IMAGES), torch.rand(6, 2, 8, 8)
+    with torch.no_grad():
+        module.mask_value.copy_(torch.tensor([5.0, -5.0]).view(2, 1, 1))
+    seen: list[torch.Tensor] = []
+    module.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].detach()))
+    module.loss(x).total.backward()
+    is_hidden = seen[0] != x
+    assert set(seen[0][:, 0][is_hidden[:, 0]].tolist()) == {5.0}
+    assert set(seen[0][:, 1][is_hidden[:, 1]].tolist()) == {-5.0}
+    assert (module.mask_value.grad != 0).all()
+
+
+def test_masked_learns_to_guess_a_part_of_a_row_from_the_rest() -> None:
+    torch.manual_seed(0)
+    module = build("masked", (1, 24), DataKind.SERIES, share=0.3)
+    trained(module, waves(1000), 500)
+    x = waves(300)
+    with torch.no_grad():
+        guessed = float(module.loss(x).total) / 24
+    assert guessed < 0.1 * float(x.square().mean())
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "options", "instead"),
+    [
+        (DataKind.TABULAR, (1,), {}, "plain"),
+        (DataKind.SERIES, (1, 8), {"patch": 8}, "smaller patch"),
+        (DataKind.IMAGES, (1, 8, 8), {"patch": 16}, "smaller patch"),
+    ],
+    ids=["one column", "one span", "one patch"],
+)
+def test_masked_refuses_rows_that_it_would_hide_whole_and_says_what_to_use(
+    kind: DataKind, shape: Shape, options: dict[str, object], instead: str
+) -> None:
+    why = variants.get("masked").refusal(plan_of("masked", shape, kind, **options))
+    assert why is not None
+    assert instead in why
+
+
+def test_masked_takes_rows_of_two_parts() -> None:
+    masked = variants.get("masked")
+    assert masked.refusal(plan_of("masked", (2,))) is None
+    assert masked.refusal(plan_of("masked", (1, 4), DataKind.SERIES)) is None
