@@ -180,11 +180,15 @@ class Autoencoder(LightningModule, ABC):
         return self.reconstruct(x)
 
     def score(self, x: Tensor) -> Tensor:
-        """How unusual each row is: the mean squared error of its reconstruction, scaled units.
+        """How unusual each row is: its reconstruction error, where a variant knows no better.
 
         Returns:
             Shape (B,); higher is more unusual.
         """
+        return self.reconstruction_error(x)
+
+    def reconstruction_error(self, x: Tensor) -> Tensor:
+        """The mean squared error of each row's reconstruction, scaled units, shape (B,)."""
         scaled: Tensor = self.scaling(x)
         residual = self._decode_scaled(self.latent(self.encoder(scaled))) - scaled
         return residual.square().flatten(1).mean(dim=1)

@@ -78,7 +78,10 @@ def compare(challenger: str, champion: str, spec: JobSpec, settings: Settings) -
     rows, data = read_rows(spec.data)
     split = split_rows(rows, data, spec.training.seed)
     scale = fit_scaling(
-        rows.values[split.train], ScalingMode(data.scaling), DataKind(data.kind)
+        rows.values[split.train],
+        ScalingMode(data.scaling),
+        DataKind(data.kind),
+        data.indicators,
     ).scale
     test = rows.values[split.test]
     new_errors, old_errors = (_errors(pair, test, scale) for pair in (new, old))

@@ -14,7 +14,7 @@ import numpy as np
 from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.errors import UsageError
-from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate
+from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
 from isthmus.registry import RegisteredPair, TrainedPair, register_pair
@@ -192,7 +192,8 @@ def _report(
         labels=None if labels is None else labels[prepared.split.test][: len(evaluation.latents)],
         errors=evaluation.errors,
         pca_errors=evaluation.pca_errors,
-        threshold=float(module.calibration.threshold),
+        # The figures show reconstruction errors: a threshold of other scores has no place there.
+        threshold=float(module.calibration.threshold) if scores_by_error(module) else float("nan"),
         history=progress.history,
     )
 
