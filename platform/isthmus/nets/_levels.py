@@ -1,4 +1,4 @@
-"""Levels that each halve a row's sides: how many, how wide, and what is padded for them."""
+"""Levels that each shorten a row's sides: how many, how wide, and what is padded for them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _SMALLEST_SIDE = 4
 _GROUPS = 8
 
 
-def channels_for(shorter_side: int, first: int, most: int) -> tuple[int, ...]:
-    """Channels of each level: `first`, doubling up to `most`, until 4 to 7 places are left."""
+def channels_for(shorter_side: int, first: int, most: int, stride: int = 2) -> tuple[int, ...]:
+    """Channels of each level: `first`, doubling up to `most`, while at least 4 places are left."""
     levels = 1
-    while shorter_side // 2 ** (levels + 1) >= _SMALLEST_SIDE:
+    while shorter_side // stride ** (levels + 1) >= _SMALLEST_SIDE:
         levels += 1
     return tuple(min(first * 2**level, most) for level in range(levels))
 
 
-def padded(size: Sequence[int], levels: int) -> tuple[int, ...]:
-    """The sides, each rounded up to what halves evenly that many times."""
-    step = 2**levels
+def padded(size: Sequence[int], levels: int, stride: int = 2) -> tuple[int, ...]:
+    """The sides, each rounded up to what divides evenly by the stride that many times."""
+    step = stride**levels
     return tuple(step * ceil(side / step) for side in size)
 
 

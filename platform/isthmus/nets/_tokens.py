@@ -22,7 +22,7 @@ _NUMBERS_OF_A_ROW_PER_WIDTH = 8
 # latent's they are all together, so that this layer is no bottleneck of its own.
 _LEAST_NUMBERS_OF_A_TOKEN = 16
 _SPACE_FOR_THE_LATENT = 2
-_STANDARD_DEVIATION_OF_POSITIONS = 0.02
+_STANDARD_DEVIATION = 0.02
 
 
 class TokenOptions(SpecModel):
@@ -90,6 +90,9 @@ class LatentToTokens(nn.Module):
         self.positions_NW = _positions(tokens, width)
         self.layers = _layers(options, width)
         self.patches = nn.Linear(width, patch)
+        # Starts near zero: what is normalised before it is large beside a quiet sound.
+        nn.init.normal_(self.patches.weight, std=_STANDARD_DEVIATION)
+        nn.init.zeros_(self.patches.bias)
 
     def forward(self, z_BD: Tensor) -> Tensor:
         """(B, D) to (B, N, P)."""
@@ -104,7 +107,7 @@ def _numbers_of_a_token(width: int, tokens: int, latent: int) -> int:
 
 
 def _positions(tokens: int, width: int) -> nn.Parameter:
-    return nn.Parameter(_STANDARD_DEVIATION_OF_POSITIONS * torch.randn(tokens, width))
+    return nn.Parameter(_STANDARD_DEVIATION * torch.randn(tokens, width))
 
 
 def _layers(options: TokenOptions, width: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """A temporal convolutional net with a dense bottleneck; for windows of any length.
 
-Shapes: at level l of the net the window is 2**l times shorter.
+Shapes: at level l of the net the window is stride**l times shorter.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from itertools import pairwise
 from math import prod
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from isthmus.nets._levels import CropTo, PadTo, Shortcut, channels_for, group_norm, padded
 from isthmus.nets._net import Activation, Net
@@ -21,10 +22,12 @@ Channels = Annotated[int, Field(ge=1, le=4096)]
 
 _FIRST_CHANNELS = 32
 _MOST_CHANNELS = 128
+# From this many steps on `auto` shortens by 4: most of the time goes into the longest levels.
+_LONG_WINDOW = 256
 
 
 class Temporal(Net):
-    """Each level halves the window, then refines it by residual blocks of dilated convolutions.
+    """Each level shortens the window, then refines it by residual blocks of dilated convolutions.
 
     Unlike the paper's, the convolutions look ahead as well as back: a window is known whole
     before it is encoded. Blocks normalise groups of channels in place of the paper's weights.
@@ -38,9 +41,11 @@ class Temporal(Net):
         """Levels and what each is made of."""
 
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
-        """Channels of each level; each halves the window. `auto`: 32, 64 and then 128, until 4 to
-        7 steps are left."""
-        blocks: Annotated[int, Field(ge=1, le=12)] = 1
+        """Channels of each level. `auto`: 32, 64 and then 128, while at least 4 steps are left."""
+        stride: Literal[2, 4, 8, "auto"] = "auto"
+        """How many times shorter each level is than the one before. `auto`: 2, and 4 for windows
+        of 256 steps and more."""
+        blocks: Annotated[int, Field(ge=1, le=12)] = 2
         """Residual blocks of two convolutions at each level; the dilation of each is twice that
         of the one before, from 1."""
         kernel: Literal[3, 5, 7, 9] = 3
@@ -56,9 +61,10 @@ class Temporal(Net):
     def encoder(self, outputs: int) -> nn.Module:
         """(B, C, T) -> (B, outputs)."""
         channels = self._channels()
-        layers: list[nn.Module] = [PadTo(padded(self.row_shape[1:], len(channels)))]
+        stride = self._stride()
+        layers: list[nn.Module] = [PadTo(padded(self.row_shape[1:], len(channels), stride))]
         for before, after in pairwise((self.row_shape[0], *channels)):
-            layers.append(nn.Conv1d(before, after, 4, stride=2, padding=1))
+            layers.append(nn.Conv1d(before, after, 2 * stride, stride=stride, padding=stride // 2))
             layers += self._blocks(after)
         layers += [self.options.activation.module(), nn.Flatten()]
         return nn.Sequential(*layers, nn.Linear(prod(self._smallest_shape()), outputs))
@@ -69,9 +75,19 @@ class Temporal(Net):
             nn.Linear(inputs, prod(self._smallest_shape())),
             nn.Unflatten(1, self._smallest_shape()),
         ]
-        for after, before in reversed(list(pairwise((self.row_shape[0], *self._channels())))):
+        stride, channels = self._stride(), self._channels()
+        for before, after in pairwise(reversed(channels)):
             layers += self._blocks(before)
-            layers.append(nn.ConvTranspose1d(before, after, 4, stride=2, padding=1))
+            # A kernel of two strides: every step is made from equally many.
+            layers.append(
+                nn.ConvTranspose1d(before, after, 2 * stride, stride=stride, padding=stride // 2)
+            )
+        layers += [
+            *self._blocks(channels[0]),
+            self.options.activation.module(),
+            nn.Conv1d(channels[0], self.row_shape[0] * stride, 3, padding=1),
+            _Interleave(stride),
+        ]
         return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
 
     def _blocks(self, channels: int) -> list[nn.Module]:
@@ -91,12 +107,33 @@ class Temporal(Net):
             ),
         ]
 
+    def _stride(self) -> int:
+        if self.options.stride != "auto":
+            return int(self.options.stride)
+        return 4 if self.row_shape[1] >= _LONG_WINDOW else 2
+
     def _channels(self) -> tuple[int, ...]:
         if self.options.channels != "auto":
             return tuple(self.options.channels)
-        return channels_for(self.row_shape[1], _FIRST_CHANNELS, _MOST_CHANNELS)
+        return channels_for(self.row_shape[1], _FIRST_CHANNELS, _MOST_CHANNELS, self._stride())
 
     def _smallest_shape(self) -> tuple[int, ...]:
-        levels = len(self._channels())
-        (steps,) = padded(self.row_shape[1:], levels)
-        return self._channels()[-1], steps // 2**levels
+        levels, stride = len(self._channels()), self._stride()
+        (steps,) = padded(self.row_shape[1:], levels, stride)
+        return self._channels()[-1], steps // stride**levels
+
+
+class _Interleave(nn.Module):
+    """Several channels as the steps of one: a convolution's last step to the full length.
+
+    Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient
+    Sub-Pixel Convolutional Neural Network", arXiv:1609.05158, section 3.2, in one dimension.
+    """
+
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x_BCT: Tensor) -> Tensor:
+        """(B, C * stride, T) to (B, C, T * stride)."""
+        return torch.unflatten(x_BCT, 1, (-1, self.stride)).transpose(2, 3).flatten(2)
