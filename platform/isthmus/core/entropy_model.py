@@ -1,0 +1,93 @@
+"""Densities of latents that will be rounded, as an entropy coder needs them.
+
+Shapes: y_BD latents; each of D has its own density; likelihoods are of the whole number at y.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# An entropy coder gives no value a share of nothing.
+_LEAST_LIKELIHOOD = 1e-9
+_LEAST_SCALE = 0.11
+
+
+class FactorizedDensity(nn.Module):
+    """A density for each number, of any shape: its cumulative is a small monotone net.
+
+    Source: Balle et al. 2018, "Variational image compression with a scale hyperprior",
+    arXiv:1802.01436, appendix 6.1, equations 24 to 30.
+    """
+
+    def __init__(
+        self, size: int, widths: tuple[int, ...] = (3, 3, 3), initial_scale: float = 10.0
+    ) -> None:
+        """Args:
+        size: D.
+        widths: Of the hidden layers.
+        initial_scale: How far the densities reach before training.
+        """
+        super().__init__()
+        layers = list(pairwise((1, *widths, 1)))
+        scale = initial_scale ** (1 / len(layers))
+        self.matrices = nn.ParameterList()
+        self.offsets = nn.ParameterList()
+        self.gates = nn.ParameterList()
+        for before, after in layers:
+            start = torch.expm1(torch.tensor(1 / scale / after)).log()
+            self.matrices.append(nn.Parameter(start.repeat(size, after, before)))
+            self.offsets.append(nn.Parameter(torch.rand(size, after, 1) - 0.5))
+        for _, after in layers[:-1]:
+            self.gates.append(nn.Parameter(torch.zeros(size, after, 1)))
+
+    def cumulative_logits(self, y_BD: Tensor) -> Tensor:
+        """The log odds of the cumulative at y, shape (B, D)."""
+        x_D1B = y_BD.t().unsqueeze(1)
+        for number, (matrix, offset) in enumerate(zip(self.matrices, self.offsets, strict=True)):
+            x_D1B = functional.softplus(matrix) @ x_D1B + offset
+            if number < len(self.gates):
+                x_D1B = x_D1B + self.gates[number].tanh() * x_D1B.tanh()
+        return x_D1B.squeeze(1).t()
+
+    def cumulative(self, y_BD: Tensor) -> Tensor:
+        """The share of the density below y, shape (B, D), in [0, 1]."""
+        return self.cumulative_logits(y_BD).sigmoid()
+
+    def likelihood(self, y_BD: Tensor) -> Tensor:
+        """The density's share within half a step of y, shape (B, D), above 0."""
+        lower = self.cumulative_logits(y_BD - 0.5)
+        upper = self.cumulative_logits(y_BD + 0.5)
+        # From the nearer tail, where a sigmoid has digits left.
+        sign = -(lower + upper).sign().detach()
+        share = ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
+        return share.clamp(min=_LEAST_LIKELIHOOD)
+
+
+def normal_likelihood(y: Tensor, scale: Tensor) -> Tensor:
+    """The share of N(0, scale) within half a step of y, of y's shape, above 0.
+
+    Source: Balle et al. 2018, arXiv:1802.01436, equation 6.
+    """
+    scale = scale.clamp(min=_LEAST_SCALE)
+    distance = y.abs()
+    near, far = (0.5 - distance) / scale, (-0.5 - distance) / scale
+    share = torch.special.ndtr(near) - torch.special.ndtr(far)
+    return share.clamp(min=_LEAST_LIKELIHOOD)
+
+
+def bits(likelihood: Tensor) -> Tensor:
+    """The bits that an ideal coder needs for each row, (B, D) to (B,)."""
+    return -likelihood.log2().sum(dim=1)
+
+
+def quantized(y: Tensor, *, is_training: bool) -> Tensor:
+    """Rounded; in training with uniform noise instead, which has a gradient.
+
+    Source: Balle et al. 2016, "End-to-end optimization of nonlinear transform codes for
+    perceptual quality", arXiv:1607.05006, section 3.
+    """
+    return y + torch.rand_like(y) - 0.5 if is_training else y.round()

@@ -1,0 +1,61 @@
+"""The contractive autoencoder: a latent that hardly moves when a row moves a little."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.jacobian import estimated_square_norm, exact_square_norm
+from isthmus.spec import SpecModel
+
+
+class Contractive(Autoencoder):
+    """Minimises reconstruction and the squared Frobenius norm of the encoder's Jacobian.
+
+    Source: Rifai et al. 2011, "Contractive Auto-Encoders: Explicit Invariance During Feature
+    Extraction", ICML, equations 1 and 4; the estimate is Hutchinson's (1990).
+    """
+
+    class Config(SpecModel):
+        """The penalty."""
+
+        weight: float = Field(default=0.01, ge=0.0)
+        """Weight of the Jacobian's squared norm (latent units per scaled unit, squared), beside a
+        reconstruction term that is summed over the row."""
+        jacobian: Literal["auto", "exact", "hutchinson"] = "auto"
+        """`exact` takes a backward pass for each number of the latent, `hutchinson` one for each
+        sample. `auto`: exact for the dense net, else hutchinson."""
+        samples: Annotated[int, Field(ge=1, le=1024)] = 1
+        """Samples of the estimate in each step."""
+
+    SUMMARY: ClassVar[str] = "a latent that small changes hardly move; for robust features"
+    options: Config
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction plus the weighted penalty, of scaled rows (B, *row_shape)."""
+        reconstruction = self.reconstruction_term(self.decoder(self.encoder(x)), x)
+        penalty = self.penalty(x).mean()
+        return LossOutput(
+            total=reconstruction + self.options.weight * penalty,
+            parts={"reconstruction": reconstruction, "contraction": penalty},
+        )
+
+    def penalty(self, x: Tensor) -> Tensor:
+        """The squared norm of dz/dx of scaled rows (B, *row_shape), or its estimate; (B,)."""
+        if self._is_exact():
+            return exact_square_norm(self.encoder, x, keep_graph=self.training)
+        return estimated_square_norm(
+            self.encoder, x, samples=self.options.samples, keep_graph=self.training
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """`jacobian_norm`: the root of the mean squared Frobenius norm."""
+        return {"jacobian_norm": float(self.penalty(x).mean().sqrt())}
+
+    def _is_exact(self) -> bool:
+        if self.options.jacobian == "auto":
+            return self.plan.net.name == "dense"
+        return self.options.jacobian == "exact"

@@ -1,0 +1,106 @@
+"""Learned compression: a rounded latent, and a model of how many bits it takes."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.entropy_model import FactorizedDensity, bits, normal_likelihood, quantized
+from isthmus.spec import ModelPlan, SpecModel
+
+
+class Hyperprior(Autoencoder):
+    """Minimises bits plus lambda times distortion, of a latent that is rounded to whole numbers.
+
+    In training uniform noise stands for the rounding. `factorized` learns a density for each
+    number; `scale_hyperprior` sends a few more numbers first, which say how large each will be.
+
+    Source: Balle et al. 2018, "Variational image compression with a scale hyperprior",
+    arXiv:1802.01436, equations 1 to 8 and appendix 6.1.
+    """
+
+    class Config(SpecModel):
+        """The prior and the trade."""
+
+        prior: Literal["factorized", "scale_hyperprior"] = "scale_hyperprior"
+        """How the latent's bits are predicted."""
+        distortion_weight: float = Field(default=100.0, gt=0.0)
+        """Lambda: bits that one unit of the reconstruction loss, summed over a row, is worth."""
+        hyper_dim: Annotated[int, Field(ge=1, le=4096)] = 4
+        """Numbers of the hyper-latent."""
+        hidden: Annotated[int, Field(ge=1, le=65_536)] = 64
+        """Width of the hidden layer on either side of the hyper-latent."""
+
+    SUMMARY: ClassVar[str] = "a rounded latent with its cost in bits; for compression to a file"
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "entropy")
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "entropy")
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with the model of the latent's bits."""
+        super().__init__(plan, encoder, decoder)
+        options = self.options
+        self.entropy: nn.Module = (
+            _Factorized(plan.latent_dim)
+            if options.prior == "factorized"
+            else _ScaleHyperprior(plan.latent_dim, options.hyper_dim, options.hidden)
+        )
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """Whole numbers: (B, latent_dim) to (B, latent_dim)."""
+        return encoded.round()
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Bits plus weighted reconstruction, of scaled rows (B, *row_shape)."""
+        y = self.encoder(x)
+        y_hat = quantized(y, is_training=self.training)
+        reconstruction = self.reconstruction_term(self.decoder(y_hat), x)
+        latent_bits, side_bits = self.entropy(y, y_hat)
+        rate, side = latent_bits.mean(), side_bits.mean()
+        return LossOutput(
+            total=self.options.distortion_weight * reconstruction + rate + side,
+            parts={"reconstruction": reconstruction, "rate_bits": rate, "side_bits": side},
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """`bits_per_row`, and those of them that the hyper-latent takes."""
+        parts = self.loss(x).parts
+        side = float(parts["side_bits"])
+        return {"bits_per_row": float(parts["rate_bits"]) + side, "side_bits_per_row": side}
+
+
+class _Factorized(nn.Module):
+    """A density for each number of the latent."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.density = FactorizedDensity(latent_dim)
+
+    def forward(self, y: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of each row's latent, and none besides; each (B,)."""
+        found = bits(self.density.likelihood(y_hat))
+        return found, found.new_zeros(len(found))
+
+
+class _ScaleHyperprior(nn.Module):
+    """The scale of each number of the latent, sent ahead in a hyper-latent."""
+
+    def __init__(self, latent_dim: int, hyper_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.analysis = nn.Sequential(
+            nn.Linear(latent_dim, hidden), nn.GELU(), nn.Linear(hidden, hyper_dim)
+        )
+        self.synthesis = nn.Sequential(
+            nn.Linear(hyper_dim, hidden), nn.GELU(), nn.Linear(hidden, latent_dim)
+        )
+        self.density = FactorizedDensity(hyper_dim)
+
+    def forward(self, y: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """Bits of each row's latent, and of its hyper-latent; each (B,)."""
+        hyper = quantized(self.analysis(y.abs()), is_training=self.training)
+        scale = functional.softplus(self.synthesis(hyper))
+        return bits(normal_likelihood(y_hat, scale)), bits(self.density.likelihood(hyper))

@@ -1,0 +1,95 @@
+"""Residual vector quantisation: each codebook takes what the ones before it left over."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.quantization import Codebook, bits, straight_through, usage
+from isthmus.spec import ModelPlan, SpecModel
+
+
+class ResidualVq(Autoencoder):
+    """Minimises reconstruction from a sum of codes, one of each stage, and the commitment.
+
+    Source: Zeghidour et al. 2021, "SoundStream: An End-to-End Neural Audio Codec",
+    arXiv:2107.03312, algorithm 1; commitment at every stage as in Lee et al. 2022,
+    "Autoregressive Image Generation using Residual Quantization", arXiv:2203.01941, equation 7.
+    """
+
+    class Config(SpecModel):
+        """The codebooks."""
+
+        stages: Annotated[int, Field(ge=1, le=64)] = 8
+        """Codebooks, one after another."""
+        codes: Annotated[int, Field(ge=2, le=65_536)] = 128
+        """Codes in each; a code is as large as the latent."""
+        commitment: float = Field(default=0.25, ge=0.0)
+        """Weight of the squared distance between encodings and the sums of codes so far."""
+        decay: float = Field(default=0.99, gt=0.0, lt=1.0)
+        """Of the codes' moving averages, for each batch."""
+        least_count: float = Field(default=0.1, ge=0.0)
+        """A code chosen less often than this, on average over batches, begins anew elsewhere."""
+
+    SUMMARY: ClassVar[str] = "a code upon a code, coarse to fine; to compress at several rates"
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "codebooks")
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "codebooks")
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with a codebook for each stage."""
+        super().__init__(plan, encoder, decoder)
+        options = self.options
+        self.codebooks = nn.ModuleList(
+            Codebook(options.codes, plan.latent_dim, options.decay, options.least_count)
+            for _ in range(options.stages)
+        )
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """The sum of all stages' codes: (B, latent_dim) to (B, latent_dim)."""
+        return self.partial_sums(encoded)[-1]
+
+    def partial_sums(self, encoded: Tensor) -> list[Tensor]:
+        """The sum of codes after each stage, each (B, latent_dim); in training the codes learn."""
+        total, sums = torch.zeros_like(encoded), []
+        for book in self.codebooks:
+            assert isinstance(book, Codebook)  # noqa: S101 (for the type checker)
+            residual = encoded.detach() - total
+            if self.training:
+                book.update(residual)
+            total = total + book.look_up(book.nearest(residual))
+            sums.append(total)
+        return sums
+
+    def indices(self, encoded: Tensor) -> Tensor:
+        """Which code each stage takes: (B, latent_dim) to (B, stages)."""
+        total, chosen = torch.zeros_like(encoded), []
+        for book in self.codebooks:
+            assert isinstance(book, Codebook)  # noqa: S101 (for the type checker)
+            chosen.append(book.nearest(encoded - total))
+            total = total + book.look_up(chosen[-1])
+        return torch.stack(chosen, dim=1)
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction plus commitment, of scaled rows (B, *row_shape)."""
+        encoded = self.encoder(x)
+        sums = self.partial_sums(encoded)
+        output = self.decoder(straight_through(encoded, sums[-1]))
+        reconstruction = self.reconstruction_term(output, x)
+        distances = [(encoded - so_far).square().sum(dim=1).mean() for so_far in sums]
+        commitment = torch.stack(distances).mean()
+        return LossOutput(
+            total=reconstruction + self.options.commitment * commitment,
+            parts={"reconstruction": reconstruction, "commitment": commitment},
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """`perplexity` and `dead_codes` of a stage, on average, and `bits_per_row` of all."""
+        indices = self.indices(self.encoder(x))
+        found = [usage(stage, self.options.codes) for stage in indices.unbind(dim=1)]
+        average = {name: sum(each[name] for each in found) / len(found) for name in found[0]}
+        return {**average, "bits_per_row": bits(self.options.codes, self.options.stages)}

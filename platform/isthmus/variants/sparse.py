@@ -1,0 +1,74 @@
+"""The sparse autoencoder: few of the latent's numbers are active for any one row."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.sparsity import kl_from_target, l1_over_l2
+from isthmus.spec import SpecModel
+from isthmus.types import Shape
+
+_LATENT_RANGE = (16, 512)
+# A sigmoid is never 0: from here on a unit counts as active.
+_ACTIVE_SIGMOID = 0.1
+
+
+class Sparse(Autoencoder):
+    """Minimises reconstruction and a penalty on active numbers of the latent.
+
+    With `l1` the latent is rectified, so that its numbers can be exactly 0; with `kl` it is a
+    sigmoid, whose mean over the batch is drawn to a target.
+
+    Source: Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3, for `kl`; `l1` as in
+    Bricken et al. 2023, "Towards Monosemanticity", Transformer Circuits, but relative to the
+    latent's scale (Hurley & Rickard 2009, arXiv:0811.4706).
+    """
+
+    class Config(SpecModel):
+        """The penalty."""
+
+        penalty: Literal["l1", "kl"] = "l1"
+        """`l1`: few active numbers in each row. `kl`: each number active in few rows."""
+        weight: float = Field(default=0.01, ge=0.0)
+        """Weight of the penalty; the reconstruction term is summed over the row's numbers."""
+        target: float = Field(default=0.05, gt=0.0, lt=1.0)
+        """For `kl`, the mean activation that is wanted."""
+
+    SUMMARY: ClassVar[str] = "few active numbers in a larger latent; for features one can name"
+    options: Config
+
+    @classmethod
+    def auto_latent_dim(cls, row_shape: Shape) -> int:
+        """Twice the usual: the penalty, not the size, holds it back."""
+        lowest, highest = _LATENT_RANGE
+        return min(max(2 * super().auto_latent_dim(row_shape), lowest), highest)
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """Rectified, or a sigmoid: (B, latent_dim) to (B, latent_dim), at least 0."""
+        return encoded.relu() if self.options.penalty == "l1" else encoded.sigmoid()
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction plus the weighted penalty, of scaled rows (B, *row_shape)."""
+        z = self.latent(self.encoder(x))
+        reconstruction = self.reconstruction_term(self.decoder(z), x)
+        if self.options.penalty == "l1":
+            penalty = l1_over_l2(z).mean()
+        else:
+            penalty = kl_from_target(z, self.options.target)
+        return LossOutput(
+            total=reconstruction + self.options.weight * penalty,
+            parts={"reconstruction": reconstruction, "sparsity": penalty},
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """`active_numbers` of a latent, on average (L0); `never_active`: in no row."""
+        z = self.latent(self.encoder(x))
+        is_active = z > (0.0 if self.options.penalty == "l1" else _ACTIVE_SIGMOID)
+        return {
+            "active_numbers": float(is_active.sum(dim=1).float().mean()),
+            "never_active": float((~is_active).all(dim=0).sum()),
+        }
