@@ -16,6 +16,9 @@ from isthmus.types import DataKind, Shape
 
 __all__ = ["Net", "build", "config", "for_kind", "get", "made_for", "names"]
 
+# Dense for series and audio too. Measured on metrics (windows of 64) and speech (1024), at equal
+# latents and epochs: `temporal` has 0.7 to 1.1 times dense's test error in 15 times the time and
+# more, and in that time dense's is lower or level.
 _BY_KIND = {
     DataKind.TABULAR: "dense",
     DataKind.IMAGES: "conv",
