@@ -45,6 +45,8 @@ WHY = {
     "fsq": _CODES,
     "residual_vq": _CODES,
     "hyperprior": "rounded to integers, and the rate in bits is part of the loss",
+    "sparse": "some {active:.0f} numbers of the latent are active for a row; PCA uses them all",
+    "noise2void": "never shown a place's own value, and digits of 8 x 8 have few alike neighbours",
     "masked": "trained to fill in what is hidden, and never sees a whole row",
     "deep_svdd": "trained to gather the rows around a centre; reconstruction is second to it",
     "dagmm": "trained for the density of its latent; reconstruction is second to it",
@@ -135,7 +137,9 @@ def report(data_set: DataSet, variant: str, result: TrainResult) -> dict[str, An
         "epochs": int(metrics["epochs"]),
     }
     if not line["met"]:
-        line["why"] = WHY.get(variant, "").format(bits=f"{own.get('bits_per_row', 0):.0f}")
+        line["why"] = WHY.get(variant, "").format(
+            bits=f"{own.get('bits_per_row', 0):.0f}", active=own.get("active_numbers", 0)
+        )
     return line
 
 

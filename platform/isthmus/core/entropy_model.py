@@ -62,7 +62,7 @@ class FactorizedDensity(nn.Module):
         lower = self.cumulative_logits(y_BD - 0.5)
         upper = self.cumulative_logits(y_BD + 0.5)
         # From the nearer tail, where a sigmoid has digits left.
-        sign = -(lower + upper).sign().detach()
+        sign = torch.where(lower + upper > 0, -1.0, 1.0)
         share = ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
         return share.clamp(min=_LEAST_LIKELIHOOD)
 
@@ -75,7 +75,7 @@ def normal_likelihood(y: Tensor, scale: Tensor) -> Tensor:
     scale = scale.clamp(min=_LEAST_SCALE)
     distance = y.abs()
     near, far = (0.5 - distance) / scale, (-0.5 - distance) / scale
-    share = torch.special.ndtr(near) - torch.special.ndtr(far)
+    share: Tensor = torch.special.ndtr(near) - torch.special.ndtr(far)
     return share.clamp(min=_LEAST_LIKELIHOOD)
 
 

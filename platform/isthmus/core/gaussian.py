@@ -5,6 +5,7 @@ Shapes: (B, D) throughout, and any axes before them; sums are over D, in nats.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import log, pi
 
 import torch
@@ -15,8 +16,12 @@ _LOG_VARIANCE_RANGE = (-20.0, 20.0)
 
 
 def posterior(encoded: Tensor) -> tuple[Tensor, Tensor]:
-    """An encoder's output (B, 2 * D) as a mean and a log variance, each (B, D)."""
-    mean, log_variance = encoded.chunk(2, dim=-1)
+    """An encoder's output (B, 2 * D) as a mean and a log variance, each (B, D), in full precision.
+
+    Densities and divergences of what comes out have too few digits in bfloat16.
+    """
+    full = encoded.to(torch.promote_types(encoded.dtype, torch.float32))
+    mean, log_variance = full.chunk(2, dim=-1)
     return mean, log_variance.clamp(*_LOG_VARIANCE_RANGE)
 
 
@@ -26,6 +31,19 @@ def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
     Source: Kingma & Welling 2013, arXiv:1312.6114, section 2.4 (the reparameterization trick).
     """
     return mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
+
+
+def product(
+    mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The product of two normal densities, as a mean and a log variance: precisions add up.
+
+    Source: Sonderby et al. 2016, "Ladder Variational Autoencoders", arXiv:1602.02282, section 2.2
+    (the precision-weighted combination).
+    """
+    share = torch.sigmoid(other_log_variance - log_variance)  # of the precision that is the first's
+    combined = -torch.logaddexp(-log_variance, -other_log_variance)
+    return torch.lerp(other_mean, mean, share), combined
 
 
 def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
@@ -61,6 +79,20 @@ def kl_between(
     ratio = (log_variance - other_log_variance).exp()
     distance = (mean - other_mean).square() * (-other_log_variance).exp()
     return 0.5 * (ratio + distance - 1.0 + other_log_variance - log_variance).sum(dim=-1)
+
+
+def evidence_metrics(parts: Mapping[str, Tensor], means: Tensor) -> dict[str, float]:
+    """The evidence lower bound and its KL term, in nats a row, and the active latent units.
+
+    Args:
+        parts: A loss's `reconstruction` and `kl`, before weights.
+        means: Shape (N, D): the posterior means of the same rows.
+    """
+    return {
+        "elbo_nats": -float(parts["reconstruction"] + parts["kl"]),
+        "kl_nats": float(parts["kl"]),
+        "active_units": active_units(means),
+    }
 
 
 def active_units(means: Tensor, least_variance: float = 0.01) -> float:

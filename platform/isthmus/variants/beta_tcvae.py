@@ -1,0 +1,87 @@
+"""The beta-TCVAE: weighs the part of the KL term by which the latent's numbers depend."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.divergences import kl_parts
+from isthmus.core.gaussian import active_units, draw, kl_to_standard_normal, posterior
+from isthmus.spec import SpecModel
+from isthmus.types import ReconstructionLoss
+
+
+class BetaTcvae(Autoencoder):
+    """Minimises reconstruction and the KL term's three parts, each with a weight of its own.
+
+    The parts are estimated by minibatch-weighted sampling, each off by a constant (see
+    `core.divergences`); `own_metrics` gives them without.
+
+    Source: Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders",
+    arXiv:1802.04942, equation 4.
+    """
+
+    class Config(SpecModel):
+        """The weights of the parts."""
+
+        alpha: float = Field(default=1.0, ge=0.0)
+        """Weight of the mutual information between a row and its latent."""
+        beta: float = Field(default=6.0, ge=0.0)
+        """Weight of the total correlation of the latent's numbers; 1, with the other weights 1,
+        is the VAE."""
+        gamma: float = Field(default=1.0, ge=0.0)
+        """Weight of the KL of each number's own distribution from N(0, 1)."""
+        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        """Epochs over which all three weights rise from 0."""
+
+    SUMMARY: ClassVar[str] = "latent numbers independent of each other; to tell factors apart"
+    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
+    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
+    options: Config
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        return encoded[:, : self.plan.latent_dim]
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction and the weighted parts of KL, of scaled rows (B, *row_shape)."""
+        mean, log_variance = posterior(self.encoder(x))
+        z = draw(mean, log_variance)
+        reconstruction = self.reconstruction_term(self.decoder(z), x)
+        found = kl_parts(z, mean, log_variance, max(1, self.training_rows))
+        regularization = (
+            self.options.alpha * found.mutual_information
+            + self.options.beta * found.total_correlation
+            + self.options.gamma * found.dimension_wise
+        )
+        return LossOutput(
+            total=reconstruction + self.warm_up(self.options.warm_up_epochs) * regularization,
+            parts={
+                "reconstruction": reconstruction,
+                "mutual_information": found.mutual_information,
+                "total_correlation": found.total_correlation,
+                "dimension_wise_kl": found.dimension_wise,
+            },
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """The evidence lower bound, the KL term and its parts, in nats a row; the active units.
+
+        The parts are of these rows, taken for all there are: the mutual information cannot be
+        above the log of their number.
+        """
+        mean, log_variance = posterior(self.encoder(x))
+        z = draw(mean, log_variance)
+        found = kl_parts(z, mean, log_variance)
+        kl = kl_to_standard_normal(mean, log_variance).mean()
+        return {
+            "elbo_nats": -float(self.reconstruction_term(self.decoder(z), x) + kl),
+            "kl_nats": float(kl),
+            "mutual_information_nats": float(found.mutual_information),
+            "total_correlation_nats": float(found.total_correlation),
+            "dimension_wise_kl_nats": float(found.dimension_wise),
+            "active_units": active_units(mean),
+        }

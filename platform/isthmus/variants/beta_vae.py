@@ -1,0 +1,73 @@
+"""The beta-VAE: a heavier prior, or a set amount of information, for latents that disentangle."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
+from isthmus.spec import SpecModel
+from isthmus.types import ReconstructionLoss
+
+
+class BetaVae(Autoencoder):
+    """Minimises reconstruction and the weighted KL term, or its distance from a capacity.
+
+    The capacity objective says how many nats a latent carries, whatever the scale of the
+    reconstruction loss; a fixed beta means another trade for every loss and row size.
+
+    Source: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained
+    Variational Framework", ICLR, equation 4; the capacity objective from Burgess et al. 2018,
+    "Understanding disentangling in beta-VAE", arXiv:1804.03599, equation 8.
+    """
+
+    class Config(SpecModel):
+        """How the KL term is held."""
+
+        objective: Literal["capacity", "beta"] = "capacity"
+        """`capacity`: gamma * |KL - C|, where C rises to `capacity`; `beta`: beta * KL."""
+        beta: float = Field(default=4.0, ge=0.0)
+        """Weight of the KL term; for `beta`."""
+        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        """Epochs over which the KL term's weight rises from 0 to `beta`; for `beta`."""
+        capacity: float = Field(default=25.0, ge=0.0)
+        """What the latent carries in the end, in nats a row; for `capacity`."""
+        capacity_epochs: float = Field(default=25.0, ge=0.0)
+        """Epochs over which C rises linearly from 0 to `capacity`; for `capacity`."""
+        gamma: float = Field(default=10.0, ge=0.0)
+        """Weight of the distance from C; for `capacity`. The paper's is 1000: the larger, the
+        more the rest of the loss is drowned by the KL term's noise."""
+
+    SUMMARY: ClassVar[str] = "latent numbers that mean one thing each, at a set budget of nats"
+    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
+    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
+    options: Config
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        return encoded[:, : self.plan.latent_dim]
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction and the held KL term, of scaled rows (B, *row_shape)."""
+        mean, log_variance = posterior(self.encoder(x))
+        reconstruction = self.reconstruction_term(self.decoder(draw(mean, log_variance)), x)
+        kl = kl_to_standard_normal(mean, log_variance).mean()
+        return LossOutput(
+            total=reconstruction + self._held(kl),
+            parts={"reconstruction": reconstruction, "kl": kl},
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """The evidence lower bound and its KL term, in nats a row, and the active latent units."""
+        return evidence_metrics(self.loss(x).parts, self.latent(self.encoder(x)))
+
+    def _held(self, kl: Tensor) -> Tensor:
+        """What the KL term, shape (), costs by now."""
+        options = self.options
+        if options.objective == "beta":
+            return options.beta * self.warm_up(options.warm_up_epochs) * kl
+        target = options.capacity * self.warm_up(options.capacity_epochs)
+        return options.gamma * (kl - target).abs()

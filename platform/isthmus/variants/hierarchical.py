@@ -1,0 +1,130 @@
+"""A ladder VAE of two groups: the top is drawn first, and says where to expect the bottom.
+
+Shapes: T numbers of the latent are the top's, the rest, S, the bottom's; T + S = latent_dim.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.gaussian import (
+    active_units,
+    draw,
+    kl_between,
+    kl_to_standard_normal,
+    posterior,
+    product,
+)
+from isthmus.spec import ModelPlan, SpecModel
+from isthmus.types import ReconstructionLoss
+
+
+class _Normal(NamedTuple):
+    """A normal distribution of each row."""
+
+    mean: Tensor
+    log_variance: Tensor
+
+
+class Hierarchical(Autoencoder):
+    """Minimises the negative evidence lower bound of a latent in two groups.
+
+    p(top) is N(0, 1) and p(bottom | top) a normal distribution by a small net. What the encoder
+    says of the bottom is combined with it, weighted by precision, as the posterior. The decoder
+    sees both groups, where the paper's ladder lets it see the bottom alone.
+
+    A latent is the posterior's means, top first; the bottom's given the top's mean.
+
+    Source: Sonderby et al. 2016, "Ladder Variational Autoencoders", arXiv:1602.02282, section 2.2.
+    """
+
+    class Config(SpecModel):
+        """The groups."""
+
+        top_share: float = Field(default=0.25, gt=0.0, lt=1.0)
+        """Share of the latent that is the top; each group has at least one number."""
+        hidden: Annotated[int, Field(ge=1, le=65_536)] = 64
+        """Width of the hidden layer between the top and the bottom's prior."""
+        beta: float = Field(default=1.0, ge=0.0)
+        """Weight of both KL terms; 1 is the bound itself."""
+        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        """Epochs over which the KL terms' weight rises from 0 to `beta`."""
+
+    SUMMARY: ClassVar[str] = "a latent in two levels, coarse above fine; for a richer prior"
+    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
+    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "prior")
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with the bottom's prior."""
+        super().__init__(plan, encoder, decoder)
+        wanted = round(self.options.top_share * plan.latent_dim)
+        self.top_dim = min(max(1, wanted), plan.latent_dim - 1)
+        self.prior = nn.Sequential(
+            nn.Linear(self.top_dim, self.options.hidden),
+            nn.GELU(),
+            nn.Linear(self.options.hidden, 2 * (plan.latent_dim - self.top_dim)),
+        )
+
+    @classmethod
+    def refusal(cls, plan: ModelPlan) -> str | None:
+        """A latent of one number cannot be split."""
+        if plan.latent_dim >= 2:
+            return None
+        return "hierarchical splits the latent, and it has one number; use latent_dim: 2, or vae"
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """The means, (B, 2 * latent_dim) to (B, latent_dim); the bottom's given the top's mean."""
+        top, seen = self._split(encoded)
+        return torch.cat([top.mean, self._bottom(seen, self._expected(top.mean)).mean], dim=1)
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction plus beta times both KL terms, of scaled rows (B, *row_shape)."""
+        top, seen = self._split(self.encoder(x))
+        z_top = draw(*top)
+        expected = self._expected(z_top)
+        bottom = self._bottom(seen, expected)
+        z = torch.cat([z_top, draw(*bottom)], dim=1)
+        reconstruction = self.reconstruction_term(self.decoder(z), x)
+        kl_top = kl_to_standard_normal(*top).mean()
+        kl_bottom = kl_between(*bottom, *expected).mean()
+        weight = self.options.beta * self.warm_up(self.options.warm_up_epochs)
+        return LossOutput(
+            total=reconstruction + weight * (kl_top + kl_bottom),
+            parts={"reconstruction": reconstruction, "kl_top": kl_top, "kl_bottom": kl_bottom},
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """The evidence lower bound and its KL terms, in nats a row; active units of each group."""
+        parts = self.loss(x).parts
+        means = self.latent(self.encoder(x))
+        return {
+            "elbo_nats": -float(parts["reconstruction"] + parts["kl_top"] + parts["kl_bottom"]),
+            "kl_top_nats": float(parts["kl_top"]),
+            "kl_bottom_nats": float(parts["kl_bottom"]),
+            "active_units_top": active_units(means[:, : self.top_dim]),
+            "active_units_bottom": active_units(means[:, self.top_dim :]),
+        }
+
+    def _split(self, encoded: Tensor) -> tuple[_Normal, _Normal]:
+        """The posterior of the top, and what the encoder alone says of the bottom."""
+        mean, log_variance = posterior(encoded)
+        at = self.top_dim
+        return (
+            _Normal(mean[:, :at], log_variance[:, :at]),
+            _Normal(mean[:, at:], log_variance[:, at:]),
+        )
+
+    def _expected(self, z_top: Tensor) -> _Normal:
+        """p(bottom | top) for tops (B, T)."""
+        return _Normal(*posterior(self.prior(z_top)))
+
+    def _bottom(self, seen: _Normal, expected: _Normal) -> _Normal:
+        """The bottom's posterior: what the encoder says and what the top expects, combined."""
+        return _Normal(*product(*seen, *expected))

@@ -1,0 +1,114 @@
+"""The importance weighted autoencoder: a tighter bound from several samples of each latent.
+
+Shapes: K samples of each row; (K, B, ...) before they are flattened into one batch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.gaussian import (
+    active_units,
+    draw,
+    log_density,
+    posterior,
+    standard_log_density,
+)
+from isthmus.spec import SpecModel
+from isthmus.types import ReconstructionLoss
+
+# Rows that are decoded at once; so that validation, of many rows, holds no K times as many.
+_MOST_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Log densities of K samples of B rows' latents, each (K, B), in nats."""
+
+    likelihood: Tensor
+    prior: Tensor
+    posterior: Tensor
+
+
+class Iwae(Autoencoder):
+    """Minimises the negative log of the mean importance weight of K samples.
+
+    The bound needs a reconstruction loss that is a likelihood: bce and gaussian_nll are; mse is
+    one of variance 1/2, up to a constant; others are taken for one.
+
+    Source: Burda et al. 2015, "Importance Weighted Autoencoders", arXiv:1509.00519, equation 8.
+    """
+
+    class Config(SpecModel):
+        """The samples."""
+
+        samples: Annotated[int, Field(ge=1, le=4096)] = 5
+        """Samples of each row's latent; 1 is the VAE. Each takes a pass of the decoder."""
+        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        """Epochs over which the prior and the posterior in the weights rise from power 0 to 1."""
+
+    SUMMARY: ClassVar[str] = "a tighter likelihood bound than the VAE's; more of the latent in use"
+    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
+    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
+    options: Config
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        return encoded[:, : self.plan.latent_dim]
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """The negative bound of scaled rows (B, *row_shape).
+
+        Returns:
+            Parts in nats: `reconstruction` and `kl`, means over the samples, whose negative sum
+            is the ELBO, and `bound`, that of equation 8, which is higher.
+        """
+        drawn = self._draw(x)
+        weight = self.warm_up(self.options.warm_up_epochs)
+        annealed = drawn.likelihood + weight * (drawn.prior - drawn.posterior)
+        bound = _log_mean_exp(annealed).mean()
+        return LossOutput(
+            total=-bound,
+            parts={
+                "reconstruction": -drawn.likelihood.mean(),
+                "kl": (drawn.posterior - drawn.prior).mean(),
+                "bound": bound,
+            },
+        )
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """The bound at K samples and the ELBO, both in nats a row, and the active latent units."""
+        parts = self.loss(x).parts
+        return {
+            "iwae_bound_nats": float(parts["bound"]),
+            "elbo_nats": -float(parts["reconstruction"] + parts["kl"]),
+            "kl_nats": float(parts["kl"]),
+            "active_units": active_units(self.latent(self.encoder(x))),
+        }
+
+    def _draw(self, x: Tensor) -> _Samples:
+        """K samples of each row's latent, decoded."""
+        samples = self.options.samples
+        mean, log_variance = posterior(self.encoder(x))
+        z = draw(mean.expand(samples, -1, -1), log_variance.expand(samples, -1, -1))
+        at_once = max(1, _MOST_ROWS // len(x))
+        likelihood = torch.cat([self._likelihood(part, x) for part in torch.split(z, at_once)])
+        return _Samples(likelihood, standard_log_density(z), log_density(z, mean, log_variance))
+
+    def _likelihood(self, z: Tensor, x: Tensor) -> Tensor:
+        """log p(row | latent) of latents (k, B, D), shape (k, B)."""
+        target = x.expand(len(z), *x.shape).flatten(0, 1)
+        output = self.decoder(z.flatten(0, 1))
+        return self.reconstruction.log_likelihood(output, target).reshape(z.shape[:2])
+
+
+def _log_mean_exp(weights: Tensor) -> Tensor:
+    """The log of the mean over the first axis, (K, B) to (B,)."""
+    return torch.logsumexp(weights, dim=0) - log(len(weights))

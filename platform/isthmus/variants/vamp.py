@@ -1,0 +1,108 @@
+"""The VAE with a VampPrior: the prior is a mixture of what learned rows are encoded to."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder, LossOutput
+from isthmus.core.divergences import mixture_log_density
+from isthmus.core.gaussian import draw, evidence_metrics, log_density, posterior
+from isthmus.core.workers import from_first_worker
+from isthmus.spec import ModelPlan, SpecModel
+from isthmus.types import ReconstructionLoss, Shape
+
+# How far pseudo-inputs begin from the rows they are copies of, in standard deviations: those that
+# begin alike would stay alike.
+_JITTER = 0.1
+
+
+class Vamp(Autoencoder):
+    """Minimises the negative evidence lower bound under a prior that is learned too.
+
+    The prior is the evenly weighted mixture of the posteriors of K pseudo-inputs: rows in scaled
+    units, which begin at rows of the first batch and are then trained as weights are. Its KL
+    term has no closed form, and is estimated from the one sample that is decoded.
+
+    Source: Tomczak & Welling 2017, "VAE with a VampPrior", arXiv:1705.07120, equation 9.
+    """
+
+    class Config(SpecModel):
+        """The prior."""
+
+        pseudo_inputs: Annotated[int, Field(ge=1, le=65_536)] = 100
+        """Components of the prior; each step encodes as many rows besides the batch."""
+        beta: float = Field(default=1.0, ge=0.0)
+        """Weight of the KL term; 1 is the bound itself."""
+        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        """Epochs over which the KL term's weight rises from 0 to `beta`."""
+
+    SUMMARY: ClassVar[str] = "a VAE whose prior has clusters, learned from the data"
+    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
+    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "pseudo_inputs")
+    options: Config
+
+    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+        """As `Autoencoder`, with pseudo-inputs."""
+        super().__init__(plan, encoder, decoder)
+        self.pseudo_inputs = _PseudoInputs(self.options.pseudo_inputs, plan.row_shape)
+
+    def latent(self, encoded: Tensor) -> Tensor:
+        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        return encoded[:, : self.plan.latent_dim]
+
+    def loss(self, x: Tensor) -> LossOutput:
+        """Reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""
+        if self.training:
+            self.pseudo_inputs.begin_at(x)
+        mean, log_variance = posterior(self.encoder(x))
+        z = draw(mean, log_variance)
+        reconstruction = self.reconstruction_term(self.decoder(z), x)
+        kl = (log_density(z, mean, log_variance) - self.prior_log_density(z)).mean()
+        weight = self.options.beta * self.warm_up(self.options.warm_up_epochs)
+        return LossOutput(
+            total=reconstruction + weight * kl,
+            parts={"reconstruction": reconstruction, "kl": kl},
+        )
+
+    def prior_log_density(self, z: Tensor) -> Tensor:
+        """log p(z) of latents (B, latent_dim), shape (B,), in nats."""
+        return mixture_log_density(z, *posterior(self.encoder(self.pseudo_inputs.rows)))
+
+    def own_metrics(self, x: Tensor) -> dict[str, float]:
+        """The evidence lower bound and its KL term, in nats a row, and the active latent units."""
+        return evidence_metrics(self.loss(x).parts, self.latent(self.encoder(x)))
+
+
+class _PseudoInputs(nn.Module):
+    """Rows of the data's shape that are trained; in scaled units.
+
+    Attributes:
+        rows: Shape (K, *row_shape).
+        begun: Shape (), bool. Whether they have been put where the data are.
+    """
+
+    begun: Tensor
+
+    def __init__(self, number: int, row_shape: Shape) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.randn(number, *row_shape))
+        self.register_buffer("begun", torch.tensor(False))
+        self._has_begun = False  # what the buffer says, without waiting for the device
+
+    @torch.no_grad()
+    def begin_at(self, x: Tensor) -> None:
+        """Puts them close to rows of the first batch, the same on all workers; then never again."""
+        if self._has_begun:
+            return
+        self._has_begun = True
+        if bool(self.begun):  # training that was resumed
+            return
+        chosen = x[torch.randint(len(x), (len(self.rows),), device=x.device)]
+        spread = x.std(dim=0, correction=0)
+        self.rows.copy_(from_first_worker(chosen + _JITTER * spread * torch.randn_like(chosen)))
+        self.begun.fill_(True)
