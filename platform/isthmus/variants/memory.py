@@ -31,9 +31,10 @@ class Memory(Autoencoder):
 
         items: Annotated[int, Field(ge=2, le=65_536)] = 100
         """Items in the memory."""
-        temperature: float = Field(default=0.1, gt=0.0)
-        """What the similarities, in [-1, 1], are divided by before the softmax; the paper's is 1,
-        at which small memories answer all questions alike."""
+        temperature: float = Field(default=0.25, gt=0.0)
+        """What the similarities, in [-1, 1], are divided by before the softmax. The paper's is 1;
+        lower reads from fewer items, and reconstructs better. At 0.1 and below training may end
+        with all rows on one item, as it may with a `shrinkage` above `auto`."""
         shrinkage: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = "auto"
         """Addressing weights below this become 0. `auto`: 1 over the items, the lower end of what
         the paper recommends (to 3 over the items)."""
