@@ -255,3 +255,14 @@ def test_an_automatic_batch_size_leaves_enough_steps_in_an_epoch(
 ) -> None:
     result = train(tmp_path, "auto", epochs=1, global_batch_size="auto", workers=workers)
     assert result.progress.global_batch_size == 32
+
+
+@pytest.mark.parametrize("variant", ["vqvae", "batchtopk", "dagmm", "deep_svdd"])
+def test_two_workers_train_a_variant_that_learns_from_whole_batches(
+    tmp_path: Path, variant: str
+) -> None:
+    first, again = (
+        train(tmp_path, name, variant=variant, workers=2, epochs=2) for name in ("first", "again")
+    )
+    assert first.progress.finished
+    assert same_weights(first, again)

@@ -8,12 +8,15 @@ import pytest
 from isthmus.errors import SpecError
 from isthmus.jobs.compare import _bootstrap
 from isthmus.jobs.specs import check_job, plan_for
+from isthmus.types import ScalingMode
 
 
 def plan(shape, **job):
     spec = check_job({"name": "a", "data": "x.npz", **job})
     kind = {1: "tabular", 2: "series", 3: "images"}[len(shape)]
-    return plan_for(spec, spec.data.model_copy(update={"kind": kind, "scaling": "minmax"}), shape)
+    return plan_for(
+        spec, spec.data.model_copy(update={"kind": kind, "scaling": ScalingMode.MINMAX}), shape
+    )
 
 
 @pytest.mark.parametrize(
