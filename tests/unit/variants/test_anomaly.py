@@ -233,8 +233,7 @@ def test_the_memory_weighs_reconstruction_and_entropy() -> None:
 def test_the_memory_does_not_fall_back_on_one_item() -> None:
     torch.manual_seed(0)
     x = torch.randn(1000, 2) @ torch.randn(2, FEATURES)
-    with torch.no_grad():
-        figures = trained(build("memory"), x, 300).own_metrics(x)
+    figures = trained(build("memory"), x, 300).own_metrics(x)
     assert figures["items_in_use"] > 50
     assert figures["items_per_row"] < 60
 
