@@ -39,7 +39,8 @@ class Detections:
     """How unusual rows are.
 
     Attributes:
-        scores: Shape (N,). Reconstruction errors, mean over a row, in scaled units.
+        scores: Shape (N,). By most variants the reconstruction error, mean over a row, in scaled
+            units; by usad, dagmm and deep_svdd as their papers have it.
         p_values: Shape (N,). Share of normal rows that score at least as high.
         anomalies: Shape (N,), bool. Which scores are above the threshold.
         threshold: What 1 % of normal rows are above.
