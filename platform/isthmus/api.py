@@ -10,9 +10,10 @@ from isthmus.quiet import quieten
 
 if TYPE_CHECKING:
     from isthmus.jobs.train import TrainResult
+    from isthmus.jobs.tune import TuneResult
     from isthmus.registry import ModelSummary, Pair, Promotion, VersionSummary
     from isthmus.spec import JobSpec, Settings
-    from isthmus.training import Reporter
+    from isthmus.training import Reporter, SearchReporter
 
 
 def train(
@@ -53,6 +54,36 @@ def resume(
     from isthmus.jobs.train import resume as resume_job
 
     return resume_job(run, settings, reporter)
+
+
+def tune(
+    job: str | Path | Mapping[str, object] | JobSpec,
+    *,
+    overrides: list[str] | None = None,
+    search: list[str] | None = None,
+    settings: Settings | None = None,
+    reporter: SearchReporter | None = None,
+) -> TuneResult:
+    """Searches for the best values of a job's fields, and registers the best trial's pair.
+
+    Args:
+        job: A job file's path, its content as a mapping, or a spec; with a `tuning` section.
+        overrides: For a job file: `["tuning.trials=10"]`.
+        search: For a job file: what to try besides, `["latent_dim=choice:8,16,32"]`.
+        settings: Where the stores are; by default what the environment says.
+        reporter: Hears of the progress.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus.jobs.specs import catalog
+    from isthmus.jobs.tune import tune as tune_job
+    from isthmus.spec import load_job
+
+    if isinstance(job, str | Path):
+        job = load_job(job, overrides or [], catalog(), search or [])
+    return tune_job(job, settings, reporter)
 
 
 def load(reference: str, *, settings: Settings | None = None) -> Pair:

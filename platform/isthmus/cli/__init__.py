@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import choices, cluster, models, schedule, serve, train, use
+from isthmus.cli import choices, cluster, models, schedule, serve, train, tune, use
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
 
@@ -22,6 +22,7 @@ app = typer.Typer(
 )
 for _command, _panel in (
     (train.train, "Train"),
+    (tune.tune, "Train"),
     (train.validate, "Train"),
     (train.schema, "Train"),
     (choices.variants, "Train"),

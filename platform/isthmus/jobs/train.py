@@ -9,18 +9,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
-from isthmus import variants
-from isthmus.core import Autoencoder
 from isthmus.errors import UsageError
-from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
+from isthmus.jobs.finishing import finish
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
-from isthmus.registry import RegisteredPair, TrainedPair, register_pair
+from isthmus.registry import RegisteredPair
 from isthmus.spec import JobSpec, ModelPlan, Settings
-from isthmus.tracking import RunLog, RunReport, find_run, preload
-from isthmus.training import FitResult, Progress, Reporter, Reporters, fit, ray_session
+from isthmus.tracking import SEARCH, RunLog, find_run, preload
+from isthmus.training import Progress, Reporter, Reporters, fit, ray_session
 
 
 @dataclass(frozen=True)
@@ -80,6 +76,8 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
         UsageError: If there is no such run, it is finished, or its data have changed.
     """
     stored = find_run(reference, settings)
+    if stored.kind == SEARCH:
+        raise UsageError(f"run {reference} is a search; start it again with isthmus tune")
     if stored.status == "FINISHED":
         raise UsageError(f"run {reference} is finished; there is nothing to resume")
     prepared = prepare(check_job(stored.job))
@@ -114,7 +112,7 @@ def _run(
             if not result.progress.finished:
                 log.interrupt()
                 return _interrupted(prepared, log, result.progress)
-            finished = _finish(prepared, settings, log, result, began_s)
+            finished = finish(prepared, settings, log, result, began_s)
             log.finish()
         except KeyboardInterrupt:
             log.interrupt()
@@ -122,79 +120,13 @@ def _run(
         except BaseException as error:
             log.fail(error)
             raise
-    return finished
-
-
-def _finish(
-    prepared: Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
-) -> TrainResult:
-    """From trained weights to a registered pair: calibrates, evaluates, draws, registers."""
-    module = _trained_module(prepared, result)
-    calibrate(module, prepared.rows.values[prepared.split.validation])
-    evaluation = evaluate(module, prepared.first_look, prepared.test)
-    metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
-    log.log_summary(metrics)
-    log.log_report(_report(prepared, module, evaluation, result.progress))
-    trained = TrainedPair(
-        module=module,
-        spec=prepared.spec,
-        data=prepared.data,
-        fingerprint=prepared.fingerprint,
-        metrics=metrics,
-        run_id=log.run_id,
-        example=prepared.test,
-    )
-    pair = register_pair(trained, settings)
     return TrainResult(
         status="finished",
         run_id=log.run_id,
         epochs=result.progress.epochs,
-        pair=pair,
-        metrics=metrics,
+        pair=finished.pair,
+        metrics=finished.metrics,
         plan=prepared.plan,
-    )
-
-
-def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
-    assert result.state is not None  # noqa: S101 (a finished run has saved)
-    module = variants.build(prepared.plan)
-    module.load_state_dict(result.state)
-    return module.eval()
-
-
-def _metrics(
-    module: Autoencoder, evaluation: Evaluation, progress: Progress, seconds: float
-) -> dict[str, float]:
-    best = progress.history[progress.best_epoch - 1]
-    return {
-        "train_loss": best.train["loss"],
-        "validation_loss": best.validation["loss"],
-        "test_reconstruction_mse": float(evaluation.errors.mean()),
-        "test_pca_mse": float(evaluation.pca_errors.mean()),
-        **{f"test_{name}": value for name, value in evaluation.metrics.items()},
-        "threshold": float(module.calibration.threshold),
-        "epochs": float(progress.epochs),
-        "best_epoch": float(progress.best_epoch),
-        "rows_per_s": float(np.median([report.rows_per_s for report in progress.history])),
-        "seconds": seconds,
-    }
-
-
-def _report(
-    prepared: Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
-) -> RunReport:
-    labels = prepared.rows.labels
-    return RunReport(
-        plan=prepared.plan,
-        inputs=evaluation.inputs,
-        reconstructions=evaluation.reconstructions,
-        latents=evaluation.latents,
-        labels=None if labels is None else labels[prepared.split.test][: len(evaluation.latents)],
-        errors=evaluation.errors,
-        pca_errors=evaluation.pca_errors,
-        # The figures show reconstruction errors: a threshold of other scores has no place there.
-        threshold=float(module.calibration.threshold) if scores_by_error(module) else float("nan"),
-        history=progress.history,
     )
 
 

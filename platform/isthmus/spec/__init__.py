@@ -1,16 +1,18 @@
 """What a job file may say, and how it is read."""
 
+from isthmus.spec.candidates import as_options, search_faults, searched, with_values
 from isthmus.spec.job import (
     DataSpec,
     EarlyStoppingSpec,
     JobSpec,
     PluginSpec,
-    SpecModel,
     TrainingSpec,
 )
 from isthmus.spec.load import Catalog, job_schema, load_job, parse_job
+from isthmus.spec.model import SpecModel
 from isthmus.spec.plan import ModelPlan
 from isthmus.spec.settings import Settings
+from isthmus.spec.tuning import RangeSpec, TuningSpec
 
 __all__ = [
     "Catalog",
@@ -19,10 +21,16 @@ __all__ = [
     "JobSpec",
     "ModelPlan",
     "PluginSpec",
+    "RangeSpec",
     "Settings",
     "SpecModel",
     "TrainingSpec",
+    "TuningSpec",
+    "as_options",
     "job_schema",
     "load_job",
     "parse_job",
+    "search_faults",
+    "searched",
+    "with_values",
 ]

@@ -14,15 +14,11 @@ from pydantic import (
     model_validator,
 )
 
+from isthmus.spec.model import SpecModel
+from isthmus.spec.tuning import TuningSpec
 from isthmus.types import DataKind, ReconstructionLoss, ScalingMode
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-
-
-class SpecModel(BaseModel):
-    """Base of every part of a job file: frozen, and unknown fields are faults."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class PluginSpec(BaseModel):
@@ -257,6 +253,8 @@ class JobSpec(SpecModel):
     error decides how much the latent may hold."""
     training: TrainingSpec = TrainingSpec()
     """How long, how fast, on what."""
+    tuning: TuningSpec | None = None
+    """What `isthmus tune` tries out in place of the above."""
 
     @field_validator("data", mode="before")
     @classmethod

@@ -11,8 +11,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from isthmus.errors import Fault, SpecError, nearest
+from isthmus.spec.candidates import search_faults, set_field, set_search
 from isthmus.spec.faults import faults_of, line_of
 from isthmus.spec.job import JobSpec, PluginSpec
+from isthmus.spec.tuning import parse_search
 from isthmus.spec.yaml_file import LineLoader, read_yaml
 
 ConfigLookup = Callable[[str], type[BaseModel]]
@@ -35,13 +37,16 @@ class Catalog:
     net_config: ConfigLookup
 
 
-def load_job(path: str | Path, overrides: Sequence[str], catalog: Catalog) -> JobSpec:
+def load_job(
+    path: str | Path, overrides: Sequence[str], catalog: Catalog, search: Sequence[str] = ()
+) -> JobSpec:
     """Reads and checks a job file.
 
     Args:
         path: The YAML file.
         overrides: `training.epochs=5`, dotted names with YAML values.
         catalog: The variants and nets to check against.
+        search: What `isthmus tune` is to try besides, or instead: `latent_dim=choice:8,16,32`.
 
     Raises:
         SpecError: With every fault, each with its line.
@@ -52,6 +57,9 @@ def load_job(path: str | Path, overrides: Sequence[str], catalog: Catalog) -> Jo
     for override in overrides:
         where = _apply_override(content, override, source)
         lines.pop(where, None)
+    for where, values in parse_search(search).items():
+        set_search(content, where, values)
+        lines.pop(f"tuning.search.{where}", None)
     return _check(content, catalog, source, lines, faults)
 
 
@@ -111,18 +119,7 @@ def _apply_override(content: dict[str, Any], override: str, source: str) -> str:
         value = yaml.load(text, Loader=LineLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError:
         value = text
-    *parents, last = where.split(".")
-    place = content
-    for parent in parents:
-        below = place.get(parent)
-        if isinstance(below, str):
-            # `variant: vae` with --set variant.beta=4, and `data: file.csv` with data.window=64
-            below = {"path" if parent == "data" else "name": below}
-        elif not isinstance(below, dict):
-            below = {}
-        place[parent] = dict(below)
-        place = place[parent]
-    place[last] = value
+    set_field(content, where, value)
     return where
 
 
@@ -146,13 +143,16 @@ def _check(
         plugin = _check_plugin(field, content.get(field), names, lookup, lines, faults)
         if plugin is not None:
             resolved[field] = plugin
+    if not faults and spec is not None:
+        spec = spec.model_copy(update=resolved)
+        faults = search_faults(spec, lambda job: _check(dict(job), catalog, "", {}, []), lines)
     if faults or spec is None:
         order = {where: number for number, where in enumerate(lines)}
         faults.sort(
             key=lambda fault: (fault.line is None, fault.line or 0, order.get(fault.where, 0))
         )
         raise SpecError(faults, source)
-    return spec.model_copy(update=resolved)
+    return spec
 
 
 def _check_plugin(

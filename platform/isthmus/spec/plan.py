@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from isthmus.spec.job import PluginSpec, SpecModel
+from isthmus.spec.job import PluginSpec
+from isthmus.spec.model import SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 

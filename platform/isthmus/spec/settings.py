@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from isthmus.errors import UsageError
-from isthmus.spec.job import SpecModel
+from isthmus.spec.model import SpecModel
 
 
 class Settings(SpecModel):

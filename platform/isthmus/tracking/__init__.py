@@ -4,10 +4,13 @@ from isthmus.tracking.baseline import PcaBaseline, pca_baseline
 from isthmus.tracking.preload import preload
 from isthmus.tracking.report import RunReport
 from isthmus.tracking.run import RunLog
-from isthmus.tracking.runs import StoredRun, find_run
+from isthmus.tracking.runs import SEARCH, TAG_KIND, TRIAL, StoredRun, find_run
 from isthmus.tracking.store import open_store, store_errors
 
 __all__ = [
+    "SEARCH",
+    "TAG_KIND",
+    "TRIAL",
     "PcaBaseline",
     "RunLog",
     "RunReport",

@@ -8,7 +8,7 @@ import secrets
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -50,6 +50,7 @@ TAG_STATUS = "isthmus.status"
 TAG_RESUMABLE = "isthmus.resumable"
 TAG_ERROR = "isthmus.error"
 TAG_NOTE = "mlflow.note.content"
+TAG_PARENT = "mlflow.parentRunId"
 # matplotlib's caches of fonts and glyphs are not made for threads: one figure at a time.
 _DRAWING = threading.Lock()
 
@@ -77,6 +78,7 @@ class RunLog:
         *,
         attempt: int,
         written: Iterable[tuple[str, int]] = (),
+        is_child: bool = False,
     ) -> None:
         """For `start` and `resume`; `written` are the (metric, step) that MLflow has."""
         self.run_id: str = run.info.run_id
@@ -93,13 +95,22 @@ class RunLog:
         self._threads: list[threading.Thread] = []
         spool = Spool(spool_folder(settings, self.run_id))
         self._writer = RunWriter(client, self.run_id, settings.tracking_uri, spool)
+        if is_child:
+            return  # its parent says what both have in common
         self._in_background(self._log_environment)
         # What earlier runs could not write; not in the way of this one.
         self._in_background(lambda: replay(client, settings))
 
     @classmethod
     def start(
-        cls, spec: JobSpec, settings: Settings, *, tags: Mapping[str, str] | None = None
+        cls,
+        spec: JobSpec,
+        settings: Settings,
+        *,
+        tags: Mapping[str, str] | None = None,
+        parent: RunLog | None = None,
+        name: str | None = None,
+        unsettled: Collection[str] = (),
     ) -> RunLog:
         """Creates a run, in the experiment of the job's name.
 
@@ -107,6 +118,9 @@ class RunLog:
             spec: The job.
             settings: Where MLflow is.
             tags: More tags for the run.
+            parent: The run that it is a part of, and that MLflow shows it under.
+            name: The run's name; by default one that is easy to say.
+            unsettled: Parameters, by dotted name, that `settle` will say.
 
         Raises:
             RegistryError: If the store cannot be reached within seconds, or refuses.
@@ -123,15 +137,22 @@ class RunLog:
                 TAG_ATTEMPT: "1",
                 TAG_STATUS: "running",
                 TAG_NOTE: note(spec),
+                **({TAG_PARENT: parent.run_id} if parent else {}),
                 **(tags or {}),
             }
-            run = client.create_run(experiment_id, tags=all_tags, run_name=_run_name(spec.name))
-        log = cls(client, run, spec, settings, attempt=1)
+            run = client.create_run(
+                experiment_id, tags=all_tags, run_name=name or _run_name(spec.name)
+            )
+        log = cls(client, run, spec, settings, attempt=1, is_child=parent is not None)
         content = spec.model_dump(mode="json")
         log._writer.add_text(JOB_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
         # A parameter can be written once: what is still open waits until it is known.
         log._add_params(
-            {key: value for key, value in flattened(content).items() if value != "auto"}
+            {
+                key: value
+                for key, value in flattened(content).items()
+                if value != "auto" and not _is_within(key, unsettled)
+            }
         )
         return log
 
@@ -167,6 +188,22 @@ class RunLog:
         return log
 
     # -- what the run is --------------------------------------------------------------------------
+
+    def settle(self, spec: JobSpec) -> None:
+        """Says what the run's job came to be; `log_data` then writes what was left open."""
+        self._spec = spec
+
+    def add_tags(self, tags: Mapping[str, str]) -> None:
+        """Adds tags, or changes them."""
+        self._writer.add(tags=tags)
+
+    def log_params(self, params: Mapping[str, object]) -> None:
+        """Adds parameters, by dotted name; those that are there already stay."""
+        self._add_params(flattened(params))
+
+    def log_values(self, values: Mapping[str, float], step: int) -> None:
+        """Adds a point to each of some curves."""
+        self._add_points(values, step)
 
     def log_storage(self, path: str) -> None:
         """Says where the run's checkpoints are, so that it can be resumed."""
@@ -282,9 +319,10 @@ class RunLog:
         self._in_background(lambda: self._writer.add_text("error.txt", text))
         self._end("FAILED", {TAG_STATUS: "failed", TAG_ERROR: reason})
 
-    def interrupt(self) -> None:
-        """The run was interrupted and can be resumed: writes all that is left."""
-        self._end("KILLED", {TAG_STATUS: "interrupted", TAG_RESUMABLE: "true"})
+    def interrupt(self, *, resumable: bool = True) -> None:
+        """The run was interrupted: writes all that is left."""
+        tags = {TAG_STATUS: "interrupted", TAG_RESUMABLE: str(resumable).lower()}
+        self._end("KILLED", tags)
 
     def close(self) -> None:
         """Writes all that is left, or leaves it on disk for later; the run's status stays."""
@@ -315,6 +353,11 @@ class RunLog:
 def _run_name(job: str) -> str:
     """Short and easy to say; no seed that was set for training repeats it."""
     return f"{job}-{secrets.choice(_RUN_NAMES)}-{secrets.randbelow(900) + 100}"
+
+
+def _is_within(name: str, others: Collection[str]) -> bool:
+    """Whether a dotted name is one of the others, or beneath one."""
+    return any(f"{name}.".startswith(f"{other}.") for other in others)
 
 
 def _named(part: str, values: Mapping[str, float]) -> dict[str, float]:

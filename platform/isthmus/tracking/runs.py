@@ -25,6 +25,8 @@ JOB_FILE = "job.yaml"
 TAG_JOB = "isthmus.job"
 TAG_ATTEMPT = "isthmus.attempt"
 TAG_STORAGE = "isthmus.storage_path"
+TAG_KIND = "isthmus.kind"
+SEARCH, TRIAL = "search", "trial"
 PARAM_FINGERPRINT = "data.fingerprint"
 
 _SHORTEST_PREFIX = 4
@@ -45,6 +47,7 @@ class StoredRun:
         attempt: 1, and one more for each resume.
         fingerprint: Of its data; `None` if it ended before they were read.
         storage_path: Where its checkpoints are; `None` if it ended before it had any.
+        kind: `search` or `trial` for those of `isthmus tune`; else `train`.
     """
 
     run_id: str
@@ -55,6 +58,7 @@ class StoredRun:
     attempt: int
     fingerprint: str | None
     storage_path: str | None
+    kind: str = "train"
 
 
 def find_run(reference: str, settings: Settings) -> StoredRun:
@@ -82,6 +86,7 @@ def find_run(reference: str, settings: Settings) -> StoredRun:
             attempt=attempt_of(run),
             fingerprint=run.data.params.get(PARAM_FINGERPRINT),
             storage_path=run.data.tags.get(TAG_STORAGE),
+            kind=run.data.tags.get(TAG_KIND, "train"),
         )
 
 

@@ -20,6 +20,7 @@ from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import TrainingBatches, mix_seed
 from isthmus.training.checkpoints import Progress
+from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import EventSender, RowsDone, Started
 from isthmus.training.reporter import EpochReport
 
@@ -43,6 +44,7 @@ class EpochKeeper(Callback):
         best: dict[str, Tensor],
         sender: EventSender | None,
         averaged: AveragedWeights | None = None,
+        meter: ErrorMeter | None = None,
     ) -> None:
         """Args:
         training: The job's training options.
@@ -51,6 +53,7 @@ class EpochKeeper(Callback):
         best: The best weights so far; empty before the first epoch.
         sender: The line to the driver; only the first worker has one.
         averaged: What is validated and kept instead of the trained weights, if anything.
+        meter: Measures what the variant's own loss does not, if that is wanted.
         """
         self.progress = progress
         self.best = best
@@ -58,13 +61,14 @@ class EpochKeeper(Callback):
         self._batches = batches
         self.sender = sender
         self._averaged = averaged
+        self._meter = meter
         self._epoch_began_s = 0.0
         self._saved_s = time.monotonic()
 
     @property
     def callbacks(self) -> list[Callback]:
-        """What Lightning is to call: this, after the averaging that it reads."""
-        return [self._averaged, self] if self._averaged else [self]
+        """What Lightning is to call: this, after the others that it reads."""
+        return [each for each in (self._averaged, self._meter, self) if each is not None]
 
     # -- Lightning's hooks, in the order in which they come -------------------------------------
 
@@ -123,8 +127,8 @@ class EpochKeeper(Callback):
         self.progress.finished = not is_stopped and (
             report.epoch >= self._training.epochs or self._patience_is_over(report)
         )
-        if is_stopped or self.progress.finished or self._save_is_due():
-            self._save(trainer)
+        if is_stopped or self.progress.finished or self.save_is_due():
+            self.save(trainer)
         trainer.should_stop = is_stopped or self.progress.finished
 
     # -- its own work ---------------------------------------------------------------------------
@@ -135,6 +139,8 @@ class EpochKeeper(Callback):
     def _averages(self, module: Autoencoder, stage: Stage) -> dict[str, float]:
         """The stage's losses, averaged over the rows of all workers."""
         sums = module.pop_sums(stage)
+        if self._meter and stage == "validation":
+            sums |= self._meter.pop()
         names = list(sums)
         values = torch.stack([sums[name].double() for name in names])
         if self._is_distributed():
@@ -168,12 +174,13 @@ class EpochKeeper(Callback):
             report.epoch - self.progress.best_epoch >= stopping.patience
         )
 
-    def _save_is_due(self) -> bool:
+    def save_is_due(self) -> bool:
         """Whether the interval is over, as the first worker's clock says."""
         waited_s = time.monotonic() - self._saved_s
         return self._any_worker(waited_s >= self._training.checkpoint_interval_s)
 
-    def _save(self, trainer: Trainer) -> None:
+    def save(self, trainer: Trainer) -> None:
+        """Keeps what is needed to go on, and the best weights."""
         with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
             folder = Path(name)
             # On all workers: sharded strategies gather here, and a guard for rank 0 would hang.

@@ -40,7 +40,7 @@ class RowsDone:
 Event = Started | RowsDone | EpochReport | TrainingError
 
 
-class _Mailbox:
+class Mailbox:
     """The actor: keeps events until the driver fetches them, and a flag the other way."""
 
     def __init__(self) -> None:
@@ -48,26 +48,28 @@ class _Mailbox:
         self._stop = False
 
     def put(self, event: Event) -> None:
+        """Takes an event."""
         self._events.append(event)
 
     def drain(self) -> list[Event]:
+        """Gives all that came since it was last asked."""
         events, self._events = self._events, []
         return events
 
     def request_stop(self) -> None:
+        """Puts the flag up."""
         self._stop = True
 
     def is_stop_requested(self) -> bool:
+        """Whether the flag is up."""
         return self._stop
 
 
-def open_mailbox() -> Any:
+def open_mailbox(kind: type[Mailbox] = Mailbox) -> Any:
     """Starts the actor; returns its handle, which travels to the workers."""
     # On the driver's own node: a worker's node may be lost.
     node = ray.get_runtime_context().get_node_id()
-    return (
-        ray.remote(_Mailbox).options(num_cpus=0, label_selector={"ray.io/node-id": node}).remote()
-    )
+    return ray.remote(kind).options(num_cpus=0, label_selector={"ray.io/node-id": node}).remote()
 
 
 class EventSender:

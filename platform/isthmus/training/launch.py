@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training import checkpoints
+from isthmus.training.background import Background
 from isthmus.training.checkpoints import Progress
 from isthmus.training.events import RowsDone, Started, open_mailbox
 from isthmus.training.reporter import EpochReport, Reporter
@@ -42,11 +42,12 @@ class FitResult:
 def fit(
     plan: ModelPlan,
     training: TrainingSpec,
-    rows: ScaledRows,
+    rows: ScaledRows | ray.ObjectRef,
     *,
     storage_path: str,
     run_name: str,
     reporter: Reporter,
+    measures_error: bool = False,
 ) -> FitResult:
     """Trains on the Ray that is connected, until done or until Ctrl-C.
 
@@ -56,23 +57,31 @@ def fit(
     Args:
         plan: The autoencoder to build.
         training: How.
-        rows: Scaled rows; they go to Ray's object store.
+        rows: Scaled rows, which go to Ray's object store; or Ray's reference to those that are
+            there.
         storage_path: Where checkpoints go: a folder, or `s3://`.
         run_name: The run's folder in it.
         reporter: Hears of the progress, in this thread.
+        measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
 
     Raises:
         TrainingError: If training diverged, or workers were lost more often than allowed.
         ClusterError: If the cluster has too little for the workers asked for.
     """
     mailbox = open_mailbox()
-    task = WorkerTask(plan=plan, training=training, rows=ray.put(rows), mailbox=mailbox)
+    task = WorkerTask(
+        plan=plan,
+        training=training,
+        rows=rows if isinstance(rows, ray.ObjectRef) else ray.put(rows),
+        mailbox=mailbox,
+        measures_error=measures_error,
+    )
     trainer = TorchTrainer(
         run_worker,
         # As a reference, so that Ray's controller need not load torch to read it.
         train_loop_config={"task": ray.put(task)},
         torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
-        scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=_uses_gpus(training)),
+        scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=uses_gpus(training)),
         run_config=RunConfig(
             name=run_name,
             storage_path=storage_path,
@@ -80,12 +89,10 @@ def fit(
             failure_config=FailureConfig(max_failures=training.max_failures),
         ),
     )
-    outcome = _Outcome()
-    threading.Thread(target=outcome.run, args=(trainer,), daemon=True).start()
+    outcome = Background(trainer.fit)
     courier = _Courier(mailbox, reporter)
     while not outcome.is_there.is_set():
         try:
-            # Not `thread.join`: Ctrl-C in it makes Python 3.11 take a running thread for ended.
             outcome.is_there.wait(_POLL_S)
             courier.deliver()
         except KeyboardInterrupt:
@@ -95,32 +102,15 @@ def fit(
     courier.deliver()
     if courier.error is not None:
         raise courier.error
-    return _read_result(outcome.result())
+    return _read_result(_result_of(outcome))
 
 
-class _Outcome:
-    """Runs Ray Train in a thread, so that Ctrl-C reaches us and not Ray, and keeps its result."""
-
-    def __init__(self) -> None:
-        self.is_there = threading.Event()
-        self._result: Any = None
-        self._error: BaseException | None = None
-
-    def run(self, trainer: TorchTrainer) -> None:
-        try:
-            self._result = trainer.fit()
-        except BaseException as error:  # noqa: BLE001 (raised again in the driver's thread)
-            self._error = error
-        finally:
-            self.is_there.set()
-
-    def result(self) -> Any:
-        if self._error is None:
-            return self._result
-        if isinstance(self._error, TrainingFailedError):
-            _logger.error("training failed", exc_info=self._error)
-            raise TrainingError(_one_line(self._error)) from self._error
-        raise self._error
+def _result_of(outcome: Background[Any]) -> Any:
+    try:
+        return outcome.result()
+    except TrainingFailedError as error:
+        _logger.exception("training failed")
+        raise TrainingError(_one_line(error)) from error
 
 
 class _Courier:
@@ -156,8 +146,12 @@ class _Courier:
                     self.error = event
 
 
-def _uses_gpus(training: TrainingSpec) -> bool:
-    """Whether each worker gets a GPU; refuses what the cluster can never give."""
+def uses_gpus(training: TrainingSpec) -> bool:
+    """Whether each worker gets a GPU.
+
+    Raises:
+        ClusterError: If the cluster has too little for the workers asked for.
+    """
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
     if training.device == "gpu" and gpus < training.workers:

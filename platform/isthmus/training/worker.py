@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,7 @@ from isthmus.training.batch_size import choose_batch_size
 from isthmus.training.batches import TrainingBatches, ValidationBatches
 from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper, StopRequested
+from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import EventSender
 
 # Validation keeps no gradients, so it can take larger steps than training.
@@ -64,12 +65,31 @@ class WorkerTask:
         training: The job's training options.
         rows: Ray's reference to the `ScaledRows`, which lie once on each host.
         mailbox: The line to the driver.
+        measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
     """
 
     plan: ModelPlan
     training: TrainingSpec
     rows: Any
     mailbox: Any
+    measures_error: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker finds itself.
+
+    Attributes:
+        rank: Which of the workers it is, from 0.
+        workers: How many train together.
+        workers_here: How many processes share this machine's cores and memory.
+        device: What it trains on.
+    """
+
+    rank: int
+    workers: int
+    workers_here: int
+    device: torch.device
 
 
 def run_worker(config: dict[str, Any]) -> None:
@@ -80,45 +100,67 @@ def run_worker(config: dict[str, Any]) -> None:
     """
     task: WorkerTask = ray.get(config["task"])
     context = ray_train.get_context()
-    rank, workers = context.get_world_rank(), context.get_world_size()
-    device = ray_torch.get_device()
-    _prepare_process(task.training, context.get_local_world_size())
+    place = Place(
+        rank=context.get_world_rank(),
+        workers=context.get_world_size(),
+        workers_here=context.get_local_world_size(),
+        device=ray_torch.get_device(),
+    )
+    sender = EventSender(task.mailbox) if place.rank == 0 else None
+    with _last_checkpoint() as folder:
+        train_share(task, place, sender, folder)
 
+
+def train_share(
+    task: WorkerTask,
+    place: Place,
+    sender: EventSender | None,
+    folder: Path | None = None,
+    make_keeper: Callable[..., EpochKeeper] = EpochKeeper,
+) -> None:
+    """One worker's part of training.
+
+    Args:
+        task: What to train.
+        place: Which worker this is.
+        sender: The line to the driver; only the first worker has one.
+        folder: The checkpoint to go on from, if any.
+        make_keeper: Makes the keeper of the books.
+    """
+    device = place.device
+    _prepare_process(task.training, place.workers_here)
     rows: ScaledRows = ray.get(task.rows)
     train_rows = _resident(rows.train, device)
-    with _last_checkpoint() as folder:
-        progress = checkpoints.read_progress(folder) if folder else Progress()
-        if progress.finished:
-            return
-        best = {}
-        if folder:
-            progress.attempt += 1
-            best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
-        module = _build(task, rows)
-        # A run that goes on keeps its batch size, however much memory is free now.
-        progress.global_batch_size = progress.global_batch_size or _batch_size(
-            task.training, module, train_rows
-        )
-        training = task.training.model_copy(
-            update={"global_batch_size": progress.global_batch_size}
-        )
-        module.configure_training(training, len(train_rows))
-        batches = TrainingBatches(
-            rows=train_rows,
-            global_batch_size=training.rows_at_once,
-            rank=rank,
-            workers=workers,
-            seed=training.seed,
-        )
-        validation = ValidationBatches(
-            _resident(rows.validation, device), _VALIDATION_ROWS, rank, workers
-        )
-        sender = EventSender(task.mailbox) if rank == 0 else None
-        decay = training.weight_average_decay
-        averaged = AveragedWeights(decay) if decay is not None else None
-        keeper = EpochKeeper(training, batches, progress, best, sender, averaged)
-        resume_from = folder / checkpoints.LAST if folder else None
-        _fit(module, keeper, batches, validation, training, device, resume_from)
+    progress = checkpoints.read_progress(folder) if folder else Progress()
+    if progress.finished:
+        return
+    best = {}
+    if folder:
+        progress.attempt += 1
+        best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
+    module = _build(task, rows)
+    # A run that goes on keeps its batch size, however much memory is free now.
+    progress.global_batch_size = progress.global_batch_size or _batch_size(
+        task.training, module, train_rows, place
+    )
+    training = task.training.model_copy(update={"global_batch_size": progress.global_batch_size})
+    module.configure_training(training, len(train_rows))
+    batches = TrainingBatches(
+        rows=train_rows,
+        global_batch_size=training.rows_at_once,
+        rank=place.rank,
+        workers=place.workers,
+        seed=training.seed,
+    )
+    validation = ValidationBatches(
+        _resident(rows.validation, device), _VALIDATION_ROWS, place.rank, place.workers
+    )
+    decay = training.weight_average_decay
+    averaged = AveragedWeights(decay) if decay is not None else None
+    meter = ErrorMeter() if task.measures_error else None
+    keeper = make_keeper(training, batches, progress, best, sender, averaged, meter)
+    resume_from = folder / checkpoints.LAST if folder else None
+    _fit(module, keeper, batches, validation, training, device, resume_from)
 
 
 @contextmanager
@@ -132,16 +174,15 @@ def _last_checkpoint() -> Iterator[Path | None]:
         yield Path(name)
 
 
-def _batch_size(training: TrainingSpec, module: Autoencoder, rows: Tensor) -> int:
+def _batch_size(training: TrainingSpec, module: Autoencoder, rows: Tensor, place: Place) -> int:
     if training.global_batch_size != "auto":
         return training.global_batch_size
-    context = ray_train.get_context()
     module.configure_training(training, len(rows))
     return choose_batch_size(
         module,
         rows,
-        workers=context.get_world_size(),
-        workers_here=context.get_local_world_size(),
+        workers=place.workers,
+        workers_here=place.workers_here,
         parts=training.accumulate_batches,
     )
 

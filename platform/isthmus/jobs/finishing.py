@@ -1,0 +1,108 @@
+"""The end of every training: from the best weights to a registered pair and its run's report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from isthmus import variants
+from isthmus.core import Autoencoder
+from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
+from isthmus.jobs.preparation import Prepared
+from isthmus.registry import RegisteredPair, TrainedPair, register_pair
+from isthmus.spec import Settings
+from isthmus.tracking import RunLog, RunReport
+from isthmus.training import FitResult, Progress
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a training came to.
+
+    Attributes:
+        pair: The registered pair.
+        metrics: As `TrainResult` has them.
+    """
+
+    pair: RegisteredPair
+    metrics: Mapping[str, float]
+
+
+def finish(
+    prepared: Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
+) -> Finished:
+    """Calibrates, evaluates, draws, registers.
+
+    Args:
+        prepared: What was trained.
+        settings: Where the stores are.
+        log: The run that the pair is of; still to be ended.
+        result: The trained weights.
+        began_s: When the job began, by `time.monotonic`.
+
+    Raises:
+        RegistryError: If the store cannot be reached.
+    """
+    module = _trained_module(prepared, result)
+    calibrate(module, prepared.rows.values[prepared.split.validation])
+    evaluation = evaluate(module, prepared.first_look, prepared.test)
+    metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
+    log.log_summary(metrics)
+    log.log_report(_report(prepared, module, evaluation, result.progress))
+    trained = TrainedPair(
+        module=module,
+        spec=prepared.spec,
+        data=prepared.data,
+        fingerprint=prepared.fingerprint,
+        metrics=metrics,
+        run_id=log.run_id,
+        example=prepared.test,
+    )
+    pair = register_pair(trained, settings)
+    return Finished(pair=pair, metrics=metrics)
+
+
+def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
+    assert result.state is not None  # noqa: S101 (a finished run has saved)
+    module = variants.build(prepared.plan)
+    module.load_state_dict(result.state)
+    return module.eval()
+
+
+def _metrics(
+    module: Autoencoder, evaluation: Evaluation, progress: Progress, seconds: float
+) -> dict[str, float]:
+    best = progress.history[progress.best_epoch - 1]
+    return {
+        "train_loss": best.train["loss"],
+        "validation_loss": best.validation["loss"],
+        "test_reconstruction_mse": float(evaluation.errors.mean()),
+        "test_pca_mse": float(evaluation.pca_errors.mean()),
+        **{f"test_{name}": value for name, value in evaluation.metrics.items()},
+        "threshold": float(module.calibration.threshold),
+        "epochs": float(progress.epochs),
+        "best_epoch": float(progress.best_epoch),
+        "rows_per_s": float(np.median([report.rows_per_s for report in progress.history])),
+        "seconds": seconds,
+    }
+
+
+def _report(
+    prepared: Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
+) -> RunReport:
+    labels = prepared.rows.labels
+    return RunReport(
+        plan=prepared.plan,
+        inputs=evaluation.inputs,
+        reconstructions=evaluation.reconstructions,
+        latents=evaluation.latents,
+        labels=None if labels is None else labels[prepared.split.test][: len(evaluation.latents)],
+        errors=evaluation.errors,
+        pca_errors=evaluation.pca_errors,
+        # The figures show reconstruction errors: a threshold of other scores has no place there.
+        threshold=float(module.calibration.threshold) if scores_by_error(module) else float("nan"),
+        history=progress.history,
+    )

@@ -1,0 +1,199 @@
+"""The search job: a job file with a `tuning` section in, the pair of the best trial out."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from isthmus.errors import Fault, SpecError, TrainingError
+from isthmus.jobs.finishing import finish
+from isthmus.jobs.preparation import Prepared, prepare
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.jobs.trial_runs import TrialRuns
+from isthmus.registry import RegisteredPair
+from isthmus.spec import (
+    JobSpec,
+    ModelPlan,
+    Settings,
+    TuningSpec,
+    search_faults,
+    searched,
+    with_values,
+)
+from isthmus.tracking import SEARCH, TAG_KIND, RunLog, preload
+from isthmus.training import (
+    Candidate,
+    SearchReporter,
+    SearchResult,
+    TrialRecord,
+    ray_session,
+    search,
+)
+
+# Trials with other data than most: the newest of these are kept at hand.
+_MOST_DATA_KEPT = 4
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search came to.
+
+    Attributes:
+        status: `interrupted` if Ctrl-C ended it; then there is no pair.
+        run_id: The MLflow run, under which those of the trials are.
+        trials: All of them, in order.
+        best: The best; of those so far if interrupted, and `None` if none had come to anything.
+        metric: What it is the best by: `validation_mse`.
+        pair: Its pair; `None` if interrupted.
+        metrics: As of a `TrainResult`; empty if interrupted.
+        plan: What the best trained; `None` if interrupted.
+    """
+
+    status: Literal["finished", "interrupted"]
+    run_id: str
+    trials: tuple[TrialRecord, ...] = ()
+    best: TrialRecord | None = None
+    metric: str = ""
+    pair: RegisteredPair | None = None
+    metrics: Mapping[str, float] | None = None
+    plan: ModelPlan | None = None
+
+
+def tune(
+    spec: JobSpec | Mapping[str, object],
+    settings: Settings,
+    reporter: SearchReporter | None = None,
+) -> TuneResult:
+    """Searches, and registers the pair of the best trial.
+
+    Raises:
+        SpecError: If the job, or a value that would be tried, cannot be run; before anything is
+            started.
+        DataError: If its data cannot be trained on, before anything is started.
+        TrainingError: If no trial could be trained; the run says so.
+        RegistryError: If the store cannot be reached.
+    """
+    began_s = time.monotonic()
+    checked = check_job(spec)
+    tuning = _checked_tuning(checked)
+    desk = _Desk(checked)
+    tags = {TAG_KIND: SEARCH}
+    with ThreadPoolExecutor(1) as executor:
+        # Opening the tracking store and starting Ray take seconds each, and do not need another.
+        opening = executor.submit(
+            RunLog.start, checked, settings, tags=tags, unsettled=searched(checked)
+        )
+        executor.submit(preload)
+        try:
+            with (
+                ray_session(settings.ray_address, checked.training.workers),
+                TrialRuns(desk, opening.result(), settings, tuning.measured, reporter) as runs,
+            ):
+                return _run(desk, settings, opening.result(), runs, began_s)
+        except KeyboardInterrupt:
+            opening.result().interrupt(resumable=False)
+            return TuneResult("interrupted", opening.result().run_id)
+        except BaseException as error:
+            opening.result().fail(error)
+            raise
+
+
+def _run(
+    desk: _Desk, settings: Settings, log: RunLog, runs: TrialRuns, began_s: float
+) -> TuneResult:
+    assert desk.spec.tuning is not None  # noqa: S101 (checked)
+    log.log_storage(settings.storage_path)
+    found = search(
+        desk.spec.tuning,
+        desk.spec.training,
+        desk.candidate,
+        storage_path=settings.storage_path,
+        run_name=log.run_id,
+        reporter=runs,
+    )
+    if found.is_interrupted:
+        log.interrupt(resumable=False)
+        return TuneResult("interrupted", log.run_id, found.trials, runs.best, runs.metric)
+    return _finish(desk, settings, log, runs, found, began_s)
+
+
+def _checked_tuning(spec: JobSpec) -> TuningSpec:
+    if spec.tuning is None or not spec.tuning.search:
+        message = (
+            "names nothing to try; give fields here, or with --search, as in "
+            "--search training.learning_rate=log_uniform:1e-4:1e-2"
+        )
+        raise SpecError([Fault("tuning.search", message)])
+    faults = search_faults(spec, check_job, {})
+    if faults:
+        raise SpecError(faults)
+    return spec.tuning
+
+
+def _finish(
+    desk: _Desk,
+    settings: Settings,
+    log: RunLog,
+    runs: TrialRuns,
+    found: SearchResult,
+    began_s: float,
+) -> TuneResult:
+    if found.best is None:
+        reasons = [trial.reason for trial in found.trials if trial.reason]
+        raise TrainingError(
+            f"none of {len(found.trials)} trials could be trained; the first: "
+            f"{reasons[0] if reasons else 'no reason given'}"
+        )
+    prepared = desk.prepare(found.best.values)
+    log.settle(prepared.spec)
+    log.log_data(prepared.fingerprint, prepared.split_sizes, prepared.plan, prepared.data)
+    log.add_tags({"isthmus.best_trial": runs.name_of(found.best.number)})
+    finished = finish(prepared, settings, log, found.result, began_s)
+    log.finish()
+    return TuneResult(
+        status="finished",
+        run_id=log.run_id,
+        trials=found.trials,
+        best=found.best,
+        metric=runs.metric,
+        pair=finished.pair,
+        metrics=finished.metrics,
+        plan=prepared.plan,
+    )
+
+
+class _Desk:
+    """Makes jobs of the values that are tried; reads data once for all trials that share them."""
+
+    def __init__(self, spec: JobSpec) -> None:
+        """Reads the job's own data: what is wrong with them is found here, before any run."""
+        self.spec = spec
+        self._known = deque([prepare(spec)], maxlen=_MOST_DATA_KEPT)
+
+    def candidate(self, number: int, values: Mapping[str, object]) -> Candidate:
+        """What a trial is to train.
+
+        Raises:
+            IsthmusError: If these values do not go together.
+        """
+        prepared = self.prepare(values)
+        return Candidate(prepared.plan, prepared.spec.training, prepared.scaled)
+
+    def prepare(self, values: Mapping[str, object]) -> Prepared:
+        """The job with other values, its data read, split and scaled.
+
+        Raises:
+            IsthmusError: If these values do not go together.
+        """
+        spec = check_job(with_values(self.spec, values))
+        for known in tuple(self._known):
+            if known.spec.data == spec.data and known.spec.training.seed == spec.training.seed:
+                plan = plan_for(spec, known.data, known.plan.row_shape)
+                return replace(known, spec=spec, plan=plan)
+        prepared = prepare(spec)
+        self._known.append(prepared)
+        return prepared

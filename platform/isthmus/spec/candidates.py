@@ -1,0 +1,136 @@
+"""A job with other values in some of its fields, and what is wrong with those that may be tried."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from isthmus.errors import Fault, SpecError
+from isthmus.spec.job import JobSpec
+
+Check = Callable[[Mapping[str, Any]], JobSpec]
+
+# A field that holds a thing by its name and options, and the option that a bare value means.
+_SHORT_FORMS = {"data": "path", "variant": "name", "net": "name"}
+
+
+def set_field(content: dict[str, Any], name: str, value: object) -> None:
+    """Sets one dotted name in a job's content; what lies between is made where it is missing."""
+    *parents, last = name.split(".")
+    place = content
+    for parent in parents:
+        below = place.get(parent)
+        if isinstance(below, str):
+            # `variant: vae` with variant.beta, and `data: file.csv` with data.window
+            below = {_SHORT_FORMS.get(parent, "name"): below}
+        elif not isinstance(below, Mapping):
+            below = {}
+        place[parent] = dict(below)
+        place = place[parent]
+    place[last] = value
+
+
+def set_search(content: dict[str, Any], name: str, values: object) -> None:
+    """Adds a range to a job's content; the dots of its field's name are no levels here."""
+    tuning = content.get("tuning")
+    content["tuning"] = tuning = dict(tuning) if isinstance(tuning, Mapping) else {}
+    search = tuning.get("search")
+    tuning["search"] = {**(search if isinstance(search, Mapping) else {}), name: values}
+
+
+def with_values(spec: JobSpec, values: Mapping[str, object]) -> dict[str, Any]:
+    """A job's content with other values in some fields, to be checked; without `tuning`.
+
+    Args:
+        spec: The job.
+        values: By dotted name. Another variant or net begins with its own defaults; its options
+            may be among the values.
+    """
+    content = spec.model_dump(mode="json", exclude={"tuning"})
+    # Short names first: `variant` before `variant.level`.
+    for name in sorted(values, key=lambda each: _whole(each).count(".")):
+        set_field(content, _whole(name), values[name])
+    return content
+
+
+def searched(spec: JobSpec) -> tuple[str, ...]:
+    """The fields that `tuning.search` sets, whose values in the job itself do not count."""
+    return tuple(_whole(name) for name in spec.tuning.search) if spec.tuning else ()
+
+
+def as_options(values: Mapping[str, object]) -> list[str]:
+    """The values as `--set` takes them: `["training.learning_rate=0.002"]`."""
+    return [
+        f"{_whole(name)}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in values.items()
+    ]
+
+
+def search_faults(spec: JobSpec, check: Check, lines: Mapping[str, int]) -> list[Fault]:
+    """What is wrong with the values that `tuning.search` would try: each choice, both bounds.
+
+    Args:
+        spec: The job, right in itself.
+        check: Checks the content of a job; raises `SpecError`.
+        lines: The line of each dotted name in the file.
+    """
+    search = spec.tuning.search if spec.tuning else {}
+    faults: dict[tuple[str, str], Fault] = {}
+    for name, values in search.items():
+        where = f"tuning.search.{name}"
+        messages = [why] if (why := _refusal(spec, name)) else []
+        for value in () if messages else values.values:
+            messages += _faults_of(spec, name, value, check)
+        for message in messages:
+            faults[where, message] = Fault(where, message, lines.get(where))
+    return list(faults.values())
+
+
+def _refusal(spec: JobSpec, name: str) -> str | None:
+    assert spec.tuning is not None  # noqa: S101 (it has a search)
+    section = name.partition(".")[0]
+    if section in ("name", "tuning"):
+        return "is the same for all trials; it cannot be searched"
+    if section == "data" and spec.tuning.metric == "auto":
+        return (
+            "changes the rows or their units, so that trials cannot be compared; run isthmus tune "
+            "for each, or set tuning.metric: validation_mse if you know that they can be"
+        )
+    return None
+
+
+def _faults_of(spec: JobSpec, name: str, value: object, check: Check) -> list[str]:
+    """What is wrong with one value, unless another field's values make it right."""
+    found: list[str] = []
+    for number, others in enumerate(_contexts(spec, name)):
+        try:
+            check(with_values(spec, {**others, name: value}))
+        except SpecError as error:
+            if number == 0:
+                found = [_said(fault, name) for fault in error.faults]
+        else:
+            return []
+    return found
+
+
+def _contexts(spec: JobSpec, name: str) -> Iterator[dict[str, object]]:
+    """The job as it is; then with each value of one other field of the same section."""
+    yield {}
+    assert spec.tuning is not None  # noqa: S101 (it has a search)
+    section = name.partition(".")[0]
+    for other, values in spec.tuning.search.items():
+        if other != name and other.partition(".")[0] == section:
+            yield from ({other: value} for value in values.values)
+
+
+def _said(fault: Fault, name: str) -> str:
+    """A fault's message, with its place if that is not plain from the field's own."""
+    is_plain = f"{name}.".startswith(f"{fault.where}.") or fault.where.startswith(f"{name}.")
+    return fault.message if is_plain else f"{fault.where}: {fault.message}"
+
+
+def _whole(name: str) -> str:
+    """`variant` for `variant.name`: the options of the one before would not suit the other."""
+    section, _, rest = name.partition(".")
+    return section if section in ("variant", "net") and rest == "name" else name

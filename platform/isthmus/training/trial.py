@@ -1,0 +1,222 @@
+"""What runs in the process of one trial: training as in any other job, and Ray Tune's questions.
+
+Ray Tune is told of a trial at the epochs where its scheduler decides, and at the end: each report
+waits for the driver, which would be most of a small epoch. All else goes to the driver's board.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+import ray
+import torch
+from pytorch_lightning import Trainer
+from ray import tune
+from safetensors.torch import save
+from torch import Tensor
+
+from isthmus.errors import TrainingError
+from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training.checkpoints import Progress
+from isthmus.training.epochs import EpochKeeper
+from isthmus.training.events import RowsDone, Started
+from isthmus.training.launch import fit
+from isthmus.training.reporter import EpochReport
+from isthmus.training.trial_events import Kept, TrialSender
+from isthmus.training.worker import Place, WorkerTask, train_share
+
+_logger = logging.getLogger(__name__)
+# How long Ray Tune lets a stopped trial come to its end before it ends the process.
+_STOPPING_TIMEOUT_S = 120
+
+
+@dataclass(frozen=True)
+class TrialTask:
+    """All that a trial is told.
+
+    Attributes:
+        plan: The autoencoder to build.
+        training: How to train it.
+        rows: Ray's reference to the `ScaledRows`.
+        metric: What is asked of it, by its name among the losses of validation rows.
+        rungs: The epochs after which it may be stopped.
+        has_workers: Whether it trains through Ray Train, in workers of its own.
+        trials_here: How many trials may share this machine.
+        storage_path: Where workers of its own put their checkpoints.
+        run_name: Their folder in it.
+    """
+
+    plan: ModelPlan
+    training: TrainingSpec
+    rows: Any
+    metric: str
+    rungs: frozenset[int]
+    has_workers: bool
+    trials_here: int
+    storage_path: str
+    run_name: str
+
+
+def run_trial(config: dict[str, Any], board: Any) -> None:
+    """Trains one trial; Ray Tune calls this, in a process that may have had others before.
+
+    Args:
+        config: `trial`: its number.
+        board: The `TrialBoard`.
+    """
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(_STOPPING_TIMEOUT_S))
+    number = config["trial"]
+    (reference,) = ray.get(board.task.remote(number))
+    task: TrialTask = ray.get(reference)
+    sender = TrialSender(board, number)
+    try:
+        if task.has_workers:
+            _train_with_workers(task, sender)
+        else:
+            _train_here(task, board, sender)
+    except TrainingError as error:
+        ray.get(sender.send(error))
+    except Exception as error:  # Ray Tune would try again, and it would end the same way
+        _logger.exception("trial %d failed", number)
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        ray.get(sender.send(TrainingError(f"{type(error).__name__}: {first_line}")))
+
+
+def value_of(metric: str, report: EpochReport) -> float:
+    """The metric of one epoch.
+
+    Raises:
+        TrainingError: If there is none, or it is no number.
+    """
+    if metric not in report.validation:
+        known = ", ".join(f"validation_{name}" for name in report.validation)
+        raise TrainingError(f"there is no validation_{metric} here; set tuning.metric to {known}")
+    value = report.validation[metric]
+    if not math.isfinite(value):
+        raise TrainingError(f"validation_{metric} became {value}")
+    return value
+
+
+# -- one process ------------------------------------------------------------------------------
+
+
+class TrialKeeper(EpochKeeper):
+    """Keeps the books of a trial that trains in this process; saves to the driver, not to disk."""
+
+    def __init__(self, task: TrialTask, trial: TrialSender, *args: Any) -> None:
+        super().__init__(*args)
+        self._task = task
+        self._trial = trial
+
+    def save_is_due(self) -> bool:
+        """Whether the trial may be stopped here."""
+        return self.progress.epochs in self._task.rungs
+
+    def save(self, trainer: Trainer) -> None:
+        """Sends the best weights, and asks Ray Tune, which may end the trial here."""
+        kept = _kept(self._task, self.progress, self.best)
+        ray.get(self._trial.send(kept))
+        if self.progress.finished or self.save_is_due():
+            _report(kept.value, self.progress.epochs, is_finished=self.progress.finished)
+
+
+def _train_here(task: TrialTask, board: Any, sender: TrialSender) -> None:
+    gpus = ray.get_gpu_ids() and task.training.device != "cpu"
+    place = Place(
+        rank=0,
+        workers=1,
+        workers_here=task.trials_here,
+        device=torch.device("cuda:0" if gpus else "cpu"),
+    )
+    worker = WorkerTask(task.plan, task.training, task.rows, board, measures_error=True)
+    train_share(worker, place, sender, make_keeper=partial(TrialKeeper, task, sender))
+
+
+# -- workers of its own -----------------------------------------------------------------------
+
+
+class _Relay:
+    """Passes on what the trial's workers do, and stops them when Ray Tune or the user wants it."""
+
+    def __init__(self, task: TrialTask, sender: TrialSender) -> None:
+        self.is_ended = False
+        self._task = task
+        self._sender = sender
+        self._history: list[EpochReport] = []
+
+    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
+        self._sender.send(Started(epochs, rows, first_epoch))
+
+    def on_rows(self, epoch: int, done: int) -> None:
+        self._sender.send_rows(RowsDone(epoch, done))
+        self._heed_the_driver()
+
+    def on_epoch(self, report: EpochReport) -> None:
+        self._sender.send(report)
+        self._history.append(report)
+        if report.epoch in self._task.rungs:
+            self._ask(report.epoch)
+        self._sender.ask_now()
+        self._heed_the_driver()
+
+    def _ask(self, epoch: int) -> None:
+        best = min(self._history, key=lambda report: report.validation["loss"])
+        try:
+            _report(value_of(self._task.metric, best), epoch, is_finished=False)
+        except SystemExit:  # Ray Tune's way to end a trial
+            self.is_ended = True
+            raise KeyboardInterrupt from None  # `fit` then brings its workers to an end
+
+    def _heed_the_driver(self) -> None:
+        if self._sender.stop_was_requested():
+            raise KeyboardInterrupt
+
+
+def _train_with_workers(task: TrialTask, sender: TrialSender) -> None:
+    relay = _Relay(task, sender)
+    result = fit(
+        task.plan,
+        task.training,
+        task.rows,
+        storage_path=task.storage_path,
+        run_name=task.run_name,
+        reporter=relay,
+        measures_error=True,
+    )
+    if result.state is not None:
+        kept = _kept(task, result.progress, result.state)
+        ray.get(sender.send(kept))
+        if result.progress.finished and not relay.is_ended:
+            _report(kept.value, result.progress.epochs, is_finished=True)
+    if relay.is_ended:
+        raise SystemExit
+
+
+# -- both -------------------------------------------------------------------------------------
+
+
+def _kept(task: TrialTask, progress: Progress, best: dict[str, Tensor]) -> Kept:
+    weights = save({name: tensor.contiguous().cpu() for name, tensor in best.items()})
+    value = value_of(task.metric, progress.history[progress.best_epoch - 1])
+    return Kept(value, weights, asdict(progress))
+
+
+def _report(value: float, epoch: int, *, is_finished: bool) -> None:
+    tune.report({"value": value, "epoch": epoch, "is_finished": is_finished})
+
+
+def rungs(epochs: int, grace_epochs: int, reduction_factor: int) -> Sequence[int]:
+    """The epochs at which successive halving decides: from the grace on, ever further apart.
+
+    Source: Li et al. 2018, arXiv:1810.05934, algorithm 2.
+    """
+    found = [grace_epochs]
+    while found[-1] * reduction_factor < epochs:
+        found.append(found[-1] * reduction_factor)
+    return [epoch for epoch in found if epoch < epochs]

@@ -1,0 +1,235 @@
+"""The trials of a search as the driver knows them: what each tries, how it stands."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+import ray
+from safetensors.torch import load
+
+from isthmus.errors import IsthmusError, TrainingError
+from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training.checkpoints import Progress
+from isthmus.training.events import Started
+from isthmus.training.launch import FitResult
+from isthmus.training.reporter import EpochReport
+from isthmus.training.trial import TrialTask
+from isthmus.training.trial_events import Kept, TrialEvent
+from isthmus.training.worker import ScaledRows
+
+Values = Mapping[str, object]
+TrialState = Literal["waiting", "training", "done", "stopped early", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What one trial is to train.
+
+    Attributes:
+        plan: The autoencoder to build.
+        training: How.
+        rows: Scaled rows; the same object for all trials that share them, which then lie once in
+            Ray's object store.
+    """
+
+    plan: ModelPlan
+    training: TrainingSpec
+    rows: ScaledRows
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial, as far as it is.
+
+    Attributes:
+        number: From 1.
+        values: What was tried, by dotted name.
+        state: How it stands, or ended. `stopped early`: by the scheduler.
+        epoch: Epochs done.
+        epochs: Epochs that it would train at most; 0 before it has begun.
+        loss: The newest validation loss.
+        value: The search's metric, at the epoch whose weights are kept.
+        reason: Why it failed.
+    """
+
+    number: int
+    values: Values
+    state: TrialState = "waiting"
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    value: float | None = None
+    reason: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes of it."""
+        return self.state not in ("waiting", "training")
+
+
+class SearchReporter(Protocol):
+    """Hears of a search's progress, in the driver process and its thread, in order."""
+
+    def on_trial(self, trial: TrialRecord) -> None:
+        """A trial was made; one that cannot be trained has failed already."""
+
+    def on_trial_epoch(self, trial: TrialRecord, report: EpochReport) -> None:
+        """A trial has finished an epoch."""
+
+    def on_trial_end(self, trial: TrialRecord) -> None:
+        """A trial is over."""
+
+
+# Data that some trials share and others do not: the newest of these are kept at hand.
+_MOST_ROWS_KEPT = 4
+
+
+class Trials:
+    """Takes what Ray Tune's thread and the trials' processes say, and tells the reporter of it.
+
+    `accept` and `end` are called in Ray Tune's thread, all else in the driver's.
+    """
+
+    def __init__(
+        self,
+        board: Any,
+        candidate: Callable[[int, Values], Candidate],
+        make_task: Callable[[int, Candidate, Any], TrialTask],
+        reporter: SearchReporter,
+    ) -> None:
+        """Args:
+        board: The `TrialBoard`.
+        candidate: Makes of a trial's number and values what is to be trained.
+        make_task: Makes of a number, a candidate and Ray's reference to its rows a task.
+        reporter: Hears of it all.
+        """
+        self._board = board
+        self._candidate = candidate
+        self._make_task = make_task
+        self._reporter = reporter
+        self._records: dict[int, TrialRecord] = {}
+        self._made: deque[TrialRecord] = deque()
+        self._ended: deque[tuple[int, float | None, str | None]] = deque()
+        self._kept: dict[int, Kept] = {}
+        self._rows: OrderedDict[int, tuple[ScaledRows, Any]] = OrderedDict()
+
+    # -- Ray Tune's thread ------------------------------------------------------------------------
+
+    def accept(self, number: int, values: Values) -> bool:
+        """Takes a proposal; returns whether it can be trained."""
+        record = TrialRecord(number, values)
+        try:
+            candidate = self._candidate(number, values)
+            task = self._make_task(number, candidate, self._reference(candidate.rows))
+            # In a list, for a reference by itself would be fetched on the way.
+            ray.get(self._board.put_task.remote(number, [ray.put(task)]))
+        except IsthmusError as error:
+            record = replace(record, state="failed", reason=" ".join(str(error).split()))
+        self._made.append(record)
+        return record.state != "failed"
+
+    def end(self, number: int, value: float | None, reason: str | None) -> None:
+        """Takes the end of a trial: its last value, and why it failed if Ray Tune knows."""
+        self._ended.append((number, value, reason))
+
+    def _reference(self, rows: ScaledRows) -> Any:
+        key = id(rows)
+        if key not in self._rows:
+            self._rows[key] = (rows, ray.put(rows))
+        self._rows.move_to_end(key)
+        if len(self._rows) > _MOST_ROWS_KEPT:
+            self._rows.popitem(last=False)
+        return self._rows[key][1]
+
+    # -- the driver's thread ----------------------------------------------------------------------
+
+    def deliver(self) -> None:
+        """Tells the reporter what is new."""
+        # In this order: a trial's end is taken before its last events are fetched, and its
+        # beginning after its first.
+        ended = list(_emptied(self._ended))
+        events: list[TrialEvent] = ray.get(self._board.drain.remote())
+        for record in _emptied(self._made):
+            self._records[record.number] = record
+            self._reporter.on_trial(record)
+        for each in events:
+            self._take(each.number, each.event)
+        for number, value, reason in ended:
+            self._close(number, value, reason)
+
+    def close(self, state: TrialState, reason: str | None = None) -> None:
+        """Ends what Ray Tune has left without an end."""
+        self.deliver()
+        for number, record in self._records.items():
+            if not record.is_over:
+                self._reporter.on_trial_end(self._update(number, state=state, reason=reason))
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All trials, in order."""
+        return tuple(self._records[number] for number in sorted(self._records))
+
+    def best(self) -> tuple[TrialRecord | None, FitResult]:
+        """The trial with the lowest value, and its weights."""
+        number = self._best_number()
+        if number is None:
+            return None, FitResult(state=None, progress=Progress())
+        kept = self._kept[number]
+        return self._records[number], FitResult(
+            state=load(kept.weights), progress=Progress.from_json(kept.progress)
+        )
+
+    def _update(self, number: int, **changes: Any) -> TrialRecord:
+        self._records[number] = replace(self._records[number], **changes)
+        return self._records[number]
+
+    def _take(self, number: int, event: object) -> None:
+        match event:
+            case Started():
+                self._update(number, state="training", epochs=event.epochs)
+            case EpochReport() if event.epoch > self._records[number].epoch:
+                # A trial whose process was lost goes through some epochs again.
+                loss = event.validation["loss"]
+                record = self._update(number, epoch=event.epoch, loss=loss)
+                self._reporter.on_trial_epoch(record, event)
+            case Kept():
+                self._update(number, value=event.value)
+                self._kept[number] = event
+            case TrainingError():
+                self._update(number, reason=str(event))
+
+    def _close(self, number: int, value: float | None, reason: str | None) -> None:
+        record = self._records[number]
+        if record.is_over:
+            return
+        self._board.drop_task.remote(number)
+        kept = self._kept.get(number)
+        reason = record.reason or reason
+        if reason:
+            self._kept.pop(number, None)
+            record = self._update(number, state="failed", value=None, reason=reason)
+        elif kept is not None and kept.progress["finished"]:
+            record = self._update(number, state="done")
+        else:
+            value = value if record.value is None else record.value
+            record = self._update(number, state="stopped early", value=value)
+        self._keep_the_best_alone()
+        self._reporter.on_trial_end(record)
+
+    def _keep_the_best_alone(self) -> None:
+        """Forgets the weights of trials that are over, but for the best."""
+        best = self._best_number()
+        for number in tuple(self._kept):
+            if number != best and self._records[number].is_over:
+                del self._kept[number]
+
+    def _best_number(self) -> int | None:
+        return min(self._kept, key=lambda number: (self._kept[number].value, number), default=None)
+
+
+def _emptied(waiting: deque[Any]) -> Iterator[Any]:
+    while waiting:
+        yield waiting.popleft()

@@ -1,0 +1,228 @@
+"""The driver's side of a search: starts Ray Tune, passes the trials' events on, keeps the best."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import pyarrow
+import pyarrow.fs
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
+
+from isthmus.errors import TrainingError
+from isthmus.spec import TrainingSpec, TuningSpec
+from isthmus.training.background import Background
+from isthmus.training.events import open_mailbox
+from isthmus.training.launch import FitResult, uses_gpus
+from isthmus.training.proposals import Proposals
+from isthmus.training.trial import TrialTask, run_trial, rungs
+from isthmus.training.trial_events import TrialBoard
+from isthmus.training.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
+
+_logger = logging.getLogger(__name__)
+_POLL_S = 0.1
+_QUIET = {
+    # Tune's own tables, files and signal handler; ours are the driver's.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # Nothing is restored from what it writes about the search.
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search came to.
+
+    Attributes:
+        trials: All of them, in order.
+        best: The one with the lowest value; `None` if none has come to one.
+        result: Its best weights.
+        is_interrupted: Whether Ctrl-C ended the search.
+    """
+
+    trials: tuple[TrialRecord, ...]
+    best: TrialRecord | None
+    result: FitResult
+    is_interrupted: bool
+
+
+def search(
+    tuning: TuningSpec,
+    training: TrainingSpec,
+    candidate: Callable[[int, Values], Candidate],
+    *,
+    storage_path: str,
+    run_name: str,
+    reporter: SearchReporter,
+) -> SearchResult:
+    """Trains trials on the Ray that is connected, until there were enough or until Ctrl-C.
+
+    Args:
+        tuning: What to try, how often, what is best.
+        training: The job's training options, of which a trial may have others.
+        candidate: Makes of a trial's number and values what is to be trained; called in another
+            thread. What it raises of our errors is the reason why that trial failed.
+        storage_path: Where workers put their checkpoints: a folder, or `s3://`.
+        run_name: The search's folder in it.
+        reporter: Hears of the progress, in this thread.
+
+    Raises:
+        ClusterError: If the cluster has too little for a trial.
+        TrainingError: If Ray Tune itself failed.
+    """
+    plan = _SearchPlan.of(tuning, training)
+    board = open_mailbox(TrialBoard)
+
+    def make_task(number: int, made: Candidate, rows: Any) -> TrialTask:
+        return TrialTask(
+            plan=made.plan,
+            training=made.training,
+            rows=rows,
+            metric=tuning.measured,
+            rungs=plan.rungs,
+            has_workers=plan.has_workers,
+            trials_here=min(plan.trials_at_once, os.cpu_count() or 1),
+            storage_path=storage_path,
+            run_name=f"{run_name}-{number}",
+        )
+
+    trials = Trials(board, candidate, make_task, reporter)
+    proposals = Proposals(tuning, trials.accept, trials.end)
+    folder = f"{run_name}-search"
+    tuner = _tuner(plan, tuning, training, proposals, board, storage_path, folder)
+    try:
+        is_interrupted = _run(tuner, proposals, trials, board)
+    finally:
+        # The driver has the best weights, and MLflow what is to be known of the trials.
+        own = (f"{run_name}-{trial.number}" for trial in trials.records if plan.has_workers)
+        _remove(storage_path, folder, *own)
+    best, result = trials.best()
+    return SearchResult(trials.records, best, result, is_interrupted)
+
+
+@dataclass(frozen=True)
+class _SearchPlan:
+    """What the cluster makes of a search.
+
+    Attributes:
+        trials_at_once: How many.
+        has_workers: Whether trials train through Ray Train, in workers of their own.
+        resources: What Ray Tune sets aside for a trial; its workers see to themselves.
+        epochs: Of the longest trial.
+        grace_epochs: Before a trial may be stopped.
+        rungs: The epochs after which one may be stopped.
+    """
+
+    trials_at_once: int
+    has_workers: bool
+    resources: dict[str, float]
+    epochs: int
+    grace_epochs: int
+    rungs: frozenset[int]
+
+    @classmethod
+    def of(cls, tuning: TuningSpec, training: TrainingSpec) -> _SearchPlan:
+        workers = _largest("training.workers", training.workers, tuning)
+        on_gpus = uses_gpus(training.model_copy(update={"workers": workers}))
+        there = ray.cluster_resources().get("GPU" if on_gpus else "CPU", 1)
+        room = max(1, int(there) // workers)
+        wanted = tuning.trials if tuning.concurrent == "auto" else tuning.concurrent
+        epochs = _largest("training.epochs", training.epochs, tuning)
+        grace = ceil(epochs / 10) if tuning.grace_epochs == "auto" else tuning.grace_epochs
+        is_halving = tuning.scheduler == "asha"
+        return cls(
+            trials_at_once=min(room, wanted),
+            has_workers=workers > 1,
+            # Ray Tune wants something set aside; its CPUs are for the workers.
+            resources={"memory": 1 << 20} if workers > 1 else {"CPU": 1, "GPU": int(on_gpus)},
+            epochs=epochs,
+            grace_epochs=grace,
+            rungs=frozenset(rungs(epochs, grace, tuning.reduction_factor) if is_halving else ()),
+        )
+
+
+def _largest(name: str, own: int, tuning: TuningSpec) -> int:
+    searched = tuning.search.get(name)
+    return max(searched.values) if searched else own
+
+
+def _tuner(
+    plan: _SearchPlan,
+    tuning: TuningSpec,
+    training: TrainingSpec,
+    proposals: Proposals,
+    board: Any,
+    storage_path: str,
+    folder: str,
+) -> tune.Tuner:
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    # It misses the files that we turned off.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    scheduler: TrialScheduler = FIFOScheduler()
+    if plan.rungs:
+        scheduler = ASHAScheduler(
+            time_attr="epoch",
+            max_t=plan.epochs,
+            grace_period=plan.grace_epochs,
+            reduction_factor=tuning.reduction_factor,
+        )
+    return tune.Tuner(
+        tune.with_resources(tune.with_parameters(run_trial, board=board), plan.resources),
+        tune_config=tune.TuneConfig(
+            metric="value",
+            mode="min",
+            num_samples=tuning.trials,
+            search_alg=proposals,
+            scheduler=scheduler,
+            max_concurrent_trials=plan.trials_at_once,
+            reuse_actors=True,  # a process takes seconds to start, and a small trial takes one
+        ),
+        run_config=tune.RunConfig(
+            name=folder,
+            storage_path=storage_path,
+            verbose=0,
+            stop=proposals.stopper(),
+            failure_config=tune.FailureConfig(max_failures=training.max_failures),
+        ),
+    )
+
+
+def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, board: Any) -> bool:
+    """Runs Ray Tune to its end; returns whether Ctrl-C was it."""
+    tuning = Background(tuner.fit)
+    try:
+        while not tuning.is_there.is_set():
+            try:
+                tuning.is_there.wait(_POLL_S)
+                trials.deliver()
+            except KeyboardInterrupt:
+                if proposals.is_over:
+                    raise  # the second Ctrl-C: at once
+                proposals.is_over = True
+                board.request_stop.remote()
+        tuning.result()
+    except tune.TuneError as error:
+        trials.close("failed", "Ray Tune failed")
+        _logger.exception("Ray Tune failed")
+        raise TrainingError(f"Ray Tune failed: {str(error).strip().splitlines()[-1]}") from error
+    trials.close("interrupted" if proposals.is_over else "failed", None)
+    return proposals.is_over
+
+
+def _remove(storage_path: str, *folders: str) -> None:
+    """Removes folders of the search, where they can be removed."""
+    for folder in folders:
+        with suppress(OSError, pyarrow.ArrowException):
+            filesystem, root = pyarrow.fs.FileSystem.from_uri(storage_path)
+            filesystem.delete_dir(f"{root}/{folder}")
