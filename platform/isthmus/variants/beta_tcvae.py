@@ -29,12 +29,13 @@ class BetaTcvae(Autoencoder):
 
         alpha: float = Field(default=1.0, ge=0.0)
         """Weight of the mutual information between a row and its latent."""
-        beta: float = Field(default=6.0, ge=0.0)
+        beta: float = Field(default=2.0, ge=0.0)
         """Weight of the total correlation of the latent's numbers; 1, with the other weights 1,
-        is the VAE."""
+        is the VAE. The paper's 6 is for images of many pixels with a Bernoulli likelihood (`bce`);
+        small rows then carry nothing."""
         gamma: float = Field(default=1.0, ge=0.0)
         """Weight of the KL of each number's own distribution from N(0, 1)."""
-        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which all three weights rise from 0."""
 
     SUMMARY: ClassVar[str] = "latent numbers independent of each other; to tell factors apart"

@@ -37,8 +37,9 @@ class Vamp(Autoencoder):
         """Components of the prior; each step encodes as many rows besides the batch."""
         beta: float = Field(default=1.0, ge=0.0)
         """Weight of the KL term; 1 is the bound itself."""
-        warm_up_epochs: float = Field(default=0.0, ge=0.0)
-        """Epochs over which the KL term's weight rises from 0 to `beta`."""
+        warm_up_epochs: float = Field(default=20.0, ge=0.0)
+        """Epochs over which the KL term's weight rises from 0 to `beta`; without them the prior
+        and the posterior soon agree on saying nothing."""
 
     SUMMARY: ClassVar[str] = "a VAE whose prior has clusters, learned from the data"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
