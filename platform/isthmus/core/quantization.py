@@ -54,7 +54,8 @@ class Codebook(nn.Module):
 
     def nearest(self, v_ND: Tensor) -> Tensor:
         """Indices (N,) of the nearest codes."""
-        distance_NK = self.codes.square().sum(dim=1) - 2 * v_ND @ self.codes.t()
+        # Unlike a product of matrices this has all its digits under mixed precision too.
+        distance_NK = torch.cdist(v_ND.to(self.codes.dtype), self.codes)
         return distance_NK.argmin(dim=1)
 
     def look_up(self, indices: Tensor) -> Tensor:

@@ -21,6 +21,21 @@ def keep_largest(z_BD: Tensor, k: int) -> Tensor:
     return torch.zeros_like(z_BD).scatter(1, places, values)
 
 
+def keep_largest_of(z_BD: Tensor, k: int, is_chosen_D: Tensor) -> Tensor:
+    """Each row's `k` largest numbers among those chosen, negative ones too; all others 0.
+
+    Args:
+        z_BD: Before they are rectified: a number that is dead may be below 0 in every row, and
+            would get no gradient after.
+        k: As in `keep_largest`; fewer are kept where fewer are chosen.
+        is_chosen_D: Bool.
+
+    Source: Gao et al. 2024, arXiv:2406.04093, section 2.4 (AuxK, of the dead latents).
+    """
+    kept = keep_largest(z_BD.masked_fill(~is_chosen_D, -torch.inf), k)
+    return torch.where(is_chosen_D, kept, 0.0)
+
+
 def keep_largest_of_batch(z_BD: Tensor, k: int) -> Tensor:
     """The `k * B` largest numbers of the whole batch; all others 0.
 
@@ -49,8 +64,9 @@ def l1_over_l2(z_BD: Tensor) -> Tensor:
 
     Source: Hurley & Rickard 2009, "Comparing Measures of Sparsity", arXiv:0811.4706, table I.
     """
-    size = z_BD.square().mean().sqrt().clamp(min=1e-8)
-    return z_BD.abs().sum(dim=1) / size
+    full_BD = z_BD.to(torch.promote_types(z_BD.dtype, torch.float32))
+    size = full_BD.square().mean().sqrt().clamp(min=1e-8)
+    return full_BD.abs().sum(dim=1) / size
 
 
 def kl_from_target(z_BD: Tensor, target: float) -> Tensor:
@@ -65,7 +81,9 @@ def kl_from_target(z_BD: Tensor, target: float) -> Tensor:
 
     Source: Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3.
     """
-    mean_D = z_BD.mean(dim=0).clamp(1e-6, 1 - 1e-6)
+    # In bfloat16 the bound below 1 would be 1 itself, and the divergence infinite.
+    full_BD = z_BD.to(torch.promote_types(z_BD.dtype, torch.float32))
+    mean_D = full_BD.mean(dim=0).clamp(1e-6, 1 - 1e-6)
     goal = torch.full_like(mean_D, target)
     kl_D = goal * (goal / mean_D).log() + (1 - goal) * ((1 - goal) / (1 - mean_D)).log()
     return kl_D.sum()

@@ -58,7 +58,8 @@ def train(
         TrainingError: If training failed; the run says so.
         RegistryError: If the store cannot be reached.
     """
-    prepared = prepare(check_job(spec))
+    # What a search would try is none of this run's, nor of its pair's.
+    prepared = prepare(check_job(spec).model_copy(update={"tuning": None}))
     with ThreadPoolExecutor(1) as executor:
         # Opening the tracking store and starting Ray take seconds each, and do not need another.
         opening = executor.submit(RunLog.start, prepared.spec, settings)

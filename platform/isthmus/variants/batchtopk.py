@@ -9,7 +9,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.core import Autoencoder, LossOutput
-from isthmus.core.sparsity import Usage, keep_largest_of_batch, never_used, numbers_in_use
+from isthmus.core.sparsity import (
+    Usage,
+    keep_largest_of,
+    keep_largest_of_batch,
+    never_used,
+    numbers_in_use,
+)
 from isthmus.core.workers import mean_over_workers
 from isthmus.spec import ModelPlan, SpecModel
 from isthmus.types import Shape
@@ -84,7 +90,7 @@ class Batchtopk(Autoencoder):
             self.usage.update(z)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         is_dead = self.usage.dead(self.options.dead_after_rows)
-        alone = keep_largest_of_batch(torch.where(is_dead, encoded, 0.0), self._k())
+        alone = keep_largest_of(encoded, self._k(), is_dead)
         auxiliary = self.reconstruction_term(self.decoder(alone), x) * is_dead.any()
         total = reconstruction
         if self.training:

@@ -14,7 +14,7 @@ from isthmus.core.quantization import straight_through
 from isthmus.spec import ModelPlan, SpecModel
 
 Levels = Annotated[int, Field(ge=2, le=1024)]
-# Keeps the outermost levels within the tanh's reach.
+# Of a step, by which the tanh reaches past the outermost levels.
 _MARGIN = 1e-3
 
 
@@ -81,7 +81,7 @@ class Rounding(nn.Module):
 
     def forward(self, encoded: Tensor) -> Tensor:
         """Any numbers (B, D) to levels (B, D), evenly spaced in [-1, 1]."""
-        half = (self.levels - 1) * (1 + _MARGIN) / 2
+        half = (self.levels - 1 + _MARGIN) / 2
         # An even count of levels has none at 0: they lie half a step aside.
         aside = torch.where(self.levels % 2 == 0, 0.5, 0.0)
         shift = torch.atanh(aside / half)
@@ -91,6 +91,10 @@ class Rounding(nn.Module):
     def indices(self, z: Tensor) -> Tensor:
         """Levels (B, D) as whole numbers from 0."""
         return (z * self._radius() + self._radius()).round().long()
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """Whole numbers from 0 as levels, (B, D) to (B, D): what `indices` was given."""
+        return (indices - self._radius()) / self._radius()
 
     def _radius(self) -> Tensor:
         return (self.levels / 2).floor()

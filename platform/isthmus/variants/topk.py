@@ -1,15 +1,20 @@
-"""The k-sparse autoencoder: exactly k numbers of a large latent are not zero."""
+"""The k-sparse autoencoder: at most k numbers of a large latent are not zero."""
 
 from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.core import Autoencoder, LossOutput
-from isthmus.core.sparsity import Usage, keep_largest, never_used, numbers_in_use
+from isthmus.core.sparsity import (
+    Usage,
+    keep_largest,
+    keep_largest_of,
+    never_used,
+    numbers_in_use,
+)
 from isthmus.spec import ModelPlan, SpecModel
 from isthmus.types import Shape
 
@@ -31,13 +36,14 @@ class Topk(Autoencoder):
         """How many are kept, and how the others are kept alive."""
 
         k: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-        """Numbers of a latent that are not zero. `auto`: a sixteenth of the latent."""
+        """Numbers of a latent that are not zero, at most: where fewer are above 0, the others are
+        0 too. `auto`: a sixteenth of the latent."""
         auxiliary_weight: float = Field(default=1 / 32, ge=0.0)
         """Weight of the dead numbers' own reconstruction."""
         dead_after_rows: int = Field(default=10_000, ge=1)
         """Rows after which a number that no row used counts as dead."""
 
-    SUMMARY: ClassVar[str] = "exactly k numbers of a large latent in use; for features one can name"
+    SUMMARY: ClassVar[str] = "k numbers of a large latent in use; for features one can name"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("usage",)
     options: Config
 
@@ -78,7 +84,7 @@ class Topk(Autoencoder):
             self.usage.update(z)
         is_dead = self.usage.dead(self.options.dead_after_rows)
         # Always computed, so that workers whose dead numbers differ take the same path.
-        alone = keep_largest(torch.where(is_dead, encoded, 0.0), self._k())
+        alone = keep_largest_of(encoded, self._k(), is_dead)
         auxiliary = self.reconstruction_term(self.decoder(alone), x) * is_dead.any()
         total = reconstruction
         if self.training:

@@ -62,12 +62,16 @@ class Vqvae(Autoencoder):
 
     def latent(self, encoded: Tensor) -> Tensor:
         """The nearest codes: (B, latent_dim) to (B, latent_dim)."""
-        return self.codebook.look_up(self.indices(encoded)).flatten(1)
+        return self.from_indices(self.indices(encoded))
 
     def indices(self, encoded: Tensor) -> Tensor:
         """Which code each group takes: (B, latent_dim) to (B, latent_dim / code_dim)."""
         groups = encoded.reshape(-1, self.code_dim)
         return self.codebook.nearest(groups).reshape(len(encoded), -1)
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """The latent of those codes: (B, latent_dim / code_dim) to (B, latent_dim)."""
+        return self.codebook.look_up(indices).flatten(1)
 
     def loss(self, x: Tensor) -> LossOutput:
         """Reconstruction plus commitment, of scaled rows (B, *row_shape)."""
