@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
     from isthmus.registry import ModelSummary, Pair, Promotion, VersionSummary
+    from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
-    from isthmus.training import Reporter, SearchReporter
+    from isthmus.training import Reporter
 
 
 def train(

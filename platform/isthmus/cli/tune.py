@@ -16,7 +16,8 @@ from isthmus.cli.train import INTERRUPTED, JobFile, Overrides
 
 if TYPE_CHECKING:
     from isthmus.jobs.tune import TuneResult
-    from isthmus.training import EpochReport, TrialRecord
+    from isthmus.search import TrialRecord
+    from isthmus.training import EpochReport
 
 _SHOWN_TRIALS = 12
 _SECONDS_BETWEEN_LINES = 5.0
@@ -58,7 +59,7 @@ def tune(
 
 
 class SearchProgress:
-    """A `training.SearchReporter`: a live table on a terminal, a line for each trial elsewhere."""
+    """A `search.SearchReporter`: a live table on a terminal, a line for each trial elsewhere."""
 
     def __init__(self) -> None:
         self._trials: dict[int, TrialRecord] = {}

@@ -14,40 +14,28 @@ if TYPE_CHECKING:
     from isthmus.training.launch import FitResult, fit
     from isthmus.training.reporter import EpochReport, Reporter, Reporters
     from isthmus.training.session import ray_session
-    from isthmus.training.trials import Candidate, SearchReporter, TrialRecord
-    from isthmus.training.tuning import SearchResult, search
     from isthmus.training.worker import ScaledRows
 
 _MODULES = {
-    "Candidate": "trials",
     "EpochReport": "reporter",
     "FitResult": "launch",
     "Progress": "checkpoints",
     "Reporter": "reporter",
     "Reporters": "reporter",
     "ScaledRows": "worker",
-    "SearchReporter": "trials",
-    "SearchResult": "tuning",
-    "TrialRecord": "trials",
     "fit": "launch",
     "ray_session": "session",
-    "search": "tuning",
 }
 
 __all__ = [
-    "Candidate",
     "EpochReport",
     "FitResult",
     "Progress",
     "Reporter",
     "Reporters",
     "ScaledRows",
-    "SearchReporter",
-    "SearchResult",
-    "TrialRecord",
     "fit",
     "ray_session",
-    "search",
 ]
 
 

@@ -7,9 +7,9 @@ import pytest
 from isthmus.errors import SpecError
 from isthmus.jobs.specs import catalog, check_job
 from isthmus.jobs.tune import _checked_tuning, _Desk
+from isthmus.search.proposals import Proposals
+from isthmus.search.trial import rungs
 from isthmus.spec import TuningSpec, as_options, load_job, with_values
-from isthmus.training.proposals import Proposals
-from isthmus.training.trial import rungs
 
 JOB = {"name": "a", "data": "sklearn:digits", "variant": "denoising"}
 

@@ -22,13 +22,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from isthmus.errors import TrainingError
+from isthmus.search.events import Kept, TrialSender
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper
 from isthmus.training.events import RowsDone, Started
 from isthmus.training.launch import fit
 from isthmus.training.reporter import EpochReport
-from isthmus.training.trial_events import Kept, TrialSender
 from isthmus.training.worker import Place, WorkerTask, train_share
 
 _logger = logging.getLogger(__name__)

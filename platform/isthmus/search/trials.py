@@ -11,13 +11,13 @@ import ray
 from safetensors.torch import load
 
 from isthmus.errors import IsthmusError, TrainingError
+from isthmus.search.events import Kept, TrialEvent
+from isthmus.search.trial import TrialTask
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.checkpoints import Progress
 from isthmus.training.events import Started
 from isthmus.training.launch import FitResult
 from isthmus.training.reporter import EpochReport
-from isthmus.training.trial import TrialTask
-from isthmus.training.trial_events import Kept, TrialEvent
 from isthmus.training.worker import ScaledRows
 
 Values = Mapping[str, object]

@@ -17,14 +17,14 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from isthmus.errors import TrainingError
+from isthmus.search.events import TrialBoard
+from isthmus.search.proposals import Proposals
+from isthmus.search.trial import TrialTask, run_trial, rungs
+from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 from isthmus.spec import TrainingSpec, TuningSpec
 from isthmus.training.background import Background
 from isthmus.training.events import open_mailbox
 from isthmus.training.launch import FitResult, uses_gpus
-from isthmus.training.proposals import Proposals
-from isthmus.training.trial import TrialTask, run_trial, rungs
-from isthmus.training.trial_events import TrialBoard
-from isthmus.training.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 
 _logger = logging.getLogger(__name__)
 _POLL_S = 0.1
