@@ -31,7 +31,7 @@ class BetaVae(Autoencoder):
         """`capacity`: gamma * |KL - C|, where C rises to `capacity`; `beta`: beta * KL."""
         beta: float = Field(default=4.0, ge=0.0)
         """Weight of the KL term; for `beta`."""
-        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the KL term's weight rises from 0 to `beta`; for `beta`."""
         capacity: float = Field(default=25.0, ge=0.0)
         """What the latent carries in the end, in nats a row; for `capacity`."""

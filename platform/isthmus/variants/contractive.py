@@ -52,8 +52,16 @@ class Contractive(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`jacobian_norm`: the root of the mean squared Frobenius norm."""
-        return {"jacobian_norm": float(self.penalty(x).mean().sqrt())}
+        """How far the latent moves when a row does.
+
+        Returns:
+            `jacobian_norm`: the root of the mean squared Frobenius norm, which falls too when all
+            latents shrink together; `relative_jacobian_norm`: the same over the latents' spread
+            (the root of their summed variances), which does not.
+        """
+        norm = self.penalty(x).mean().sqrt()
+        spread = self.encoder(x).var(dim=0).sum().sqrt()
+        return {"jacobian_norm": float(norm), "relative_jacobian_norm": float(norm / spread)}
 
     def _is_exact(self) -> bool:
         if self.options.jacobian == "auto":

@@ -52,7 +52,7 @@ class Hierarchical(Autoencoder):
         """Width of the hidden layer between the top and the bottom's prior."""
         beta: float = Field(default=1.0, ge=0.0)
         """Weight of both KL terms; 1 is the bound itself."""
-        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the KL terms' weight rises from 0 to `beta`."""
 
     SUMMARY: ClassVar[str] = "a latent in two levels, coarse above fine; for a richer prior"
@@ -101,15 +101,20 @@ class Hierarchical(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The evidence lower bound and its KL terms, in nats a row; active units of each group."""
+        """The evidence lower bound and its KL terms, in nats a row; active units of each group.
+
+        One of the bottom is active by what it says beyond what the top had it expect.
+        """
         parts = self.loss(x).parts
-        means = self.latent(self.encoder(x))
+        top, seen = self._split(self.encoder(x))
+        expected = self._expected(top.mean)
+        beyond_the_top = self._bottom(seen, expected).mean - expected.mean
         return {
             "elbo_nats": -float(parts["reconstruction"] + parts["kl_top"] + parts["kl_bottom"]),
             "kl_top_nats": float(parts["kl_top"]),
             "kl_bottom_nats": float(parts["kl_bottom"]),
-            "active_units_top": active_units(means[:, : self.top_dim]),
-            "active_units_bottom": active_units(means[:, self.top_dim :]),
+            "active_units_top": active_units(top.mean),
+            "active_units_bottom": active_units(beyond_the_top),
         }
 
     def _split(self, encoded: Tensor) -> tuple[_Normal, _Normal]:

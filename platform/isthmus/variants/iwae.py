@@ -51,7 +51,7 @@ class Iwae(Autoencoder):
 
         samples: Annotated[int, Field(ge=1, le=4096)] = 5
         """Samples of each row's latent; 1 is the VAE. Each takes a pass of the decoder."""
-        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the prior and the posterior in the weights rise from power 0 to 1."""
 
     SUMMARY: ClassVar[str] = "a tighter likelihood bound than the VAE's; more of the latent in use"

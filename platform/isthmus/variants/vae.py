@@ -30,7 +30,7 @@ class Vae(Autoencoder):
 
         beta: float = Field(default=1.0, ge=0.0)
         """Weight of the KL term; 1 is the bound itself."""
-        warm_up_epochs: float = Field(default=0.0, ge=0.0)
+        warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the KL term's weight rises from 0 to `beta`; against a posterior that
         collapses before the decoder has learned anything."""
 

@@ -157,6 +157,20 @@ def test_the_penalty_reaches_the_encoders_weights_in_training() -> None:
     assert first.weight.grad.abs().sum() > 0
 
 
+def test_a_latent_that_shrinks_as_a_whole_is_not_called_more_contractive() -> None:
+    module, x = build("contractive").eval(), torch.randn(64, FEATURES)
+    before = module.own_metrics(x)
+    last = [layer for layer in module.encoder.modules() if isinstance(layer, nn.Linear)][-1]
+    with torch.no_grad():
+        last.weight.mul_(0.1)
+        last.bias.mul_(0.1)
+    after = module.own_metrics(x)
+    assert after["jacobian_norm"] == pytest.approx(0.1 * before["jacobian_norm"], rel=1e-4)
+    assert after["relative_jacobian_norm"] == pytest.approx(
+        before["relative_jacobian_norm"], rel=1e-4
+    )
+
+
 # -- quantised --------------------------------------------------------------------------------
 
 

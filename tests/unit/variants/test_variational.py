@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from sklearn.datasets import load_digits
 from torch import Tensor, distributions, nn
 
 from isthmus import variants
@@ -25,15 +26,22 @@ from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
 FEATURES = 6
 
 
-def build(variant: str, latent_dim: int = 2, rows: int = 64, **options: object) -> Autoencoder:
+def build(
+    variant: str,
+    latent_dim: int = 2,
+    rows: int = 64,
+    features: int = FEATURES,
+    hidden: int = 8,
+    **options: object,
+) -> Autoencoder:
     torch.manual_seed(0)
     config = variants.config(variant).model_validate(options)
     plan = ModelPlan(
         kind="tabular",
-        row_shape=(FEATURES,),
+        row_shape=(features,),
         latent_dim=latent_dim,
         variant=PluginSpec(name=variant, options=config.model_dump(mode="json")),
-        net=PluginSpec(name="dense", options={"hidden": [8]}),
+        net=PluginSpec(name="dense", options={"hidden": [hidden]}),
         reconstruction="gaussian_nll",
     )
     module = variants.build(plan)
@@ -272,3 +280,23 @@ def test_spectral_normalisation_holds_every_layer_at_norm_one() -> None:
     layers = [layer for layer in module.decoder.modules() if isinstance(layer, nn.Linear)]
     norms = [torch.linalg.matrix_norm(layer.weight, ord=2).item() for layer in layers]
     assert norms == pytest.approx([1.0] * len(layers), rel=0.02)
+
+
+# -- on real rows --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["vae", "beta_tcvae", "vamp"])
+def test_the_latent_of_digits_does_not_collapse(variant: str) -> None:
+    """A variance that is learned too slowly makes the reconstruction weigh too little."""
+    rows = torch.tensor(load_digits().data / 16, dtype=torch.float32)
+    module = build(variant, latent_dim=8, rows=len(rows), features=64, hidden=128, warm_up_epochs=0)
+    optimizer = module.configure_optimizers()["optimizer"]
+    for _ in range(40 * 14):
+        optimizer.zero_grad()
+        module.loss(rows[torch.randint(len(rows), (128,))]).total.backward()
+        optimizer.step()
+    module.eval()
+    with torch.no_grad():
+        found = module.own_metrics(rows)
+    assert found["active_units"] >= 4, found
+    assert found["elbo_nats"] > 30, found
