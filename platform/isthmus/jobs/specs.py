@@ -71,7 +71,8 @@ def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
     made = nets.made_for(net, row_shape)
     latent_dim, fixed = spec.latent_dim, made.fixed_latent_dim()
     if latent_dim == "auto":
-        latent_dim = fixed or variants.get(spec.variant.name).auto_latent_dim(row_shape)
+        wanted = variants.get(spec.variant.name).auto_latent_dim(row_shape)
+        latent_dim = made.nearest_latent_dim(wanted)
     elif fixed is not None and latent_dim != fixed:
         message = f"{net.name} alone determines its latent's size; use latent_dim: auto"
         _refuse([Fault("latent_dim", message)], "")

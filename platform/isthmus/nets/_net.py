@@ -53,6 +53,10 @@ class Net(ABC):
         """The latent's size, if the net and not the job file determines it."""
         return None
 
+    def nearest_latent_dim(self, wanted: int) -> int:
+        """What `latent_dim: auto` becomes where a variant would have `wanted`."""
+        return self.fixed_latent_dim() or wanted
+
     def refusal(self, latent_dim: int) -> str | None:
         """Why it cannot be built for its rows and a latent, and what can; `None` if it can."""
         return None

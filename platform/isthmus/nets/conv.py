@@ -47,10 +47,18 @@ class Conv(Net):
         bottleneck: Literal["dense", "spatial"] = "dense"
         """`dense`: each number of the latent sees the whole image. `spatial`: the latent is a
         small image, flattened place by place, top left first: the numbers of one place stand
-        together; `latent_dim` is then a multiple of the places."""
+        together; `latent_dim` is then a multiple of the places, the nearest where it is auto."""
 
     SUMMARY: ClassVar[str] = "convolutions down to a dense or spatial bottleneck; images"
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
+
+    def nearest_latent_dim(self, wanted: int) -> int:
+        """The nearest size that a spatial bottleneck can have."""
+        if self.options.bottleneck == "dense":
+            return wanted
+        _, height, width = self._smallest_shape()
+        places = height * width
+        return places * max(1, round(wanted / places))
 
     def refusal(self, latent_dim: int) -> str | None:
         """A spatial bottleneck has equally many numbers at each place."""

@@ -123,6 +123,15 @@ def test_each_output_of_a_spatial_latent_is_flattened_alone() -> None:
         )
 
 
+@pytest.mark.parametrize(("wanted", "found"), [(1, 8), (8, 8), (11, 8), (13, 16), (32, 32)])
+def test_an_automatic_latent_fills_the_places_of_a_spatial_bottleneck(
+    wanted: int, found: int
+) -> None:
+    net = spatial()
+    assert net.nearest_latent_dim(wanted) == found
+    assert net.refusal(found) is None
+
+
 def test_a_spatial_latent_of_another_size_than_its_places_is_refused_with_sizes_that_do() -> None:
     net = spatial()
     assert net.refusal(24) is None
