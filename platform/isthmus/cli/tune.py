@@ -53,7 +53,7 @@ def tune(
         result = api.tune(job, overrides=given, search=search or [], reporter=progress)
     if result.status == "interrupted":
         best = f" The best so far: {_options(result.best)}" if result.best else ""
-        err.print(f"Stopped after {_count(result)} trials.{best}", markup=False, soft_wrap=True)
+        err.print(f"Stopped in trial {_count(result)}.{best}", markup=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
     _summarise(job, given, result)
 
