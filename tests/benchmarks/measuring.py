@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
@@ -101,8 +102,8 @@ def _short(value: Any) -> Any:
 
 def _processor() -> str:
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.partition(":")[2].strip() for line in file if "model name" in line]
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
-        names = []
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if "model name" in line]
     return names[0] if names else platform.processor()
