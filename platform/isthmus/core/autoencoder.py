@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil, prod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pytorch_lightning import LightningModule
@@ -33,6 +33,8 @@ _LATENT_RANGE = (2, 32)
 # a weight: while it is behind, the reconstruction weighs too little, and the posterior collapses.
 # On digits the evidence lower bound rose from -1 to 65 nats.
 _LOG_VARIANCE_GAIN = 10.0
+# Steps whose losses are kept one by one.
+_FOLDED_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -108,8 +110,9 @@ class Autoencoder(LightningModule, ABC):
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
         self.training_rows = 0
+        self.steps_done = 0
         self._training: TrainingSpec | None = None
-        self._sums: dict[Stage, dict[str, Tensor]] = {"train": {}, "validation": {}}
+        self._sums: dict[Stage, _Sums] = {"train": _Sums(), "validation": _Sums()}
 
     # -- what a variant says --------------------------------------------------------------------
 
@@ -164,7 +167,8 @@ class Autoencoder(LightningModule, ABC):
             return 1.0
         # A short job shall not end before what it is trained for has begun.
         epochs = min(epochs, self._options().epochs / 2)
-        return min(1.0, (self.global_step + 1) / (epochs * self._steps_per_epoch()))
+        steps = self.global_step if self.automatic_optimization else self.steps_done
+        return min(1.0, (steps + 1) / (epochs * self._steps_per_epoch()))
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 
@@ -279,31 +283,71 @@ class Autoencoder(LightningModule, ABC):
         """Steps of the optimizer in one pass over the training rows."""
         return max(1, ceil(self.training_rows / self._options().rows_per_step))
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        """One step on scaled rows."""
-        return self._step(batch, "train")
+    def training_step(self, batch: Tensor | Steps, batch_idx: int) -> Tensor | None:
+        """One step on scaled rows; under manual optimisation, the steps that the batch takes."""
+        if isinstance(batch, Tensor):
+            return self.step_loss(batch)
+        batch(self)
+        return None
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """The loss of held-out rows."""
-        self._step(batch, "validation")
+        self._sums["validation"].add(self.loss(batch), len(batch))
 
-    def _step(self, batch: Tensor, stage: Stage) -> Tensor:
-        output = self.loss(batch)
-        # Sums stay tensors on the device until the epoch ends: reading a number waits for the GPU.
-        sums = self._sums[stage]
-        rows = len(batch)
-        for name, value in {"loss": output.total, **output.parts}.items():
-            weighted = value.detach() * rows
-            sums[name] = sums[name] + weighted if name in sums else weighted
-        sums["rows"] = sums.get("rows", torch.zeros_like(output.total.detach())) + rows
+    def step_loss(self, rows: Tensor) -> Tensor:
+        """The loss to take gradients of, shape (), of scaled rows; it and its parts are summed."""
+        output = self.loss(rows)
+        self._sums["train"].add(output, len(rows))
         return output.total
 
     def pop_sums(self, stage: Stage) -> dict[str, Tensor]:
         """The stage's sums of loss parts over rows, and `rows`; starts counting anew."""
-        sums, self._sums[stage] = self._sums[stage], {}
-        return sums
+        return self._sums[stage].pop()
 
     def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
         """Frees gradients instead of filling them with zeros."""
         optimizer: torch.optim.Optimizer = args[2]
         optimizer.zero_grad(set_to_none=True)
+
+
+class Steps(Protocol):
+    """Takes optimizer steps of its own."""
+
+    def __call__(self, module: Autoencoder) -> None: ...
+
+
+class _Sums:
+    """Losses summed over rows; they stay on the device, for reading a number waits for the GPU."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[Tensor]] = {}
+        self._weights: list[int] = []
+
+    def add(self, output: LossOutput, rows: int) -> None:
+        self._weights.append(rows)
+        for name, value in {"loss": output.total, **output.parts}.items():
+            self._values.setdefault(name, []).append(value.detach())
+        if len(self._weights) == _FOLDED_STEPS:
+            self._fold()
+
+    def pop(self) -> dict[str, Tensor]:
+        """The sums by name, and `rows`; starts counting anew."""
+        self._fold()
+        values, weights = self._values, self._weights
+        self._values, self._weights = {}, []
+        if not weights:
+            return {}
+        some = next(iter(values.values()))[0]
+        sums = {name: value[0] * weights[0] for name, value in values.items()}
+        return {**sums, "rows": torch.full_like(some, weights[0])}
+
+    def _fold(self) -> None:
+        """Many numbers to their mean: a long epoch has many steps."""
+        if len(self._weights) < 2:
+            return
+        rows = sum(self._weights)
+        for name, values in self._values.items():
+            stacked = torch.stack(values)
+            weights = torch.tensor(self._weights, dtype=stacked.dtype, device=stacked.device)
+            self._values[name] = [(stacked * weights).sum() / rows]
+        self._weights = [rows]

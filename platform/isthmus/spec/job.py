@@ -226,11 +226,6 @@ class TrainingSpec(SpecModel):
             raise ValueError("global_batch_size is not settled yet")
         return self.global_batch_size
 
-    @property
-    def rows_at_once(self) -> int:
-        """Rows of one forward pass, over all workers together."""
-        return self.rows_per_step // self.accumulate_batches
-
 
 class JobSpec(SpecModel):
     """A training job: what `isthmus train` reads."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -17,6 +20,14 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float) -> None:
         # Buffers are not averaged but copied: a codebook or a centre keeps its own average.
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+
+    def follow(self, module: LightningModule) -> None:
+        """Takes the weights after a step into the average."""
+        assert self._average_model is not None  # noqa: S101 (made when fit begins)
+        self._average_model.update_parameters(module)
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: Lightning's batch is an epoch here, and each step was followed."""
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights, by the module's own names."""

@@ -1,7 +1,7 @@
 """Batches of rows that stay where they are: a resident tensor, indexed a batch at a time.
 
 A DataLoader copies every row through Python objects; for small nets that costs more than the
-step. Here a batch is one `index_select` on the device that trains.
+step. Here one `index_select` on the device that trains gathers the rows of many steps.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from math import ceil
 import torch
 from torch import Tensor
 
+# Gathered at once: enough that the call costs nothing, few enough to stay in a processor's cache.
+_GATHERED_BYTES = 1 << 20
 # Keeps the order of rows apart from the draws of noise, which are seeded with the same seed.
 _ORDER_STREAM = 0x5EED
 
@@ -30,6 +32,7 @@ class TrainingBatches:
         workers: How many share each batch.
         seed: Of the job.
         epoch: Counted from 0; set before each pass.
+        parts: That a step's rows are taken in, one after another.
     """
 
     rows: Tensor
@@ -38,6 +41,7 @@ class TrainingBatches:
     workers: int
     seed: int
     epoch: int = 0
+    parts: int = 1
 
     @property
     def rows_per_epoch(self) -> int:
@@ -46,6 +50,11 @@ class TrainingBatches:
         # others' gradients would be averaged with the wrong weights.
         return len(self.rows) - len(self.rows) % self.workers
 
+    @property
+    def rows_at_once(self) -> int:
+        """This worker's rows of one forward pass, at most."""
+        return self.global_batch_size // (self.workers * self.parts)
+
     def __len__(self) -> int:
         return ceil(self.rows_per_epoch / self.global_batch_size)
 
@@ -53,8 +62,11 @@ class TrainingBatches:
         generator = torch.Generator().manual_seed(mix_seed(self.seed, _ORDER_STREAM, self.epoch))
         order = torch.randperm(len(self.rows), generator=generator)[: self.rows_per_epoch]
         order = order[self.rank :: self.workers].to(self.rows.device)
-        for indices in torch.split(order, self.global_batch_size // self.workers):
-            yield self.rows.index_select(0, indices)
+        rows_of_step = self.global_batch_size // self.workers
+        step_bytes = rows_of_step * self.rows[0].numel() * self.rows.element_size()
+        steps = max(1, _GATHERED_BYTES // max(1, step_bytes))
+        for indices in torch.split(order, steps * rows_of_step):
+            yield from torch.split(self.rows.index_select(0, indices), rows_of_step)
 
 
 @dataclass

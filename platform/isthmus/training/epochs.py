@@ -6,7 +6,6 @@ import math
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -89,14 +88,11 @@ class EpochKeeper(Callback):
         self._seed(_TRAINING_STREAM, trainer.current_epoch)
         self._epoch_began_s = time.monotonic()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Tells the driver how many rows are through; leaves if it asks for it."""
-        steps = batch_idx + 1
+    def after_step(self, steps: int) -> None:
+        """Tells the driver how many rows of the epoch are through; leaves if it asks for it."""
         if self.sender:
             done = min(steps * self._batches.global_batch_size, self._batches.rows_per_epoch)
-            self.sender.send_rows(RowsDone(trainer.current_epoch + 1, done))
+            self.sender.send_rows(RowsDone(self._batches.epoch + 1, done))
         if steps % _STEPS_BETWEEN_AGREEMENTS == 0 and self._workers_agree_to_stop():
             raise StopRequested
 
@@ -183,10 +179,9 @@ class EpochKeeper(Callback):
         """Keeps what is needed to go on, and the best weights."""
         with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
             folder = Path(name)
-            # On all workers: sharded strategies gather here, and a guard for rank 0 would hang.
-            trainer.save_checkpoint(folder / checkpoints.LAST)
             saved = None
             if self._batches.rank == 0:
+                trainer.save_checkpoint(folder / checkpoints.LAST)
                 checkpoints.write_side_files(folder, self.best, self.progress)
                 saved = ray_train.Checkpoint.from_directory(folder)
             ray_train.report({"epoch": self.progress.epochs}, checkpoint=saved)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import SingleDeviceStrategy
 from ray import train as ray_train
-from ray.train import lightning as ray_lightning
 from ray.train import torch as ray_torch
 from torch import Tensor
 
@@ -34,6 +33,7 @@ from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper, StopRequested
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import EventSender
+from isthmus.training.steps import EpochSteps
 
 # Validation keeps no gradients, so it can take larger steps than training.
 _VALIDATION_ROWS = 4096
@@ -147,10 +147,11 @@ def train_share(
     module.configure_training(training, len(train_rows))
     batches = TrainingBatches(
         rows=train_rows,
-        global_batch_size=training.rows_at_once,
+        global_batch_size=training.rows_per_step,
         rank=place.rank,
         workers=place.workers,
         seed=training.seed,
+        parts=training.accumulate_batches,
     )
     validation = ValidationBatches(
         _resident(rows.validation, device), _VALIDATION_ROWS, place.rank, place.workers
@@ -159,8 +160,10 @@ def train_share(
     averaged = AveragedWeights(decay) if decay is not None else None
     meter = ErrorMeter() if task.measures_error else None
     keeper = make_keeper(training, batches, progress, best, sender, averaged, meter)
+    module.automatic_optimization = False
+    steps = EpochSteps(training, batches, averaged, keeper.after_step)
     resume_from = folder / checkpoints.LAST if folder else None
-    _fit(module, keeper, batches, validation, training, device, resume_from)
+    _fit(module, keeper, steps, validation, training, device, resume_from)
 
 
 @contextmanager
@@ -193,6 +196,8 @@ def _prepare_process(training: TrainingSpec, workers_here: int) -> None:
     # The same spec, data and seed give the same weights bit for bit, where torch can.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # Which would besides fill all memory that is about to be overwritten.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
 
@@ -214,15 +219,15 @@ def _resident(rows: NDArray[float32], device: torch.device) -> Tensor:
 def _fit(
     module: Autoencoder,
     keeper: EpochKeeper,
-    batches: TrainingBatches,
+    steps: EpochSteps,
     validation: ValidationBatches,
     training: TrainingSpec,
     device: torch.device,
     resume_from: Path | None,
 ) -> None:
     try:
-        trainer = _trainer(keeper, training, device, is_distributed=batches.workers > 1)
-        trainer.fit(module, batches, validation, ckpt_path=resume_from, weights_only=True)
+        trainer = _trainer(keeper, training, device)
+        trainer.fit(module, steps, validation, ckpt_path=resume_from, weights_only=True)
     except StopRequested:
         return
     except TrainingError as error:
@@ -231,24 +236,14 @@ def _fit(
             keeper.sender.send(error)
 
 
-def _trainer(
-    keeper: EpochKeeper, training: TrainingSpec, device: torch.device, *, is_distributed: bool
-) -> Trainer:
-    strategy = (
-        # Every worker makes the same change to the buffers: no broadcasts.
-        ray_lightning.RayDDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
-        if is_distributed
-        else SingleDeviceStrategy(device=device)
-    )
-    trainer = Trainer(
+def _trainer(keeper: EpochKeeper, training: TrainingSpec, device: torch.device) -> Trainer:
+    return Trainer(
         max_epochs=training.epochs,
         accelerator="gpu" if device.type == "cuda" else "cpu",
         devices=1,
-        strategy=strategy,
-        plugins=[ray_lightning.RayLightningEnvironment()] if is_distributed else None,
+        # Of each worker its own: what they share is exchanged in `EpochSteps` and `EpochKeeper`.
+        strategy=SingleDeviceStrategy(device=device),
         callbacks=keeper.callbacks,
-        gradient_clip_val=training.gradient_clip_norm,
-        accumulate_grad_batches=training.accumulate_batches,
         precision=_precision(training, device),
         # Some variants take gradients in their loss (contractive), also on validation rows.
         inference_mode=False,
@@ -259,7 +254,6 @@ def _trainer(
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
     )
-    return ray_lightning.prepare_trainer(trainer) if is_distributed else trainer
 
 
 def _precision(training: TrainingSpec, device: torch.device) -> Any:

@@ -30,7 +30,7 @@ def test_a_name_and_a_path_are_a_whole_job(tmp_path: Path) -> None:
     assert spec.data.path == "rows.csv"
     assert spec.variant.name == "plain"
     assert spec.net.name == "auto"
-    assert spec.training.rows_at_once == spec.training.global_batch_size
+    assert spec.training.rows_per_step == spec.training.global_batch_size
 
 
 def test_set_changes_any_field_by_its_dotted_name(tmp_path: Path) -> None:

@@ -1,0 +1,107 @@
+"""The optimizer's steps of one epoch: where training spends its time.
+
+Lightning asks once an epoch (its manual optimisation), and not at each step: for small nets its
+own loop takes longer than the step itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus.core import Autoencoder
+from isthmus.spec import TrainingSpec
+from isthmus.training.averaging import AveragedWeights
+from isthmus.training.batches import TrainingBatches
+from isthmus.training.gradients import SharedGradients
+
+
+class EpochSteps:
+    """All steps of an epoch, as the one batch that Lightning sees; each epoch the same object."""
+
+    def __init__(
+        self,
+        training: TrainingSpec,
+        batches: TrainingBatches,
+        averaged: AveragedWeights | None,
+        after_step: Callable[[int], None],
+    ) -> None:
+        """Args:
+        training: The job's training options.
+        batches: This worker's share of each step's rows.
+        averaged: Follows the weights, if anything does.
+        after_step: Told how many steps of the epoch are done; may raise, to leave.
+        """
+        self._training = training
+        self._batches = batches
+        self._averaged = averaged
+        self._after_step = after_step
+        self._gradients: SharedGradients | None = None
+
+    def __len__(self) -> int:
+        return 1
+
+    def __iter__(self) -> Iterator[EpochSteps]:
+        yield self
+
+    def __call__(self, module: Autoencoder) -> None:
+        """Takes the steps of the epoch that `batches` stands at.
+
+        Args:
+            module: In training, under a trainer.
+        """
+        optimizer = _bare(module.optimizers())
+        schedule: Any = module.lr_schedulers()
+        gradients = self._gradients_of(module)
+        clip_norm = self._training.gradient_clip_norm
+        module.steps_done = self._batches.epoch * len(self._batches)
+        for step, rows in enumerate(self._batches, start=1):
+            gradients.clear()
+            self._add_gradients(module, rows)
+            gradients.share()
+            if clip_norm is not None:
+                torch.nn.utils.clip_grad_norm_(gradients.parameters, clip_norm)
+            self._update(module, optimizer)
+            module.steps_done += 1
+            if schedule is not None:
+                schedule.step()
+            if self._averaged:
+                self._averaged.follow(module)
+            self._after_step(step)
+
+    def _add_gradients(self, module: Autoencoder, rows: Tensor) -> None:
+        """The gradients of the mean loss of a step's rows, which may be taken in parts."""
+        if self._training.accumulate_batches == 1:
+            self._backward(module, module.step_loss(rows))
+            return
+        for part in torch.split(rows, self._batches.rows_at_once):
+            self._backward(module, module.step_loss(part) * (len(part) / len(rows)))
+
+    def _backward(self, module: Autoencoder, loss: Tensor) -> None:
+        if self._training.precision == "float32":
+            loss.backward()  # type: ignore[no-untyped-call]
+            return
+        # Under mixed precision gradients take the types of the forward pass, and no others.
+        with torch.autocast(loss.device.type, enabled=False):
+            module.manual_backward(loss)
+
+    def _update(self, module: Autoencoder, optimizer: torch.optim.Optimizer) -> None:
+        if self._training.precision == "float16":
+            wrapped: Any = module.optimizers()
+            wrapped.step()  # Lightning's own, which undoes the scaling of the loss
+        else:
+            optimizer.step()
+
+    def _gradients_of(self, module: Autoencoder) -> SharedGradients:
+        if self._gradients is None:
+            self._gradients = SharedGradients(module, self._batches.workers)
+        return self._gradients
+
+
+def _bare(optimizer: Any) -> torch.optim.Optimizer:
+    """Lightning's wrapper does at each step what is not needed here."""
+    bare: torch.optim.Optimizer = getattr(optimizer, "optimizer", optimizer)
+    return bare
