@@ -93,7 +93,10 @@ def assert_same(variant: str, **options: object) -> None:
     assert slow_losses[0] != slow_losses[-1]
 
 
-@pytest.mark.parametrize("variant", variants.names())
+@pytest.mark.parametrize(
+    "variant",
+    [name for name in variants.names() if name != "noise2void"],  # not for tables
+)
 def test_every_variants_losses_and_weights_are_those_of_lightnings_loop(variant: str) -> None:
     assert_same(variant)
 
