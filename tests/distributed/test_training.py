@@ -1,4 +1,4 @@
-"""Training through a real Ray, with real workers."""
+"""Training through a real Ray, with real workers; and in this process, where one is enough."""
 
 from __future__ import annotations
 
@@ -6,15 +6,24 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import psutil
 import pytest
 import torch
 
 from isthmus import nets, variants
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import EarlyStoppingSpec, ModelPlan, PluginSpec, TrainingSpec
-from isthmus.training import EpochReport, FitResult, ScaledRows, fit
+from isthmus.training import (
+    CheckpointStorage,
+    EpochReport,
+    FitResult,
+    ScaledRows,
+    fit,
+    fit_here,
+)
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
 
@@ -64,21 +73,30 @@ def rows(count: int = 301) -> ScaledRows:
     )
 
 
+Where = Literal["ray", "here"]
+EVERYWHERE = pytest.mark.parametrize("where", ["ray", "here"])
+
+
 def train(
     storage: Path,
     name: str,
     reporter: Recorder | None = None,
     variant: str = "denoising",
+    where: Where = "ray",
+    scaled: ScaledRows | None = None,
     **options: object,
 ) -> FitResult:
     options = {"epochs": 6, "global_batch_size": 64, "early_stopping": None, **options}
-    return fit(
-        plan(variant),
-        TrainingSpec.model_validate(options),
-        rows(),
-        storage_path=str(storage),
-        run_name=name,
-        reporter=reporter or Recorder(),
+    training = TrainingSpec.model_validate(options)
+    made, scaled, reporter = plan(variant), scaled or rows(), reporter or Recorder()
+    if where == "ray":
+        return fit(
+            made, training, scaled, storage_path=str(storage), run_name=name, reporter=reporter
+        )
+    place = CheckpointStorage(str(storage), name)
+    is_resumed = (storage / name).exists()
+    return fit_here(
+        made, training, scaled, storage=lambda: place, is_resumed=is_resumed, reporter=reporter
     )
 
 
@@ -105,15 +123,20 @@ def _press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_run_stopped_by_ctrl_c_and_resumed_matches_the_uninterrupted_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("where", "then"), [("ray", "ray"), ("here", "here"), ("here", "ray"), ("ray", "here")]
+)
+def test_a_run_stopped_by_ctrl_c_and_resumed_matches_the_uninterrupted_run(
+    tmp_path: Path, where: Where, then: Where
+) -> None:
     whole = train(tmp_path, "whole", epochs=40)
     # From another thread, so that it comes while the driver waits, as a person's does.
     pressed = Recorder(after_epoch=3, action=threading.Timer(0.05, _press_ctrl_c).start)
-    stopped = train(tmp_path, "stopped", pressed, epochs=40)
+    stopped = train(tmp_path, "stopped", pressed, where=where, epochs=40)
     assert not stopped.progress.finished
     assert 3 <= stopped.progress.epochs < 40
     recorder = Recorder()
-    resumed = train(tmp_path, "stopped", recorder, epochs=40)
+    resumed = train(tmp_path, "stopped", recorder, where=then, epochs=40)
     assert resumed.progress.finished
     assert recorder.epochs[0].epoch == stopped.progress.epochs + 1
     assert recorder.epochs[0].attempt == 2
@@ -136,22 +159,33 @@ def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
 
 
 def _kill_one_training_worker() -> None:
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                title = (process / "cmdline").read_text()
-            except OSError:
-                continue
-            if title.startswith("ray::") and "TrainWorker" in title:
-                os.kill(int(process.name), signal.SIGKILL)
-                return
+    for process in psutil.Process().children(recursive=True):
+        title = " ".join(process.cmdline())
+        if title.startswith("ray::") and "TrainWorker" in title:
+            process.kill()
+            return
     raise AssertionError("no training worker was found")
 
 
-def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
+def test_training_in_this_process_gives_the_weights_that_ray_gives(tmp_path: Path) -> None:
+    options = {"schedule": "cosine", "weight_average_decay": 0.9, "gradient_clip_norm": 1.0}
+    torch.manual_seed(5)
+    on_ray, here = (train(tmp_path, where, where=where, **options) for where in ("ray", "here"))
+    assert same_weights(on_ray, here)
+    assert on_ray.progress.history[-1].train == here.progress.history[-1].train
+    # And leaves the caller's own draws as they would have been.
+    drawn = torch.rand(1)
+    torch.manual_seed(5)
+    assert drawn == torch.rand(1)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+@EVERYWHERE
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path, where: Where) -> None:
     result = train(
         tmp_path,
         "early",
+        where=where,
         epochs=500,
         learning_rate=0.05,
         early_stopping=EarlyStoppingSpec(patience=3).model_dump(),
@@ -162,16 +196,16 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> N
     assert result.progress.best_loss == min(losses) == losses[result.progress.best_epoch - 1]
 
 
-def test_divergence_ends_in_one_line_that_names_the_learning_rate(tmp_path: Path) -> None:
+@EVERYWHERE
+def test_divergence_ends_in_one_line_that_names_the_learning_rate(
+    tmp_path: Path, where: Where
+) -> None:
+    huge = ScaledRows(rows().train * 1e19, rows().validation * 1e19, rows().offset, rows().scale)
     with pytest.raises(TrainingError, match=r"became (nan|inf) in epoch \d+; lower training.learn"):
-        fit(
-            plan("plain"),
-            TrainingSpec(epochs=50, learning_rate=10.0, early_stopping=None, max_failures=0),
-            ScaledRows(rows().train * 1e19, rows().validation * 1e19, rows().offset, rows().scale),
-            storage_path=str(tmp_path),
-            run_name="diverges",
-            reporter=Recorder(),
-        )
+        train(
+            tmp_path, "diverges", variant="plain", where=where, scaled=huge, epochs=50,
+            learning_rate=10.0,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

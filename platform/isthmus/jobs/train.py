@@ -11,12 +11,22 @@ from typing import Literal
 
 from isthmus.errors import UsageError
 from isthmus.jobs.finishing import finish
+from isthmus.jobs.opening import Opening
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
 from isthmus.registry import RegisteredPair
 from isthmus.spec import JobSpec, ModelPlan, Settings
-from isthmus.tracking import SEARCH, RunLog, find_run, preload
-from isthmus.training import Progress, Reporter, Reporters, fit, ray_session
+from isthmus.tracking import SEARCH, RunLog, find_run
+from isthmus.training import (
+    CheckpointStorage,
+    FitResult,
+    Progress,
+    Reporter,
+    Reporters,
+    fit,
+    fit_here,
+    ray_session,
+)
 
 
 @dataclass(frozen=True)
@@ -60,11 +70,7 @@ def train(
     """
     # What a search would try is none of this run's, nor of its pair's.
     prepared = prepare(check_job(spec).model_copy(update={"tuning": None}))
-    with ThreadPoolExecutor(1) as executor:
-        # Opening the tracking store and starting Ray take seconds each, and do not need another.
-        opening = executor.submit(RunLog.start, prepared.spec, settings)
-        executor.submit(preload)
-        return _run(prepared, settings, opening.result, reporter)
+    return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), reporter)
 
 
 def resume(reference: str, settings: Settings, reporter: Reporter | None = None) -> TrainResult:
@@ -87,7 +93,8 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
             f"the data of run {reference} have changed since it began "
             f"({prepared.spec.data.path}); start a new run with isthmus train"
         )
-    return _run(prepared, settings, lambda: RunLog.resume(stored.run_id, settings), reporter)
+    run_id = stored.run_id
+    return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), reporter, run_id)
 
 
 def _run(
@@ -95,31 +102,31 @@ def _run(
     settings: Settings,
     open_log: Callable[[], RunLog],
     reporter: Reporter | None,
+    resumed: str | None = None,
 ) -> TrainResult:
+    """Trains to a registered pair; `resumed` is the id of a run that goes on."""
     began_s = time.monotonic()
-    workers = prepared.spec.training.workers
-    with ray_session(settings.ray_address, workers), closing(open_log()) as log:
+
+    def begin(log: RunLog) -> None:
+        log.log_storage(settings.storage_path)
+        log.log_data(prepared.fingerprint, prepared.split_sizes, prepared.plan, prepared.data)
+
+    with ThreadPoolExecutor(1) as executor, closing(Opening(open_log, executor, begin)) as opening:
         try:
-            log.log_storage(settings.storage_path)
-            log.log_data(prepared.fingerprint, prepared.split_sizes, prepared.plan, prepared.data)
-            result = fit(
-                prepared.plan,
-                prepared.spec.training,
-                prepared.scaled,
-                storage_path=settings.storage_path,
-                run_name=log.run_id,
-                reporter=Reporters(log, reporter) if reporter else log,
-            )
+            result = _fit(prepared, settings, opening, reporter, resumed)
+            log = opening.log()
             if not result.progress.finished:
                 log.interrupt()
                 return _interrupted(prepared, log, result.progress)
             finished = finish(prepared, settings, log, result, began_s)
             log.finish()
         except KeyboardInterrupt:
-            log.interrupt()
-            return _interrupted(prepared, log, Progress())
+            if not opening.is_begun:
+                raise  # there is no run yet, and nothing to go on with
+            opening.log().interrupt()
+            return _interrupted(prepared, opening.log(), Progress())
         except BaseException as error:
-            log.fail(error)
+            opening.fail(error)
             raise
     return TrainResult(
         status="finished",
@@ -129,6 +136,37 @@ def _run(
         metrics=finished.metrics,
         plan=prepared.plan,
     )
+
+
+def _fit(
+    prepared: Prepared,
+    settings: Settings,
+    opening: Opening,
+    reporter: Reporter | None,
+    resumed: str | None,
+) -> FitResult:
+    """On a cluster, or on this machine if one worker is wanted and no cluster is named."""
+    training, told = prepared.spec.training, Reporters(opening, reporter) if reporter else opening
+    if training.workers == 1 and settings.ray_address is None:
+        return fit_here(
+            prepared.plan,
+            training,
+            prepared.scaled,
+            storage=lambda: CheckpointStorage(settings.storage_path, resumed or opening.run_id()),
+            is_resumed=resumed is not None,
+            reporter=told,
+        )
+    # Opening the run and starting Ray take seconds each, and do not need another.
+    opening.begin()
+    with ray_session(settings.ray_address, training.workers):
+        return fit(
+            prepared.plan,
+            training,
+            prepared.scaled,
+            storage_path=settings.storage_path,
+            run_name=opening.log().run_id,
+            reporter=told,
+        )
 
 
 def _interrupted(prepared: Prepared, log: RunLog, progress: Progress) -> TrainResult:

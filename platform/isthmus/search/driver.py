@@ -22,9 +22,10 @@ from isthmus.search.proposals import Proposals
 from isthmus.search.trial import TrialTask, run_trial, rungs
 from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 from isthmus.spec import TrainingSpec, TuningSpec
+from isthmus.training.actor import open_mailbox
 from isthmus.training.background import Background
-from isthmus.training.events import open_mailbox
-from isthmus.training.launch import FitResult, uses_gpus
+from isthmus.training.launch import uses_gpus
+from isthmus.training.result import FitResult
 
 _logger = logging.getLogger(__name__)
 _POLL_S = 0.1

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.training.events import Event, EventSender, Mailbox
+from isthmus.training.actor import ActorSender
+from isthmus.training.events import Event, Mailbox
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class TrialBoard(Mailbox):
         self._tasks.pop(number, None)
 
 
-class TrialSender(EventSender):
+class TrialSender(ActorSender):
     """A trial's line to the driver."""
 
     def __init__(self, board: Any, number: int) -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -29,7 +30,7 @@ from isthmus.training.epochs import EpochKeeper
 from isthmus.training.events import RowsDone, Started
 from isthmus.training.launch import fit
 from isthmus.training.reporter import EpochReport
-from isthmus.training.worker import Place, WorkerTask, train_share
+from isthmus.training.share import Place, WorkerTask, train_share
 
 _logger = logging.getLogger(__name__)
 # How long Ray Tune lets a stopped trial come to its end before it ends the process.
@@ -79,7 +80,7 @@ def run_trial(config: dict[str, Any], board: Any) -> None:
         if task.has_workers:
             _train_with_workers(task, sender)
         else:
-            _train_here(task, board, sender)
+            _train_here(task, sender)
     except TrainingError as error:
         ray.get(sender.send(error))
     except Exception as error:  # Ray Tune would try again, and it would end the same way
@@ -126,7 +127,7 @@ class TrialKeeper(EpochKeeper):
             _report(kept.value, self.progress.epochs, is_finished=self.progress.finished)
 
 
-def _train_here(task: TrialTask, board: Any, sender: TrialSender) -> None:
+def _train_here(task: TrialTask, sender: TrialSender) -> None:
     gpus = ray.get_gpu_ids() and task.training.device != "cpu"
     place = Place(
         rank=0,
@@ -134,8 +135,15 @@ def _train_here(task: TrialTask, board: Any, sender: TrialSender) -> None:
         workers_here=task.trials_here,
         device=torch.device("cuda:0" if gpus else "cpu"),
     )
-    worker = WorkerTask(task.plan, task.training, task.rows, board, measures_error=True)
-    train_share(worker, place, sender, make_keeper=partial(TrialKeeper, task, sender))
+    worker = WorkerTask(task.plan, task.training, measures_error=True)
+    rows = ray.get(task.rows)
+    train_share(
+        worker, rows, place, sender, _keep_nothing, make_keeper=partial(TrialKeeper, task, sender)
+    )
+
+
+def _keep_nothing(folder: Path | None, epochs: int) -> None:
+    """A trial is not resumed."""
 
 
 # -- workers of its own -----------------------------------------------------------------------

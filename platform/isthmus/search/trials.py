@@ -16,9 +16,9 @@ from isthmus.search.trial import TrialTask
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.checkpoints import Progress
 from isthmus.training.events import Started
-from isthmus.training.launch import FitResult
 from isthmus.training.reporter import EpochReport
-from isthmus.training.worker import ScaledRows
+from isthmus.training.result import FitResult
+from isthmus.training.share import ScaledRows
 
 Values = Mapping[str, object]
 TrialState = Literal["waiting", "training", "done", "stopped early", "failed", "interrupted"]

@@ -1,4 +1,6 @@
-"""Training through Ray Train, with Lightning inside. Knows nothing of MLflow: it has a reporter.
+"""Training with Lightning, spread by Ray Train or, for one worker, in the process itself.
+
+It knows nothing of MLflow: it has a reporter.
 
 What is heavy is imported when it is first asked for: Ray's controller and our mailbox unpickle
 small things from this package, and must not load torch and Lightning for them.
@@ -11,23 +13,29 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from isthmus.training.checkpoints import Progress
-    from isthmus.training.launch import FitResult, fit
+    from isthmus.training.here import fit_here
+    from isthmus.training.launch import fit
     from isthmus.training.reporter import EpochReport, Reporter, Reporters
+    from isthmus.training.result import FitResult
     from isthmus.training.session import ray_session
-    from isthmus.training.worker import ScaledRows
+    from isthmus.training.share import ScaledRows
+    from isthmus.training.storage import CheckpointStorage
 
 _MODULES = {
+    "CheckpointStorage": "storage",
     "EpochReport": "reporter",
-    "FitResult": "launch",
+    "FitResult": "result",
     "Progress": "checkpoints",
     "Reporter": "reporter",
     "Reporters": "reporter",
-    "ScaledRows": "worker",
+    "ScaledRows": "share",
     "fit": "launch",
+    "fit_here": "here",
     "ray_session": "session",
 }
 
 __all__ = [
+    "CheckpointStorage",
     "EpochReport",
     "FitResult",
     "Progress",
@@ -35,6 +43,7 @@ __all__ = [
     "Reporters",
     "ScaledRows",
     "fit",
+    "fit_here",
     "ray_session",
 ]
 

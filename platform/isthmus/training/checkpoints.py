@@ -20,7 +20,7 @@ from isthmus.training.reporter import EpochReport
 
 LAST = "last.ckpt"
 _BEST = "best.safetensors"
-_PROGRESS = "progress.json"
+PROGRESS = "progress.json"
 
 
 @dataclass
@@ -55,7 +55,7 @@ class Progress:
 def write_side_files(folder: Path, best: Mapping[str, Tensor], progress: Progress) -> None:
     """Writes what Lightning does not: the best weights and the progress."""
     save_file({name: tensor.contiguous().cpu() for name, tensor in best.items()}, folder / _BEST)
-    (folder / _PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    (folder / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
 def read_best(folder: Path) -> dict[str, Tensor]:
@@ -66,4 +66,4 @@ def read_best(folder: Path) -> dict[str, Tensor]:
 
 def read_progress(folder: Path) -> Progress:
     """How far training was when the checkpoint was written."""
-    return Progress.from_json(json.loads((folder / _PROGRESS).read_text(encoding="utf-8")))
+    return Progress.from_json(json.loads((folder / PROGRESS).read_text(encoding="utf-8")))

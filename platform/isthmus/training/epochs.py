@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from ray import train as ray_train
 from torch import Tensor, distributed
 
 from isthmus.core import Autoencoder, Stage
@@ -20,12 +20,18 @@ from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import TrainingBatches, mix_seed
 from isthmus.training.checkpoints import Progress
 from isthmus.training.error_meter import ErrorMeter
-from isthmus.training.events import EventSender, RowsDone, Started
+from isthmus.training.events import RowsDone, Sender, Started
 from isthmus.training.reporter import EpochReport
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
 # In a long epoch the workers agree this often, in steps, on whether the user pressed Ctrl-C.
 _STEPS_BETWEEN_AGREEMENTS = 32
+# A person who pressed Ctrl-C waits for the end of an epoch, but not for longer.
+_LONG_EPOCH_S = 5.0
+
+
+# Given a folder with a checkpoint of so many epochs; on all workers, with a folder on the first.
+KeepCheckpoint = Callable[[Path | None, int], None]
 
 
 class StopRequested(Exception):
@@ -41,7 +47,8 @@ class EpochKeeper(Callback):
         batches: TrainingBatches,
         progress: Progress,
         best: dict[str, Tensor],
-        sender: EventSender | None,
+        sender: Sender | None,
+        keep: KeepCheckpoint,
         averaged: AveragedWeights | None = None,
         meter: ErrorMeter | None = None,
     ) -> None:
@@ -51,6 +58,7 @@ class EpochKeeper(Callback):
         progress: Where training stands: a new one, or a checkpoint's.
         best: The best weights so far; empty before the first epoch.
         sender: The line to the driver; only the first worker has one.
+        keep: Keeps a checkpoint.
         averaged: What is validated and kept instead of the trained weights, if anything.
         meter: Measures what the variant's own loss does not, if that is wanted.
         """
@@ -59,6 +67,7 @@ class EpochKeeper(Callback):
         self._training = training
         self._batches = batches
         self.sender = sender
+        self._keep = keep
         self._averaged = averaged
         self._meter = meter
         self._epoch_began_s = 0.0
@@ -93,7 +102,11 @@ class EpochKeeper(Callback):
         if self.sender:
             done = min(steps * self._batches.global_batch_size, self._batches.rows_per_epoch)
             self.sender.send_rows(RowsDone(self._batches.epoch + 1, done))
-        if steps % _STEPS_BETWEEN_AGREEMENTS == 0 and self._workers_agree_to_stop():
+        if self._is_distributed() and steps % _STEPS_BETWEEN_AGREEMENTS:
+            return
+        # What the epoch has learned is lost if it is left: a short one comes to its end.
+        is_long = time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
+        if self._any_worker(is_long and self._stop_was_requested()):
             raise StopRequested
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -179,16 +192,18 @@ class EpochKeeper(Callback):
         """Keeps what is needed to go on, and the best weights."""
         with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
             folder = Path(name)
-            saved = None
             if self._batches.rank == 0:
                 trainer.save_checkpoint(folder / checkpoints.LAST)
                 checkpoints.write_side_files(folder, self.best, self.progress)
-                saved = ray_train.Checkpoint.from_directory(folder)
-            ray_train.report({"epoch": self.progress.epochs}, checkpoint=saved)
+            self._keep(folder if self._batches.rank == 0 else None, self.progress.epochs)
         self._saved_s = time.monotonic()
 
     def _workers_agree_to_stop(self) -> bool:
-        return self._any_worker(self.sender is not None and self.sender.stop_was_requested())
+        return self._any_worker(self._stop_was_requested())
+
+    def _stop_was_requested(self) -> bool:
+        """As the first worker knows; the others have no line to the driver."""
+        return self.sender is not None and self.sender.stop_was_requested()
 
     def _any_worker(self, flag: bool) -> bool:
         """Whether the flag is up on any worker; the same answer on all."""

@@ -3,40 +3,26 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
-from torch import Tensor
 
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training import checkpoints
+from isthmus.training.actor import DriversEnd, open_mailbox
 from isthmus.training.background import Background
-from isthmus.training.checkpoints import Progress
-from isthmus.training.events import RowsDone, Started, open_mailbox
-from isthmus.training.reporter import EpochReport, Reporter
-from isthmus.training.worker import ScaledRows, WorkerTask, run_worker
+from isthmus.training.courier import accompany
+from isthmus.training.reporter import Reporter
+from isthmus.training.result import FitResult
+from isthmus.training.share import ScaledRows, WorkerTask
+from isthmus.training.storage import CheckpointStorage
+from isthmus.training.worker import run_worker
 
 _logger = logging.getLogger(__name__)
-_POLL_S = 0.1
 _COLLECTIVE_TIMEOUT_S = 1800
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """What training came to.
-
-    Attributes:
-        state: The weights of the best epoch, on the CPU; `None` if none was saved yet.
-        progress: How far training is; `finished` is false if it was interrupted.
-    """
-
-    state: dict[str, Tensor] | None
-    progress: Progress
 
 
 def fit(
@@ -69,17 +55,17 @@ def fit(
         ClusterError: If the cluster has too little for the workers asked for.
     """
     mailbox = open_mailbox()
-    task = WorkerTask(
-        plan=plan,
-        training=training,
-        rows=rows if isinstance(rows, ray.ObjectRef) else ray.put(rows),
-        mailbox=mailbox,
-        measures_error=measures_error,
-    )
+    task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
     trainer = TorchTrainer(
         run_worker,
-        # As a reference, so that Ray's controller need not load torch to read it.
-        train_loop_config={"task": ray.put(task)},
+        train_loop_config={
+            # As references, so that Ray's controller need not load torch to read them; the rows'
+            # in a list, so that they are not fetched for it either.
+            "task": ray.put(task),
+            "rows": [rows if isinstance(rows, ray.ObjectRef) else ray.put(rows)],
+            "mailbox": mailbox,
+            "storage": CheckpointStorage(storage_path, run_name),
+        },
         torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=uses_gpus(training)),
         run_config=RunConfig(
@@ -90,18 +76,7 @@ def fit(
         ),
     )
     outcome = Background(trainer.fit)
-    courier = _Courier(mailbox, reporter)
-    while not outcome.is_there.is_set():
-        try:
-            outcome.is_there.wait(_POLL_S)
-            courier.deliver()
-        except KeyboardInterrupt:
-            if courier.stopping:
-                raise  # the second Ctrl-C: at once
-            courier.request_stop()
-    courier.deliver()
-    if courier.error is not None:
-        raise courier.error
+    accompany(outcome, DriversEnd(mailbox), reporter)
     return _read_result(_result_of(outcome))
 
 
@@ -111,39 +86,6 @@ def _result_of(outcome: Background[Any]) -> Any:
     except TrainingFailedError as error:
         _logger.exception("training failed")
         raise TrainingError(_one_line(error)) from error
-
-
-class _Courier:
-    """Brings the workers' events to the reporter, each epoch once and in order."""
-
-    def __init__(self, mailbox: Any, reporter: Reporter) -> None:
-        self.stopping = False
-        self.error: TrainingError | None = None
-        self._mailbox = mailbox
-        self._reporter = reporter
-        self._is_started = False
-        self._epochs_told = 0
-
-    def request_stop(self) -> None:
-        self.stopping = True
-        if not self._is_started:
-            raise KeyboardInterrupt  # there is nothing yet to bring to an end
-        self._mailbox.request_stop.remote()
-
-    def deliver(self) -> None:
-        for event in ray.get(self._mailbox.drain.remote()):
-            match event:
-                case Started():
-                    self._is_started = True
-                    self._reporter.on_start(event.epochs, event.rows, event.first_epoch)
-                case RowsDone():
-                    self._reporter.on_rows(event.epoch, event.done)
-                case EpochReport() if event.epoch > self._epochs_told:
-                    # A worker that was replaced goes through some epochs again.
-                    self._epochs_told = event.epoch
-                    self._reporter.on_epoch(event)
-                case TrainingError():
-                    self.error = event
 
 
 def uses_gpus(training: TrainingSpec) -> bool:
@@ -169,10 +111,9 @@ def uses_gpus(training: TrainingSpec) -> bool:
 
 def _read_result(result: Any) -> FitResult:
     if result is None or result.checkpoint is None:
-        return FitResult(state=None, progress=Progress())
+        return FitResult.read(None)
     with result.checkpoint.as_directory() as name:
-        folder = Path(name)
-        return FitResult(checkpoints.read_best(folder), checkpoints.read_progress(folder))
+        return FitResult.read(Path(name))
 
 
 def _one_line(error: TrainingFailedError) -> str:

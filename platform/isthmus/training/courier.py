@@ -1,0 +1,83 @@
+"""Waits for training, and meanwhile brings its events to the reporter, and Ctrl-C to training."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from isthmus.errors import TrainingError
+from isthmus.training.background import Background
+from isthmus.training.events import Event, RowsDone, Started
+from isthmus.training.reporter import EpochReport, Reporter
+
+_POLL_S = 0.1
+Result = TypeVar("Result")
+
+
+class Line(Protocol):
+    """The driver's end of the line to training."""
+
+    def drain(self) -> list[Event]:
+        """Gives all that came since it was last asked."""
+
+    def request_stop(self) -> None:
+        """Asks training to stop."""
+
+
+def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> None:
+    """Returns when training is over, however it ended.
+
+    The first Ctrl-C asks training to stop after the epoch; the second is raised.
+
+    Raises:
+        TrainingError: If training says that it cannot go on.
+        KeyboardInterrupt: At the second Ctrl-C, or if training had not begun.
+    """
+    courier = _Courier(line, reporter)
+    try:
+        while not outcome.is_there.is_set():
+            try:
+                outcome.is_there.wait(_POLL_S)
+                courier.deliver()
+            except KeyboardInterrupt:
+                if courier.stopping:
+                    raise  # the second Ctrl-C: at once
+                courier.request_stop()
+        courier.deliver()
+    except BaseException:
+        line.request_stop()
+        raise
+    if courier.error is not None:
+        raise courier.error
+
+
+class _Courier:
+    """Brings the workers' events to the reporter, each epoch once and in order."""
+
+    def __init__(self, line: Line, reporter: Reporter) -> None:
+        self.stopping = False
+        self.error: TrainingError | None = None
+        self._line = line
+        self._reporter = reporter
+        self._is_started = False
+        self._epochs_told = 0
+
+    def request_stop(self) -> None:
+        self.stopping = True
+        self._line.request_stop()
+        if not self._is_started:
+            raise KeyboardInterrupt  # there is nothing yet to bring to an end
+
+    def deliver(self) -> None:
+        for event in self._line.drain():
+            match event:
+                case Started():
+                    self._is_started = True
+                    self._reporter.on_start(event.epochs, event.rows, event.first_epoch)
+                case RowsDone():
+                    self._reporter.on_rows(event.epoch, event.done)
+                case EpochReport() if event.epoch > self._epochs_told:
+                    # A worker that was replaced goes through some epochs again.
+                    self._epochs_told = event.epoch
+                    self._reporter.on_epoch(event)
+                case TrainingError():
+                    self.error = event

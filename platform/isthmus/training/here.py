@@ -1,0 +1,133 @@
+"""Training in this process, without Ray: what one worker on one machine needs, and no more."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from isthmus.errors import ClusterError, TrainingError
+from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training.background import Background
+from isthmus.training.courier import accompany
+from isthmus.training.events import Event, Mailbox, RowsDone, Seldom
+from isthmus.training.reporter import Reporter
+from isthmus.training.result import FitResult
+from isthmus.training.share import Place, ScaledRows, WorkerTask, train_share
+from isthmus.training.storage import CheckpointStorage
+
+_logger = logging.getLogger(__name__)
+# How long training that was asked to stop has to leave its step.
+_LEAVING_S = 10.0
+
+
+def fit_here(
+    plan: ModelPlan,
+    training: TrainingSpec,
+    rows: ScaledRows,
+    *,
+    storage: Callable[[], CheckpointStorage],
+    is_resumed: bool,
+    reporter: Reporter,
+) -> FitResult:
+    """Trains in a thread of this process, until done or until Ctrl-C; as `launch.fit` otherwise.
+
+    Args:
+        plan: The autoencoder to build.
+        training: How; with one worker.
+        rows: Scaled rows.
+        storage: Where checkpoints go; asked when the first is kept, or when a run is resumed.
+        is_resumed: Whether to go on from the last checkpoint.
+        reporter: Hears of the progress, in this thread.
+
+    Raises:
+        TrainingError: If training diverged or failed.
+        ClusterError: If the job wants a GPU that is not there.
+    """
+    task = WorkerTask(plan=plan, training=training)
+    place = Place(rank=0, workers=1, workers_here=1, device=_device(training))
+    mailbox = Mailbox()
+    ended: list[FitResult] = []
+
+    def keep(folder: Path | None, epochs: int) -> None:
+        assert folder is not None  # noqa: S101 (there is one worker)
+        storage().keep(folder, epochs)
+        ended[:] = [FitResult.read(folder)]
+
+    def work() -> FitResult:
+        with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:
+            train_share(task, rows, place, _ThreadSender(mailbox), keep, folder)
+            # A stop in the middle of an epoch goes back to what was kept last.
+            return ended[0] if ended else FitResult.read(folder)
+
+    outcome = Background(work)
+    try:
+        accompany(outcome, mailbox, reporter)
+    except BaseException:
+        # A process that ends while a thread of it is in torch is aborted.
+        outcome.is_there.wait(_LEAVING_S)
+        raise
+    try:
+        return outcome.result()
+    except (TrainingError, ClusterError):
+        raise
+    except Exception as error:
+        _logger.exception("training failed")
+        first_line = (str(error).strip().splitlines() or [""])[0]
+        raise TrainingError(f"training failed: {type(error).__name__}: {first_line}") from error
+
+
+class _ThreadSender:
+    """The training thread's end of the line: an `events.Sender`."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self._seldom = Seldom()
+
+    def send(self, event: Event) -> None:
+        self._mailbox.put(event)
+
+    def send_rows(self, event: RowsDone) -> None:
+        if self._seldom.is_due():
+            self._mailbox.put(event)
+
+    def stop_was_requested(self) -> bool:
+        return self._mailbox.is_stop_requested()
+
+    def ask_now(self) -> bool:
+        return self._mailbox.is_stop_requested()
+
+
+def _device(training: TrainingSpec) -> torch.device:
+    has_gpu = torch.cuda.is_available()
+    if training.device == "gpu" and not has_gpu:
+        raise ClusterError(
+            "training.device=gpu needs a GPU, and this machine has none that torch can use; set "
+            "training.device: cpu, or RAY_ADDRESS to train on a cluster"
+        )
+    return torch.device("cuda:0" if has_gpu and training.device != "cpu" else "cpu")
+
+
+@contextmanager
+def _checkpoint(storage: Callable[[], CheckpointStorage] | None) -> Iterator[Path | None]:
+    if storage is None:
+        yield None
+        return
+    with storage().last() as folder:
+        yield folder
+
+
+@contextmanager
+def _process_as_before() -> Iterator[None]:
+    """Leaves the process as it was: its caller may have drawn numbers, and will draw more."""
+    was_deterministic = torch.are_deterministic_algorithms_enabled()
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(was_deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]

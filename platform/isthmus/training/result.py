@@ -1,0 +1,31 @@
+"""What training came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from isthmus.training import checkpoints
+from isthmus.training.checkpoints import Progress
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training came to.
+
+    Attributes:
+        state: The weights of the best epoch, on the CPU; `None` if none was saved yet.
+        progress: How far training is; `finished` is false if it was interrupted.
+    """
+
+    state: dict[str, Tensor] | None
+    progress: Progress
+
+    @classmethod
+    def read(cls, folder: Path | None) -> FitResult:
+        """What a checkpoint's folder holds; no epochs if there is none."""
+        if folder is None:
+            return cls(state=None, progress=Progress())
+        return cls(checkpoints.read_best(folder), checkpoints.read_progress(folder))

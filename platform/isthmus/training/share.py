@@ -1,0 +1,232 @@
+"""One worker's part of training: builds the module and runs Lightning's loop over its share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy import float32
+from numpy.typing import NDArray
+from pytorch_lightning import Trainer
+from pytorch_lightning.strategies import SingleDeviceStrategy
+from torch import Tensor
+
+from isthmus import variants
+from isthmus.core import Autoencoder
+from isthmus.errors import TrainingError
+from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training import checkpoints
+from isthmus.training.averaging import AveragedWeights
+from isthmus.training.batch_size import choose_batch_size
+from isthmus.training.batches import TrainingBatches, ValidationBatches
+from isthmus.training.checkpoints import Progress
+from isthmus.training.epochs import EpochKeeper, KeepCheckpoint, StopRequested
+from isthmus.training.error_meter import ErrorMeter
+from isthmus.training.events import Sender
+from isthmus.training.steps import EpochSteps
+
+# Validation keeps no gradients, so it can take larger steps than training.
+_VALIDATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class ScaledRows:
+    """What training sees: rows already scaled, and how they were.
+
+    Attributes:
+        train: Shape (N, *row_shape), or (N, 2, *row_shape) for a variant of two looks.
+        validation: Shape (M, *row_shape), or (M, 2, *row_shape).
+        offset: Broadcastable to a row; what scaling subtracted.
+        scale: Broadcastable to a row; what it divided by.
+    """
+
+    train: NDArray[float32]
+    validation: NDArray[float32]
+    offset: NDArray[float32]
+    scale: NDArray[float32]
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """All that a worker is told.
+
+    Attributes:
+        plan: The autoencoder to build.
+        training: The job's training options.
+        measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
+    """
+
+    plan: ModelPlan
+    training: TrainingSpec
+    measures_error: bool = False
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker finds itself.
+
+    Attributes:
+        rank: Which of the workers it is, from 0.
+        workers: How many train together.
+        workers_here: How many processes share this machine's cores and memory.
+        device: What it trains on.
+    """
+
+    rank: int
+    workers: int
+    workers_here: int
+    device: torch.device
+
+
+def train_share(
+    task: WorkerTask,
+    rows: ScaledRows,
+    place: Place,
+    sender: Sender | None,
+    keep: KeepCheckpoint,
+    folder: Path | None = None,
+    make_keeper: Callable[..., EpochKeeper] = EpochKeeper,
+) -> None:
+    """One worker's part of training.
+
+    Args:
+        task: What to train.
+        rows: All rows; a worker takes its share of them.
+        place: Which worker this is.
+        sender: The line to the driver; only the first worker has one.
+        keep: Keeps a checkpoint.
+        folder: The checkpoint to go on from, if any.
+        make_keeper: Makes the keeper of the books.
+    """
+    device = place.device
+    _prepare_process(task.training, place.workers_here)
+    train_rows = _resident(rows.train, device)
+    progress = checkpoints.read_progress(folder) if folder else Progress()
+    if progress.finished:
+        return
+    best = {}
+    if folder:
+        progress.attempt += 1
+        best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
+    module = _build(task, rows)
+    # A run that goes on keeps its batch size, however much memory is free now.
+    progress.global_batch_size = progress.global_batch_size or _batch_size(
+        task.training, module, train_rows, place
+    )
+    training = task.training.model_copy(update={"global_batch_size": progress.global_batch_size})
+    module.configure_training(training, len(train_rows))
+    batches = TrainingBatches(
+        rows=train_rows,
+        global_batch_size=training.rows_per_step,
+        rank=place.rank,
+        workers=place.workers,
+        seed=training.seed,
+        parts=training.accumulate_batches,
+    )
+    validation = ValidationBatches(
+        _resident(rows.validation, device), _VALIDATION_ROWS, place.rank, place.workers
+    )
+    decay = training.weight_average_decay
+    averaged = AveragedWeights(decay) if decay is not None else None
+    meter = ErrorMeter() if task.measures_error else None
+    keeper = make_keeper(training, batches, progress, best, sender, keep, averaged, meter)
+    module.automatic_optimization = False
+    steps = EpochSteps(training, batches, averaged, keeper.after_step)
+    resume_from = folder / checkpoints.LAST if folder else None
+    _fit(module, keeper, steps, validation, training, device, resume_from)
+
+
+def _batch_size(training: TrainingSpec, module: Autoencoder, rows: Tensor, place: Place) -> int:
+    if training.global_batch_size != "auto":
+        return training.global_batch_size
+    module.configure_training(training, len(rows))
+    return choose_batch_size(
+        module,
+        rows,
+        workers=place.workers,
+        workers_here=place.workers_here,
+        parts=training.accumulate_batches,
+    )
+
+
+def _prepare_process(training: TrainingSpec, workers_here: int) -> None:
+    cores = os.cpu_count() or 1
+    torch.set_num_threads(training.threads_per_worker or max(1, cores // workers_here))
+    # The same spec, data and seed give the same weights bit for bit, where torch can.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Which would besides fill all memory that is about to be overwritten.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+
+
+def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
+    torch.manual_seed(task.training.seed)
+    module = variants.build(task.plan)
+    module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
+    return module
+
+
+def _resident(rows: NDArray[float32], device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        # Ray's shared memory is read-only, and so is what we do with it.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(rows).to(device)
+
+
+def _fit(
+    module: Autoencoder,
+    keeper: EpochKeeper,
+    steps: EpochSteps,
+    validation: ValidationBatches,
+    training: TrainingSpec,
+    device: torch.device,
+    resume_from: Path | None,
+) -> None:
+    try:
+        trainer = _trainer(keeper, training, device)
+        trainer.fit(module, steps, validation, ckpt_path=resume_from, weights_only=True)
+    except StopRequested:
+        return
+    except TrainingError as error:
+        # Trying again would end the same way: tell the driver, and do not count a lost worker.
+        if keeper.sender:
+            keeper.sender.send(error)
+
+
+def _trainer(keeper: EpochKeeper, training: TrainingSpec, device: torch.device) -> Trainer:
+    return Trainer(
+        max_epochs=training.epochs,
+        accelerator="gpu" if device.type == "cuda" else "cpu",
+        devices=1,
+        # Of each worker its own: what they share is exchanged in `EpochSteps` and `EpochKeeper`.
+        strategy=SingleDeviceStrategy(device=device),
+        callbacks=keeper.callbacks,
+        precision=_precision(training, device),
+        # Some variants take gradients in their loss (contractive), also on validation rows.
+        inference_mode=False,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+
+
+def _precision(training: TrainingSpec, device: torch.device) -> Any:
+    """Lightning's name for the arithmetic."""
+    wanted = training.precision
+    if wanted == "auto":
+        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        wanted = "bfloat16" if has_it else "float32"
+    if wanted == "float16" and device.type == "cpu":
+        raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
+    return {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[wanted]

@@ -1,0 +1,236 @@
+"""Training through the product, with logging and checkpoints on, against loops written by hand.
+
+The references are what a user would write: the same layers, batch, optimizer, threads and
+validation. What is timed on both sides is training alone, from the first step to the end of the
+last epoch; how long it takes to begin is measured in `starting.py`.
+
+    python tests/benchmarks/training.py [BENCHMARK ...]
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from isthmus.jobs.specs import check_job
+from isthmus.jobs.train import TrainResult, train
+from isthmus.nets.conv import Conv
+from isthmus.spec import Settings
+from isthmus.training import EpochReport, ray_session
+from tests.benchmarks.measuring import compare, wanted
+
+LEARNING_RATE = 1e-3
+NAMES = ("train-small", "train-small-tuned", "train-conv", "scale-small", "scale-large")
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is trained.
+
+    Attributes:
+        row_shape: Of one row.
+        rows: To train on; an eighth as many are validated after each epoch.
+        batch: Rows of a step.
+        epochs: Passes over them.
+        job: What the job file says besides.
+        net: Makes the same layers for the reference.
+    """
+
+    row_shape: tuple[int, ...]
+    rows: int
+    batch: int
+    epochs: int
+    job: dict[str, Any]
+    net: Callable[[], nn.Module]
+
+
+def mlp(widths: tuple[int, ...]) -> nn.Module:
+    """Widths from the row to the latent, and back."""
+
+    def half(sizes: tuple[int, ...]) -> list[nn.Module]:
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.GELU()]
+        return layers[:-1]
+
+    return nn.Sequential(*half(widths), *half(widths[::-1]))
+
+
+def dense(widths: tuple[int, ...], rows: int, batch: int, epochs: int) -> Work:
+    *hidden, latent = widths[1:]
+    job = {
+        "data": {"kind": "tabular"},
+        "net": {"name": "dense", "hidden": hidden},
+        "latent_dim": latent,
+    }
+    return Work(widths[:1], rows, batch, epochs, job, partial(mlp, widths))
+
+
+def conv() -> Work:
+    def net() -> nn.Module:
+        made = Conv(Conv.Config(), (1, 28, 28))
+        return nn.Sequential(made.encoder(16), made.decoder(16))
+
+    job = {"data": {"kind": "images"}, "net": "conv", "latent_dim": 16}
+    return Work((1, 28, 28), 8192, 128, 3, job, net)
+
+
+SMALL = dense((64, 256, 16), rows=65_536, batch=256, epochs=16)
+LARGE = dense((784, 512, 256, 32), rows=16_384, batch=256, epochs=4)
+
+
+class Clock:
+    """A reporter that notes when training began and when each epoch ended."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began_s = 0.0
+
+    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
+        self._began_s = time.perf_counter()
+
+    def on_rows(self, epoch: int, done: int) -> None:
+        pass
+
+    def on_epoch(self, report: EpochReport) -> None:
+        self.seconds = time.perf_counter() - self._began_s
+
+
+class Bench:
+    """Rows on disk, and both ways to train on them."""
+
+    def __init__(self, work: Work, folder: Path) -> None:
+        self.work = work
+        self.settings = Settings.from_environment({}, folder)
+        generator = np.random.default_rng(0)
+        # A tenth is validated and a tenth tested.
+        shape = (work.rows * 10 // 8, *work.row_shape)
+        factors = generator.standard_normal((shape[0], 12)).astype(np.float32)
+        mixing = generator.standard_normal((12, int(np.prod(work.row_shape)))).astype(np.float32)
+        values = np.tanh(factors @ mixing / 3)
+        self.path = folder / "rows.npy"
+        np.save(self.path, values.reshape(shape))
+        self.train = torch.from_numpy(values[: work.rows].reshape(-1, *work.row_shape))
+        held_out = values[work.rows : work.rows + work.rows // 8]
+        self.validation = torch.from_numpy(held_out.reshape(-1, *work.row_shape))
+
+    def ours(self, workers: int = 1) -> float:
+        return self.rate(*self.run(workers))
+
+    def rate(self, result: TrainResult, clock: Clock) -> float:
+        """Training rows a second, over all workers."""
+        return self.work.rows * result.epochs / clock.seconds
+
+    def run(self, workers: int = 1) -> tuple[TrainResult, Clock]:
+        work = self.work
+        spec = check_job(
+            {
+                "name": "bench",
+                "variant": "plain",
+                **work.job,
+                "data": {"path": str(self.path), "scaling": "none", **work.job["data"]},
+                "training": {
+                    "epochs": work.epochs,
+                    "global_batch_size": work.batch * workers,
+                    "learning_rate": LEARNING_RATE,
+                    "early_stopping": None,
+                    "workers": workers,
+                    "threads_per_worker": 1,
+                },
+            }
+        )
+        clock = Clock()
+        result = train(spec, self.settings, clock)
+        return result, clock
+
+    def by_loader(self) -> float:
+        """The loop of PyTorch's tutorials."""
+        model = self.work.net()
+        optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
+        loss_of = nn.MSELoss()
+        loader = DataLoader(TensorDataset(self.train), self.work.batch, shuffle=True)
+        held_out = DataLoader(TensorDataset(self.validation), 4096)
+        began_s = time.perf_counter()
+        for _ in range(self.work.epochs):
+            total = 0.0
+            for (rows,) in loader:
+                optimizer.zero_grad()
+                loss = loss_of(model(rows), rows)
+                loss.backward()
+                optimizer.step()
+                total += loss.item()
+            with torch.no_grad():
+                for (rows,) in held_out:
+                    total += loss_of(model(rows), rows).item()
+        return self.work.rows * self.work.epochs / (time.perf_counter() - began_s)
+
+    def by_tuned_loop(self) -> float:
+        """Rows indexed in memory, a fused optimizer, and no number read before it is needed."""
+        model = self.work.net()
+        optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE, fused=True)
+        loss_of = nn.MSELoss()
+        began_s = time.perf_counter()
+        for _ in range(self.work.epochs):
+            total = torch.zeros(())
+            for indices in torch.randperm(len(self.train)).split(self.work.batch):
+                rows: Tensor = self.train[indices]
+                optimizer.zero_grad(set_to_none=True)
+                loss = loss_of(model(rows), rows)
+                loss.backward()
+                optimizer.step()
+                total += loss.detach()
+            with torch.no_grad():
+                for rows in self.validation.split(4096):
+                    total += loss_of(model(rows), rows)
+            total.item()
+        return self.work.rows * self.work.epochs / (time.perf_counter() - began_s)
+
+
+def scaling(name: str, bench: Bench, target: float) -> None:
+    """Two workers against one: each takes the batch that the one takes, in a step for both."""
+    losses: dict[int, float] = {}
+
+    def measured(workers: int) -> float:
+        result, clock = bench.run(workers)
+        losses[workers] = result.metrics["validation_loss"]
+        return bench.rate(result, clock) / workers
+
+    compare(
+        name,
+        partial(measured, 2),
+        partial(measured, 1),
+        target,
+        unit="rows/s a worker",
+        losses=losses,
+    )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for name in wanted(NAMES):
+        work = {"train-conv": conv(), "scale-large": LARGE}.get(name, SMALL)
+        with tempfile.TemporaryDirectory() as folder, ray_session(None, 2):
+            bench = Bench(work, Path(folder))
+            if name == "train-small":
+                compare(name, bench.ours, bench.by_loader, 1.4)
+            elif name == "train-small-tuned":
+                compare(name, bench.ours, bench.by_tuned_loop, 0.95)
+            elif name == "train-conv":
+                compare(name, bench.ours, bench.by_loader, 1.1)
+            else:
+                scaling(name, bench, 0.85 if name == "scale-small" else 0.9)
+
+
+if __name__ == "__main__":
+    main()
