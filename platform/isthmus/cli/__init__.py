@@ -9,11 +9,14 @@ from typing import Annotated
 import typer
 
 from isthmus.cli import choices, cluster, models, schedule, serve, train, tune, use
+from isthmus.cli.panels import Panels
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
 
 app = typer.Typer(
     name="isthmus",
+    cls=Panels,
+    rich_markup_mode=None,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,

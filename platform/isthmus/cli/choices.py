@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from isthmus.jobs.choices import Choice
 
 Name = Annotated[
@@ -35,6 +35,8 @@ def nets(name: Name = None) -> None:
 
 
 def _show(what: Literal["variants", "nets"], name: str | None) -> None:
+    from rich.markup import escape
+
     from isthmus.jobs.choices import choice, choices
 
     if name is not None:
@@ -45,6 +47,8 @@ def _show(what: Literal["variants", "nets"], name: str | None) -> None:
         out.print(escape(f"{what[:-1]}: {{name: {found.name}}}\n"))
         out.print(_options(found), soft_wrap=False)
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(what[:-1], no_wrap=True)
     table.add_column("what it is, and when to pick it", ratio=3)
@@ -56,6 +60,8 @@ def _show(what: Literal["variants", "nets"], name: str | None) -> None:
 
 
 def _options(found: Choice) -> Table:
+    from rich.markup import escape
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("option", no_wrap=True)
     table.add_column("default", no_wrap=True)

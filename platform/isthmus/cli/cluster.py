@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
+from isthmus.cli.panels import Panels
 from isthmus.cli.terminal import age, err, out
 from isthmus.cli.train import JobFile, Overrides
 
@@ -24,7 +24,7 @@ Address = Annotated[
 ]
 JobId = Annotated[str, typer.Argument(help="As isthmus jobs shows it.", show_default=False)]
 
-head = typer.Typer(no_args_is_help=True, help="The Ray head of this machine.")
+head = typer.Typer(cls=Panels, no_args_is_help=True, help="The Ray head of this machine.")
 
 
 def submit(
@@ -80,6 +80,8 @@ def jobs(address: Address = None) -> None:
     if not found:
         out.print("No jobs yet. Send one: isthmus submit JOB.yaml")
         return
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("job", "status", "started", "ran for"):
         table.add_column(column, no_wrap=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from isthmus.cli.terminal import age, out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.table import Table
 
     from isthmus.registry import VersionSummary
 
@@ -59,6 +60,8 @@ def promote(
 
 
 def _table(versions: Iterable[VersionSummary]) -> Table:
+    from rich.table import Table
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in ("pair", "aliases", "variant", "net", "latent", *_SHOWN.values(), "age", "run"):
         table.add_column(column, no_wrap=True)

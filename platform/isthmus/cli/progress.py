@@ -26,7 +26,7 @@ class TrainingProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[said]}"),
             TimeRemainingColumn(),
-            console=err,
+            console=err.console,
             disable=not err.is_terminal,
             transient=True,
         )
@@ -77,7 +77,7 @@ def rows_progress(verb: str) -> Iterator[Callable[[int, int], None]]:
         BarColumn(bar_width=24),
         TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
         TimeRemainingColumn(),
-        console=err,
+        console=err.console,
         disable=not err.is_terminal,
         transient=True,
     ) as progress:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
+from isthmus.cli.panels import Panels
 from isthmus.cli.terminal import err, out
 
-schedule = typer.Typer(no_args_is_help=True, help="Retrain on a cron; promote what is better.")
+if TYPE_CHECKING:
+    from rich.table import Table
+
+schedule = typer.Typer(
+    cls=Panels, no_args_is_help=True, help="Retrain on a cron; promote what is better."
+)
 
 File = Annotated[
     Path | None,
@@ -79,6 +84,8 @@ def show(file: File = None) -> None:
 
 
 def _table(path: Path) -> Table:
+    from rich.table import Table
+
     from pipelines.schedules import read_schedules
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

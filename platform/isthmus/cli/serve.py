@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from isthmus.cli.terminal import out
 
@@ -40,6 +39,8 @@ def doctor() -> None:
 
     Example: isthmus doctor
     """
+    from rich.table import Table
+
     from isthmus.spec import Settings
     from isthmus.stack.doctor import examine
 

@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 # A pipe has no width: tables must not be cut to the 80 columns of a terminal that is not there.
 _PIPE_WIDTH = 240
 
 
-def _console(*, stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True)
-    if not console.is_terminal:
-        console.width = _PIPE_WIDTH
-    return console
+class Stream:
+    """A rich console that is made when it is first written to: importing rich takes its time."""
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._stderr = stderr
+
+    @cached_property
+    def console(self) -> Console:
+        """The console itself."""
+        from rich.console import Console
+
+        console = Console(stderr=self._stderr, highlight=False, soft_wrap=True)
+        if not console.is_terminal:
+            console.width = _PIPE_WIDTH
+        return console
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether a person reads it as it is written."""
+        return self.console.is_terminal
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As `rich.console.Console.print`."""
+        self.console.print(*objects, **options)
+
+    def status(self, text: str) -> Status:
+        """As `rich.console.Console.status`."""
+        return self.console.status(text)
+
+    def print_json(self, text: str) -> None:
+        """As `rich.console.Console.print_json`."""
+        self.console.print_json(text)
 
 
-out = _console(stderr=False)
-err = _console(stderr=True)
+out = Stream(stderr=False)
+err = Stream(stderr=True)
 
 
 def age(moment: datetime) -> str:

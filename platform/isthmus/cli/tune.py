@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.live import Live
-from rich.table import Table
 
 from isthmus.cli.terminal import err, out
 from isthmus.cli.train import INTERRUPTED, JobFile, Overrides
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from isthmus.jobs.tune import TuneResult
     from isthmus.search import TrialRecord
     from isthmus.training import EpochReport
@@ -63,7 +63,9 @@ class SearchProgress:
 
     def __init__(self) -> None:
         self._trials: dict[int, TrialRecord] = {}
-        self._live = Live(console=err, refresh_per_second=4, transient=True)
+        from rich.live import Live
+
+        self._live = Live(console=err.console, refresh_per_second=4, transient=True)
         self._line_s = time.monotonic()
 
     def __enter__(self) -> SearchProgress:
@@ -114,6 +116,8 @@ class SearchProgress:
     def _table(self) -> Table:
         """The running trials, the best, and the newest that are over."""
         best = self._best()
+        from rich.table import Table
+
         table = Table("trial", "values", "epoch", "loss", "value", "state", box=None)
         newest = sorted(self._trials.values(), key=lambda trial: (trial.is_over, -trial.number))
         shown = newest[:_SHOWN_TRIALS]

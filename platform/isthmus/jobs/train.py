@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isthmus.errors import UsageError
-from isthmus.jobs.finishing import finish
 from isthmus.jobs.opening import Opening
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
@@ -23,9 +22,7 @@ from isthmus.training import (
     Progress,
     Reporter,
     Reporters,
-    fit,
     fit_here,
-    ray_session,
 )
 
 
@@ -118,6 +115,8 @@ def _run(
             if not result.progress.finished:
                 log.interrupt()
                 return _interrupted(prepared, log, result.progress)
+            from isthmus.jobs.finishing import finish  # training is over: nobody waits for it
+
             finished = finish(prepared, settings, log, result, began_s)
             log.finish()
         except KeyboardInterrupt:
@@ -156,6 +155,8 @@ def _fit(
             is_resumed=resumed is not None,
             reporter=told,
         )
+    from isthmus.training import fit, ray_session  # Ray: nothing for one worker alone
+
     # Opening the run and starting Ray take seconds each, and do not need another.
     opening.begin()
     with ray_session(settings.ray_address, training.workers):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 
-import psutil
 import torch
 from torch import Tensor, distributed
 
@@ -68,4 +67,6 @@ def _bytes_per_row(module: Autoencoder, rows: Tensor) -> float:
 def _free_bytes(device: torch.device, workers_here: int) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
     return float(psutil.virtual_memory().available) / workers_here

@@ -1,0 +1,25 @@
+"""How `--help` lists commands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+
+class Panels(TyperGroup):
+    """Lists commands under what they are for; in plain text, for rich takes its time to import."""
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        """A section for each panel, in the order of the commands."""
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                panel = getattr(command, "rich_help_panel", None)
+                line = (name, command.get_short_help_str(limit=200))
+                panels.setdefault(panel if isinstance(panel, str) else "Commands", []).append(line)
+        for panel, lines in panels.items():
+            with formatter.section(panel):
+                formatter.write_dl(lines)
