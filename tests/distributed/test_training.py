@@ -119,6 +119,20 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, worker
         assert not same_weights(first, train(tmp_path, "other", workers=workers, seed=1))
 
 
+def test_two_workers_that_share_each_step_train_as_one_does(tmp_path: Path) -> None:
+    one, two = (
+        train(
+            tmp_path, str(workers), variant="plain", scaled=rows(300), workers=workers,
+            learning_rate=1e-2,
+        )  # fmt: skip
+        for workers in (1, 2)
+    )
+    assert one.state is not None
+    assert two.state is not None
+    torch.testing.assert_close(one.state, two.state, rtol=1e-3, atol=1e-4, equal_nan=True)
+    assert two.progress.best_loss < 0.9 * two.progress.history[0].validation["loss"]
+
+
 def _press_ctrl_c() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -21,8 +21,10 @@ class SharedGradients:
         self.parameters = [each for each in module.parameters() if each.requires_grad]
         self._workers = workers
         self._flat: Tensor | None = None
+        self._views: list[Tensor] = []
         if workers > 1:
-            self._flat = _laid_out(self.parameters)
+            self._flat = self.parameters[0].new_zeros(sum(each.numel() for each in self.parameters))
+            self._views = _views(self._flat, self.parameters)
             for parameter in module.parameters():
                 distributed.broadcast(parameter.data, src=0)
 
@@ -33,6 +35,9 @@ class SharedGradients:
                 parameter.grad = None
         else:
             self._flat.zero_()
+            # Again each time: Lightning takes them away before validation.
+            for parameter, view in zip(self.parameters, self._views, strict=True):
+                parameter.grad = view
 
     def share(self) -> None:
         """After the backward pass: every worker then has the mean of all workers' gradients."""
@@ -41,13 +46,7 @@ class SharedGradients:
             self._flat.div_(self._workers)
 
 
-def _laid_out(parameters: list[nn.Parameter]) -> Tensor:
-    """One vector of zeros, parts of which are the parameters' gradients."""
-    total = sum(each.numel() for each in parameters)
-    flat = torch.zeros(total, dtype=parameters[0].dtype, device=parameters[0].device)
-    start = 0
-    for parameter in parameters:
-        end = start + parameter.numel()
-        parameter.grad = flat[start:end].view_as(parameter)
-        start = end
-    return flat
+def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Parts of one vector, each in the shape of a parameter."""
+    parts = torch.split(flat, [each.numel() for each in parameters])
+    return [part.view_as(each) for part, each in zip(parts, parameters, strict=True)]
