@@ -3,16 +3,16 @@
 One thread on both sides. The nets have weights as they are drawn, for speed does not depend on
 them; pairs are registered and loaded as users' are. Prints a JSON line each:
 
-- detect-rate: `isthmus.jobs.detect` from parquet to parquet, the pair's loading and all, over PyOD's
-  AutoEncoder in memory: its `decision_function`, with layers of the same sizes (PyOD's default).
-  detect-rate-csv is the same from csv to csv.
+- detect-rate: `isthmus.jobs.detect` from parquet to parquet, the pair's loading and all, over
+  PyOD's AutoEncoder in memory: its `decision_function`, with layers of the same sizes (PyOD's
+  default). detect-rate-csv is the same from csv.
 - detect-limit: `Pair.detect` in memory over the forward pass of its net, `decoder(encoder(x))`, in
   batches of the size that suits the net best, its output thrown away; the net is what `net: dense`
   gives for the columns. detect-limit-small is the same for the net of detect-rate.
 - denoise-rate: `isthmus.jobs.denoise` from npy to npy over the forward pass of its net, the same.
-- memory-scoring: peak memory of the detect job at ten times the rows, each in a process of its own.
-- growth-scoring: seconds a row of the detect job once the pair is loaded, all of it: from opening the
-  parquet to the output in its place. The ratio is of the most to the least.
+- memory-scoring: peak memory of the detect job at ten times the rows, each in its own process.
+- growth-scoring: seconds a row of the detect job once the pair is loaded, all of it: from opening
+  the parquet to the output in its place. The ratio is of the most to the least.
 
     python tests/benchmarks/scoring.py [NAME ...]
 """
