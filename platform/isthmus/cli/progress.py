@@ -70,16 +70,21 @@ class TrainingProgress:
 
 
 @contextmanager
-def rows_progress(verb: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar over rows; gives the function that moves it, called with (done, in all)."""
+def rows_progress(verb: str) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar over rows; gives the function that moves it, called with (done, in all or `None`)."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        TextColumn("{task.completed:,.0f}/{task.total:,.0f} rows"),
+        TextColumn("{task.fields[said]}"),
         TimeRemainingColumn(),
         console=err.console,
         disable=not err.is_terminal,
         transient=True,
     ) as progress:
-        task = progress.add_task(verb, total=0)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+        task = progress.add_task(verb, total=None, said="")
+
+        def tell(done: int, total: int | None) -> None:
+            said = f"{done:,} rows" if total is None else f"{done:,}/{total:,} rows"
+            progress.update(task, completed=done, total=total, said=said)
+
+        yield tell

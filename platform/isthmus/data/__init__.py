@@ -2,20 +2,24 @@
 
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.provenance import Provenance, sidecar_path
-from isthmus.data.reading import read_input, read_rows, read_second_look
+from isthmus.data.reading import open_input, read_input, read_rows, read_second_look
 from isthmus.data.results import (
     check_reconstructions_output,
     check_table_output,
+    open_results,
     write_reconstructions,
     write_table,
 )
 from isthmus.data.rows import Layout, Rows
 from isthmus.data.scaling import ScalingStatistics, fit_scaling
 from isthmus.data.splits import Split, split_rows
+from isthmus.data.stream import Block, RowStream, read_ahead
 
 __all__ = [
+    "Block",
     "Layout",
     "Provenance",
+    "RowStream",
     "Rows",
     "ScalingStatistics",
     "Split",
@@ -23,6 +27,9 @@ __all__ = [
     "check_table_output",
     "fingerprint",
     "fit_scaling",
+    "open_input",
+    "open_results",
+    "read_ahead",
     "read_input",
     "read_rows",
     "read_second_look",

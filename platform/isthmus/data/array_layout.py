@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -58,10 +59,17 @@ class ArrayLayout:
     def write(self, values: FloatArray, output: Path, provenance: Provenance) -> None:
         """Writes the values under the same key; arrays of as many rows are carried along."""
         self.check_output(output)
+        self.write_restored(self.restored(values), output, provenance)
+
+    def restored(self, values: FloatArray) -> NDArray[Any]:
+        """Values of shape (n, *row) in the shape and type of the array's rows."""
         array = np.moveaxis(values, 1, -1) if self.channels_last else values
-        restored = as_dtype(array.reshape(len(values), *self.row_shape), self.dtype)
+        return as_dtype(array.reshape(len(values), *self.row_shape), self.dtype)
+
+    def write_restored(self, array: NDArray[Any], output: Path, provenance: Provenance) -> None:
+        """Writes what `restored` gave of all rows."""
         carried = self._carried() if output.suffix.lower() == ".npz" else {}
-        save_array(restored, self.key or "x", output, provenance, carried)
+        save_array(array, self.key or "x", output, provenance, carried)
 
     def _carried(self) -> dict[str, NDArray[Any]]:
         if self.path is None or self.path.suffix.lower() != ".npz":
@@ -102,10 +110,39 @@ def as_dtype(values: FloatArray, dtype: np.dtype[Any]) -> NDArray[Any]:
     Whole numbers of other types stay float32, since a reconstruction is not whole.
     """
     if dtype.kind == "f":
-        return values.astype(dtype)
+        return values.astype(dtype, copy=False)
     if dtype in (np.uint8, np.uint16):
         return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
     return values
+
+
+@contextmanager
+def open_npy(output: Path, provenance: Provenance) -> Iterator[Callable[[NDArray[Any]], None]]:
+    """Gives a function that appends rows to an npy, all of one shape and type.
+
+    The file appears when all are written, and not at all if an error comes first.
+
+    Raises:
+        DataError: If the place cannot be written to.
+    """
+    with whole_file(output, provenance) as temporary, temporary.open("wb") as file:
+        header: dict[str, Any] = {}
+        rows = 0
+
+        def append(array: NDArray[Any]) -> None:
+            nonlocal rows
+            array = np.ascontiguousarray(array)
+            if not header:
+                header.update(np.lib.format.header_data_from_array_1_0(array))
+                np.lib.format.write_array_header_1_0(file, header)
+            rows += len(array)
+            array.tofile(file)
+
+        yield append
+        # numpy leaves room for the number of rows to grow, so the header is as long as it was.
+        file.seek(0)
+        header["shape"] = (rows, *header["shape"][1:])
+        np.lib.format.write_array_header_1_0(file, header)
 
 
 def save_array(

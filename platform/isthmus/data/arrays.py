@@ -38,13 +38,16 @@ class LoadedArray:
     columns: tuple[str, ...] | None = None
 
 
-def load_array(source: Source, key: str | None, labels: str | None) -> LoadedArray:
+def load_array(
+    source: Source, key: str | None, labels: str | None, *, mapped: bool = False
+) -> LoadedArray:
     """Reads an array of an npz, an npy or a bundled set.
 
     Args:
         source: The file or bundled set.
         key: Name of the array in an npz; by default `x`, `X`, `data`, or the only one.
         labels: Name of the array of labels in an npz.
+        mapped: Whether an npy is to stay in its file, and be read where it is looked at.
 
     Raises:
         DataError: If the file is damaged, the array absent, or not of real numbers.
@@ -54,9 +57,11 @@ def load_array(source: Source, key: str | None, labels: str | None) -> LoadedArr
         return LoadedArray(values, labels=targets, columns=columns)
     try:
         if source.ending == ".npy":
-            # Mapped, so that what is not a float32 is converted with no second copy in memory.
-            mapped = np.load(source.path, mmap_mode="r", allow_pickle=False)
-            array = np.array(mapped) if mapped.dtype == np.float32 else mapped
+            # Mapped, so that what is not a float32 is converted with no second copy in memory; as
+            # a copy on write, so that the file stays as it is.
+            array = np.load(source.path, mmap_mode="c", allow_pickle=False)
+            if array.dtype == np.float32 and not mapped:
+                array = np.array(array)
             if labels is not None:
                 raise DataError(f"{source.name}: an npy holds one array, so no labels; use an npz")
             return LoadedArray(_checked(array, source.name))

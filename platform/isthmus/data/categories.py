@@ -6,8 +6,9 @@ The first layer of a net then holds a vector for each value, its embedding.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from isthmus.errors import DataError
 
 _logger = logging.getLogger(__name__)
 _MOST_VALUES = 256
+Texts = Mapping[str, NDArray[np.str_]]
 
 
 @dataclass(frozen=True)
@@ -54,52 +56,77 @@ class Expansion:
         """How many features there are."""
         return sum(len(self.values.get(name, (name,))) for name in self.columns)
 
-    def expand(
-        self, numbers: FloatArray, texts: Mapping[str, NDArray[np.str_]], source: str
-    ) -> FloatArray:
+    def expand(self, numbers: FloatArray, texts: Texts) -> FloatArray:
         """Features of rows; a value that the training rows never had is 0 in all of its own.
 
         Args:
             numbers: Shape (N, numeric columns).
             texts: Shape (N,) each: the categorical columns.
-            source: What messages call the source.
 
         Returns:
             Shape (N, width).
         """
         features = np.zeros((len(numbers), self.width), dtype=np.float32)
+        for name, own in self.slices():
+            if name in self.values:
+                for offset, value in enumerate(self.values[name]):
+                    features[:, own.start + offset] = texts[name] == value
+            else:
+                features[:, own.start] = numbers[:, self.numeric.index(name)]
+        return features
+
+    def slices(self) -> Iterator[tuple[str, slice]]:
+        """Each column's own features."""
         first = 0
         for name in self.columns:
-            if name not in self.values:
-                features[:, first] = numbers[:, self.numeric.index(name)]
-                first += 1
-                continue
-            known = self.values[name]
-            for offset, value in enumerate(known):
-                features[:, first + offset] = texts[name] == value
-            unknown = ~np.isin(texts[name], known)
-            if unknown.any():
-                _logger.warning(
-                    '%s: column "%s" has %d row(s) with values that training did not have '
-                    '(for example "%s"); they count as none of the known ones',
-                    *(source, name, int(unknown.sum()), texts[name][unknown][0]),
-                )
-            first += len(known)
-        return features
+            count = len(self.values.get(name, (name,)))
+            yield name, slice(first, first + count)
+            first += count
 
     def collapse(self, features: FloatArray) -> dict[str, NDArray[np.float32] | NDArray[np.str_]]:
         """The inverse, of reconstructed features (N, width): the likeliest value of each column."""
         columns: dict[str, NDArray[np.float32] | NDArray[np.str_]] = {}
-        first = 0
-        for name in self.columns:
-            count = len(self.values.get(name, (name,)))
-            block = features[:, first : first + count]
+        for name, own in self.slices():
+            block = features[:, own]
             if name in self.values:
                 columns[name] = np.array(self.values[name])[block.argmax(axis=1)]
             else:
                 columns[name] = np.ascontiguousarray(block[:, 0])
-            first += count
         return columns
+
+
+@dataclass
+class UnknownValues:
+    """Counts the values of categories that training did not have, to tell of them once.
+
+    Attributes:
+        expansion: What training had.
+        source: What messages call the source.
+    """
+
+    expansion: Expansion
+    source: str
+    _counts: Counter[str] = field(default_factory=Counter)
+    _examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, features: FloatArray, texts: Texts) -> None:
+        """Looks at rows as they were given to `expand`, and what it made of them."""
+        for name, own in self.expansion.slices():
+            if name not in self.expansion.values:
+                continue
+            unknown = texts[name][~features[:, own].any(axis=1)]
+            if len(unknown):
+                self._counts[name] += len(unknown)
+                self._examples.setdefault(name, str(unknown[0]))
+
+    def report(self) -> None:
+        """Logs a line for each column that had any."""
+        for name, count in self._counts.items():
+            _logger.warning(
+                '%s: column "%s" has %d row(s) with values that training did not have '
+                '(for example "%s"); they count as none of the known ones',
+                *(self.source, name, count, self._examples[name]),
+            )
 
 
 def distinct_values(texts: NDArray[np.str_], column: str, source: str) -> tuple[str, ...]:

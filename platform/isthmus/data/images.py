@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.array_layout import layout_of
+from isthmus.data.array_layout import ArrayLayout, layout_of
 from isthmus.data.arrays import LoadedArray, key_if_present, load_array
 from isthmus.data.bundled import DIGITS_WHITE, IMAGE_SET
 from isthmus.data.image_layout import ImageFilesLayout, ResizedLayout
@@ -52,7 +52,7 @@ def read_images_like(source: Source, data: DataSpec, row_shape: Shape) -> Rows:
     if not source.is_array:
         return _read_files(source, data, row_shape)
     loaded = load_array(source, key_if_present(source, data.key), None)
-    values, layout = _oriented_like(loaded, source, data.image_size is not None, row_shape)
+    values, layout = oriented_like(loaded, source, data.image_size is not None, row_shape)
     return _array_rows(values, layout, None, source, data)
 
 
@@ -74,9 +74,14 @@ def _oriented(loaded: LoadedArray, source: Source) -> tuple[NDArray[Any], Layout
     return (np.moveaxis(array, -1, 1) if channels_last else array), layout
 
 
-def _oriented_like(
+def oriented_like(
     loaded: LoadedArray, source: Source, is_resized: bool, row_shape: Shape
-) -> tuple[NDArray[Any], Layout]:
+) -> tuple[NDArray[Any], ArrayLayout]:
+    """The array as (N, C, H, W), not copied, for a pair that takes rows of (C, H, W).
+
+    Raises:
+        DataError: If its shape is none that such rows have.
+    """
     array = loaded.values
     found = array.shape[1:]
     channels, height, width = row_shape

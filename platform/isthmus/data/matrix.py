@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from isthmus.data.array_layout import layout_of
 from isthmus.data.arrays import LoadedArray, key_if_present, load_array
-from isthmus.data.categories import Expansion, check_are_columns, distinct_values
+from isthmus.data.categories import (
+    Expansion,
+    UnknownValues,
+    check_are_columns,
+    distinct_values,
+)
 from isthmus.data.rows import FloatArray, Labels, Layout
 from isthmus.data.storage import ARRAY_ENDINGS, TABLE_ENDINGS, Source
+from isthmus.data.table_layout import TableForm, TableLayout
 from isthmus.data.tables import (
-    TableLayout,
     column_names,
     numeric_names,
     read_columns,
@@ -104,25 +109,42 @@ def read_matrix_like(
         DataError: If columns are absent, or their number is wrong.
     """
     _refuse_others(source, data.kind)
-    if source.is_array:
-        loaded = load_array(source, key_if_present(source, data.key), None)
-        values = _two_axes(loaded, source, one_axis)
-        if loaded.columns is not None and data.columns is not None:
-            return _bundled_matrix(
-                values, loaded, _needed_columns(data.columns, loaded.columns, source), source
-            )
-        _refuse_width(values.shape[1], width, "columns", source)
-        return Matrix(_float32(values), layout_of(loaded.values, source, loaded.key))
+    if not source.is_array:
+        form = form_like(source, data, width)
+        return _table_matrix(source, form.columns, form.expansion)
+    loaded = load_array(source, key_if_present(source, data.key), None)
+    values, columns = features_like(loaded, source, data, width, one_axis=one_axis)
+    layout = layout_of(loaded.values if columns is None else values, source, loaded.key)
+    return Matrix(_float32(values), layout, columns)
+
+
+def form_like(source: Source, data: DataSpec, width: int) -> TableForm:
+    """The columns of a csv or parquet that a trained pair needs, as `read_matrix_like`."""
     names = column_names(source)
     if data.columns is not None:
         columns = _needed_columns(data.columns, names, source)
-        return _table_matrix(source, columns, _expansion(source, columns, data))
-    else:
-        others = (data.labels, *data.exclude)
-        candidates = [name for name in names if name not in others and not _is_index(name)]
-        columns = tuple(numeric_names(source, candidates))
-        _refuse_width(len(columns), width, "columns of numbers", source)
-    return _table_matrix(source, columns, None)
+        return TableForm(source, columns, _expansion(source, columns, data))
+    others = (data.labels, *data.exclude)
+    candidates = [name for name in names if name not in others and not _is_index(name)]
+    columns = tuple(numeric_names(source, candidates))
+    _refuse_width(len(columns), width, "columns of numbers", source)
+    return TableForm(source, columns)
+
+
+def features_like(
+    loaded: LoadedArray, source: Source, data: DataSpec, width: int, *, one_axis: bool = False
+) -> tuple[NDArray[Any], tuple[str, ...] | None]:
+    """The columns of an array that a trained pair needs, as `read_matrix_like`, and their names.
+
+    Returns:
+        Shape (N, width), not copied unless columns are chosen.
+    """
+    values = _two_axes(loaded, source, one_axis)
+    if loaded.columns is not None and data.columns is not None:
+        columns = _needed_columns(data.columns, loaded.columns, source)
+        return _chosen(values, loaded.columns, columns), columns
+    _refuse_width(values.shape[1], width, "columns", source)
+    return values, None
 
 
 def _expansion(source: Source, columns: tuple[str, ...], spec: DataSpec) -> Expansion | None:
@@ -147,7 +169,10 @@ def _table_matrix(source: Source, columns: tuple[str, ...], expansion: Expansion
         if expansion.numeric
         else np.empty((rows, 0), np.float32)
     )
-    values = expansion.expand(numbers, texts, source.name)
+    values = expansion.expand(numbers, texts)
+    unknown = UnknownValues(expansion, source.name)
+    unknown.add(values, texts)
+    unknown.report()
     layout = _table_layout(source, columns, rows, expansion)
     return Matrix(values, layout, expansion.features, expansion=expansion)
 
@@ -177,9 +202,12 @@ def _float32(values: NDArray[Any]) -> FloatArray:
 def _bundled_matrix(
     values: NDArray[Any], loaded: LoadedArray, columns: tuple[str, ...], source: Source
 ) -> Matrix:
-    names = loaded.columns or ()
-    chosen = values[:, [names.index(column) for column in columns]]
+    chosen = _chosen(values, loaded.columns or (), columns)
     return Matrix(_float32(chosen), layout_of(chosen, source, None), columns, None, loaded.labels)
+
+
+def _chosen(values: NDArray[Any], names: Sequence[str], columns: tuple[str, ...]) -> NDArray[Any]:
+    return values[:, [names.index(column) for column in columns]]
 
 
 def _needed_columns(
@@ -222,7 +250,8 @@ def _is_index(name: str) -> bool:
 def _table_layout(
     source: Source, columns: tuple[str, ...], total: int, expansion: Expansion | None
 ) -> TableLayout:
-    return TableLayout(source, columns, np.arange(total, dtype=np.int64), total, expansion)
+    form = TableForm(source, columns, expansion)
+    return TableLayout(form, np.arange(total, dtype=np.int64), total)
 
 
 def _refuse_absent(wanted: Sequence[str], names: Sequence[str], field: str, source: Source) -> None:

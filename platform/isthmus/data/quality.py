@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -15,15 +16,19 @@ from isthmus.errors import DataError
 _logger = logging.getLogger(__name__)
 Missing = Literal["refuse", "mean", "drop"]
 _SHOWN = 8
+_WHAT_TO_DO = "set data.missing to mean or drop, or fill them in"
 
 
-def refuse_infinite(values: FloatArray, columns: Sequence[str] | None, name: str) -> None:
+def refuse_infinite(
+    values: FloatArray, columns: Sequence[str] | None, name: str, first_row: int = 0
+) -> None:
     """Refuses infinity, which no scaling survives.
 
     Args:
         values: Shape (N, ...); (N, F) where there are columns.
         columns: Names of the F columns, if they have any.
         name: What the message calls the source.
+        first_row: Number of the first of these rows in the source.
 
     Raises:
         DataError: Naming the column and the first row.
@@ -34,7 +39,7 @@ def refuse_infinite(values: FloatArray, columns: Sequence[str] | None, name: str
     row, column = _first(infinite)
     raise DataError(
         f"{name}: {_column(column, columns, values.ndim)}holds infinity or a value beyond "
-        f"float32 (3.4e38), first in row {row}, counted from 0; correct it"
+        f"float32 (3.4e38), first in row {first_row + row}, counted from 0; correct it"
     )
 
 
@@ -52,19 +57,83 @@ def rows_without_missing(
     if np.isfinite(values).all():
         return None
     refuse_infinite(values, columns, name)
-    absent = np.isnan(values)
     if missing == "refuse":
-        raise DataError(_missing_said(absent, columns, name))
-    if missing == "drop":
-        kept = np.flatnonzero(~absent.reshape(len(values), -1).any(axis=1)).astype(np.int64)
-        if not len(kept):
+        raise DataError(_missing_said(np.isnan(values), columns, name))
+    if missing == "mean":
+        return None
+    kept = _whole_rows(values)
+    report_dropped(len(values) - len(kept), len(values), name)
+    return kept
+
+
+@dataclass
+class MissingInBlocks:
+    """`rows_without_missing` for rows that come a block at a time.
+
+    Attributes:
+        missing: `data.missing`.
+        columns: Names of the columns, if they have any.
+        name: What messages call the source.
+    """
+
+    missing: Missing
+    columns: Sequence[str] | None
+    name: str
+    _seen: int = 0
+    _dropped: int = 0
+
+    def kept(self, values: FloatArray) -> IndexArray | None:
+        """Numbers of the next block's rows to keep, counted from its first; `None` if all are.
+
+        Raises:
+            DataError: If NaN is refused, naming the row by its number in the source.
+        """
+        first_row = self._seen
+        self._seen += len(values)
+        # A sum is finite if all it sums up are, unless it overflows: then a closer look is taken.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(values.sum()) or np.isfinite(values).all():
+                return None
+        refuse_infinite(values, self.columns, self.name, first_row)
+        if self.missing == "refuse":
+            row, column = _first(np.isnan(values))
             raise DataError(
-                f"{name}: every row has a missing value, so data.missing: drop leaves none; "
-                "use mean, or list empty columns under data.exclude"
+                f"{self.name}: {_column(column, self.columns, values.ndim)}has missing values, "
+                f"first in row {first_row + row}, counted from 0; {_WHAT_TO_DO}"
             )
-        _logger.warning("%s: %d rows with missing values dropped", name, len(values) - len(kept))
+        if self.missing == "mean":
+            return None
+        kept = _whole_rows(values)
+        self._dropped += len(values) - len(kept)
         return kept
-    return None
+
+    def finish(self) -> None:
+        """Says what only the end tells.
+
+        Raises:
+            DataError: If no row is left.
+        """
+        if self._dropped:
+            report_dropped(self._dropped, self._seen, self.name)
+
+
+def report_dropped(dropped: int, rows: int, name: str) -> None:
+    """Logs how many of the rows `data.missing: drop` left out.
+
+    Raises:
+        DataError: If none is left.
+    """
+    if dropped == rows:
+        raise DataError(
+            f"{name}: every row has a missing value, so data.missing: drop leaves none; "
+            "use mean, or list empty columns under data.exclude"
+        )
+    _logger.warning("%s: %d rows with missing values dropped", name, dropped)
+
+
+def _whole_rows(values: FloatArray) -> IndexArray:
+    absent = np.isnan(values).reshape(len(values), -1).any(axis=1)
+    return np.flatnonzero(~absent).astype(np.int64)
 
 
 def refuse_empty_columns(values: FloatArray, columns: Sequence[str] | None, name: str) -> None:
@@ -119,7 +188,7 @@ def _missing_said(absent: NDArray[np.bool_], columns: Sequence[str] | None, name
     noun = "value" if count == 1 else "values"
     return (
         f"{name}: {_column(column, columns, absent.ndim)}has {count} missing {noun}{also}, "
-        f"first in row {row}, counted from 0; set data.missing to mean or drop, or fill them in"
+        f"first in row {row}, counted from 0; {_WHAT_TO_DO}"
     )
 
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from isthmus.data.array_stream import stream_array
 from isthmus.data.arrays import load_array
 from isthmus.data.audio import read_audio, read_audio_like
 from isthmus.data.bundled import IMAGE_SET
@@ -22,6 +23,8 @@ from isthmus.data.storage import (
     list_files,
     locate,
 )
+from isthmus.data.stream import RowStream, WholeRows
+from isthmus.data.table_stream import stream_table
 from isthmus.data.tabular import read_tabular, read_tabular_like
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
@@ -98,6 +101,29 @@ def read_input(data: DataSpec, path: str, row_shape: Shape) -> Rows:
     if data.kind == "auto":
         raise ValueError("data is not resolved: use the spec that read_rows returned")
     return _READERS[data.kind].like_trained(locate(path), data, row_shape)
+
+
+def open_input(data: DataSpec, path: str, row_shape: Shape) -> RowStream:
+    """The same rows as `read_input`, a block at a time.
+
+    Tables and arrays are read as they are needed, an npz once it is unpacked; series, audio and
+    folders of images are read whole, and are one block.
+
+    Args:
+        data: What the pair was trained on, as `read_rows` returned it.
+        path: The input: a file, a folder, or `s3://`.
+        row_shape: Shape of the pair's rows, as its plan says.
+
+    Raises:
+        DataError: If the input cannot be read, or does not hold such rows; a fault in some row is
+            told when its block is read.
+    """
+    source = locate(path)
+    if data.kind is DataKind.TABULAR and source.ending in TABLE_ENDINGS:
+        return stream_table(source, data, row_shape[0])
+    if data.kind in (DataKind.TABULAR, DataKind.IMAGES) and source.is_array:
+        return stream_array(source, data, row_shape)
+    return WholeRows(read_input(data, path, row_shape))
 
 
 def read_second_look(data: DataSpec, rows: Rows) -> Rows | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from isthmus.data.provenance import Provenance
 from isthmus.data.rows import FloatArray, Rows
 
 TABLE_OUTPUT_ENDINGS = (".csv", ".parquet", ".npz")
+Columns = Mapping[str, NDArray[Any]]
+AppendColumns = Callable[[Columns], None]
 
 
 def check_reconstructions_output(rows: Rows, output: Path) -> None:
@@ -54,18 +57,33 @@ def check_table_output(output: Path) -> None:
     check_ending(output, TABLE_OUTPUT_ENDINGS, "a table of results")
 
 
-def write_table(columns: Mapping[str, NDArray[Any]], output: Path, provenance: Provenance) -> None:
-    """Writes columns of equal length to csv, parquet or npz, by the ending.
+@contextmanager
+def open_results(output: Path, provenance: Provenance) -> Iterator[AppendColumns]:
+    """Gives a function that appends columns of equal length to csv, parquet or npz, by the ending.
+
+    The file appears when all are written, and not at all if an error comes first; an npz is
+    written at the end.
 
     Raises:
         DataError: If the output cannot be written.
     """
     check_table_output(output)
     if output.suffix.lower() == ".npz":
+        parts: list[Columns] = []
+        yield parts.append
+        names = parts[0] if parts else {}
+        columns = {name: np.concatenate([part[name] for part in parts]) for name in names}
         save_npz(columns, output, provenance)
         return
     import pyarrow as pa
 
-    from isthmus.data.tables import save_table
+    from isthmus.data.table_output import open_table
 
-    save_table(pa.table(dict(columns)), output, provenance)
+    with open_table(output, provenance) as append:
+        yield lambda columns: append(pa.table(dict(columns)))
+
+
+def write_table(columns: Columns, output: Path, provenance: Provenance) -> None:
+    """Writes columns of equal length, as `open_results`."""
+    with open_results(output, provenance) as append:
+        append(columns)

@@ -1,15 +1,14 @@
-"""csv and parquet files: reading columns of numbers, and writing others in their place."""
+"""csv and parquet files: their columns, read whole as numbers or as texts."""
 
 from __future__ import annotations
 
 import csv
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,18 +16,12 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from isthmus.data.array_layout import as_dtype, save_array
-from isthmus.data.categories import Expansion
-from isthmus.data.output import check_ending, whole_file
-from isthmus.data.provenance import Provenance
-from isthmus.data.rows import FloatArray, IndexArray, Labels
-from isthmus.data.storage import ARRAY_ENDINGS, TABLE_ENDINGS, Source
+from isthmus.data.rows import FloatArray, Labels
+from isthmus.data.storage import Source
 from isthmus.errors import DataError
 
-_logger = logging.getLogger(__name__)
 _DELIMITERS = (",", ";", "\t", "|")
 _ROWS_AT_ONCE = 8192
-_PARQUET_KEY = b"isthmus.pair"
 
 
 def column_names(source: Source) -> list[str]:
@@ -38,9 +31,9 @@ def column_names(source: Source) -> list[str]:
         DataError: If the file is damaged, or two columns have the same name.
     """
     if source.ending == ".parquet":
-        names = [str(name) for name in _read_schema(source).names]
+        names = [str(name) for name in read_schema(source).names]
     else:
-        names = _read_header(source)[0]
+        names = read_header(source)[0]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise DataError(f'{source.name}: more than one column is called "{twice[0]}"; rename them')
@@ -56,12 +49,27 @@ def read_columns(source: Source, names: Sequence[str]) -> FloatArray:
     Raises:
         DataError: If a column is not numeric, or the file is damaged or holds no rows.
     """
-    table = _read(source, names)
-    if table.num_rows == 0:
+    table = read_arrow(source, names)
+    refuse_no_rows(source, table.num_rows)
+    refuse_texts(source, table, names)
+    return floats(table, names)
+
+
+def refuse_no_rows(source: Source, rows: int) -> None:
+    """Refuses a table of 0 rows."""
+    if rows == 0:
         raise DataError(f"{source.name}: has a header but no rows; give at least one")
+
+
+def refuse_texts(source: Source, table: pa.Table, names: Sequence[str]) -> None:
+    """Refuses columns that do not hold numbers, by the name and a value of the first."""
     for name in names:
-        if not _is_numeric(table.schema.field(name).type):
+        if not is_numeric(table.schema.field(name).type):
             raise DataError(_not_numeric(source, name, table.column(name)))
+
+
+def floats(table: pa.Table, names: Sequence[str]) -> FloatArray:
+    """Columns of numbers side by side, shape (N, len(names)); null is NaN."""
     values = np.empty((table.num_rows, len(names)), dtype=np.float32)
     first = 0
     # Block by block, ten times faster than whole columns: the rows being filled stay in the cache.
@@ -75,9 +83,10 @@ def read_columns(source: Source, names: Sequence[str]) -> FloatArray:
 
 
 def numeric_names(source: Source, names: Sequence[str]) -> list[str]:
-    """Those of the columns that hold numbers."""
-    schema = _read(source, names).schema
-    return [name for name in names if _is_numeric(schema.field(name).type)]
+    """Those of the columns that hold numbers; of a csv, only reading it to the end tells."""
+    is_parquet = source.ending == ".parquet"
+    schema = read_schema(source) if is_parquet else read_arrow(source, names).schema
+    return [name for name in names if is_numeric(schema.field(name).type)]
 
 
 def read_labels(source: Source, name: str) -> Labels:
@@ -86,13 +95,13 @@ def read_labels(source: Source, name: str) -> Labels:
     Returns:
         Shape (N,).
     """
-    texts = read_texts(source, [name])[name]
+    labels = read_texts(source, [name])[name]
     for kind in (np.int64, np.float64):
         try:
-            return texts.astype(kind)
+            return labels.astype(kind)
         except ValueError:
             continue
-    return texts
+    return labels
 
 
 def read_texts(source: Source, names: Sequence[str]) -> dict[str, NDArray[np.str_]]:
@@ -101,117 +110,29 @@ def read_texts(source: Source, names: Sequence[str]) -> dict[str, NDArray[np.str
     Raises:
         DataError: If the file is damaged or holds no rows.
     """
-    table = _read(source, names, as_text=True)
-    if table.num_rows == 0:
-        raise DataError(f"{source.name}: has a header but no rows; give at least one")
-    return {
-        name: np.array(["" if v is None else str(v) for v in table.column(name).to_pylist()])
-        for name in names
-    }
+    table = read_arrow(source, names, as_text=True)
+    refuse_no_rows(source, table.num_rows)
+    return {name: texts(table.column(name)) for name in names}
 
 
-@dataclass(frozen=True, eq=False)
-class TableLayout:
-    """Rows that came from a csv or parquet: the other columns are carried along in their place.
-
-    Attributes:
-        source: The file, read once more when results are written.
-        columns: The columns that the rows hold.
-        kept: Shape (N,). Numbers of the rows, counted from 0.
-        total: How many rows the file has.
-        expansion: How the columns became features, if some are categories.
-    """
-
-    source: Source
-    columns: tuple[str, ...]
-    kept: IndexArray
-    total: int
-    expansion: Expansion | None = None
-
-    def take(self, kept: IndexArray) -> TableLayout:
-        """The layout of only these rows."""
-        return replace(self, kept=self.kept[kept])
-
-    def index(self) -> Mapping[str, NDArray[Any]]:
-        """`row`: the number of each row, counted from 0, the header not counted."""
-        return {"row": self.kept}
-
-    def check_output(self, output: Path) -> None:
-        """Refuses an ending that is neither a table's nor an array's."""
-        check_ending(output, (*TABLE_ENDINGS, *ARRAY_ENDINGS), "rows of a table")
-
-    def write(self, values: FloatArray, output: Path, provenance: Provenance) -> None:
-        """Writes the values of shape (N, F) in place of the columns they came from."""
-        self.check_output(output)
-        if output.suffix.lower() in ARRAY_ENDINGS:
-            names = self.expansion.features if self.expansion else self.columns
-            save_array(values, "x", output, provenance, {"columns": np.array(names)})
-            return
-        delimiter = "," if self.source.ending == ".parquet" else _read_header(self.source)[1]
-        save_table(self._filled(values), output, provenance, delimiter)
-
-    def _filled(self, values: FloatArray) -> pa.Table:
-        """The file's table with these values in place of the columns that the rows hold."""
-        names = column_names(self.source)
-        others = [name for name in names if name not in self.columns]
-        carried = _read(self.source, others, as_text=True) if others else pa.table({})
-        if others and carried.num_rows != self.total:
-            raise DataError(f"{self.source.name}: changed while it was in use; run again")
-        if others and len(self.kept) != self.total:
-            carried = carried.take(pa.array(self.kept))
-        schema = _read_schema(self.source) if self.source.ending == ".parquet" else None
-        filled = (self.expansion or Expansion(self.columns, {})).collapse(values)
-        columns: dict[str, object] = {}
-        for name in names:
-            if name not in self.columns:
-                columns[name] = carried.column(name)
-                continue
-            column: NDArray[Any] = filled[name]
-            is_category = self.expansion is not None and name in self.expansion.values
-            if schema and not is_category and pa.types.is_floating(schema.field(name).type):
-                column = as_dtype(column, np.dtype(schema.field(name).type.to_pandas_dtype()))
-            columns[name] = pa.array(column)
-        return pa.table(columns, metadata=None if schema is None else schema.metadata)
+def texts(column: pa.ChunkedArray) -> NDArray[np.str_]:
+    """A column as texts, shape (N,); null is an empty text."""
+    return np.array(["" if value is None else str(value) for value in column.to_pylist()])
 
 
-def save_table(table: pa.Table, output: Path, provenance: Provenance, delimiter: str = ",") -> None:
-    """Writes a table to parquet, with the provenance in its metadata, or to csv.
-
-    Raises:
-        DataError: If the place cannot be written to.
-    """
-    with whole_file(output, provenance) as temporary:
-        if output.suffix.lower() == ".parquet":
-            metadata = {**(table.schema.metadata or {}), _PARQUET_KEY: provenance.to_json()}
-            pq.write_table(table.replace_schema_metadata(metadata), temporary)
-            return
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-            writer.writerow(table.column_names)
-        with temporary.open("ab") as file:
-            _write_csv(table, file, "\t" if output.suffix.lower() == ".tsv" else delimiter)
-
-
-def _write_csv(table: pa.Table, file: BinaryIO, delimiter: str) -> None:
-    def options(quoting: str) -> pa_csv.WriteOptions:
-        return pa_csv.WriteOptions(include_header=False, quoting_style=quoting, delimiter=delimiter)
-
-    start = file.tell()
-    try:
-        # Without quotes, so that carried texts stay as they were; "needed" quotes every text.
-        pa_csv.write_csv(table, file, options("none"))
-    except pa.ArrowInvalid:
-        file.seek(start)
-        file.truncate()
-        pa_csv.write_csv(table, file, options("needed"))
-
-
-def _read(source: Source, names: Sequence[str], *, as_text: bool = False) -> pa.Table:
+def read_arrow(source: Source, names: Sequence[str], *, as_text: bool = False) -> pa.Table:
     """Reads columns; `as_text` leaves the cells of a csv as they are written."""
-    try:
+    with said_plainly(source):
         if source.ending == ".parquet":
             return pq.read_table(source.path, columns=list(names), partitioning=None)
         return _parse_csv(source, names, as_text=as_text)
+
+
+@contextmanager
+def said_plainly(source: Source) -> Iterator[None]:
+    """Turns what pyarrow raises over a damaged file into one line that says what to do."""
+    try:
+        yield
     except pa.ArrowInvalid as error:
         raise DataError(_damaged(source, error)) from error
     except (pa.ArrowException, OSError) as error:
@@ -231,10 +152,15 @@ def _parse_csv(
     return pa_csv.read_csv(
         source.path,
         read_options=pa_csv.ReadOptions(use_threads=use_threads),
-        parse_options=pa_csv.ParseOptions(
-            delimiter=_read_header(source)[1], newlines_in_values=_has_quotes(source.path)
-        ),
+        parse_options=parse_options(source),
         convert_options=convert,
+    )
+
+
+def parse_options(source: Source) -> pa_csv.ParseOptions:
+    """How the cells of a csv are told apart."""
+    return pa_csv.ParseOptions(
+        delimiter=read_header(source)[1], newlines_in_values=_has_quotes(source.path)
     )
 
 
@@ -254,7 +180,8 @@ def _damaged(source: Source, error: pa.ArrowInvalid) -> str:
     return f"{source.name}: is not a csv that can be read ({_first_line(error)})"
 
 
-def _read_schema(source: Source) -> pa.Schema:
+def read_schema(source: Source) -> pa.Schema:
+    """The types of a parquet's columns."""
     try:
         return pq.read_schema(source.path)
     except (pa.ArrowException, OSError) as error:
@@ -269,7 +196,7 @@ def _has_quotes(path: Path) -> bool:
         return content.find(b'"') >= 0
 
 
-def _read_header(source: Source) -> tuple[list[str], str]:
+def read_header(source: Source) -> tuple[list[str], str]:
     """Returns the names of the columns and the delimiter."""
     try:
         with source.path.open(encoding="utf-8-sig", newline="") as file:
@@ -284,7 +211,8 @@ def _read_header(source: Source) -> tuple[list[str], str]:
         raise DataError(f"{source.name}: is not a csv that can be read ({error})") from None
 
 
-def _is_numeric(kind: pa.DataType) -> bool:
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether a column of that type holds numbers; one without a value may."""
     types = pa.types
     return bool(
         types.is_integer(kind)
@@ -302,12 +230,18 @@ def _as_floats(column: pa.Array) -> NDArray[Any]:
 
 
 def _not_numeric(source: Source, name: str, column: pa.ChunkedArray) -> str:
-    texts = [str(value) for value in column.drop_null().slice(0, 1000).to_pylist()]
+    values = [str(value) for value in column.drop_null().slice(0, 1000).to_pylist()]
     # In a column of numbers with a few texts, a text is the better example.
-    example = next((text for text in texts if not _is_number(text)), texts[0] if texts else "")
+    example = next((text for text in values if not _is_number(text)), values[0] if values else "")
+    return text_among_numbers(source, name, example)
+
+
+def text_among_numbers(source: Source, name: str, example: str, row: int | None = None) -> str:
+    """What is said of a column that should be numeric; the row where it is known."""
+    where = "" if row is None else f", in row {row}, counted from 0"
     shown = example if len(example) <= 40 else f"{example[:37]}..."
     return (
-        f'{source.name}: column "{name}" is not numeric (for example "{shown}"); '
+        f'{source.name}: column "{name}" is not numeric (for example "{shown}"{where}); '
         "list it under data.exclude, or under data.categories"
     )
 

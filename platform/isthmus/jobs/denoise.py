@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import check_reconstructions_output, read_input, write_reconstructions
+from isthmus.data import open_input
+from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of
-from isthmus.registry import load
+from isthmus.registry import Pair, load
 from isthmus.spec import Settings
 
 
@@ -34,9 +35,12 @@ def denoise(
     source: str,
     output: str | Path,
     settings: Settings,
-    on_rows: Callable[[int, int], None] | None = None,
+    on_rows: OnRows | None = None,
 ) -> DenoiseResult:
     """Denoises a file or folder with a registered pair.
+
+    Tables and arrays are denoised a block at a time, and may be larger than the memory; an npz is
+    held whole.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -50,9 +54,21 @@ def denoise(
         DataError: If the file is not what the pair was trained on.
         RegistryError: If the pair is damaged.
     """
-    pair = load(model, settings)
-    rows = read_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
-    check_reconstructions_output(rows, Path(output))
-    denoised = pair.denoise(rows.values, on_rows=on_rows)
-    write_reconstructions(rows, denoised, Path(output), provenance_of(pair, source, job="denoise"))
-    return DenoiseResult(len(rows.values), Path(output), pair.reference, pair.manifest.pair_id)
+    return denoise_with(load(model, settings), source, output, on_rows)
+
+
+def denoise_with(
+    pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
+) -> DenoiseResult:
+    """As `denoise`, with a pair that is loaded."""
+    stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
+    stream.check_output(Path(output))
+    rows = 0
+    with (
+        stream.open_output(Path(output), provenance_of(pair, source, job="denoise")) as write,
+        closing(blocks_of(stream, on_rows, carry=True)) as blocks,
+    ):
+        for block, on_block_rows in blocks:
+            write(block, pair.denoise(block.values, on_rows=on_block_rows))
+            rows += len(block.values)
+    return DenoiseResult(rows, Path(output), pair.reference, pair.manifest.pair_id)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import check_table_output, read_input, write_table
+from isthmus.data import check_table_output, open_input, open_results
+from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of
-from isthmus.registry import load
+from isthmus.registry import Pair, load
 from isthmus.spec import Settings
 
 
@@ -38,11 +39,12 @@ def detect(
     source: str,
     output: str | Path,
     settings: Settings,
-    on_rows: Callable[[int, int], None] | None = None,
+    on_rows: OnRows | None = None,
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
-    The output has a line for each row, in order: `row` (from 0), its name if it has one, `score`,
+    Tables and arrays are scored a block at a time, and may be larger than the memory. The output
+    has a line for each row, in order: `row` (from 0), its name if it has one, `score`,
     `p_value` (the share of normal rows that score as high) and `anomaly`.
 
     Args:
@@ -58,21 +60,36 @@ def detect(
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
-    pair = load(model, settings)
-    rows = read_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
-    detections = pair.detect(rows.values, on_rows=on_rows)
-    columns = {
-        **rows.layout.index(),
-        "score": detections.scores,
-        "p_value": detections.p_values,
-        "anomaly": detections.anomalies,
-    }
-    provenance = provenance_of(pair, source, job="detect", threshold=detections.threshold)
-    write_table(columns, Path(output), provenance)
+    return detect_with(load(model, settings), source, output, on_rows)
+
+
+def detect_with(
+    pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
+) -> DetectResult:
+    """As `detect`, with a pair that is loaded."""
+    stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
+    provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
+    rows = anomalies = 0
+    with (
+        open_results(Path(output), provenance) as append,
+        closing(blocks_of(stream, on_rows)) as blocks,
+    ):
+        for block, on_block_rows in blocks:
+            found = pair.detect(block.values, on_rows=on_block_rows)
+            append(
+                {
+                    **block.index,
+                    "score": found.scores,
+                    "p_value": found.p_values,
+                    "anomaly": found.anomalies,
+                }
+            )
+            rows += len(found.scores)
+            anomalies += int(found.anomalies.sum())
     return DetectResult(
-        rows=len(rows.values),
-        anomalies=int(detections.anomalies.sum()),
-        threshold=detections.threshold,
+        rows=rows,
+        anomalies=anomalies,
+        threshold=pair.threshold,
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,

@@ -18,7 +18,10 @@ from isthmus.types import Shape
 
 Floats = NDArray[np.float32]
 OnRows = Callable[[int, int], None]
-_BATCH_ROWS = 4096
+# What a net makes of 256 KiB of rows stays in a core's cache: dense and conv nets took up to twice
+# as long with ten times as many rows at once.
+_NUMBERS_IN_A_BATCH = 2**16
+_MOST_ROWS_IN_A_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +77,11 @@ class Pair:
         made_of = f"{plan.variant.name}, {plan.net.name}, latent {plan.latent_dim}"
         return f"<Pair {self.reference}: {made_of}>"
 
+    @property
+    def threshold(self) -> float:
+        """Scores above it are anomalies: 1 % of normal rows are."""
+        return float(self.module.calibration.threshold)
+
     def encode(self, x: ArrayLike, on_rows: OnRows | None = None) -> Latents:
         """Rows to latents."""
         rows, _ = self._as_rows(x)
@@ -115,7 +123,7 @@ class Pair:
                 scores=scores,
                 p_values=calibration.p_values(tensor).numpy(),
                 anomalies=calibration.is_anomaly(tensor).numpy(),
-                threshold=float(calibration.threshold),
+                threshold=self.threshold,
             )
 
     def _as_rows(self, x: ArrayLike) -> tuple[Floats, Shape]:
@@ -138,10 +146,11 @@ def _apply(
     function: Callable[[Tensor], Tensor], rows: Floats, shape: Shape, on_rows: OnRows | None
 ) -> Floats:
     result = np.empty((len(rows), *shape), dtype=np.float32)
+    at_once = max(1, min(_NUMBERS_IN_A_BATCH // prod(rows.shape[1:]), _MOST_ROWS_IN_A_BATCH))
     with torch.inference_mode():
-        for start in range(0, len(rows), _BATCH_ROWS):
-            part = torch.from_numpy(rows[start : start + _BATCH_ROWS])
-            result[start : start + _BATCH_ROWS] = function(part).numpy()
+        for start in range(0, len(rows), at_once):
+            part = torch.from_numpy(rows[start : start + at_once])
+            result[start : start + at_once] = function(part).numpy()
             if on_rows:
-                on_rows(min(start + _BATCH_ROWS, len(rows)), len(rows))
+                on_rows(min(start + at_once, len(rows)), len(rows))
     return result

@@ -1,0 +1,336 @@
+"""How fast a pair scores and denoises files, beside PyOD and beside the bare net.
+
+One thread on both sides. The nets have weights as they are drawn, for speed does not depend on
+them; pairs are registered and loaded as users' are. Prints a JSON line each:
+
+- detect-rate: `isthmus.jobs.detect` from parquet to parquet, the pair's loading and all, over
+  PyOD's AutoEncoder in memory: its `decision_function`, with layers of the same sizes (PyOD's
+  default). detect-rate-csv is the same from csv.
+- detect-limit: `Pair.detect` in memory over the forward pass of its net, `decoder(encoder(x))`, in
+  batches of the size that suits the net best, its output thrown away; the net is what `net: dense`
+  gives for the columns. detect-limit-small is the same for the net of detect-rate.
+- denoise-rate: `isthmus.jobs.denoise` from npy to npy over the forward pass of its net, the same.
+- memory-scoring: peak memory of the detect job at ten times the rows, each in its own process.
+- growth-scoring: seconds a row of the detect job once the pair is loaded, all of it: from opening
+  the parquet to the output in its place. The ratio is of the most to the least.
+
+    python tests/benchmarks/scoring.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import torch
+from measuring import compare, tell, wanted
+from numpy.typing import NDArray
+
+from isthmus import registry, variants
+from isthmus.data import fit_scaling
+from isthmus.jobs.denoise import denoise
+from isthmus.jobs.detect import detect, detect_with
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.registry import Pair, TrainedPair, register_pair
+from isthmus.spec import Settings
+from isthmus.tracking import RunLog
+from isthmus.types import DataKind, ScalingMode, Shape
+
+COLUMNS = 32
+ROWS = 1_000_000
+# PyOD's own default: 32-64-32-64-32, with ReLU between.
+HIDDEN, LATENT_DIM = (64,), 32
+SMALL_NET = {"name": "dense", "hidden": list(HIDDEN), "activation": "relu"}
+IMAGES, SIDE = 2048, 64
+BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+ROWS_OF_MEMORY = (500_000, 5_000_000)
+ROWS_OF_GROWTH = (10_000, 100_000, 1_000_000, 10_000_000)
+ROW_GROUP = 100_000
+
+Floats = NDArray[np.float32]
+
+
+# -- what is measured ---------------------------------------------------------------------------
+
+
+def detect_rate(work: Work) -> bool:
+    if importlib.util.find_spec("pyod") is None:
+        return tell(
+            "detect-rate", met=None, why="PyOD is not installed: pip install 'isthmus[bench]'"
+        )
+    model, _ = work.pair("small", SMALL_NET, LATENT_DIM)
+    rows = random_rows(ROWS)
+    theirs = fitted_pyod(rows[:2000])
+    met = True
+    for ending in (".parquet", ".csv"):
+        source = work.table(ROWS, ending)
+
+        def ours(source: Path = source) -> float:
+            output = work.folder / f"scores{source.suffix}"
+            return ROWS / timed(lambda: detect(model, str(source), output, work.settings))
+
+        met &= compare(
+            "detect-rate" if ending == ".parquet" else "detect-rate-csv",
+            ours,
+            lambda: ROWS / timed(lambda: theirs.decision_function(rows)),
+            target=10.0,
+            files=ending,
+            net="32-64-32-64-32",
+        )
+    return met
+
+
+def detect_limit(work: Work) -> bool:
+    rows = random_rows(ROWS // 4)
+    met = True
+    for name, net, latent_dim in (
+        ("detect-limit", {"name": "dense"}, "auto"),
+        ("detect-limit-small", SMALL_NET, LATENT_DIM),
+    ):
+        _, pair = work.pair(name, net, latent_dim)
+        batch = best_batch(pair, rows)
+        met &= compare(
+            name,
+            lambda pair=pair: len(rows) / timed(lambda: pair.detect(rows)),
+            lambda pair=pair, batch=batch: len(rows) / timed(lambda: forward(pair, rows, batch)),
+            target=0.9,
+            batch_of_reference=batch,
+            net=widths(pair),
+        )
+    return met
+
+
+def denoise_rate(work: Work) -> bool:
+    model, pair = work.pair("pictures", {"name": "conv"}, "auto", (1, SIDE, SIDE))
+    images = np.random.default_rng(0).random((IMAGES, 1, SIDE, SIDE), dtype=np.float32)
+    source, output = work.folder / "noisy.npy", work.folder / "clean.npy"
+    np.save(source, images[:, 0])
+    batch = best_batch(pair, images[:512])
+    pixels = images.size / 1e6
+    return compare(
+        "denoise-rate",
+        lambda: pixels / timed(lambda: denoise(model, str(source), output, work.settings)),
+        lambda: pixels / timed(lambda: forward(pair, images, batch)),
+        target=0.9,
+        unit="megapixels/s",
+        batch_of_reference=batch,
+        net=f"conv, {SIDE}x{SIDE}x1",
+    )
+
+
+def memory(work: Work) -> bool:
+    model, _ = work.pair("small", SMALL_NET, LATENT_DIM)
+    peaks = [peak_of_detect(work, model, rows) for rows in ROWS_OF_MEMORY]
+    ratio = peaks[1] / peaks[0]
+    return tell(
+        "memory-scoring",
+        ratio=ratio,
+        target=1.1,
+        met=ratio <= 1.1,
+        better="lower",
+        unit="MiB at the peak",
+        ours=[peaks[1]],
+        reference=[peaks[0]],
+        rows=list(ROWS_OF_MEMORY),
+    )
+
+
+def growth(work: Work) -> bool:
+    _, pair = work.pair("small", SMALL_NET, LATENT_DIM)
+    output = work.folder / "scores.parquet"
+    per_row = []
+    for rows in ROWS_OF_GROWTH:
+        source = str(work.table(rows, ".parquet"))
+        turns = 3 if rows > ROWS else 9
+        detect_with(pair, source, output)
+        spent = []
+        for _ in range(turns):
+            output.unlink()
+            spent.append(timed(lambda path=source: detect_with(pair, path, output)))
+        per_row.append(median(spent) / rows * 1e9)
+    ratio = max(per_row) / min(per_row)
+    return tell(
+        "growth-scoring",
+        ratio=ratio,
+        target=1.1,
+        met=ratio <= 1.1,
+        better="lower",
+        unit="ns a row",
+        ours=per_row,
+        rows=list(ROWS_OF_GROWTH),
+        last_over_least=per_row[-1] / min(per_row),
+    )
+
+
+BENCHMARKS: dict[str, Callable[[Work], bool]] = {
+    "detect-rate": detect_rate,
+    "detect-limit": detect_limit,
+    "denoise-rate": denoise_rate,
+    "memory": memory,
+    "growth": growth,
+}
+
+
+# -- what it is measured with -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Work:
+    """A temporary folder with a registry.
+
+    Attributes:
+        folder: Of all files.
+        settings: Of its registry.
+    """
+
+    folder: Path
+    settings: Settings
+
+    def pair(
+        self, name: str, net: dict[str, Any], latent_dim: int | str, shape: Shape = (COLUMNS,)
+    ) -> tuple[str, Pair]:
+        """Registers a pair of a net with drawn weights, scaled and calibrated; and loads it."""
+        kind = DataKind.TABULAR if len(shape) == 1 else DataKind.IMAGES
+        spec = check_job(
+            {"name": name, "data": {"path": "rows.npy"}, "net": net, "latent_dim": latent_dim}
+        )
+        columns = column_names() if kind is DataKind.TABULAR else None
+        data = spec.data.model_copy(
+            update={"kind": kind, "scaling": ScalingMode.STANDARD, "columns": columns}
+        )
+        torch.manual_seed(0)
+        module = variants.build(plan_for(spec, data, shape)).eval()
+        rows = np.random.default_rng(1).random((2000, *shape), dtype=np.float32)
+        statistics = fit_scaling(rows, ScalingMode.STANDARD, kind)
+        module.scaling.fit(torch.from_numpy(statistics.offset), torch.from_numpy(statistics.scale))
+        with torch.inference_mode():
+            module.calibration.fit(module.score(torch.from_numpy(rows)))
+        log = RunLog.start(spec, self.settings)
+        log.finish()
+        trained = TrainedPair(module, spec, data, "0" * 64, {}, log.run_id, rows[:2])
+        reference = str(register_pair(trained, self.settings))
+        return reference, registry.load(reference, self.settings)
+
+    def table(self, rows: int, ending: str) -> Path:
+        """A file of that many rows, in row groups; written once."""
+        path = self.folder / f"rows-{rows}{ending}"
+        if path.exists():
+            return path
+        if ending == ".csv":
+            pa_csv.write_csv(as_table(random_rows(rows)), path)
+            return path
+        schema = pa.schema([(name, pa.float32()) for name in column_names()])
+        with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+            for first in range(0, rows, ROW_GROUP):
+                part = random_rows(min(ROW_GROUP, rows - first), seed=first)
+                writer.write_table(as_table(part))
+        return path
+
+
+def fitted_pyod(rows: Floats) -> Any:
+    """PyOD's detector with layers of the same sizes; trained for a moment, for speed alone."""
+    from pyod.models.auto_encoder import AutoEncoder
+
+    detector = AutoEncoder(
+        hidden_neuron_list=[*HIDDEN, LATENT_DIM],
+        batch_norm=False,
+        dropout_rate=0.0,
+        epoch_num=1,
+        verbose=0,
+    )
+    return detector.fit(rows)
+
+
+def forward(pair: Pair, rows: Floats, batch: int) -> None:
+    """What any scoring has to do at the least."""
+    encoder, decoder = pair.module.encoder, pair.module.decoder
+    with torch.inference_mode():
+        for part in torch.from_numpy(rows).split(batch):
+            decoder(encoder(part))
+
+
+def best_batch(pair: Pair, rows: Floats) -> int:
+    sizes = [size for size in BATCHES if size <= len(rows)]
+    forward(pair, rows, sizes[0])
+    spent = {
+        size: min(timed(lambda s=size: forward(pair, rows, s)) for _ in range(3)) for size in sizes
+    }
+    return min(spent, key=lambda size: spent[size])
+
+
+def peak_of_detect(work: Work, model: str, rows: int) -> float:
+    """MiB that a process of its own held at its peak."""
+    source = work.table(rows, ".parquet")
+    output = work.folder / "scores.parquet"
+    arguments = ["--peak", model, str(source), str(output), str(work.folder)]
+    done = subprocess.run(
+        [sys.executable, __file__, *arguments], check=True, capture_output=True, text=True
+    )
+    return float(json.loads(done.stdout)["peak_mib"])
+
+
+def print_peak(model: str, source: str, output: str, folder: str) -> None:
+    detect(model, source, output, Settings.from_environment({}, Path(folder)))
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    print(json.dumps({"peak_mib": int(peak.split()[1]) / 1024}))
+
+
+def timed(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def random_rows(rows: int, seed: int = 0) -> Floats:
+    return np.random.default_rng(seed).random((rows, COLUMNS), dtype=np.float32)
+
+
+def column_names() -> tuple[str, ...]:
+    return tuple(f"sensor_{number}" for number in range(COLUMNS))
+
+
+def as_table(rows: Floats) -> pa.Table:
+    columns = np.ascontiguousarray(rows.T)
+    return pa.table(dict(zip(column_names(), columns, strict=True)))
+
+
+def widths(pair: Pair) -> str:
+    """Sizes of the layers, `32-64-32-64-32`."""
+    linear = [module for module in pair.module.modules() if isinstance(module, torch.nn.Linear)]
+    return "-".join(str(size) for size in [COLUMNS, *(layer.out_features for layer in linear)])
+
+
+def main() -> None:
+    # torch's threads follow OMP_NUM_THREADS; pyarrow has its own.
+    pa.set_cpu_count(1)
+    torch.set_num_threads(1)
+    if sys.argv[1:2] == ["--peak"]:
+        print_peak(*sys.argv[2:])
+        return
+    names = wanted(tuple(BENCHMARKS))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(Path(folder), Settings.from_environment({}, Path(folder)))
+        for name in names:
+            BENCHMARKS[name](work)
+
+
+if __name__ == "__main__":
+    main()
