@@ -61,6 +61,7 @@ def _show(what: Literal["variants", "nets"], name: str | None) -> None:
 
 def _options(found: Choice) -> Table:
     from rich.markup import escape
+    from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column("option", no_wrap=True)

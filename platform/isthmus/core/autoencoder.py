@@ -152,8 +152,7 @@ class Autoencoder(LightningModule, ABC):
 
     def reconstruction_term(self, output: Tensor, target: Tensor) -> Tensor:
         """Shape (): the plan's reconstruction loss, summed over a row, averaged over the batch."""
-        error: Tensor = self.reconstruction(output, target).mean()
-        return error
+        return self.reconstruction.mean(output, target)
 
     def warm_up(self, epochs: float) -> float:
         """The share of the first `epochs` epochs, or of half the job's if those are fewer, that

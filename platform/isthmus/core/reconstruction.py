@@ -72,6 +72,13 @@ class Reconstruction(nn.Module):
             case _:
                 return self.elementwise(output, target).flatten(1).sum(dim=1)
 
+    def mean(self, output: Tensor, target: Tensor) -> Tensor:
+        """The error of a row, averaged over the batch, shape (); as `forward`, in fewer passes."""
+        if self.loss in _ELEMENTWISE:
+            return _ELEMENTWISE[self.loss](output, target, reduction="sum") / len(target)
+        error: Tensor = self(output, target)
+        return error.mean()
+
     def elementwise(self, output: Tensor, target: Tensor) -> Tensor:
         """The error of each number, shape (B, *row); only where the loss is elementwise."""
         if self.loss is ReconstructionLoss.GAUSSIAN_NLL:

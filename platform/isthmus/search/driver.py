@@ -210,7 +210,7 @@ def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, board: Any) ->
             except KeyboardInterrupt:
                 if proposals.is_over:
                     raise  # the second Ctrl-C: at once
-                proposals.is_over = True
+                proposals.is_over = trials.is_interrupted = True
                 board.request_stop.remote()
         tuning.result()
     except tune.TuneError as error:

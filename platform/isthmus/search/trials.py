@@ -106,6 +106,7 @@ class Trials:
         make_task: Makes of a number, a candidate and Ray's reference to its rows a task.
         reporter: Hears of it all.
         """
+        self.is_interrupted = False
         self._board = board
         self._candidate = candidate
         self._make_task = make_task
@@ -215,7 +216,8 @@ class Trials:
             record = self._update(number, state="done")
         else:
             value = value if record.value is None else record.value
-            record = self._update(number, state="stopped early", value=value)
+            state: TrialState = "interrupted" if self.is_interrupted else "stopped early"
+            record = self._update(number, state=state, value=value)
         self._keep_the_best_alone()
         self._reporter.on_trial_end(record)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed, nn
 
+from isthmus.training.exchange import exchange_for
+
 
 class SharedGradients:
     """Every worker's gradients as one vector, so that a step exchanges one message.
@@ -13,18 +15,19 @@ class SharedGradients:
         parameters: Those that are trained.
     """
 
-    def __init__(self, module: nn.Module, workers: int) -> None:
+    def __init__(self, module: nn.Module, workers: int, workers_here: int) -> None:
         """Args:
         module: Whose gradients; all workers call this together, and then have equal weights.
         workers: That share a step; nothing is exchanged if there is one.
+        workers_here: Of them on this machine.
         """
         self.parameters = [each for each in module.parameters() if each.requires_grad]
-        self._workers = workers
         self._flat: Tensor | None = None
         self._views: list[Tensor] = []
         if workers > 1:
             self._flat = self.parameters[0].new_zeros(sum(each.numel() for each in self.parameters))
             self._views = _views(self._flat, self.parameters)
+            self._average = exchange_for(len(self._flat), workers, workers_here, self._flat.device)
             for parameter in module.parameters():
                 distributed.broadcast(parameter.data, src=0)
 
@@ -42,8 +45,7 @@ class SharedGradients:
     def share(self) -> None:
         """After the backward pass: every worker then has the mean of all workers' gradients."""
         if self._flat is not None:
-            distributed.all_reduce(self._flat)
-            self._flat.div_(self._workers)
+            self._average(self._flat)
 
 
 def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:

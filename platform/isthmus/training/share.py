@@ -137,7 +137,7 @@ def train_share(
     meter = ErrorMeter() if task.measures_error else None
     keeper = make_keeper(training, batches, progress, best, sender, keep, averaged, meter)
     module.automatic_optimization = False
-    steps = EpochSteps(training, batches, averaged, keeper.after_step)
+    steps = EpochSteps(training, batches, averaged, keeper.after_step, place.workers_here)
     resume_from = folder / checkpoints.LAST if folder else None
     _fit(module, keeper, steps, validation, training, device, resume_from)
 

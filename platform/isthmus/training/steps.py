@@ -28,17 +28,20 @@ class EpochSteps:
         batches: TrainingBatches,
         averaged: AveragedWeights | None,
         after_step: Callable[[int], None],
+        workers_here: int = 1,
     ) -> None:
         """Args:
         training: The job's training options.
         batches: This worker's share of each step's rows.
         averaged: Follows the weights, if anything does.
         after_step: Told how many steps of the epoch are done; may raise, to leave.
+        workers_here: How many of the workers are on this machine.
         """
         self._training = training
         self._batches = batches
         self._averaged = averaged
         self._after_step = after_step
+        self._workers_here = workers_here
         self._gradients: SharedGradients | None = None
 
     def __len__(self) -> int:
@@ -97,7 +100,7 @@ class EpochSteps:
 
     def _gradients_of(self, module: Autoencoder) -> SharedGradients:
         if self._gradients is None:
-            self._gradients = SharedGradients(module, self._batches.workers)
+            self._gradients = SharedGradients(module, self._batches.workers, self._workers_here)
         return self._gradients
 
 
