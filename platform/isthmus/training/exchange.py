@@ -99,11 +99,12 @@ class MemoryExchange:
         """As `Exchange`; the sum is taken in the workers' order, so that all have the same."""
         self._calls += 1
         slots = self._slots[self._calls % 2]
-        slots[self._rank].copy_(values)
+        torch.mul(values, 1.0 / self._workers, out=slots[self._rank])
         self._arrived[self._rank] = self._calls
         self._wait()
-        torch.sum(slots, dim=0, out=values)
-        values.div_(self._workers)
+        torch.add(slots[0], slots[1], out=values)
+        for other in slots[2:]:
+            values.add_(other)
 
     def _wait(self) -> None:
         """Until all workers are at this call."""
