@@ -17,8 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-
-from tests.benchmarks.measuring import compare, wanted
+from measuring import compare, wanted
 
 NAMES = ("start", "start-local", "cli")
 # Both sides say so when their first step is next.

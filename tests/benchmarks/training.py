@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from measuring import compare, wanted
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -28,7 +29,6 @@ from isthmus.jobs.train import TrainResult, train
 from isthmus.nets.conv import Conv
 from isthmus.spec import Settings
 from isthmus.training import EpochReport, ray_session
-from tests.benchmarks.measuring import compare, wanted
 
 LEARNING_RATE = 1e-3
 NAMES = ("train-small", "train-small-tuned", "train-conv", "scale-small", "scale-large")
