@@ -24,18 +24,12 @@ from isthmus.training.events import RowsDone, Sender, Started
 from isthmus.training.reporter import EpochReport
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
-# In a long epoch the workers agree this often, in steps, on whether the user pressed Ctrl-C.
-_STEPS_BETWEEN_AGREEMENTS = 32
 # A person who pressed Ctrl-C waits for the end of an epoch, but not for longer.
 _LONG_EPOCH_S = 5.0
 
 
 # Given a folder with a checkpoint of so many epochs; on all workers, with a folder on the first.
 KeepCheckpoint = Callable[[Path | None, int], None]
-
-
-class StopRequested(Exception):
-    """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same step."""
 
 
 class EpochKeeper(Callback):
@@ -98,16 +92,19 @@ class EpochKeeper(Callback):
         self._epoch_began_s = time.monotonic()
 
     def after_step(self, steps: int) -> None:
-        """Tells the driver how many rows of the epoch are through; leaves if it asks for it."""
+        """Tells the driver how many rows of the epoch are through."""
         if self.sender:
             done = min(steps * self._batches.global_batch_size, self._batches.rows_per_epoch)
             self.sender.send_rows(RowsDone(self._batches.epoch + 1, done))
-        if self._is_distributed() and steps % _STEPS_BETWEEN_AGREEMENTS:
-            return
-        # What the epoch has learned is lost if it is left: a short one comes to its end.
-        is_long = time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
-        if self._any_worker(is_long and self._stop_was_requested()):
-            raise StopRequested
+
+    def wants_to_leave(self) -> bool:
+        """Whether this worker is to leave the epoch before its end.
+
+        What the epoch has learned is then lost: a short one comes to its end.
+        """
+        if not self._stop_was_requested():
+            return False
+        return time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives validation the same noise in every epoch, so that its losses can be compared."""

@@ -7,6 +7,8 @@ from torch import Tensor, distributed, nn
 
 from isthmus.training.exchange import exchange_for
 
+_STEPS_BETWEEN_READS = 32
+
 
 class SharedGradients:
     """Every worker's gradients as one vector, so that a step exchanges one message.
@@ -24,9 +26,12 @@ class SharedGradients:
         self.parameters = [each for each in module.parameters() if each.requires_grad]
         self._flat: Tensor | None = None
         self._views: list[Tensor] = []
+        self._steps = 0
         if workers > 1:
-            self._flat = self.parameters[0].new_zeros(sum(each.numel() for each in self.parameters))
-            self._views = _views(self._flat, self.parameters)
+            # And one number more, by which a worker tells the others that it is to leave.
+            numbers = sum(each.numel() for each in self.parameters) + 1
+            self._flat = self.parameters[0].new_zeros(numbers)
+            self._views = _views(self._flat[:-1], self.parameters)
             self._average = exchange_for(len(self._flat), workers, workers_here, self._flat.device)
             for parameter in module.parameters():
                 distributed.broadcast(parameter.data, src=0)
@@ -42,10 +47,25 @@ class SharedGradients:
             for parameter, view in zip(self.parameters, self._views, strict=True):
                 parameter.grad = view
 
-    def share(self) -> None:
-        """After the backward pass: every worker then has the mean of all workers' gradients."""
-        if self._flat is not None:
-            self._average(self._flat)
+    def share(self, is_leaving: bool) -> bool:
+        """After the backward pass: every worker then has the mean of all workers' gradients.
+
+        Args:
+            is_leaving: Whether this worker is to leave the epoch.
+
+        Returns:
+            Whether any worker is, the same on all; on a GPU as of some steps ago.
+        """
+        if self._flat is None:
+            return is_leaving
+        if is_leaving:
+            self._flat[-1] = 1.0
+        self._average(self._flat)
+        self._steps += 1
+        # Reading a number waits for a GPU.
+        if self._flat.is_cuda and self._steps % _STEPS_BETWEEN_READS:
+            return False
+        return bool(self._flat[-1] > 0)
 
 
 def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:

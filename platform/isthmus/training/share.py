@@ -26,10 +26,10 @@ from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batch_size import choose_batch_size
 from isthmus.training.batches import TrainingBatches, ValidationBatches
 from isthmus.training.checkpoints import Progress
-from isthmus.training.epochs import EpochKeeper, KeepCheckpoint, StopRequested
+from isthmus.training.epochs import EpochKeeper, KeepCheckpoint
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import Sender
-from isthmus.training.steps import EpochSteps
+from isthmus.training.steps import EpochSteps, StopRequested
 
 # Validation keeps no gradients, so it can take larger steps than training.
 _VALIDATION_ROWS = 4096
@@ -137,7 +137,9 @@ def train_share(
     meter = ErrorMeter() if task.measures_error else None
     keeper = make_keeper(training, batches, progress, best, sender, keep, averaged, meter)
     module.automatic_optimization = False
-    steps = EpochSteps(training, batches, averaged, keeper.after_step, place.workers_here)
+    steps = EpochSteps(
+        training, batches, averaged, keeper.after_step, keeper.wants_to_leave, place.workers_here
+    )
     resume_from = folder / checkpoints.LAST if folder else None
     _fit(module, keeper, steps, validation, training, device, resume_from)
 

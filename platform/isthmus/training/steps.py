@@ -19,6 +19,10 @@ from isthmus.training.batches import TrainingBatches
 from isthmus.training.gradients import SharedGradients
 
 
+class StopRequested(Exception):
+    """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same step."""
+
+
 class EpochSteps:
     """All steps of an epoch, as the one batch that Lightning sees; each epoch the same object."""
 
@@ -28,19 +32,23 @@ class EpochSteps:
         batches: TrainingBatches,
         averaged: AveragedWeights | None,
         after_step: Callable[[int], None],
+        wants_to_leave: Callable[[], bool],
         workers_here: int = 1,
     ) -> None:
         """Args:
         training: The job's training options.
         batches: This worker's share of each step's rows.
         averaged: Follows the weights, if anything does.
-        after_step: Told how many steps of the epoch are done; may raise, to leave.
+        after_step: Told how many steps of the epoch are done.
+        wants_to_leave: Asked at each step whether this worker is to leave the epoch; if one is,
+            all do.
         workers_here: How many of the workers are on this machine.
         """
         self._training = training
         self._batches = batches
         self._averaged = averaged
         self._after_step = after_step
+        self._wants_to_leave = wants_to_leave
         self._workers_here = workers_here
         self._gradients: SharedGradients | None = None
 
@@ -55,6 +63,9 @@ class EpochSteps:
 
         Args:
             module: In training, under a trainer.
+
+        Raises:
+            StopRequested: If a worker is to leave.
         """
         optimizer = _bare(module.optimizers())
         schedule: Any = module.lr_schedulers()
@@ -64,7 +75,7 @@ class EpochSteps:
         for step, rows in enumerate(self._batches, start=1):
             gradients.clear()
             self._add_gradients(module, rows)
-            gradients.share()
+            is_left = gradients.share(self._wants_to_leave())
             if clip_norm is not None:
                 torch.nn.utils.clip_grad_norm_(gradients.parameters, clip_norm)
             self._update(module, optimizer)
@@ -74,6 +85,8 @@ class EpochSteps:
             if self._averaged:
                 self._averaged.follow(module)
             self._after_step(step)
+            if is_left:
+                raise StopRequested
 
     def _add_gradients(self, module: Autoencoder, rows: Tensor) -> None:
         """The gradients of the mean loss of a step's rows, which may be taken in parts."""

@@ -74,7 +74,11 @@ def fitted(variant: str, *, is_fast: bool, **options: object) -> tuple[Autoencod
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        steps = EpochSteps(training, batches, None, lambda steps: None) if is_fast else batches
+        steps = (
+            EpochSteps(training, batches, None, lambda steps: None, lambda: False)
+            if is_fast
+            else batches
+        )
         trainer.fit(module, steps)
     return module, seeds.losses
 
