@@ -80,7 +80,7 @@ def validate(
         plan, sizes = prepared.plan, prepared.split_sizes
         net = plan.net.name
         rows = (
-            f"\n  {len(prepared.rows)} rows of shape {plan.row_shape} ({plan.kind}): "
+            f"\n  {sum(sizes.values())} rows of shape {plan.row_shape} ({plan.kind}): "
             f"{sizes['train']} to train, {sizes['validation']} to validate, "
             f"{sizes['test']} to test; latent {plan.latent_dim}"
         )

@@ -10,19 +10,24 @@ from isthmus.data.results import (
     write_reconstructions,
     write_table,
 )
-from isthmus.data.rows import Layout, Rows
+from isthmus.data.rows import Labels, Layout, Rows
 from isthmus.data.scaling import ScalingStatistics, fit_scaling
 from isthmus.data.splits import Split, split_rows
+from isthmus.data.stored import StoredRows
+from isthmus.data.storing import StoredSplit, store_split
 from isthmus.data.stream import Block, RowStream, read_ahead
 
 __all__ = [
     "Block",
+    "Labels",
     "Layout",
     "Provenance",
     "RowStream",
     "Rows",
     "ScalingStatistics",
     "Split",
+    "StoredRows",
+    "StoredSplit",
     "check_reconstructions_output",
     "check_table_output",
     "fingerprint",
@@ -35,6 +40,7 @@ __all__ = [
     "read_second_look",
     "sidecar_path",
     "split_rows",
+    "store_split",
     "write_reconstructions",
     "write_table",
 ]

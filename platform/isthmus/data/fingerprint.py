@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.data.rows import Rows
 
@@ -15,12 +17,38 @@ def fingerprint(*looks: Rows) -> str:
     Returns:
         64 hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    digest = Fingerprint()
     for array in (array for rows in looks for array in (rows.values, rows.labels)):
-        if array is None:
-            continue
-        array = np.ascontiguousarray(array)
-        digest.update(f"{array.shape} {array.dtype.str} ".encode())
-        # As bytes, since texts have no buffer that hashlib takes; a view copies nothing.
-        digest.update(array.reshape(-1).view(np.uint8).data)
+        if array is not None:
+            digest.add(array)
     return digest.hexdigest()
+
+
+class Fingerprint:
+    """The same for rows that come a block at a time."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.sha256()
+        self._kind = ""
+        self._rows = 0
+
+    def add(self, array: NDArray[Any]) -> None:
+        """The next block of an array, or the first of another shape or type."""
+        array = np.ascontiguousarray(array)
+        kind = f"{array.shape[1:]} {array.dtype.str}"
+        if kind != self._kind:
+            self._close()
+            self._kind = kind
+        self._rows += len(array)
+        # As bytes, since texts have no buffer that hashlib takes; a view copies nothing.
+        self._digest.update(array.reshape(-1).view(np.uint8).data)
+
+    def hexdigest(self) -> str:
+        """64 hexadecimal digits; what is added later counts no more."""
+        self._close()
+        return self._digest.hexdigest()
+
+    def _close(self) -> None:
+        # At the end: how many rows a file has is not known before.
+        self._digest.update(f" {self._kind} {self._rows} ".encode())
+        self._rows = 0

@@ -85,13 +85,22 @@ def read_matrix(source: Source, spec: DataSpec, *, one_axis: bool = False) -> Ma
             )
         columns = _chosen_columns(loaded.columns, spec, source)
         return _bundled_matrix(values, loaded, columns, source)
+    form = form_to_train(source, spec)
+    labels = read_labels(source, spec.labels) if spec.labels is not None else None
+    return replace(_table_matrix(source, form.columns, form.expansion), labels=labels)
+
+
+def form_to_train(source: Source, spec: DataSpec) -> TableForm:
+    """The columns of a csv or parquet that a job file asks for.
+
+    Raises:
+        DataError: If some are absent, or none is left.
+    """
     names = column_names(source)
     if spec.labels is not None:
         _refuse_absent([spec.labels], names, "data.labels", source)
     columns = _chosen_columns(names, spec, source)
-    labels = read_labels(source, spec.labels) if spec.labels is not None else None
-    matrix = _table_matrix(source, columns, _expansion(source, columns, spec))
-    return replace(matrix, labels=labels)
+    return TableForm(source, columns, _expansion(source, columns, spec))
 
 
 def read_matrix_like(

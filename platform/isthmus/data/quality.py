@@ -150,8 +150,16 @@ def refuse_empty_columns(values: FloatArray, columns: Sequence[str] | None, name
         )
 
 
-def report_constant(values: FloatArray, columns: Sequence[str] | None, name: str) -> None:
+def report_constant(
+    values: FloatArray, columns: Sequence[str] | None, name: str, *, rows: int | None = None
+) -> None:
     """Logs the columns of (N, F) that never vary; they become 0 when scaled.
+
+    Args:
+        values: Shape (N, F); the least and the greatest of each column will do.
+        columns: Names of the columns, if they have any.
+        name: What messages call the source.
+        rows: How many rows there are, if not N.
 
     Raises:
         DataError: If none varies.
@@ -159,7 +167,9 @@ def report_constant(values: FloatArray, columns: Sequence[str] | None, name: str
     lowest, highest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
     constant = np.flatnonzero(~(highest > lowest))
     if len(constant) == values.shape[1]:
-        raise DataError(f"{name}: all {len(values)} rows are alike; there is nothing to learn")
+        raise DataError(
+            f"{name}: all {rows or len(values)} rows are alike; there is nothing to learn"
+        )
     if len(constant):
         names = [columns[i] if columns else str(i) for i in constant[:_SHOWN]]
         more = f" and {len(constant) - _SHOWN} more" if len(constant) > _SHOWN else ""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import FloatArray
 from isthmus.types import DataKind, ScalingMode
+
+if TYPE_CHECKING:
+    from isthmus.data.stored import StoredRows
 
 _SUMMED_AT_ONCE = 4_000_000
 
@@ -28,7 +33,7 @@ class ScalingStatistics:
 
 
 def fit_scaling(
-    values: FloatArray,
+    values: FloatArray | StoredRows,
     mode: ScalingMode,
     kind: DataKind,
     indicators: Sequence[bool] | None = None,
@@ -49,13 +54,12 @@ def fit_scaling(
     if mode is ScalingMode.NONE:
         shape = (1,) * len(row_shape)
         return ScalingStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
-    axes = _pooled_axes(values.ndim, mode, kind)
+    axes = _pooled_axes(len(values.shape), mode, kind)
     if mode is ScalingMode.STANDARD:
         offset, scale = _moments(values, axes)
     else:
-        # fmin and fmax pass over NaN, with no copy of the values.
-        offset = np.fmin.reduce(values, axis=axes, keepdims=True)[0].astype(np.float64)
-        scale = np.fmax.reduce(values, axis=axes, keepdims=True)[0] - offset
+        lowest, highest = _extremes(values, axes)
+        offset, scale = lowest, highest - lowest
     has_no_value = np.isnan(offset)
     offset = np.where(has_no_value, 0, offset)
     # Less than float32 can tell apart at that offset is rounding, not variation.
@@ -73,21 +77,37 @@ def _pooled_axes(axes: int, mode: ScalingMode, kind: DataKind) -> tuple[int, ...
     return tuple(axis for axis in range(axes) if axis != 1)
 
 
+def _extremes(
+    values: FloatArray | StoredRows, axes: tuple[int, ...]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the greatest; fmin and fmax pass over NaN, with no copy of the values."""
+    lowest = [np.fmin.reduce(b, axis=axes, keepdims=True)[0] for b in _blocks(values)]
+    highest = [np.fmax.reduce(b, axis=axes, keepdims=True)[0] for b in _blocks(values)]
+    return (
+        np.fmin.reduce(lowest).astype(np.float64),
+        np.fmax.reduce(highest).astype(np.float64),
+    )
+
+
 def _moments(
-    values: FloatArray, axes: tuple[int, ...]
+    values: FloatArray | StoredRows, axes: tuple[int, ...]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation, in two passes over blocks of rows, in float64."""
-    at_once = max(1, _SUMMED_AT_ONCE // max(1, values[0].size))
-    blocks = [values[i : i + at_once] for i in range(0, len(values), at_once)]
-
-    def total(of: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-        return np.asarray(np.sum(of, axis=0))
-
-    count = total([np.isfinite(b).sum(axis=axes, keepdims=True)[0].astype(float) for b in blocks])
+    counts, sums = [], []
+    for block in _blocks(values):
+        counts.append(np.isfinite(block).sum(axis=axes, keepdims=True)[0].astype(float))
+        sums.append(np.nansum(block, axis=axes, keepdims=True, dtype=float)[0])
+    count = np.sum(counts, axis=0)
     count = np.where(count > 0, count, np.nan)
-    mean = total([np.nansum(b, axis=axes, keepdims=True, dtype=float)[0] for b in blocks]) / count
+    mean = np.sum(sums, axis=0) / count
     squares = [
-        np.nansum(np.square(b.astype(np.float64) - mean), axis=axes, keepdims=True)[0]
-        for b in blocks
+        np.nansum(np.square(block.astype(np.float64) - mean), axis=axes, keepdims=True)[0]
+        for block in _blocks(values)
     ]
-    return mean, np.sqrt(total(squares) / count)
+    return mean, np.sqrt(np.sum(squares, axis=0) / count)
+
+
+def _blocks(values: FloatArray | StoredRows) -> Iterator[FloatArray]:
+    at_once = max(1, _SUMMED_AT_ONCE // max(1, prod(values.shape[1:])))
+    for first in range(0, len(values), at_once):
+        yield values[first : first + at_once]

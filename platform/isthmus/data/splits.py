@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 
 _logger = logging.getLogger(__name__)
+PARTS = ("train", "validation", "test")
 _HASHED_AT_ONCE = 4_000_000
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -53,23 +55,49 @@ def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
     else:
         split = _by_number(_uniform(_hash(rows.values, seed)), spec)
         found, needed = f"{len(rows)} rows", f"about {_enough(spec)} different rows"
-    for part in ("train", "validation", "test"):
-        if not len(getattr(split, part)):
+    sizes = {part: len(getattr(split, part)) for part in PARTS}
+    _refuse_empty(sizes, found, needed, spec)
+    _report_uneven(sizes, len(rows), spec)
+    return split
+
+
+def split_block(values: FloatArray, spec: DataSpec, seed: int) -> dict[str, IndexArray]:
+    """The split of some rows that have no order, as `split_rows` makes it of all of them.
+
+    Returns:
+        Numbers of the rows in each of `PARTS`, counted from the first of these.
+    """
+    split = _by_number(_uniform(_hash(values, seed)), spec)
+    return {part: getattr(split, part) for part in PARTS}
+
+
+def check_sizes(sizes: Mapping[str, int], spec: DataSpec) -> None:
+    """What `split_rows` refuses and logs, of the sizes of the parts.
+
+    Raises:
+        DataError: If a part is empty.
+    """
+    count = sum(sizes.values())
+    _refuse_empty(sizes, f"{count} rows", f"about {_enough(spec)} different rows", spec)
+    _report_uneven(sizes, count, spec)
+
+
+def _refuse_empty(sizes: Mapping[str, int], found: str, needed: str, spec: DataSpec) -> None:
+    for part, size in sizes.items():
+        if not size:
             raise DataError(
                 f"{spec.path}: {found} leave none for {part}; {needed} are needed, or other "
                 "values of data.validation_fraction and data.test_fraction"
             )
-    _report_uneven(split, len(rows), spec)
-    return split
 
 
-def _report_uneven(split: Split, count: int, spec: DataSpec) -> None:
+def _report_uneven(sizes: Mapping[str, int], count: int, spec: DataSpec) -> None:
     """Logs a held-out part that is far from its share: many equal rows went there together."""
     for part, fraction in (
         ("validation", spec.validation_fraction),
         ("test", spec.test_fraction),
     ):
-        share = len(getattr(split, part)) / count
+        share = sizes[part] / count
         if abs(share - fraction) > 0.05 + 3 * math.sqrt(fraction * (1 - fraction) / count):
             _logger.warning(
                 "%s: %.0f%% of the rows are for %s, not %.0f%%: equal rows stay together",

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.core import Autoencoder
-from isthmus.tracking import pca_baseline
+from isthmus.data import StoredRows
+from isthmus.tracking import PcaBaseline, fit_pca
 
 _BATCH_ROWS = 8192
 _ROWS_IN_FIGURES = 2000
@@ -39,12 +40,16 @@ class Evaluation:
     metrics: Mapping[str, float]
 
 
-def calibrate(module: Autoencoder, validation: NDArray[np.float32]) -> None:
+# Of a large file, rows that are read a block at a time.
+FloatRows = NDArray[np.float32] | StoredRows
+
+
+def calibrate(module: Autoencoder, validation: FloatRows) -> None:
     """Teaches the module what scores are normal, from rows that training did not learn from."""
     module.calibration.fit(torch.from_numpy(scores(module, validation)))
 
 
-def reconstruction_errors(module: Autoencoder, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def reconstruction_errors(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
     """The mean squared error of each row's reconstruction, scaled units, shape (N,).
 
     It is the anomaly score of most variants, and not of those that score by a density.
@@ -57,7 +62,7 @@ def reconstruction_errors(module: Autoencoder, values: NDArray[np.float32]) -> N
     return torch.cat(parts).numpy()
 
 
-def scores(module: Autoencoder, values: NDArray[np.float32]) -> NDArray[np.float32]:
+def scores(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
     """The anomaly score of each row, shape (N,)."""
     with torch.inference_mode():
         parts = [
@@ -69,8 +74,8 @@ def scores(module: Autoencoder, values: NDArray[np.float32]) -> NDArray[np.float
 
 def evaluate(
     module: Autoencoder,
-    train: NDArray[np.float32],
-    test: NDArray[np.float32],
+    train: FloatRows,
+    test: FloatRows,
 ) -> Evaluation:
     """Reconstructs the test rows with the module and with PCA.
 
@@ -85,20 +90,29 @@ def evaluate(
     with torch.inference_mode():
         latents = module.encode(shown)
         reconstructions = module.decode(latents).numpy()
-        scaled = module.scaling(torch.from_numpy(test)).numpy()
+        scaled = module.scaling(shown)
     with torch.no_grad():
         # The same draws for the same weights, whatever was drawn before.
         torch.manual_seed(0)
-        metrics = module.metrics(torch.from_numpy(scaled[:shown_rows]))
-    baseline = pca_baseline(train, scaled, module.code_size)
+        metrics = module.metrics(scaled)
+    pca = fit_pca(train, module.code_size)
     return Evaluation(
         inputs=shown.numpy(),
         reconstructions=reconstructions,
         latents=latents.numpy(),
         errors=reconstruction_errors(module, test),
-        pca_errors=baseline.errors,
+        pca_errors=_pca_errors(module, pca, test),
         metrics=metrics,
     )
+
+
+def _pca_errors(module: Autoencoder, pca: PcaBaseline, test: FloatRows) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        parts = [
+            pca.errors(module.scaling(torch.from_numpy(test[start : start + _BATCH_ROWS])).numpy())
+            for start in range(0, len(test), _BATCH_ROWS)
+        ]
+    return np.concatenate(parts)
 
 
 def scores_by_error(module: Autoencoder) -> bool:

@@ -17,6 +17,9 @@ from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
 from isthmus.training import FitResult, Progress
 
+# What a registered pair shows of its input.
+_EXAMPLE_ROWS = 2
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -47,7 +50,7 @@ def finish(
         RegistryError: If the store cannot be reached.
     """
     module = _trained_module(prepared, result)
-    calibrate(module, prepared.rows.values[prepared.split.validation])
+    calibrate(module, prepared.validation)
     evaluation = evaluate(module, prepared.first_look, prepared.test)
     metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
     log.log_summary(metrics)
@@ -59,7 +62,7 @@ def finish(
         fingerprint=prepared.fingerprint,
         metrics=metrics,
         run_id=log.run_id,
-        example=prepared.test,
+        example=prepared.test[:_EXAMPLE_ROWS],
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics)
@@ -93,13 +96,13 @@ def _metrics(
 def _report(
     prepared: Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
 ) -> RunReport:
-    labels = prepared.rows.labels
+    labels = prepared.test_labels
     return RunReport(
         plan=prepared.plan,
         inputs=evaluation.inputs,
         reconstructions=evaluation.reconstructions,
         latents=evaluation.latents,
-        labels=None if labels is None else labels[prepared.split.test][: len(evaluation.latents)],
+        labels=None if labels is None else labels[: len(evaluation.latents)],
         errors=evaluation.errors,
         pca_errors=evaluation.pca_errors,
         # The figures show reconstruction errors: a threshold of other scores has no place there.

@@ -8,13 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import (
-    Rows,
-    Split,
+    Labels,
+    StoredRows,
+    StoredSplit,
     fingerprint,
     fit_scaling,
     read_rows,
     read_second_look,
     split_rows,
+    store_split,
 )
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
@@ -30,61 +32,67 @@ class Prepared:
     Attributes:
         spec: The job.
         data: Its data with nothing left open.
-        rows: All rows, in data units.
-        split: Which of them are trained on, and which held out.
         plan: The autoencoder to build.
         fingerprint: sha256 of the data.
         scaled: What training sees.
+        validation: Rows for calibrating scores, in data units.
+        test: The rows that training never sees, in data units.
+        test_labels: Theirs, if they have any and are in memory.
     """
 
     spec: JobSpec
     data: DataSpec
-    rows: Rows
-    split: Split
     plan: ModelPlan
     fingerprint: str
     scaled: ScaledRows
+    validation: NDArray[np.float32] | StoredRows
+    test: NDArray[np.float32] | StoredRows
+    test_labels: Labels | None = None
+
+    def close(self) -> None:
+        """Removes the files of rows that are not in memory."""
+        if isinstance(self.test, StoredRows):
+            self.test.close()
 
     @property
     def split_sizes(self) -> dict[str, int]:
         """Rows of each part, by its name."""
         return {
-            "train": len(self.split.train),
-            "validation": len(self.split.validation),
-            "test": len(self.split.test),
+            "train": len(self.scaled.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
         }
 
     @property
-    def first_look(self) -> NDArray[np.float32]:
+    def first_look(self) -> NDArray[np.float32] | StoredRows:
         """The scaled training rows, one measurement of each."""
         train = self.scaled.train
-        return train if self.data.second is None else train[:, 0]
-
-    @property
-    def test(self) -> NDArray[np.float32]:
-        """The rows that training never sees, in data units."""
-        return self.rows.values[self.split.test]
+        if self.data.second is None or isinstance(train, StoredRows):
+            return train
+        return train[:, 0]
 
 
 def prepare(spec: JobSpec) -> Prepared:
     """Reads, splits and scales; whatever is wrong with the data is found here, before any run.
 
+    A table too large for the memory is copied to files of this machine, which training reads.
+
     Raises:
         DataError: If the data cannot be trained on.
         SpecError: If the job's variant, net or loss does not suit them.
     """
+    stored = store_split(spec.data, spec.training.seed)
+    return _prepare_stored(spec, *stored) if stored else _prepare_in_memory(spec)
+
+
+def _prepare_in_memory(spec: JobSpec) -> Prepared:
     rows, data = read_rows(spec.data)
     second = read_second_look(data, rows)
     split = split_rows(rows, data, spec.training.seed)
     plan = plan_for(spec, data, rows.values.shape[1:])
     train_rows = rows.values[split.train]
-    if len(train_rows) < spec.training.workers:
-        raise DataError(
-            f"{data.path}: {len(train_rows)} rows to train on are fewer than training.workers="
-            f"{spec.training.workers}; lower training.workers"
-        )
-    scaling = ScalingMode(data.scaling)
-    statistics = fit_scaling(train_rows, scaling, plan.kind, data.indicators)
+    _refuse_fewer_than_workers(len(train_rows), spec)
+    statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind, data.indicators)
     looks = [rows] if second is None else [rows, second]
 
     def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -98,8 +106,6 @@ def prepare(spec: JobSpec) -> Prepared:
     return Prepared(
         spec=spec,
         data=data,
-        rows=rows,
-        split=split,
         plan=plan,
         fingerprint=fingerprint(*looks),
         scaled=ScaledRows(
@@ -108,4 +114,35 @@ def prepare(spec: JobSpec) -> Prepared:
             offset=statistics.offset,
             scale=statistics.scale,
         ),
+        validation=rows.values[split.validation],
+        test=rows.values[split.test],
+        test_labels=None if rows.labels is None else rows.labels[split.test],
     )
+
+
+def _prepare_stored(spec: JobSpec, split: StoredSplit, data: DataSpec) -> Prepared:
+    plan = plan_for(spec, data, split.train.shape[1:])
+    _refuse_fewer_than_workers(len(split.train), spec)
+    statistics = fit_scaling(split.train, ScalingMode(data.scaling), plan.kind)
+    return Prepared(
+        spec=spec,
+        data=data,
+        plan=plan,
+        fingerprint=split.fingerprint,
+        scaled=ScaledRows(
+            train=split.train.scaled_by(statistics),
+            validation=split.validation.scaled_by(statistics),
+            offset=statistics.offset,
+            scale=statistics.scale,
+        ),
+        validation=split.validation,
+        test=split.test,
+    )
+
+
+def _refuse_fewer_than_workers(rows: int, spec: JobSpec) -> None:
+    if rows < spec.training.workers:
+        raise DataError(
+            f"{spec.data.path}: {rows} rows to train on are fewer than training.workers="
+            f"{spec.training.workers}; lower training.workers"
+        )

@@ -66,8 +66,8 @@ def train(
         RegistryError: If the store cannot be reached.
     """
     # What a search would try is none of this run's, nor of its pair's.
-    prepared = prepare(check_job(spec).model_copy(update={"tuning": None}))
-    return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), reporter)
+    with closing(prepare(check_job(spec).model_copy(update={"tuning": None}))) as prepared:
+        return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), reporter)
 
 
 def resume(reference: str, settings: Settings, reporter: Reporter | None = None) -> TrainResult:
@@ -84,14 +84,14 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
         raise UsageError(f"run {reference} is a search; start it again with isthmus tune")
     if stored.status == "FINISHED":
         raise UsageError(f"run {reference} is finished; there is nothing to resume")
-    prepared = prepare(check_job(stored.job))
-    if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
-        raise UsageError(
-            f"the data of run {reference} have changed since it began "
-            f"({prepared.spec.data.path}); start a new run with isthmus train"
-        )
     run_id = stored.run_id
-    return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), reporter, run_id)
+    with closing(prepare(check_job(stored.job))) as prepared:
+        if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
+            raise UsageError(
+                f"the data of run {reference} have changed since it began "
+                f"({prepared.spec.data.path}); start a new run with isthmus train"
+            )
+        return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), reporter, run_id)
 
 
 def _run(

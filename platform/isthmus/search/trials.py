@@ -16,6 +16,7 @@ from isthmus.search.trial import TrialTask
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.checkpoints import Progress
 from isthmus.training.events import Started
+from isthmus.training.launch import put_rows
 from isthmus.training.reporter import EpochReport
 from isthmus.training.result import FitResult
 from isthmus.training.share import ScaledRows
@@ -139,7 +140,7 @@ class Trials:
     def _reference(self, rows: ScaledRows) -> Any:
         key = id(rows)
         if key not in self._rows:
-            self._rows[key] = (rows, ray.put(rows))
+            self._rows[key] = (rows, put_rows(rows))
         self._rows.move_to_end(key)
         if len(self._rows) > _MOST_ROWS_KEPT:
             self._rows.popitem(last=False)

@@ -1,6 +1,6 @@
 """Writes MLflow runs, and finds them again. Importing it imports neither MLflow nor torch."""
 
-from isthmus.tracking.baseline import PcaBaseline, pca_baseline
+from isthmus.tracking.baseline import PcaBaseline, fit_pca
 from isthmus.tracking.preload import preload
 from isthmus.tracking.report import RunReport
 from isthmus.tracking.run import RunLog
@@ -16,8 +16,8 @@ __all__ = [
     "RunReport",
     "StoredRun",
     "find_run",
+    "fit_pca",
     "open_store",
-    "pca_baseline",
     "preload",
     "store_errors",
 ]

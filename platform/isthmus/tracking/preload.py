@@ -6,7 +6,7 @@ import importlib
 
 from isthmus.tracking.store import import_mlflow
 
-# What `pca_baseline` and the figures import when they are called.
+# What `fit_pca` and the figures import when they are called.
 _LATER = ("sklearn.decomposition", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _logger = logging.getLogger(__name__)
+_PENDING = "pending.json"
+_NEW_S = 60.0
 
 
 class Spool:
@@ -33,7 +36,7 @@ class Spool:
         self.folder = folder
         self.files = folder / "files"
         _make(self.files)
-        self._pending = folder / "pending.json"
+        self._pending = folder / _PENDING
         self._lock = FileLock(folder / "lock")
         try:
             self._lock.acquire(timeout=0)
@@ -124,7 +127,10 @@ def _replay_one(client: MlflowClient, settings: Settings, folder: Path) -> bool:
 def _waiting(settings: Settings) -> Iterator[Path]:
     folder = _store_folder(settings)
     if folder.is_dir():
-        yield from sorted(folder.iterdir())
+        for each in sorted(folder.iterdir()):
+            # One that was just made is a run's that is about to lock it.
+            if time.time() - each.stat().st_mtime > _NEW_S or (each / _PENDING).exists():
+                yield each
 
 
 def _make(folder: Path) -> None:

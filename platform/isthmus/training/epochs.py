@@ -17,7 +17,7 @@ from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
-from isthmus.training.batches import TrainingBatches, mix_seed
+from isthmus.training.batches import Batches, mix_seed
 from isthmus.training.checkpoints import Progress
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import RowsDone, Sender, Started
@@ -38,7 +38,7 @@ class EpochKeeper(Callback):
     def __init__(
         self,
         training: TrainingSpec,
-        batches: TrainingBatches,
+        batches: Batches,
         progress: Progress,
         best: dict[str, Tensor],
         sender: Sender | None,
@@ -206,7 +206,7 @@ class EpochKeeper(Callback):
         """Whether the flag is up on any worker; the same answer on all."""
         if not self._is_distributed():
             return flag
-        shared = torch.tensor(float(flag), device=self._batches.rows.device)
+        shared = torch.tensor(float(flag), device=self._batches.device)
         distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
         return bool(shared.item())
 

@@ -62,7 +62,7 @@ def fit(
             # As references, so that Ray's controller need not load torch to read them; the rows'
             # in a list, so that they are not fetched for it either.
             "task": ray.put(task),
-            "rows": [rows if isinstance(rows, ray.ObjectRef) else ray.put(rows)],
+            "rows": [rows if isinstance(rows, ray.ObjectRef) else put_rows(rows)],
             "mailbox": mailbox,
             "storage": CheckpointStorage(storage_path, run_name),
         },
@@ -78,6 +78,12 @@ def fit(
     outcome = Background(trainer.fit)
     accompany(outcome, DriversEnd(mailbox), reporter)
     return _read_result(_result_of(outcome))
+
+
+def put_rows(rows: ScaledRows) -> Any:
+    """Ray's reference to rows that its workers can have, on whichever machine."""
+    is_alone = sum(node["Alive"] for node in ray.nodes()) == 1
+    return ray.put(rows if is_alone else rows.in_memory())
 
 
 def _result_of(outcome: Background[Any]) -> Any:

@@ -6,12 +6,14 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from numpy import float32
+from numpy import float32, ndarray
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import SingleDeviceStrategy
@@ -23,16 +25,22 @@ from isthmus.errors import TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
-from isthmus.training.batch_size import choose_batch_size
-from isthmus.training.batches import TrainingBatches, ValidationBatches
+from isthmus.training.batch_size import PROBE_ROWS, choose_batch_size
+from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
 from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper, KeepCheckpoint
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import Sender
 from isthmus.training.steps import EpochSteps, StopRequested
 
+if TYPE_CHECKING:
+    from isthmus.data import StoredRows
+
 # Validation keeps no gradients, so it can take larger steps than training.
 _VALIDATION_ROWS = 4096
+# Of a GPU's free memory, for rows that would else be read from disk in each epoch.
+_SHARE_OF_GPU = 0.5
+_COPIED_ROWS = 65_536
 
 
 @dataclass(frozen=True)
@@ -44,12 +52,18 @@ class ScaledRows:
         validation: Shape (M, *row_shape), or (M, 2, *row_shape).
         offset: Broadcastable to a row; what scaling subtracted.
         scale: Broadcastable to a row; what it divided by.
+
+    Rows that are stored are in a file of this machine, for they may not fit in its memory.
     """
 
-    train: NDArray[float32]
-    validation: NDArray[float32]
+    train: NDArray[float32] | StoredRows
+    validation: NDArray[float32] | StoredRows
     offset: NDArray[float32]
     scale: NDArray[float32]
+
+    def in_memory(self) -> ScaledRows:
+        """The same, as another machine can have them."""
+        return replace(self, train=self.train[:], validation=self.validation[:])
 
 
 @dataclass(frozen=True)
@@ -121,16 +135,9 @@ def train_share(
     )
     training = task.training.model_copy(update={"global_batch_size": progress.global_batch_size})
     module.configure_training(training, len(train_rows))
-    batches = TrainingBatches(
-        rows=train_rows,
-        global_batch_size=training.rows_per_step,
-        rank=place.rank,
-        workers=place.workers,
-        seed=training.seed,
-        parts=training.accumulate_batches,
-    )
+    batches = _batches(train_rows, training, place)
     validation = ValidationBatches(
-        _resident(rows.validation, device), _VALIDATION_ROWS, place.rank, place.workers
+        _resident(rows.validation, device), device, _VALIDATION_ROWS, place.rank, place.workers
     )
     decay = training.weight_average_decay
     averaged = AveragedWeights(decay) if decay is not None else None
@@ -144,13 +151,32 @@ def train_share(
     _fit(module, keeper, steps, validation, training, device, resume_from)
 
 
-def _batch_size(training: TrainingSpec, module: Autoencoder, rows: Tensor, place: Place) -> int:
+def _batches(rows: Tensor | StoredRows, training: TrainingSpec, place: Place) -> Batches:
+    kind = (
+        partial(ResidentBatches, rows=rows)
+        if isinstance(rows, Tensor)
+        else partial(StoredBatches, rows=rows)
+    )
+    return kind(
+        device=place.device,
+        global_batch_size=training.rows_per_step,
+        rank=place.rank,
+        workers=place.workers,
+        seed=training.seed,
+        parts=training.accumulate_batches,
+    )
+
+
+def _batch_size(
+    training: TrainingSpec, module: Autoencoder, rows: Tensor | StoredRows, place: Place
+) -> int:
     if training.global_batch_size != "auto":
         return training.global_batch_size
     module.configure_training(training, len(rows))
     return choose_batch_size(
         module,
-        rows,
+        torch.as_tensor(rows[:PROBE_ROWS], device=place.device),
+        len(rows),
         workers=place.workers,
         workers_here=place.workers_here,
         parts=training.accumulate_batches,
@@ -176,11 +202,24 @@ def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
     return module
 
 
-def _resident(rows: NDArray[float32], device: torch.device) -> Tensor:
+def _resident(rows: NDArray[float32] | StoredRows, device: torch.device) -> Tensor | StoredRows:
+    """The rows on the device that trains; of stored ones if that is a GPU with room for them."""
+    if not isinstance(rows, ndarray):
+        if device.type != "cuda" or _bytes(rows) > _SHARE_OF_GPU * torch.cuda.mem_get_info()[0]:
+            return rows
+        copied = torch.empty(rows.shape, device=device)
+        for first in range(0, len(rows), _COPIED_ROWS):
+            block = rows[first : first + _COPIED_ROWS]
+            copied[first : first + len(block)] = torch.from_numpy(block)
+        return copied
     with warnings.catch_warnings():
         # Ray's shared memory is read-only, and so is what we do with it.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(rows).to(device)
+
+
+def _bytes(rows: StoredRows) -> int:
+    return prod(rows.shape) * 4
 
 
 def _fit(

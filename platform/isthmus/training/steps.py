@@ -15,7 +15,7 @@ from torch import Tensor
 from isthmus.core import Autoencoder
 from isthmus.spec import TrainingSpec
 from isthmus.training.averaging import AveragedWeights
-from isthmus.training.batches import TrainingBatches
+from isthmus.training.batches import Batches
 from isthmus.training.gradients import SharedGradients
 
 
@@ -29,7 +29,7 @@ class EpochSteps:
     def __init__(
         self,
         training: TrainingSpec,
-        batches: TrainingBatches,
+        batches: Batches,
         averaged: AveragedWeights | None,
         after_step: Callable[[int], None],
         wants_to_leave: Callable[[], bool],

@@ -12,7 +12,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
-from isthmus.training.batches import TrainingBatches
+from isthmus.training.batches import Batches, ResidentBatches
 from isthmus.training.steps import EpochSteps
 
 EPOCHS = 3
@@ -21,7 +21,7 @@ EPOCHS = 3
 class SeedsEpochs(Callback):
     """Gives each epoch its order and noise, as the keeper of the books does."""
 
-    def __init__(self, batches: TrainingBatches) -> None:
+    def __init__(self, batches: Batches) -> None:
         self._batches = batches
         self.losses: list[dict[str, float]] = []
 
@@ -56,7 +56,15 @@ def fitted(variant: str, *, is_fast: bool, **options: object) -> tuple[Autoencod
     rows = torch.randn(100, *looks, 3) @ torch.randn(3, 8)
     module.configure_training(training, len(rows))
     parts = training.accumulate_batches
-    batches = TrainingBatches(rows, training.rows_per_step, 0, 1, seed=0, parts=parts)
+    batches = ResidentBatches(
+        rows=rows,
+        device=rows.device,
+        global_batch_size=training.rows_per_step,
+        rank=0,
+        workers=1,
+        seed=0,
+        parts=parts,
+    )
     seeds = SeedsEpochs(batches)
     clip = None if is_fast else training.gradient_clip_norm
     module.automatic_optimization = not is_fast
