@@ -10,10 +10,13 @@ import json
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
+
+from isthmus.training.reporter import EpochReport
 
 Better = Literal["higher", "lower"]
 
@@ -67,6 +70,23 @@ def tell(name: str, *, met: bool | None, **figures: Any) -> bool:
     line = {"name": name, **{key: _short(value) for key, value in figures.items()}, "met": met}
     print(json.dumps(line), flush=True)
     return met is not False
+
+
+class Clock:
+    """A reporter that notes when training began and when each epoch ended."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began_s = 0.0
+
+    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
+        self._began_s = time.perf_counter()
+
+    def on_rows(self, epoch: int, done: int) -> None:
+        pass
+
+    def on_epoch(self, report: EpochReport) -> None:
+        self.seconds = time.perf_counter() - self._began_s
 
 
 def machine() -> dict[str, Any]:

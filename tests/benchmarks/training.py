@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import compare, wanted
+from measuring import Clock, compare, wanted
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -29,7 +29,7 @@ from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import TrainResult, train
 from isthmus.nets.conv import Conv
 from isthmus.spec import JobSpec, Settings
-from isthmus.training import CheckpointStorage, EpochReport, fit_here, ray_session
+from isthmus.training import CheckpointStorage, fit_here, ray_session
 
 LEARNING_RATE = 1e-3
 NAMES = ("train-small", "train-small-tuned", "train-conv", "log", "scale-small", "scale-large")
@@ -89,23 +89,6 @@ def conv() -> Work:
 
 SMALL = dense((64, 256, 16), rows=65_536, batch=256, epochs=20)
 LARGE = dense((784, 512, 256, 32), rows=16_384, batch=256, epochs=4)
-
-
-class Clock:
-    """A reporter that notes when training began and when each epoch ended."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._began_s = 0.0
-
-    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        self._began_s = time.perf_counter()
-
-    def on_rows(self, epoch: int, done: int) -> None:
-        pass
-
-    def on_epoch(self, report: EpochReport) -> None:
-        self.seconds = time.perf_counter() - self._began_s
 
 
 class Bench:
