@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from isthmus.core.ranks import Ranks
+
 QUANTILES = 1001
 DEFAULT_FALSE_POSITIVE_RATE = 0.01
+_WORTH_A_TABLE = 16_384
 
 
 class Calibration(nn.Module):
@@ -43,7 +46,10 @@ class Calibration(nn.Module):
         Returns:
             Shape (B,), in [1/1001, 1]: a finite sample cannot show a smaller one.
         """
-        below = torch.searchsorted(self.quantiles, scores.contiguous(), right=False)
+        if len(scores) < _WORTH_A_TABLE:
+            below = torch.searchsorted(self.quantiles, scores.contiguous(), right=False)
+        else:
+            below = Ranks(self.quantiles).below(scores)
         return ((QUANTILES - below).clamp(min=1)) / QUANTILES
 
     def is_anomaly(self, scores: Tensor) -> Tensor:
