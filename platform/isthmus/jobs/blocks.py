@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
+from isthmus.allocation import keep_freed_memory
 from isthmus.data import Block, RowStream, read_ahead
 
 OnRows = Callable[[int, int | None], None]
@@ -23,6 +24,7 @@ def blocks_of(
     Returns:
         Each block, and the function to tell of the block's own rows.
     """
+    keep_freed_memory()
     done = 0
 
     def within_block(rows: int, _: int | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from isthmus.allocation import keep_freed_memory
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
@@ -63,6 +64,7 @@ def fit_here(
             # A stop in the middle of an epoch goes back to what was kept last.
             return ended[0] if ended else FitResult.read(folder)
 
+    keep_freed_memory()
     outcome = Background(work)
     try:
         accompany(outcome, mailbox, reporter)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import ray
 
+from isthmus.allocation import ENVIRONMENT
 from isthmus.errors import ClusterError
 from isthmus.quiet import hand_over_ray_logs
 
@@ -42,7 +43,7 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    for name, value in _QUIET.items():
+    for name, value in (_QUIET | ENVIRONMENT).items():
         os.environ.setdefault(name, value)
     hand_over_ray_logs()
     try:
