@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -31,10 +32,11 @@ class Calibration(nn.Module):
 
     def fit(self, scores: Tensor, false_positive_rate: float = DEFAULT_FALSE_POSITIVE_RATE) -> None:
         """Learns from the scores, shape (N,), of rows that are normal and were not trained on."""
-        ordered = scores.detach().flatten().double().sort().values
-        probabilities = torch.linspace(0, 1, QUANTILES, dtype=torch.float64, device=ordered.device)
+        # numpy sorts without an index of all: of very many scores that is most of the memory.
+        ordered = torch.from_numpy(np.sort(scores.detach().flatten().cpu().numpy()))
+        probabilities = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
         self.quantiles.copy_(_interpolate(ordered, probabilities))
-        wanted = torch.tensor([1 - false_positive_rate], dtype=torch.float64, device=ordered.device)
+        wanted = torch.tensor([1 - false_positive_rate], dtype=torch.float64)
         self.threshold.copy_(_interpolate(ordered, wanted)[0])
 
     def p_values(self, scores: Tensor) -> Tensor:
@@ -62,4 +64,4 @@ def _interpolate(ordered: Tensor, probabilities: Tensor) -> Tensor:
     position = probabilities * (len(ordered) - 1)
     below = position.floor().long()
     above = position.ceil().long()
-    return torch.lerp(ordered[below], ordered[above], position - below)
+    return torch.lerp(ordered[below].double(), ordered[above].double(), position - below)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from isthmus.core import Autoencoder
 from isthmus.data import StoredRows
-from isthmus.tracking import PcaBaseline, fit_pca
+from isthmus.tracking import fit_pca
 
 _BATCH_ROWS = 8192
 _ROWS_IN_FIGURES = 2000
@@ -54,22 +55,22 @@ def reconstruction_errors(module: Autoencoder, values: FloatRows) -> NDArray[np.
 
     It is the anomaly score of most variants, and not of those that score by a density.
     """
-    with torch.inference_mode():
-        parts = [
-            module.reconstruction_error(torch.from_numpy(values[start : start + _BATCH_ROWS]))
-            for start in range(0, len(values), _BATCH_ROWS)
-        ]
-    return torch.cat(parts).numpy()
+    return _of_each(values, module.reconstruction_error)
 
 
 def scores(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
     """The anomaly score of each row, shape (N,)."""
+    return _of_each(values, module.score)
+
+
+def _of_each(values: FloatRows, number: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
+    """A number of each row, shape (N,), a batch at a time."""
+    found = np.empty(len(values), dtype=np.float32)
     with torch.inference_mode():
-        parts = [
-            module.score(torch.from_numpy(values[start : start + _BATCH_ROWS])).numpy()
-            for start in range(0, len(values), _BATCH_ROWS)
-        ]
-    return np.concatenate(parts)
+        for first in range(0, len(values), _BATCH_ROWS):
+            part = torch.from_numpy(values[first : first + _BATCH_ROWS])
+            found[first : first + _BATCH_ROWS] = number(part).numpy()
+    return found
 
 
 def evaluate(
@@ -96,23 +97,18 @@ def evaluate(
         torch.manual_seed(0)
         metrics = module.metrics(scaled)
     pca = fit_pca(train, module.code_size)
+
+    def pca_errors(x: Tensor) -> Tensor:
+        return torch.from_numpy(pca.errors(module.scaling(x).numpy()))
+
     return Evaluation(
         inputs=shown.numpy(),
         reconstructions=reconstructions,
         latents=latents.numpy(),
         errors=reconstruction_errors(module, test),
-        pca_errors=_pca_errors(module, pca, test),
+        pca_errors=_of_each(test, pca_errors),
         metrics=metrics,
     )
-
-
-def _pca_errors(module: Autoencoder, pca: PcaBaseline, test: FloatRows) -> NDArray[np.float32]:
-    with torch.inference_mode():
-        parts = [
-            pca.errors(module.scaling(torch.from_numpy(test[start : start + _BATCH_ROWS])).numpy())
-            for start in range(0, len(test), _BATCH_ROWS)
-        ]
-    return np.concatenate(parts)
 
 
 def scores_by_error(module: Autoencoder) -> bool:
