@@ -54,12 +54,14 @@ class StoredRows:
         if step == 1:
             values = np.empty((max(0, end - first), *self.shape[1:]), dtype=np.float32)
             self.read_into(values, first)
-            return self.scaled(values)
+            self.scale(values)
+            return values
         numbers = range(first, end, step)
         values = np.empty((len(numbers), *self.shape[1:]), dtype=np.float32)
         for place, number in enumerate(numbers):
             self.read_into(values[place : place + 1], number)
-        return self.scaled(values)
+        self.scale(values)
+        return values
 
     def read_into(self, values: FloatArray, first: int) -> None:
         """Fills an array with the rows from `first` on, not scaled."""
@@ -68,12 +70,12 @@ class StoredRows:
             if file.readinto(values.reshape(-1).view(np.uint8).data) != values.nbytes:
                 raise OSError(f"{self.path}: is shorter than it was; somebody has changed it")
 
-    def scaled(self, values: FloatArray) -> FloatArray:
-        """Rows as they are read: scaled, if they are to be."""
-        if self.statistics is None:
-            return values
-        scaled = (values - self.statistics.offset) / self.statistics.scale
-        return np.asarray(np.nan_to_num(scaled, copy=False, nan=0.0))
+    def scale(self, values: FloatArray) -> None:
+        """Scales rows that `read_into` gave, in their place, if they are to be scaled."""
+        if self.statistics is not None:
+            values -= self.statistics.offset
+            values /= self.statistics.scale
+            np.nan_to_num(values, copy=False, nan=0.0)
 
     def scaled_by(self, statistics: ScalingStatistics) -> StoredRows:
         """The same rows, read scaled."""

@@ -131,7 +131,8 @@ class StoredBatches(Batches):
             filled = len(mixed) - len(mixed) % self.workers
             order = torch.randperm(len(mixed), generator=generator)[:filled]
             share = torch.from_numpy(mixed).index_select(0, order[self.rank :: self.workers])
-            yield torch.from_numpy(self.rows.scaled(share.numpy())).to(self.device)
+            self.rows.scale(share.numpy())
+            yield share.to(self.device)
 
     def _pieces(self, generator: torch.Generator) -> Iterator[NDArray[np.float32]]:
         """Rows of many places, as many as whole steps take; the array is the same each time."""

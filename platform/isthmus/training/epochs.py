@@ -140,7 +140,11 @@ class EpochKeeper(Callback):
     # -- its own work ---------------------------------------------------------------------------
 
     def _seed(self, stream: int, epoch: int) -> None:
-        torch.manual_seed(mix_seed(self._training.seed, stream, epoch, self._batches.rank))
+        seed = mix_seed(self._training.seed, stream, epoch, self._batches.rank)
+        # `torch.manual_seed` formats a traceback for each kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        if self._batches.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
 
     def _averages(self, module: Autoencoder, stage: Stage) -> dict[str, float]:
         """The stage's losses, averaged over the rows of all workers."""
