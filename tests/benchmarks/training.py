@@ -91,7 +91,7 @@ def conv() -> Work:
 
 
 SMALL = dense((64, 256, 16), rows=65_536, batch=256, epochs=20)
-LARGE = dense((784, 512, 256, 32), rows=16_384, batch=256, epochs=4)
+LARGE = dense((784, 512, 256, 32), rows=16_384, batch=256, epochs=12)
 
 
 class Bench:

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
 
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
@@ -19,6 +19,7 @@ from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
 from isthmus.training.share import ScaledRows, WorkerTask
 from isthmus.training.storage import CheckpointStorage
+from isthmus.training.trainer import LeanTrainer
 from isthmus.training.worker import run_worker
 
 _logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def fit(
     """
     mailbox = open_mailbox()
     task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
-    trainer = TorchTrainer(
+    trainer = LeanTrainer(
         run_worker,
         train_loop_config={
             # As references, so that Ray's controller need not load torch to read them; the rows'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import ray
@@ -14,6 +14,8 @@ from isthmus.allocation import ENVIRONMENT
 from isthmus.errors import ClusterError
 from isthmus.quiet import hand_over_ray_logs
 
+# Set in all processes of a Ray that `ray_session` started.
+RAY_IS_OURS = "ISTHMUS_RAY_IS_OURS"
 # Read by Ray when its processes start; a user's own choice stands.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -25,6 +27,15 @@ _QUIET = {
     # How often Ray Train looks at its workers: each report, the start and the end wait for it,
     # and its own 2 s would be most of a small job.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+}
+# For a Ray of our own, which ends with this process: what watches over clusters takes a second of
+# its cores before the first step, and some of them for as long as it trains.
+_OURS = {
+    RAY_IS_OURS: "1",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Train's processes have an environment of their own, and use none that waits for work.
+    "RAY_prestart_worker_first_driver": "0",
 }
 _ANSWER_TIMEOUT_S = 10.0
 
@@ -43,9 +54,18 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    for name, value in (_QUIET | ENVIRONMENT).items():
+    for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     hand_over_ray_logs()
+    with _environment(_OURS | ENVIRONMENT if address is None else {}):
+        _start(address, workers)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, workers: int) -> None:
     try:
         if address is None:
             ray.init(
@@ -70,10 +90,18 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
             f"{where} cannot be reached ({first_line}); check RAY_ADDRESS (and, if the cluster "
             "wants a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN), or unset it to train here"
         ) from error
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Sets those that the user has not set; a later session may be another's Ray."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        ray.shutdown()
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _check_answers(address: str) -> None:
