@@ -115,7 +115,8 @@ class _Storing:
         self.highest = highest if self.highest is None else np.fmax(self.highest, highest)
         for part, numbers in parts.items():
             rows = values[numbers]
-            rows.tofile(self._files[part])
+            # Not `tofile`, whose error does not say that the disk is full.
+            self._files[part].write(rows.reshape(-1).view(np.uint8).data)
             self.counts[part] += len(rows)
 
     def check(self, source: Source, spec: DataSpec) -> None:
