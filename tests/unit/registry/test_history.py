@@ -12,9 +12,9 @@ import pytest
 
 from isthmus import registry
 from isthmus.errors import ModelNotFound
-from isthmus.registry import history as trail_module
 from isthmus.registry.aliases import Aliases
-from isthmus.registry.history import Draft, Owner, Standing, Trail
+from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Draft, Standing, Trail
+from isthmus.registry.owner import Owner
 from isthmus.tracking import open_store
 
 _NUMBERS = count()
@@ -101,7 +101,7 @@ def test_promoting_what_is_champion_already_writes_nothing(three, settings):
 
 
 def test_a_long_history_is_read_whole_and_its_newest_part_alone(three, settings):
-    many = trail_module.EVENTS_PER_RUN + 3
+    many = EVENTS_PER_RUN + 3
     for number in range(many):
         registry.promote(three, 1 + number % 2, settings, why=str(number))
     events = registry.history(three, settings)
@@ -201,7 +201,7 @@ def test_two_who_begin_a_history_at_once_write_the_same_one(three, settings):
 def test_a_hint_that_somebody_changed_is_not_believed(three, settings):
     registry.promote(three, 1, settings)
     client = open_store(settings)
-    client.set_registered_model_tag(f"{three}-encoder", trail_module.TAG_HISTORY, "0" * 32)
+    client.set_registered_model_tag(f"{three}-encoder", TAG_HISTORY, "0" * 32)
     registry.promote(three, 2, settings)
     assert len(registry.history(three, settings)) == 2
 
