@@ -11,7 +11,7 @@ from isthmus.quiet import quieten
 if TYPE_CHECKING:
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
-    from isthmus.registry import ModelSummary, Pair, Promotion, VersionSummary
+    from isthmus.registry import Event, ModelSummary, Pair, Promotion, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
     from isthmus.training import Reporter
@@ -103,26 +103,33 @@ def load(reference: str, *, settings: Settings | None = None) -> Pair:
     return registry.load(reference, settings)
 
 
-def models(*, settings: Settings | None = None) -> list[ModelSummary]:
-    """All pairs, each with its versions, newest first."""
+def models(*, all_versions: bool = False, settings: Settings | None = None) -> list[ModelSummary]:
+    """All pairs, each with its versions, newest first; the newest 50 unless all are asked for."""
     settings = settings or _settings()
     from isthmus import registry
 
-    return registry.list_models(settings)
+    return registry.list_models(settings, None if all_versions else registry.NEWEST)
 
 
-def versions(name: str, *, settings: Settings | None = None) -> tuple[VersionSummary, ...]:
-    """The versions of one pair, newest first."""
+def versions(
+    name: str, *, all_versions: bool = False, settings: Settings | None = None
+) -> tuple[VersionSummary, ...]:
+    """The versions of one pair, newest first; the newest 50 unless all are asked for."""
     settings = settings or _settings()
     from isthmus import registry
 
-    return registry.list_versions(name, settings)
+    return registry.list_versions(name, settings, None if all_versions else registry.NEWEST)
 
 
 def promote(
-    name: str, version: int, *, alias: str = "champion", settings: Settings | None = None
+    name: str,
+    version: int,
+    *,
+    alias: str = "champion",
+    why: str = "",
+    settings: Settings | None = None,
 ) -> Promotion:
-    """Gives a version an alias, on both halves.
+    """Gives a version an alias, on both halves; `why` is kept in the pair's history.
 
     Raises:
         IsthmusError: In one line, what is wrong and what to do.
@@ -130,7 +137,34 @@ def promote(
     settings = settings or _settings()
     from isthmus import registry
 
-    return registry.promote(name, version, settings, alias)
+    return registry.promote(name, version, settings, alias, why=why)
+
+
+def rollback(name: str, *, why: str = "", settings: Settings | None = None) -> Promotion:
+    """Makes the champion before the present one champion again; twice goes further back.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.rollback(name, settings, why=why)
+
+
+def history(name: str, *, settings: Settings | None = None) -> tuple[Event, ...]:
+    """Who gave a pair's versions their aliases, when and why; oldest first.
+
+    What was clicked in MLflow's page since the last time is recorded first.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    registry.reconcile(name, settings)
+    return registry.history(name, settings)
 
 
 def _settings() -> Settings:

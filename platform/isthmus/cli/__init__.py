@@ -36,6 +36,8 @@ for _command, _panel in (
     (cluster.cancel, "Cluster"),
     (models.models, "Models"),
     (models.promote, "Models"),
+    (models.rollback, "Models"),
+    (models.history, "Models"),
     (use.denoise, "Use"),
     (use.detect, "Use"),
     (serve.ui, "This machine"),

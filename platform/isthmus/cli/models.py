@@ -1,4 +1,4 @@
-"""`models`, `promote`: what the registry holds, and which version the jobs use."""
+"""`models`, `promote`, `rollback`, `history`: what there is, and which version the jobs use."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from isthmus.registry import VersionSummary
+    from isthmus.registry import Promotion, VersionSummary
 
+_WHY = "The reason; it is kept in the history."
 _SHOWN = {
     "validation_loss": "validation",
     "test_reconstruction_mse": "test error",
@@ -26,6 +27,9 @@ def models(
     name: Annotated[
         str | None, typer.Argument(help="Of one pair; by default all.", show_default=False)
     ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every version, not only the newest 50.")
+    ] = False,
 ) -> None:
     """List pairs, versions, aliases, metrics and age.
 
@@ -34,9 +38,9 @@ def models(
     from isthmus import api
 
     if name is not None:
-        out.print(_table(api.versions(name)))
+        out.print(_table(api.versions(name, all_versions=every)))
         return
-    found = api.models()
+    found = api.models(all_versions=every)
     if not found:
         out.print("No models yet. Train one: isthmus train JOB.yaml")
         return
@@ -47,6 +51,7 @@ def promote(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
     version: Annotated[int, typer.Argument(help="The pair's version.", show_default=False)],
     alias: Annotated[str, typer.Option(help="The alias to give it.")] = "champion",
+    why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
 ) -> None:
     """Give a version an alias; jobs that ask for NAME@champion use it from now on.
 
@@ -54,9 +59,63 @@ def promote(
     """
     from isthmus import api
 
-    done = api.promote(name, version, alias=alias)
+    done = api.promote(name, version, alias=alias, why=why)
+    _say(done)
+
+
+def rollback(
+    name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
+    why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
+) -> None:
+    """Make the champion before the present one champion again; twice goes further back.
+
+    Example: isthmus rollback digits --why "too many false alarms"
+    """
+    from isthmus import api
+
+    _say(api.rollback(name, why=why))
+
+
+def history(
+    name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
+) -> None:
+    """Show who gave which version an alias, when and why, newest first.
+
+    Example: isthmus history digits
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    from isthmus import api
+
+    events = api.history(name)
+    if not events:
+        out.print(f"{name} was never promoted. Promote a version: isthmus promote {name} VERSION")
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("when", "who", "by", "alias", "from", "to"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("why")
+    for event in reversed(events):
+        table.add_row(
+            event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+            Text(event.actor),
+            event.source,
+            event.alias,
+            _version(event.from_version),
+            _version(event.to_version),
+            Text(event.why),
+        )
+    out.print(table)
+
+
+def _say(done: Promotion) -> None:
     before = f" (before: version {done.previous})" if done.previous else ""
     out.print(f"{done.name}@{done.alias} is now [bold]{done.name}/{done.version}[/bold]{before}")
+
+
+def _version(version: int | None) -> str:
+    return "-" if version is None else str(version)
 
 
 def _table(versions: Iterable[VersionSummary]) -> Table:

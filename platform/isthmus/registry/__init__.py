@@ -2,17 +2,25 @@
 
 from isthmus.registry.annotate import annotate
 from isthmus.registry.history import Event, history
-from isthmus.registry.listing import ModelSummary, VersionSummary, list_models, list_versions
+from isthmus.registry.listing import (
+    NEWEST,
+    ModelSummary,
+    VersionSummary,
+    list_models,
+    list_versions,
+)
 from isthmus.registry.manifest import PairManifest
 from isthmus.registry.pair import Detections, Latents, Pair
 from isthmus.registry.promote import Promotion, demote, promote, rollback
 from isthmus.registry.reconcile import reconcile
 from isthmus.registry.reference import CHAMPION, Reference
-from isthmus.registry.register import RegisteredPair, TrainedPair, register_pair
+from isthmus.registry.register import TrainedPair, register_pair
 from isthmus.registry.resolve import ResolvedPair, load, resolve
+from isthmus.registry.versions import RegisteredPair
 
 __all__ = [
     "CHAMPION",
+    "NEWEST",
     "Detections",
     "Event",
     "Latents",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from isthmus.errors import ModelNotFound
+from isthmus.registry.copies import whole
+from isthmus.registry.halves import Halves
 from isthmus.registry.history import (
     NOWHERE,
     TAG_HISTORY,
@@ -18,8 +19,8 @@ from isthmus.registry.history import (
     Standing,
     Trail,
 )
-from isthmus.registry.lookup import find_decoder, find_encoder_of
 from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:
@@ -31,37 +32,6 @@ PAGE = "MLflow page"
 """The actor of what was clicked: MLflow does not say who it was."""
 
 
-@dataclass(frozen=True)
-class Halves:
-    """A pair's two registered models, as they are now.
-
-    Attributes:
-        encoder: MLflow's registered model; `None` if there is none.
-        decoder: The same.
-    """
-
-    encoder: Any
-    decoder: Any
-
-    @classmethod
-    def read(cls, client: MlflowClient, name: str) -> Halves:
-        """Asks for both at once. MLflow's own `get_registered_model` reads all versions."""
-        names = (encoder_name(name), decoder_name(name))
-        found = client.search_registered_models(f"name IN {names}", max_results=2)
-        models = {model.name: model for model in found}
-        return cls(models.get(names[0]), models.get(names[1]))
-
-    @property
-    def aliases(self) -> frozenset[str]:
-        """All that either half has."""
-        return frozenset(_aliases(self.encoder)) | frozenset(_aliases(self.decoder))
-
-    def standing(self, alias: str) -> Standing:
-        """Where an alias is."""
-        encoder, decoder = _aliases(self.encoder).get(alias), _aliases(self.decoder).get(alias)
-        return Standing(int(encoder) if encoder else None, int(decoder) if decoder else None)
-
-
 class Aliases:
     """The aliases of one pair together with their history."""
 
@@ -71,10 +41,10 @@ class Aliases:
         name: Of the pair.
         settings: Where the registry is.
         """
-        self.halves = Halves.read(client, name)
-        tags = self.halves.encoder.tags if self.halves.encoder else {}
-        self.trail = Trail(client, name, settings, tags.get(TAG_HISTORY))
+        self.halves = repaired(client, name, settings)
+        self.trail = Trail(client, name, settings, self.halves.encoder_tags.get(TAG_HISTORY))
         self._client = client
+        self._settings = settings
         self._name = name
 
     def change(self, decide: Callable[[Head], Draft | None]) -> Entry | None:
@@ -165,6 +135,8 @@ class Aliases:
         try:
             to = self._followed(actual, expected)
         except ModelNotFound as error:
+            if expected == NOWHERE:
+                return None  # not ours, and nothing to put back
             _logger.warning("%s@%s is put back: %s", self._name, alias, error)
             to = expected
         if to == expected:
@@ -179,12 +151,8 @@ class Aliases:
             if actual.version is None:
                 return NOWHERE
             encoder = client.get_model_version(encoder_name(name), str(actual.version))
-            return Standing(actual.version, int(find_decoder(client, name, encoder).version))
+            return whole(client, name, encoder, self._settings)
         if actual.decoder_version is None:
             return NOWHERE
         decoder = client.get_model_version(decoder_name(name), str(actual.decoder_version))
-        return Standing(int(find_encoder_of(client, name, decoder).version), actual.decoder_version)
-
-
-def _aliases(model: Any) -> Mapping[str, Any]:
-    return model.aliases if model else {}
+        return whole(client, name, decoder, self._settings)

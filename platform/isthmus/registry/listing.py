@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ModelNotFound, nearest
 from isthmus.registry import tags
-from isthmus.registry.lookup import is_empty_store, open_registry, pair_names, versions_of
-from isthmus.registry.reference import encoder_name
+from isthmus.registry.lookup import (
+    find_decoder,
+    is_copy,
+    is_empty_store,
+    newest_versions,
+    open_registry,
+    pair_names,
+)
+from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+NEWEST = 50
+"""How many versions of a pair are listed unless all are asked for."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +62,18 @@ class VersionSummary:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """A pair's name and its versions, newest first."""
+    """A pair's name and its newest versions, newest first."""
 
     name: str
     versions: tuple[VersionSummary, ...]
 
 
-def list_models(settings: Settings) -> list[ModelSummary]:
+def list_models(settings: Settings, newest: int | None = NEWEST) -> list[ModelSummary]:
     """All pairs, sorted by name; none if nothing was ever trained.
+
+    Args:
+        settings: Where the registry is.
+        newest: How many versions of each; all if `None`.
 
     Raises:
         RegistryError: If the registry does not answer.
@@ -67,34 +82,63 @@ def list_models(settings: Settings) -> list[ModelSummary]:
         return []
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        return [ModelSummary(name, _versions(client, name)) for name in pair_names(client)]
+        found = [
+            ModelSummary(name, _versions(client, name, settings, newest))
+            for name in pair_names(client)
+        ]
+    return [model for model in found if model.versions]
 
 
-def list_versions(name: str, settings: Settings) -> tuple[VersionSummary, ...]:
+def list_versions(
+    name: str, settings: Settings, newest: int | None = NEWEST
+) -> tuple[VersionSummary, ...]:
     """The versions of a pair, newest first.
+
+    Args:
+        name: Of the pair.
+        settings: Where the registry is.
+        newest: How many; all if `None`.
 
     Raises:
         ModelNotFound: If there is no such pair.
         RegistryError: If the registry does not answer.
     """
+    Reference.parse(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        names = pair_names(client)
-        if name not in names:
-            hint = nearest(name, names) if names else "the registry is empty"
-            raise ModelNotFound(f'no model "{name}"; {hint}')
-        return _versions(client, name)
+        versions = _versions(client, name, settings, newest)
+        names = [] if versions else pair_names(client)
+    if versions or name in names:
+        return versions
+    hint = nearest(name, names) if names else "the registry is empty"
+    raise ModelNotFound(f'no model "{name}"; {hint}')
 
 
-def _versions(client: MlflowClient, name: str) -> tuple[VersionSummary, ...]:
+def _versions(
+    client: MlflowClient, name: str, settings: Settings, newest: int | None
+) -> tuple[VersionSummary, ...]:
+    """Three requests, however many versions there are."""
+    halves = repaired(client, name, settings)
+    found = newest_versions(client, encoder_name(name), newest)
+    decoders = newest_versions(client, decoder_name(name), newest)
+    paired = {decoder.tags.get(tags.PAIR_ID) for decoder in decoders}
     # A search gives versions without their aliases; the registered model has them all.
-    aliases = client.get_registered_model(encoder_name(name)).aliases
-    found = versions_of(client, encoder_name(name))
-    return tuple(_summary(name, version, aliases) for version in found if _is_ours(version))
+    aliases = halves.encoder.aliases if halves.encoder else {}
+    return tuple(
+        _summary(name, version, aliases)
+        for version in found
+        if tags.PAIR_ID in version.tags
+        and (version.tags[tags.PAIR_ID] in paired or _has_decoder(client, name, version))
+    )
 
 
-def _is_ours(version: Any) -> bool:
-    return tags.PAIR_ID in version.tags
+def _has_decoder(client: MlflowClient, name: str, encoder: Any) -> bool:
+    """Whether there is a decoder that is not among the newest; or a copy's, which has none yet."""
+    try:
+        find_decoder(client, name, encoder)
+    except ModelNotFound:
+        return is_copy(encoder)
+    return True
 
 
 def _summary(name: str, version: Any, aliases: Mapping[str, str]) -> VersionSummary:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ModelNotFound, nearest
 from isthmus.registry import tags
-from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.registry.reference import CHAMPION, Reference, decoder_name, encoder_name
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
 from isthmus.tracking.store import database_file
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+_MOST_NAMED = 10
 
 
 def open_registry(settings: Settings) -> MlflowClient:
@@ -42,21 +46,66 @@ def pair_names(client: MlflowClient) -> list[str]:
     return sorted(model.name.removesuffix("-encoder") for model in found)
 
 
-def versions_of(client: MlflowClient, registered_name: str) -> list[Any]:
-    """All versions of a registered model, newest first."""
-    found = _all_pages(client.search_model_versions, filter_string=f"name='{registered_name}'")
-    return sorted(found, key=lambda version: int(version.version), reverse=True)
+def newest_versions(client: MlflowClient, registered_name: str, newest: int | None) -> list[Any]:
+    """The versions of a registered model, newest first; all if `newest` is `None`."""
+    search = partial(
+        client.search_model_versions,
+        filter_string=f"name='{registered_name}'",
+        order_by=["version_number DESC"],
+    )
+    return list(search(max_results=newest)) if newest else _all_pages(search)
 
 
-def find_encoder(client: MlflowClient, reference: Reference) -> Any:
-    """The encoder's version that a reference means.
+def find_version(client: MlflowClient, reference: Reference) -> Any:
+    """The version that a reference means: of an encoder, or of what *Promote model* made of one.
+
+    NAME-encoder is looked into first, then a registered model that is called NAME itself: people
+    type any name into the page's *Promote model*, and what they copied may be a decoder.
+
+    NAME@champion of a model that nobody ever gave a champion, but that was filled by *Promote
+    model*, is its newest copy: whoever pressed the button meant it to be used. From then on the
+    alias says; `reconcile` sets it.
 
     Raises:
         ModelNotFound: Naming what there is.
     """
+    for name in (encoder_name(reference.name), reference.name):
+        found = _find(client, name, reference)
+        if found is not None:
+            return found
+    if reference.alias == CHAMPION:
+        for name in (encoder_name(reference.name), reference.name):
+            newest = newest_versions(client, name, 1)
+            if newest and is_new_copy(newest[0]):
+                return newest[0]
+    raise _not_found(client, reference)
+
+
+def find_encoder(client: MlflowClient, reference: Reference) -> Any:
+    """The version of NAME-encoder that a reference means.
+
+    Raises:
+        ModelNotFound: Naming what there is.
+    """
+    found = _find(client, encoder_name(reference.name), reference)
+    if found is None:
+        raise _not_found(client, reference)
+    return found
+
+
+def is_copy(version: Any) -> bool:
+    """Whether *Promote model* made a version, or `copy_model_version`, which is the same."""
+    return re.fullmatch(r"models:/.+/[0-9]+", str(version.source)) is not None
+
+
+def is_new_copy(version: Any) -> bool:
+    """Whether `reconcile` has not seen a copy yet."""
+    return is_copy(version) and tags.PAIR_ID in version.tags and tags.COPY not in version.tags
+
+
+def _find(client: MlflowClient, name: str, reference: Reference) -> Any:
     from mlflow.exceptions import MlflowException
 
-    name = encoder_name(reference.name)
     try:
         if reference.version is not None:
             return client.get_model_version(name, str(reference.version))
@@ -64,16 +113,22 @@ def find_encoder(client: MlflowClient, reference: Reference) -> Any:
     except MlflowException as error:
         if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             raise
+    return None
+
+
+def _not_found(client: MlflowClient, reference: Reference) -> ModelNotFound:
+    name = encoder_name(reference.name)
     names = pair_names(client)
     if reference.name not in names:
         hint = nearest(reference.name, names) if names else "the registry is empty"
-        raise ModelNotFound(f'no model "{reference.name}"; {hint}')
-    existing = ", ".join(str(version.version) for version in versions_of(client, name)[:10])
+        return ModelNotFound(f'no model "{reference.name}"; {hint}')
+    newest = [str(version.version) for version in newest_versions(client, name, _MOST_NAMED)]
+    existing = ", ".join(newest) or "none"
     if reference.version is not None:
-        raise ModelNotFound(
+        return ModelNotFound(
             f'"{reference.name}" has no version {reference.version}; newest first it has {existing}'
         )
-    raise ModelNotFound(
+    return ModelNotFound(
         f'"{reference.name}" has no {reference.alias}; give a version that alias with '
         f"isthmus promote {reference.name} VERSION (newest first it has {existing})"
     )
@@ -85,9 +140,7 @@ def find_decoder(client: MlflowClient, name: str, encoder: Any) -> Any:
     Raises:
         ModelNotFound: If it was deleted.
     """
-    return _find_other(
-        client, decoder_name(name), encoder, encoder.tags.get(tags.DECODER_VERSION)
-    )
+    return _find_other(client, decoder_name(name), encoder, encoder.tags.get(tags.DECODER_VERSION))
 
 
 def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:

@@ -49,10 +49,8 @@ class Owner:
     def _is_alive(self) -> bool:
         try:
             process = psutil.Process(self.pid)
-            return (
-                abs(process.create_time() - self.started) <= _SAME_START_S
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            is_same = abs(process.create_time() - self.started) <= _SAME_START_S
+            return bool(is_same and process.status() != psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return False
         except psutil.AccessDenied:

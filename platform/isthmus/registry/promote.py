@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from isthmus.errors import ModelNotFound, UsageError
 from isthmus.registry.aliases import Aliases
+from isthmus.registry.copies import mark, whole
 from isthmus.registry.history import NOWHERE, Draft, Event, Head, Source, Standing
-from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
+from isthmus.registry.lookup import find_encoder, is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
@@ -71,8 +72,8 @@ def promote(
     reference = Reference.parse(f"{name}/{version}")
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        target = _target(client, reference)
         aliases = Aliases(client, name, settings)
+        target = _target(client, reference, settings)
         aliases.follow(alias)
 
         def decide(head: Head) -> Draft | None:
@@ -138,7 +139,7 @@ def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
 
         def decide(_: Head) -> Draft:
             events = [entry.event for entry in aliases.trail.entries()]
-            target, deleted = _before(client, name, _champions(events))
+            target, deleted = _before(client, name, _champions(events), settings)
             passed = f"passed over, deleted since: {', '.join(deleted)}" if deleted else ""
             return Draft(CHAMPION, target, "rollback", "; ".join(filter(None, (why, passed))))
 
@@ -148,14 +149,16 @@ def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
     return Promotion(name, entry.event.to_version, entry.event.from_version, CHAMPION)
 
 
-def _target(client: MlflowClient, reference: Reference) -> Standing:
+def _target(client: MlflowClient, reference: Reference, settings: Settings) -> Standing:
     encoder = find_encoder(client, reference)
-    decoder = find_decoder(client, reference.name, encoder)
-    return Standing(int(encoder.version), int(decoder.version))
+    standing = whole(client, reference.name, encoder, settings)
+    if is_new_copy(encoder):
+        mark(client, encoder, standing)
+    return standing
 
 
 def _before(
-    client: MlflowClient, name: str, champions: list[int | None]
+    client: MlflowClient, name: str, champions: list[int | None], settings: Settings
 ) -> tuple[Standing, list[str]]:
     """The newest champion before the present one that is still there, and those that are not."""
     present = champions[-1] if champions else None
@@ -164,7 +167,7 @@ def _before(
         if version is None or version == present or str(version) in deleted:
             continue
         try:
-            return _target(client, Reference(name, version, None)), deleted
+            return _target(client, Reference(name, version, None), settings), deleted
         except ModelNotFound:
             deleted.append(str(version))
     gone = f" that is still there ({', '.join(deleted)} deleted)" if deleted else ""

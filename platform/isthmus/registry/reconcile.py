@@ -1,21 +1,30 @@
-"""Makes a pair's aliases what they should be, whatever was clicked and whatever died half-way."""
+"""Makes a pair's halves and aliases what they should be, whatever was clicked and whatever died."""
 
 from __future__ import annotations
 
-from isthmus.registry.aliases import Aliases
-from isthmus.registry.history import Event
-from isthmus.registry.lookup import open_registry
-from isthmus.registry.reference import Reference
+from typing import TYPE_CHECKING
+
+from isthmus.errors import ModelNotFound
+from isthmus.registry.aliases import PAGE, Aliases
+from isthmus.registry.copies import mark, whole
+from isthmus.registry.history import NOWHERE, Draft, Event, Head
+from isthmus.registry.lookup import is_new_copy, open_registry
+from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 
 def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
     """Lets each half follow the other, and records what was clicked in MLflow's page.
 
     A click shows as an alias that is not where the pair's history says. What a process wrote to
-    the history and died before it did is done. May be called as often as one likes, beside other
-    processes: when all is well it makes two requests and changes nothing.
+    the history and died before it did is done. Of what *Promote model* copied the other half is
+    copied too, and if the pair has no champion, the copy is: whoever pressed the button meant it
+    to be used. May be called as often as one likes, beside other processes: when all is well it
+    makes two requests and changes nothing.
 
     Returns:
         The events of what was clicked since the last time; their source is `page`.
@@ -31,4 +40,27 @@ def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
         head = aliases.trail.head()
         known = frozenset(head.standings()) if head else frozenset()
         followed = [aliases.follow(alias) for alias in sorted(aliases.halves.aliases | known)]
+        followed.append(_adopt(client, name, aliases, settings))
     return tuple(event for event in followed if event is not None)
+
+
+def _adopt(client: MlflowClient, name: str, aliases: Aliases, settings: Settings) -> Event | None:
+    """Completes the newest copy that nobody has seen yet."""
+    copied = next(filter(is_new_copy, aliases.halves.newest), None)
+    if copied is None:
+        return None
+    try:
+        standing = whole(client, name, copied, settings)
+    except ModelNotFound:
+        return None
+    source = str(copied.source).removeprefix("models:/")
+
+    def decide(head: Head) -> Draft | None:
+        is_chosen = any(each.version == standing.version for each in head.standings().values())
+        if is_chosen or head.standing(CHAMPION) != NOWHERE:
+            return None
+        return Draft(CHAMPION, standing, "page", f"Promote model: {source}", PAGE)
+
+    entry = aliases.change(decide)
+    mark(client, copied, standing)
+    return entry.event if entry else None

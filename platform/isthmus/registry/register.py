@@ -15,39 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.core import Autoencoder
-from isthmus.registry import tags
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.manifest import HALVES, Half, PairManifest, sha256_of
-from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.patience import patient
+from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
-from isthmus.tracking.store import as_default_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 # Two, for a signature made from one would look like it were for one.
 _EXAMPLE_ROWS = 2
-
-
-@dataclass(frozen=True)
-class RegisteredPair:
-    """A pair that the registry now holds.
-
-    Attributes:
-        name: Of the pair.
-        version: Of the registered encoder; what people call the pair's version.
-        decoder_version: Of the registered decoder.
-        pair_id: Names the pair wherever it goes.
-    """
-
-    name: str
-    version: int
-    decoder_version: int
-    pair_id: str
-
-    def __str__(self) -> str:
-        return f"{self.name}/{self.version}"
 
 
 @dataclass(frozen=True)
@@ -76,10 +55,13 @@ class TrainedPair:
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     """Uploads both halves, then makes a version of each; if one fails, neither is left.
 
+    When a server does not answer, it is asked again for some seconds. The same pair can be
+    registered again after that failed; it is never registered twice.
+
     Raises:
         RegistryError: If the store cannot be reached, or refuses.
     """
-    client = open_store(settings)
+    client = patient(open_store(settings))
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
@@ -89,8 +71,7 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
             for half in HALVES
         }
         manifest = _upload(client, trained, models, Path(name))
-        with as_default_store(settings.tracking_uri):
-            return _make_versions(client, manifest)
+        return register_versions(client, manifest, settings)
 
 
 def _upload(
@@ -134,61 +115,3 @@ def _manifest(
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _make_versions(client: MlflowClient, manifest: PairManifest) -> RegisteredPair:
-    """The decoder's version first: an encoder that can be seen has its decoder already."""
-    decoder = _make_version(client, manifest, "decoder", {})
-    try:
-        beside = {tags.DECODER_VERSION: str(decoder)}
-        encoder = _make_version(client, manifest, "encoder", beside)
-    except BaseException:
-        client.delete_model_version(decoder_name(manifest.name), str(decoder))
-        raise
-    return RegisteredPair(manifest.name, encoder, decoder, manifest.pair_id)
-
-
-def _make_version(
-    client: MlflowClient, manifest: PairManifest, half: Half, beside: Mapping[str, str]
-) -> int:
-    from mlflow.exceptions import MlflowException
-
-    name = encoder_name(manifest.name) if half == "encoder" else decoder_name(manifest.name)
-    try:
-        client.create_registered_model(name, tags={tags.PAIR_NAME: manifest.name, tags.HALF: half})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    version = client.create_model_version(
-        name,
-        source=f"models:/{manifest.models[half]}",
-        run_id=manifest.run_id,
-        model_id=manifest.models[half],
-        tags={**tags.of_version(manifest, half), **beside},
-        description=_description(manifest, half),
-    )
-    return int(version.version)
-
-
-def _description(manifest: PairManifest, half: Half) -> str:
-    """What the page shows of the version, in Markdown."""
-    plan, metrics = manifest.plan, manifest.metrics
-    takes = f"{plan.kind} rows of {' x '.join(map(str, plan.row_shape))} numbers"
-    latent = f"{plan.latent_dim} numbers"
-    goes = f"{takes} to {latent}" if half == "encoder" else f"{latent} to {takes}"
-    lines = [
-        f"The {half} of pair `{manifest.pair_id}`: {goes}.",
-        f"Variant **{plan.variant.name}**, net **{plan.net.name}**, trained on "
-        f"`{manifest.data.path}`.",
-        "",
-        "| figure | value |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.6g} |" for name, value in metrics.items()),
-        "",
-        "```python",
-        "import isthmus",
-        f'pair = isthmus.load("{manifest.name}@champion")',
-        "clean = pair.denoise(rows)",
-        "```",
-    ]
-    return "\n".join(lines)

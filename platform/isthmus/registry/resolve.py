@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from safetensors.torch import load_file
 from isthmus import variants
 from isthmus.errors import RegistryError
 from isthmus.registry.artifacts import CONTENT_FOLDER
-from isthmus.registry.lookup import find_encoder, open_registry
+from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.manifest import (
     HALVES,
     MANIFEST_FILE,
@@ -26,14 +27,12 @@ from isthmus.registry.manifest import (
 )
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import Reference
+from isthmus.registry.verification import verify
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
-
-# A copy of a copy of a copy: more than anyone makes, and the end of a circle.
-_MOST_COPIES = 10
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class ResolvedPair:
 
     Attributes:
         reference: Name and version, `digits/3`, whatever alias was asked for.
-        version: Of the encoder.
+        version: Of the encoder; of a copied decoder, if that was asked for.
         manifest: Of the pair.
         folder: Holds `pair.json` and both weights files.
     """
@@ -68,17 +67,30 @@ def resolve(reference: str, settings: Settings) -> ResolvedPair:
     parsed = Reference.parse(reference)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        encoder = find_encoder(client, parsed)
-        # What an MLflow model id names never changes, so it can be kept for ever.
-        model_id = _model_id(client, encoder)
-        folder = settings.cache / "pairs" / model_id
-        if not (folder / MANIFEST_FILE).exists():
-            _fetch(client, model_id, folder)
+        found = find_version(client, parsed)
+        folder = fetch(client, found, settings)
     manifest = read_manifest(folder)
-    for half in HALVES:
-        check_weights(folder, half, manifest)
-    version = int(encoder.version)
+    verify(folder, manifest)
+    version = int(found.version)
     return ResolvedPair(f"{parsed.name}/{version}", version, manifest, folder)
+
+
+def fetch(client: MlflowClient, version: Any, settings: Settings) -> Path:
+    """The folder on this machine with both halves of the pair that a version is a half of.
+
+    Raises:
+        RegistryError: If it is no half of a pair, or the pair is not whole.
+    """
+    return fetch_model(client, _model_id(client, version), settings)
+
+
+def fetch_model(client: MlflowClient, model_id: str, settings: Settings) -> Path:
+    """As `fetch`, given MLflow's model of either half."""
+    # What a model id names never changes, so it can be kept for ever.
+    folder = settings.cache / "pairs" / model_id
+    if not (folder / MANIFEST_FILE).exists():
+        _fetch(client, model_id, folder)
+    return folder
 
 
 def load(reference: str, settings: Settings) -> Pair:
@@ -98,37 +110,41 @@ def load(reference: str, settings: Settings) -> Pair:
 
 
 def _model_id(client: MlflowClient, version: Any) -> str:
-    """MLflow's model behind a version, through the copies that *Promote model* makes."""
-    original = version
-    for _ in range(_MOST_COPIES):
-        if original.model_id:
-            return str(original.model_id)
-        source = str(original.source).removeprefix("models:/")
-        if source.startswith("m-"):
-            return source
-        name, _, number = source.rpartition("/")
-        if not name or not number.isdigit():
-            break
-        original = client.get_model_version(name, number)
-    raise RegistryError(
-        f"{version.name} version {version.version} was not registered by Isthmus "
-        f"(its source is {version.source}); choose a version that isthmus train made"
-    )
+    """MLflow's model behind a version, through the copies that *Promote model* makes.
+
+    A copy's source is another version, which may be gone; where its files are, MLflow knows.
+    """
+    direct = re.fullmatch(r"models:/(m-[0-9a-f]+)", str(version.source))
+    if direct:
+        return direct[1]
+    location = client.get_model_version_download_uri(version.name, version.version)
+    stored = re.search(r"/(m-[0-9a-f]+)/artifacts/?$", location)
+    if stored is None:
+        raise RegistryError(
+            f"{version.name} version {version.version} was not registered by Isthmus "
+            f"(its source is {version.source}); choose a version that isthmus train made"
+        )
+    return stored[1]
 
 
-def _fetch(client: MlflowClient, encoder_id: str, folder: Path) -> None:
+def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
     """Downloads both halves beside `folder`, verifies them, and moves them there as one."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
         fetched = Path(name)
-        encoder = _download(client, encoder_id, fetched)
-        manifest = read_manifest(encoder)
-        if manifest.models["encoder"] != encoder_id:
+        asked = _download(client, model_id, fetched)
+        manifest = read_manifest(asked)
+        if model_id not in manifest.models.values():
             raise RegistryError(
-                f"the artifact of {encoder_id} says it is {manifest.models['encoder']}; register "
+                f"the artifact of {model_id} says it is {manifest.models['encoder']}; register "
                 f"the pair {manifest.pair_id} again"
             )
-        decoder = _download(client, manifest.models["decoder"], fetched)
+        encoder, decoder = (
+            asked
+            if manifest.models[half] == model_id
+            else _download(client, manifest.models[half], fetched)
+            for half in HALVES
+        )
         whole = fetched / "whole"
         whole.mkdir()
         (encoder / MANIFEST_FILE).replace(whole / MANIFEST_FILE)

@@ -1,0 +1,65 @@
+"""Whole pairs of what MLflow's *Promote model* copies: one version, into any registered model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from isthmus.errors import ModelNotFound
+from isthmus.registry import tags
+from isthmus.registry.history import Standing
+from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
+from isthmus.registry.manifest import Half, read_manifest
+from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.resolve import fetch
+from isthmus.registry.versions import make_version
+from isthmus.spec import Settings
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+
+def whole(client: MlflowClient, name: str, version: Any, settings: Settings) -> Standing:
+    """The pair that a version of NAME-encoder or NAME-decoder is a half of.
+
+    If the version is a copy whose other half was not copied, that is done: from `pair.json`,
+    which knows it, whatever became of the version that was copied.
+
+    Raises:
+        ModelNotFound: If the other half was deleted.
+    """
+    is_encoder = version.name == encoder_name(name)
+    try:
+        found = (find_decoder if is_encoder else find_encoder_of)(client, name, version)
+        other = int(found.version)
+    except ModelNotFound:
+        if not is_copy(version):
+            raise
+        other = _copy_other(client, name, version, settings)
+    this = int(version.version)
+    return Standing(this, other) if is_encoder else Standing(other, this)
+
+
+def mark(client: MlflowClient, copied: Any, standing: Standing) -> None:
+    """Says on a copy that it was seen, and on an encoder which decoder is its own."""
+    said = {tags.COPY: str(copied.source).removeprefix("models:/")}
+    if copied.tags.get(tags.HALF) == "encoder":
+        said[tags.DECODER_VERSION] = str(standing.decoder_version)
+    for key, value in said.items():
+        client.set_model_version_tag(copied.name, copied.version, key, value)
+
+
+def _copy_other(client: MlflowClient, name: str, version: Any, settings: Settings) -> int:
+    from mlflow.exceptions import MlflowException
+
+    manifest = read_manifest(fetch(client, version, settings))
+    half: Half = "decoder" if version.name == encoder_name(name) else "encoder"
+    registered = decoder_name(name) if half == "decoder" else encoder_name(name)
+    try:
+        client.create_registered_model(registered, tags={tags.PAIR_NAME: name, tags.HALF: half})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    beside = {tags.COPY: str(version.source).removeprefix("models:/")}
+    if half == "encoder":
+        beside[tags.DECODER_VERSION] = str(version.version)
+    return make_version(client, registered, half, manifest, beside, settings)

@@ -1,0 +1,64 @@
+"""Asks a server again that does not answer: it may be starting, or busy, for some seconds."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_logger = logging.getLogger(__name__)
+
+_PATIENCE_S = 15.0
+_FIRST_PAUSE_S = 0.5
+# MLflow's names for what another try may mend; it gives the first to a broken connection too.
+_PASSING_ERRORS = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"})
+_NETWORK_LIBRARIES = ("boto3", "botocore", "requests", "urllib3")
+
+
+def patient(client: MlflowClient) -> MlflowClient:
+    """A client whose every call is made again, for about 15 seconds, while nobody answers.
+
+    An answer may be lost after the deed was done, which is then done twice: callers look for that
+    where it matters.
+    """
+    return cast("MlflowClient", _Patient(client))
+
+
+class _Patient:
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        return _again(found) if callable(found) else found
+
+
+def _again(call: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(call)
+    def ask(*args: Any, **kwargs: Any) -> Any:
+        until_s, pause_s = time.monotonic() + _PATIENCE_S, _FIRST_PAUSE_S
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:
+                if not _may_pass(error) or time.monotonic() + pause_s > until_s:
+                    raise
+                _logger.info("%s failed, and is tried again: %s", call.__name__, error)
+            time.sleep(pause_s)
+            pause_s *= 2
+
+    return ask
+
+
+def _may_pass(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in _PASSING_ERRORS
+    library = type(error).__module__.partition(".")[0]
+    return isinstance(error, ConnectionError | TimeoutError) or library in _NETWORK_LIBRARIES

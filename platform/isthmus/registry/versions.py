@@ -1,0 +1,247 @@
+"""Makes the versions of a pair's two halves: both or neither, once, whatever dies meanwhile.
+
+MLflow makes one version at a time. While a pair has one and not yet the other, the registered
+model of its encoders has a tag `isthmus.pending.PAIR_ID`, which says who is at it. Whoever reads
+the registered model and finds that this process is gone completes the pair, or removes the half
+of it. The decoder's version is made first: an encoder that can be seen has its decoder already.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from isthmus.errors import RegistryError
+from isthmus.registry import tags
+from isthmus.registry.halves import Halves
+from isthmus.registry.manifest import HALVES, Half, PairManifest, read_manifest
+from isthmus.registry.owner import Owner
+from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.resolve import fetch_model
+from isthmus.spec import Settings
+from isthmus.tracking.store import as_default_store
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_logger = logging.getLogger(__name__)
+
+_PENDING = "isthmus.pending."
+# Two versions are made within seconds; only for processes of other machines is it waited so long.
+_GRACE = timedelta(minutes=5)
+_GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+
+
+@dataclass(frozen=True)
+class RegisteredPair:
+    """A pair that the registry now holds.
+
+    Attributes:
+        name: Of the pair.
+        version: Of the registered encoder; what people call the pair's version.
+        decoder_version: Of the registered decoder.
+        pair_id: Names the pair wherever it goes.
+    """
+
+    name: str
+    version: int
+    decoder_version: int
+    pair_id: str
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.version}"
+
+
+def register_versions(
+    client: MlflowClient, manifest: PairManifest, settings: Settings
+) -> RegisteredPair:
+    """Makes both versions of a pair that is uploaded, or finds those that it has already."""
+    name = manifest.name
+    halves = repaired(client, name, settings)
+    existing = _existing(client, manifest)
+    if existing is not None:
+        return existing
+    _make_registered_models(client, manifest, halves)
+    pending = _announce(client, manifest)
+    try:
+        pair = _make_both(client, manifest, settings)
+    except BaseException:
+        _take_back(client, manifest, pending)
+        raise
+    client.delete_registered_model_tag(encoder_name(name), pending)
+    return pair
+
+
+def repaired(client: MlflowClient, name: str, settings: Settings) -> Halves:
+    """A pair's registered models, after what died between its two versions was put right."""
+    halves = Halves.read(client, name)
+    left = {key: value for key, value in halves.encoder_tags.items() if key.startswith(_PENDING)}
+    for key, value in left.items():
+        content = json.loads(value)
+        owner, since = Owner(**content["owner"]), datetime.fromisoformat(content["at"])
+        if owner.has_given_up(since, _GRACE):
+            _repair(client, name, content["models"], settings)
+            client.delete_registered_model_tag(encoder_name(name), key)
+    return halves
+
+
+def make_version(
+    client: MlflowClient,
+    name: str,
+    half: Half,
+    manifest: PairManifest,
+    beside: Mapping[str, str],
+    settings: Settings,
+) -> int:
+    """Makes a version of a half in a registered model, once.
+
+    Several processes may do so at once, and MLflow's client asks again when an answer was lost:
+    of the versions that come of it the first is kept.
+
+    Returns:
+        Its number.
+    """
+    source = f"models:/{manifest.models[half]}"
+    with as_default_store(settings.tracking_uri):
+        client.create_model_version(
+            name,
+            source=source,
+            run_id=manifest.run_id,
+            model_id=manifest.models[half],
+            tags={**tags.of_version(manifest, half), **beside},
+            description=_description(manifest, half),
+        )
+    first, *others = versions_from(client, name, source)
+    for other in others:
+        _delete(client, name, other)
+    return first
+
+
+def versions_from(client: MlflowClient, name: str, source: str) -> list[int]:
+    """The versions of a registered model that were made from a source, oldest first."""
+    found = client.search_model_versions(f"name = '{name}' and source_path = '{source}'")
+    return sorted(int(version.version) for version in found)
+
+
+def _existing(client: MlflowClient, manifest: PairManifest) -> RegisteredPair | None:
+    """The versions that an earlier try made of the same training."""
+    name = manifest.name
+    for encoder in client.search_model_versions(
+        f"name = '{encoder_name(name)}' and run_id = '{manifest.run_id}'"
+    ):
+        if encoder.tags.get(tags.PAIR_ID) == manifest.pair_id:
+            decoder = int(encoder.tags[tags.DECODER_VERSION])
+            return RegisteredPair(name, int(encoder.version), decoder, manifest.pair_id)
+    return None
+
+
+def _make_registered_models(client: MlflowClient, manifest: PairManifest, halves: Halves) -> None:
+    from mlflow.exceptions import MlflowException
+
+    missing: dict[Half, str] = {}
+    if halves.decoder is None:
+        missing["decoder"] = decoder_name(manifest.name)
+    if halves.encoder is None:
+        missing["encoder"] = encoder_name(manifest.name)
+    for half, name in missing.items():
+        try:
+            client.create_registered_model(
+                name, tags={tags.PAIR_NAME: manifest.name, tags.HALF: half}
+            )
+        except MlflowException as error:  # another process was quicker
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+
+def _announce(client: MlflowClient, manifest: PairManifest) -> str:
+    key = f"{_PENDING}{manifest.pair_id}"
+    content = {
+        "owner": asdict(Owner.current()),
+        "at": datetime.now(UTC).isoformat(),
+        "models": dict(manifest.models),
+    }
+    client.set_registered_model_tag(encoder_name(manifest.name), key, json.dumps(content))
+    return key
+
+
+def _make_both(client: MlflowClient, manifest: PairManifest, settings: Settings) -> RegisteredPair:
+    name = manifest.name
+    decoder = make_version(client, decoder_name(name), "decoder", manifest, {}, settings)
+    beside = {tags.DECODER_VERSION: str(decoder)}
+    encoder = make_version(client, encoder_name(name), "encoder", manifest, beside, settings)
+    return RegisteredPair(name, encoder, decoder, manifest.pair_id)
+
+
+def _take_back(client: MlflowClient, manifest: PairManifest, pending: str) -> None:
+    """Leaves nothing of a pair that could not be made whole; if that fails, another does later."""
+    try:
+        _remove(client, manifest.name, manifest.models)
+        client.delete_registered_model_tag(encoder_name(manifest.name), pending)
+    except Exception:
+        _logger.info("a half of pair %s is left to repair", manifest.pair_id, exc_info=True)
+
+
+def _repair(
+    client: MlflowClient, name: str, models: Mapping[Half, str], settings: Settings
+) -> None:
+    """Completes a pair of which one version was made, or removes that."""
+    try:
+        manifest = read_manifest(fetch_model(client, models["encoder"], settings))
+    except RegistryError as error:
+        _logger.warning("half a pair of %s is removed: %s", name, error)
+        _remove(client, name, models)
+        return
+    manifest = manifest.model_copy(update={"name": name})
+    decoders = versions_from(client, decoder_name(name), f"models:/{models['decoder']}")
+    encoders = versions_from(client, encoder_name(name), f"models:/{models['encoder']}")
+    if not (decoders and encoders):
+        _remove(client, name, {"encoder": models["encoder"]})
+        _make_both(client, manifest, settings)
+    _logger.info("a pair of %s whose registration had died was completed", name)
+
+
+def _remove(client: MlflowClient, name: str, models: Mapping[Half, str]) -> None:
+    """Deletes the versions made of a pair's models; the encoder's first, which is what is seen."""
+    for half in HALVES:
+        if half in models:
+            registered = encoder_name(name) if half == "encoder" else decoder_name(name)
+            for version in versions_from(client, registered, f"models:/{models[half]}"):
+                _delete(client, registered, version)
+
+
+def _delete(client: MlflowClient, name: str, version: int) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.delete_model_version(name, str(version))
+    except MlflowException as error:  # another process was quicker
+        if error.error_code not in _GONE:
+            raise
+
+
+def _description(manifest: PairManifest, half: Half) -> str:
+    """What the page shows of the version, in Markdown."""
+    plan, metrics = manifest.plan, manifest.metrics
+    takes = f"{plan.kind} rows of {' x '.join(map(str, plan.row_shape))} numbers"
+    latent = f"{plan.latent_dim} numbers"
+    goes = f"{takes} to {latent}" if half == "encoder" else f"{latent} to {takes}"
+    lines = [
+        f"The {half} of pair `{manifest.pair_id}`: {goes}.",
+        f"Variant **{plan.variant.name}**, net **{plan.net.name}**, trained on "
+        f"`{manifest.data.path}`.",
+        "",
+        "| figure | value |",
+        "| --- | --- |",
+        *(f"| {name} | {value:.6g} |" for name, value in metrics.items()),
+        "",
+        "```python",
+        "import isthmus",
+        f'pair = isthmus.load("{manifest.name}@champion")',
+        "clean = pair.denoise(rows)",
+        "```",
+    ]
+    return "\n".join(lines)
