@@ -15,6 +15,7 @@ COMMANDS = [
 NESTED = [("schedule", each) for each in ("serve", "run", "list")] + [
     ("head", each) for each in ("start", "stop")
 ]
+NESTED += [("stack", each) for each in ("up", "status", "logs", "down", "env")]
 
 
 @pytest.mark.parametrize(
