@@ -206,8 +206,12 @@ def test_what_is_registered_scores_as_what_was_trained(
     module.loss(training_batch_of(variant, kind))  # sets what is learned from the first batch
     held = {*module.ENCODER_PARTS, *module.DECODER_PARTS}
     state = module.state_dict()
-    twin.load_halves({name: state[name] for name in state if name.partition(".")[0] in held})
+    halves = {name: state[name] for name in state if name.partition(".")[0] in held}
+    twin.load_halves(halves)
     assert torch.equal(twin.score(x), module.eval().score(x))
+    restored = variants.restore(module.plan, halves).eval()
+    assert torch.equal(restored.score(x), module.score(x))
+    assert not any(tensor.is_meta for tensor in restored.state_dict().values())
 
 
 @every_combination

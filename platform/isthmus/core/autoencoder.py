@@ -203,8 +203,12 @@ class Autoencoder(LightningModule, ABC):
         residual = self._decode_scaled(self.latent(self.encoder(scaled))) - scaled
         return residual.square().flatten(1).mean(dim=1)
 
-    def load_halves(self, state: Mapping[str, Tensor]) -> None:
+    def load_halves(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
         """Takes the weights of both registered halves; what only training needs stays as drawn.
+
+        Args:
+            state: By name.
+            assign: The tensors themselves become the weights, and are not copied.
 
         Raises:
             RuntimeError: If weights are missing, left over, or of another shape.
@@ -213,7 +217,7 @@ class Autoencoder(LightningModule, ABC):
         training_only = {
             name: drawn[name] for name in drawn if name.partition(".")[0] in self.TRAINING_PARTS
         }
-        self.load_state_dict({**training_only, **state})
+        self.load_state_dict({**training_only, **state}, assign=assign)
 
     def _decode_scaled(self, z: Tensor) -> Tensor:
         return self.reconstruction.activate(self.decoder(z))

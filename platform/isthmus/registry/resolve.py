@@ -101,11 +101,10 @@ def load(reference: str, settings: Settings) -> Pair:
         RegistryError: If it is not whole.
     """
     resolved = resolve(reference, settings)
-    module = variants.build(resolved.manifest.plan)
     state = {}
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
-    module.load_halves(state)
+    module = variants.restore(resolved.manifest.plan, state)
     return Pair(module, resolved.manifest, resolved.reference)
 
 

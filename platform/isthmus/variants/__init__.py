@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import cast
+
+import torch
+from torch import Tensor
 
 from isthmus import nets, plugins
 from isthmus.core import Autoencoder
@@ -29,3 +33,26 @@ def build(plan: ModelPlan) -> Autoencoder:
     variant = get(plan.variant.name)
     encoder, decoder = nets.build(plan, plan.latent_dim * variant.ENCODER_OUTPUTS_PER_LATENT)
     return variant(plan, encoder, decoder)
+
+
+def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
+    """The autoencoder of a plan with the weights of both registered halves, which it keeps.
+
+    Drawing weights that are thrown away takes longer than reading the ones that are wanted, so
+    they are not drawn, where all of a variant is in its halves.
+
+    Raises:
+        RuntimeError: If weights are missing, left over, or of another shape.
+    """
+    if not get(plan.variant.name).TRAINING_PARTS:
+        try:
+            with torch.device("meta"):
+                module = build(plan)
+        except (NotImplementedError, RuntimeError):
+            pass  # its constructor computes with its weights
+        else:
+            module.load_halves(state, assign=True)
+            return module
+    module = build(plan)
+    module.load_halves(state)
+    return module

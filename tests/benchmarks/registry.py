@@ -1,0 +1,229 @@
+"""How fast the registry answers: beside reading the bare files, and as it grows.
+
+On a real MLflow server with a SQLite file. Prints a JSON line each:
+
+- load-large: `registry.load` of a cached pair (ask MLflow, verify, build) over
+  `safetensors.torch.load_file` of its two files, 256 MB in all. Both sides read every weight.
+- load-small: the same for a pair of 0.3 MB, where asking MLflow is all that takes time; no target.
+- requests: HTTP requests to MLflow of a warm `resolve`.
+- growth-resolve, growth-list, growth-promote: the same with 1, 10, 100 and 1,000 registered
+  versions, in turns; the ratio is of the slowest size's median to the quickest's.
+
+    python tests/benchmarks/registry.py [NAME ...]
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import requests as http
+import torch
+from measuring import compare, tell, wanted
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from isthmus import registry, variants
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.registry import TrainedPair, register_pair
+from isthmus.spec import Settings
+from isthmus.tracking import RunLog, open_store
+from isthmus.tracking.store import as_default_store
+from isthmus.types import DataKind, ScalingMode
+from tests.servers.mlflow_server import MlflowServer
+
+COLUMNS = 64
+LARGE, SMALL = [4096, 4096, 2048], [256]
+SIZES = (1, 10, 100, 1000)
+TURNS = 25
+
+
+class Work:
+    """A server, and pairs in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.server = MlflowServer(folder / "server")
+        self.server.start()
+        self.server.wait()
+        self.settings = Settings.from_environment({"MLFLOW_TRACKING_URI": self.server.uri}, folder)
+
+    def register(self, name: str, hidden: list[int]) -> None:
+        """A pair of weights as they are drawn, champion of its name."""
+        net = {"name": "dense", "hidden": hidden, "activation": "relu"}
+        spec = check_job({"name": name, "data": {"path": "rows.csv"}, "latent_dim": 16, "net": net})
+        data = spec.data.model_copy(
+            update={"kind": DataKind.TABULAR, "scaling": ScalingMode.STANDARD}
+        )
+        module = variants.build(plan_for(spec, data, (COLUMNS,))).eval()
+        module.calibration.fit(torch.rand(50))
+        log = RunLog.start(spec, self.settings)
+        log.finish()
+        rows = np.random.default_rng(0).standard_normal((50, COLUMNS)).astype(np.float32)
+        register_pair(
+            TrainedPair(
+                module=module,
+                spec=spec,
+                data=data,
+                fingerprint="0" * 64,
+                metrics={"test_reconstruction_mse": 0.5},
+                run_id=log.run_id,
+                example=rows,
+            ),
+            self.settings,
+        )
+        registry.promote(name, 1, self.settings)
+
+    def multiply(self, name: str, versions: int) -> None:
+        """Makes further versions of the first, as registering would, in the server's own file."""
+        store = f"sqlite:///{self.server.folder / 'mlflow.db'}"
+        client = open_store(self.settings.model_copy(update={"tracking_uri": store}))
+        first = {half: client.get_model_version(f"{name}-{half}", "1") for half in HALVES}
+        with as_default_store(store):
+            for number in range(2, versions + 1):
+                for half in HALVES:
+                    tags = dict(first[half].tags)
+                    tags["isthmus.pair_id"] = f"{number:016x}"
+                    if half == "encoder":
+                        tags["isthmus.decoder_version"] = str(number)
+                    client.create_model_version(
+                        f"{name}-{half}",
+                        first[half].source,
+                        first[half].run_id,
+                        tags,
+                        description=first[half].description,
+                    )
+
+
+HALVES = ("decoder", "encoder")
+
+
+def load_large(work: Work) -> bool:
+    work.register("large", LARGE)
+    return _load(work, "load-large", "large", 1.5)
+
+
+def load_small(work: Work) -> bool:
+    work.register("small", SMALL)
+    _load(work, "load-small", "small", float("inf"))
+    return True
+
+
+def _load(work: Work, benchmark: str, name: str, target: float) -> bool:
+    folder = registry.resolve(name, work.settings).folder
+    files = [folder / f"{half}.safetensors" for half in HALVES]
+    time.sleep(2.5)  # what was just written is hashed each time
+
+    def ours() -> float:
+        began_s = time.perf_counter()
+        pair = registry.load(name, work.settings)
+        for tensor in pair.module.state_dict().values():
+            _touch(tensor)
+        return time.perf_counter() - began_s
+
+    def bare() -> float:
+        began_s = time.perf_counter()
+        for file in files:
+            for tensor in load_file(file).values():
+                _touch(tensor)
+        return time.perf_counter() - began_s
+
+    ours(), bare()
+    size_mb = sum(file.stat().st_size for file in files) / 1e6
+    return compare(
+        benchmark, ours, bare, target, better="lower", pairs=9, unit="s", size_mb=size_mb
+    )
+
+
+def _touch(tensor: torch.Tensor) -> None:
+    """Reads all of it: a file that is only mapped is not in memory yet."""
+    float(tensor.sum())
+
+
+def requests(work: Work) -> bool:
+    work.register("counted", SMALL)
+    registry.resolve("counted", work.settings)
+    made: list[str] = []
+    send = http.Session.send
+
+    def note(self: http.Session, request: http.PreparedRequest, **options: object) -> object:
+        made.append(str(request.path_url))
+        return send(self, request, **options)
+
+    http.Session.send = note  # type: ignore[method-assign,assignment]
+    try:
+        registry.resolve("counted", work.settings)
+    finally:
+        http.Session.send = send  # type: ignore[method-assign]
+    return tell("requests", requests=len(made), target=2, met=len(made) <= 2)
+
+
+def growth(work: Work) -> bool:
+    for size in SIZES:
+        work.register(f"of-{size}", SMALL)
+        work.multiply(f"of-{size}", size)
+    settings = work.settings
+
+    def promote(name: str) -> float:
+        seconds = _timed(lambda: registry.promote(name, 1, settings, "next"))
+        registry.demote(name, settings, "next")
+        return seconds
+
+    steps: dict[str, Callable[[str], float]] = {
+        "growth-resolve": lambda name: _timed(lambda: registry.resolve(name, settings)),
+        "growth-list": lambda name: _timed(lambda: registry.list_versions(name, settings)),
+        "growth-promote": promote,
+    }
+    met = [_grow(name, step) for name, step in steps.items()]
+    return all(met)
+
+
+def _grow(benchmark: str, step: Callable[[str], float]) -> bool:
+    figures: dict[int, list[float]] = {size: [] for size in SIZES}
+    for turn in range(TURNS + 1):
+        for size in SIZES:
+            seconds = step(f"of-{size}")
+            if turn:  # the first warms
+                figures[size].append(seconds)
+    middle = {size: median(seconds) for size, seconds in figures.items()}
+    ratio = max(middle.values()) / min(middle.values())
+    shown = {str(size): 1e3 * seconds for size, seconds in middle.items()}
+    return tell(benchmark, ratio=ratio, target=1.1, met=ratio <= 1.1, unit="ms", medians=shown)
+
+
+def _timed(step: Callable[[], object]) -> float:
+    began_s = time.perf_counter()
+    step()
+    return time.perf_counter() - began_s
+
+
+BENCHMARKS: dict[str, Callable[[Work], bool]] = {
+    "load-large": load_large,
+    "load-small": load_small,
+    "requests": requests,
+    "growth": growth,
+}
+
+
+def main() -> None:
+    names = wanted(tuple(BENCHMARKS))
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(Path(folder))
+        try:
+            met = [BENCHMARKS[name](work) for name in names]
+        finally:
+            work.server.stop()
+    sys.exit(0 if all(met) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,276 @@
+"""The registry on the real servers, while they stop, lie damaged, or are written to by many."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import torch
+
+from isthmus import registry, variants
+from isthmus.errors import RegistryError
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.registry import TrainedPair
+from isthmus.spec import Settings
+from isthmus.tracking import RunLog, open_store
+from isthmus.types import DataKind, ScalingMode
+
+pytestmark = [pytest.mark.slow]
+PROCESSES = 8
+ROW_SHAPE = (6,)
+
+
+def trained(name: str, seed: int, settings: Settings) -> TrainedPair:
+    """A pair of random weights, ready to register."""
+    spec = check_job({"name": name, "data": {"path": "rows.csv"}, "latent_dim": 2})
+    data = spec.data.model_copy(update={"kind": DataKind.TABULAR, "scaling": ScalingMode.STANDARD})
+    torch.manual_seed(seed)
+    module = variants.build(plan_for(spec, data, ROW_SHAPE)).eval()
+    module.calibration.fit(torch.rand(50))
+    log = RunLog.start(spec, settings)
+    log.finish()
+    return TrainedPair(
+        module=module,
+        spec=spec,
+        data=data,
+        fingerprint="0" * 64,
+        metrics={"test_reconstruction_mse": 0.5},
+        run_id=log.run_id,
+        example=np.random.default_rng(seed).standard_normal((50, *ROW_SHAPE)).astype(np.float32),
+    )
+
+
+@pytest.fixture
+def settings(stack, tmp_path, monkeypatch) -> Settings:
+    """A user's who has exported the stack's environment."""
+    for name, value in stack.environment.items():
+        monkeypatch.setenv(name, value)
+    return stack.settings(tmp_path)
+
+
+@pytest.fixture
+def impatient(monkeypatch) -> None:
+    """Gives up after a second instead of after fifteen."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("isthmus.registry.patience._PATIENCE_S", 1.0)
+
+
+@pytest.fixture
+def requests_made(monkeypatch) -> list[str]:
+    """The paths that were asked for over HTTP."""
+    made: list[str] = []
+    send = requests.Session.send
+
+    def note(self, request, **kwargs):
+        made.append(request.path_url)
+        return send(self, request, **kwargs)
+
+    monkeypatch.setattr(requests.Session, "send", note)
+    return made
+
+
+def numbers(settings: Settings, name: str) -> list[int]:
+    found = open_store(settings).search_model_versions(f"name='{name}'")
+    return sorted(int(version.version) for version in found)
+
+
+def test_a_warm_resolve_makes_at_most_two_requests(settings, requests_made):
+    registry.register_pair(trained("warm", 0, settings), settings)
+    registry.promote("warm", 1, settings)
+    registry.resolve("warm@champion", settings)
+    for reference in ("warm", "warm@champion", "warm/1"):
+        del requests_made[:]
+        registry.resolve(reference, settings)
+        assert len(requests_made) <= 2, requests_made
+    del requests_made[:]
+    registry.reconcile("warm", settings)
+    assert len(requests_made) <= 3, requests_made
+
+
+WORKER = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from isthmus import registry
+from isthmus.spec import Settings
+from tests.integration.test_registry_faults import trained
+settings = Settings.from_environment(folder=Path({folder!r}))
+pair = trained("crowd", {seed}, settings)
+Path({folder!r}, "ready-{seed}").touch()
+while not Path({folder!r}, "go").exists():
+    time.sleep(0.01)
+made = registry.register_pair(pair, settings)
+registry.promote("crowd", made.version, settings, why="number {seed}")
+"""
+
+
+def start_worker(folder: Path, seed: int) -> subprocess.Popen[str]:
+    root = str(Path(__file__).parents[2])
+    code = WORKER.format(root=root, folder=str(folder), seed=seed)
+    return subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+
+
+def test_eight_processes_register_and_promote_one_name_at_once(settings, tmp_path):
+    workers = [start_worker(tmp_path, seed) for seed in range(PROCESSES)]
+    try:
+        until_s = time.monotonic() + 200
+        while len(list(tmp_path.glob("ready-*"))) < PROCESSES:
+            assert time.monotonic() < until_s
+            assert all(worker.poll() in (None, 0) for worker in workers), _said(workers)
+            time.sleep(0.1)
+        (tmp_path / "go").touch()
+        assert [worker.wait(100) for worker in workers] == [0] * PROCESSES, _said(workers)
+    finally:
+        for worker in workers:
+            worker.kill()
+    listed = registry.list_versions("crowd", settings)
+    assert [each.version for each in listed] == list(range(PROCESSES, 0, -1))
+    assert len({each.pair_id for each in listed}) == PROCESSES
+    assert len({each.decoder_version for each in listed}) == PROCESSES
+    assert numbers(settings, "crowd-decoder") == list(range(1, PROCESSES + 1))
+    events = registry.history("crowd", settings)
+    assert sorted(event.to_version for event in events) == list(range(1, PROCESSES + 1))
+    assert [e.from_version for e in events] == [None, *(e.to_version for e in events[:-1])]
+    assert {event.source for event in events} == {"command"}
+    champions = [each for each in listed if each.aliases]
+    assert [(each.version, each.aliases) for each in champions] == [
+        (events[-1].to_version, ("champion",))
+    ]
+    decoder = open_store(settings).get_model_version_by_alias("crowd-decoder", "champion")
+    assert int(decoder.version) == champions[0].decoder_version
+    assert registry.load("crowd", settings).manifest.pair_id == champions[0].pair_id
+    assert registry.reconcile("crowd", settings) == ()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {root!r})
+from isthmus import registry
+from isthmus.spec import Settings
+from mlflow.tracking import MlflowClient
+from tests.integration.test_registry_faults import trained
+create = MlflowClient.create_model_version
+def die_at_the_encoder(self, name, *args, **kwargs):
+    if name.endswith("-encoder"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return create(self, name, *args, **kwargs)
+MlflowClient.create_model_version = die_at_the_encoder
+settings = Settings.from_environment(folder=Path({folder!r}))
+registry.register_pair(trained("killed", 0, settings), settings)
+"""
+
+
+def test_a_process_killed_between_the_halves_leaves_no_half_to_the_next_command(settings, tmp_path):
+    code = KILLED.format(root=str(Path(__file__).parents[2]), folder=str(tmp_path))
+    ended = subprocess.run([sys.executable, "-c", code], timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert numbers(settings, "killed-decoder") == [1]
+    assert numbers(settings, "killed-encoder") == []
+    (listed,) = registry.list_versions("killed", settings)
+    assert (listed.version, listed.decoder_version) == (1, 1)
+    assert registry.load("killed/1", settings).manifest.pair_id == listed.pair_id
+    assert numbers(settings, "killed-decoder") == [1]
+
+
+def test_one_byte_changed_in_s3_is_refused_with_the_files_name(settings, stack):
+    import boto3
+
+    pair = registry.register_pair(trained("bitten", 0, settings), settings)
+    model = registry.resolve("bitten/1", settings).manifest.models["decoder"]
+    s3 = boto3.client("s3")
+    (bucket,) = {b["Name"] for b in s3.list_buckets()["Buckets"] if _holds(s3, b["Name"], model)}
+    key = _holds(s3, bucket, model)
+    content = bytearray(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    content[-1] ^= 1
+    s3.put_object(Bucket=bucket, Key=key, Body=bytes(content))
+    elsewhere = settings.model_copy(update={"home": settings.home / "another"})
+    with pytest.raises(RegistryError, match=r"decoder\.safetensors is damaged") as refused:
+        registry.load(str(pair), elsewhere)
+    assert "\n" not in str(refused.value)
+    assert not any((elsewhere.cache / "pairs").iterdir())
+
+
+@pytest.fixture
+def stopped(stack) -> Iterator[object]:
+    """Stops a service of the stack; starts it again afterwards."""
+    names: list[str] = []
+
+    def stop(name: str) -> None:
+        names.append(name)
+        stack.stop(name)
+
+    yield stop
+    stack.start(*names)
+
+
+@pytest.mark.parametrize("service", ["postgres", "s3"])
+def test_a_server_that_stops_for_a_moment_is_waited_for(settings, stack, service, monkeypatch):
+    pair = trained(f"pause-{service}", 0, settings)
+    _stop_before(stack, monkeypatch, service)
+    again = threading.Timer(2.0, stack.start, [service])
+    again.start()
+    try:
+        made = registry.register_pair(pair, settings)
+    finally:
+        again.join()
+    assert (made.version, made.decoder_version) == (1, 1)
+    assert len(registry.list_versions(f"pause-{service}", settings)) == 1
+    registry.load(str(made), settings)
+
+
+@pytest.mark.parametrize("service", ["postgres", "s3"])
+def test_a_server_that_stays_away_is_one_clear_error_and_nothing_is_half_visible(
+    settings, stack, stopped, service, monkeypatch, impatient
+):
+    name = f"away-{service}"
+    pair = trained(name, 0, settings)
+    with monkeypatch.context() as patch:
+        _stop_before(stack, patch, service)
+        with pytest.raises(RegistryError) as failed:
+            registry.register_pair(pair, settings)
+    assert "\n" not in str(failed.value)
+    assert re.search(r"check that it runs", str(failed.value))
+    stack.start(service)
+    assert name not in [model.name for model in registry.list_models(settings)]
+    made = registry.register_pair(pair, settings)
+    assert made.version == 1
+    assert len(registry.list_versions(name, settings)) == 1
+
+
+def _stop_before(stack, monkeypatch, service: str) -> None:
+    """Stops a service when its part of a registration comes: S3's the upload, Postgres' the
+    versions."""
+    from mlflow.tracking import MlflowClient
+
+    step = "log_model_artifacts" if service == "s3" else "create_model_version"
+    call, done = getattr(MlflowClient, step), []
+
+    def stop_then_call(self, *args, **kwargs):
+        if not done:
+            done.append(service)
+            stack.stop(service)
+        return call(self, *args, **kwargs)
+
+    monkeypatch.setattr(MlflowClient, step, stop_then_call)
+
+
+def _holds(s3, bucket: str, model_id: str) -> str:
+    """The key of a decoder's weights in a bucket; empty if they are not in it."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    keys = [each["Key"] for page in pages for each in page.get("Contents", ())]
+    wanted = f"{model_id}/artifacts/data/pair/decoder.safetensors"
+    return next((key for key in keys if key.endswith(wanted)), "")
+
+
+def _said(workers: list[subprocess.Popen[str]]) -> str:
+    return "\n".join(w.stderr.read() for w in workers if w.poll() and w.stderr)
