@@ -1,7 +1,8 @@
 """Encoder/decoder pairs: registered together, promoted together, never mixed."""
 
 from isthmus.registry.annotate import annotate
-from isthmus.registry.history import Event, history
+from isthmus.registry.events import Event
+from isthmus.registry.history import history
 from isthmus.registry.listing import (
     NEWEST,
     ModelSummary,

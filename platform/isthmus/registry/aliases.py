@@ -8,17 +8,9 @@ from typing import TYPE_CHECKING
 
 from isthmus.errors import ModelNotFound
 from isthmus.registry.copies import whole
+from isthmus.registry.events import NOWHERE, Draft, Entry, Event, Head, Standing
 from isthmus.registry.halves import Halves
-from isthmus.registry.history import (
-    NOWHERE,
-    TAG_HISTORY,
-    Draft,
-    Entry,
-    Event,
-    Head,
-    Standing,
-    Trail,
-)
+from isthmus.registry.history import TAG_HISTORY, Trail
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.versions import repaired
 from isthmus.spec import Settings

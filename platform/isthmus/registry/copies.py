@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
-from isthmus.registry.history import Standing
+from isthmus.registry.events import Standing
 from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
 from isthmus.registry.manifest import Half, read_manifest
 from isthmus.registry.reference import decoder_name, encoder_name

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isthmus.registry.history import Standing
+from isthmus.registry.events import Standing
 from isthmus.registry.reference import decoder_name, encoder_name
 
 if TYPE_CHECKING:

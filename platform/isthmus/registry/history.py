@@ -24,12 +24,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import RegistryError
+from isthmus.registry.events import Draft, Entry, Event, Head, Standing
 from isthmus.registry.lookup import open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.reference import Reference, encoder_name
@@ -43,132 +43,11 @@ EXPERIMENT = "isthmus-history"
 TAG_HISTORY = "isthmus.history"
 EVENTS_PER_RUN = 20
 """Reading the newest run costs the same whether it holds one or all of them, within noise."""
-GRACE = timedelta(seconds=60)
-"""How long a process of another machine may take between an event's intent and its `done`."""
-Source = Literal["command", "page", "gate", "rollback", "schedule"]
 _TAG_ROOT = "isthmus.root"
 _START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
 _FIRST, _EVENT, _DONE = "first.{}", "event.{:06d}", "done.{:06d}"
 # MLflow cuts a parameter's value at 6,000 characters; a cut event could not be read.
 _LONGEST_TEXT = 1000
-
-
-@dataclass(frozen=True)
-class Event:
-    """One change of an alias.
-
-    Attributes:
-        number: Counts a pair's events, from 1, without gaps.
-        at: When, UTC, by the clock of whoever wrote it.
-        actor: `user@host`; for what was clicked, the page, which does not say who it was.
-        source: How it came about.
-        alias: Which.
-        from_version: The pair's version that had it; `None` if none had. It is the `to_version`
-            of the event before.
-        to_version: That has it now; `None` if it was taken away.
-        why: A person's or a gate's reason; may be empty.
-    """
-
-    number: int
-    at: datetime
-    actor: str
-    source: Source
-    alias: str
-    from_version: int | None
-    to_version: int | None
-    why: str
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where an alias is: the version of each half, `None` where it is not set."""
-
-    version: int | None
-    decoder_version: int | None
-
-
-NOWHERE = Standing(None, None)
-
-
-@dataclass(frozen=True)
-class Draft:
-    """An event that is yet to be written."""
-
-    alias: str
-    to: Standing
-    source: Source
-    why: str
-    actor: str | None = None
-
-
-@dataclass(frozen=True)
-class Entry:
-    """An event with what only the registry needs to know of it."""
-
-    event: Event
-    decoder_version: int | None
-    writer: Owner
-    run_id: str
-    is_done: bool
-
-    @property
-    def standing(self) -> Standing:
-        """Where the event puts the alias."""
-        return Standing(self.event.to_version, self.decoder_version)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """Whether its writer died between the intent and the deed."""
-        return not self.is_done and self.writer.has_given_up(self.event.at, GRACE)
-
-
-@dataclass(frozen=True)
-class Head:
-    """The newest run of a trail, as it was when it was read.
-
-    Attributes:
-        run_id: Of MLflow.
-        start: Where each alias stood before the run's first event.
-        entries: The run's events, oldest first.
-        first_number: Of the run's first event.
-        previous: The run with the events before; `None` in the first.
-    """
-
-    run_id: str
-    start: Mapping[str, Standing]
-    entries: tuple[Entry, ...]
-    first_number: int
-    previous: str | None
-
-    @property
-    def next_number(self) -> int:
-        """Of the event that comes next."""
-        return self.first_number + len(self.entries)
-
-    def standings(self) -> dict[str, Standing]:
-        """Where the events put each alias."""
-        return {**self.start, **{entry.event.alias: entry.standing for entry in self.entries}}
-
-    def standing(self, alias: str) -> Standing:
-        """Where the events put an alias."""
-        return self.standings().get(alias, NOWHERE)
-
-    def open_entries(self, alias: str) -> tuple[Entry, ...]:
-        """The events of an alias that nobody has confirmed yet."""
-        return tuple(e for e in self.entries if e.event.alias == alias and not e.is_done)
-
-    def standings_since(self, entry: Entry) -> frozenset[Standing]:
-        """Where an alias stood before an event, and where that and later ones put it."""
-        alias, found = entry.event.alias, self.start.get(entry.event.alias, NOWHERE)
-        since: set[Standing] = set()
-        for each in self.entries:
-            if each.event.number == entry.event.number:
-                since.add(found)
-            if each.event.alias == alias:
-                found = each.standing
-                if since:
-                    since.add(found)
-        return frozenset(since)
 
 
 def history(name: str, settings: Settings) -> tuple[Event, ...]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from isthmus.errors import ModelNotFound, UsageError
 from isthmus.registry.aliases import Aliases
 from isthmus.registry.copies import mark, whole
-from isthmus.registry.history import NOWHERE, Draft, Event, Head, Source, Standing
+from isthmus.registry.events import NOWHERE, Draft, Event, Head, Source, Standing
 from isthmus.registry.lookup import find_encoder, is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from isthmus.errors import ModelNotFound
 from isthmus.registry.aliases import PAGE, Aliases
 from isthmus.registry.copies import mark, whole
-from isthmus.registry.history import NOWHERE, Draft, Event, Head
+from isthmus.registry.events import NOWHERE, Draft, Event, Head
 from isthmus.registry.lookup import is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings

@@ -13,7 +13,8 @@ import pytest
 from isthmus import registry
 from isthmus.errors import ModelNotFound
 from isthmus.registry.aliases import Aliases
-from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Draft, Standing, Trail
+from isthmus.registry.events import Draft, Standing
+from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Trail
 from isthmus.registry.owner import Owner
 from isthmus.tracking import open_store
 
