@@ -76,7 +76,7 @@ class Aliases:
         Returns:
             The event of what was clicked; `None` if nothing was.
         """
-        head = self.trail.head()
+        head = self.trail.last_read()
         if head is None and self.halves.standing(alias) == NOWHERE:
             return None
         abandoned = head.open_entries(alias) if head else ()
@@ -90,8 +90,22 @@ class Aliases:
                     self.trail.confirm(each)
                 return entry.event
         for each in abandoned:
-            self.settle(each)
+            self._complete(each)
         return None
+
+    def _complete(self, entry: Entry) -> None:
+        """Does what a dead process did not; if the version is gone, what is there stays."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self.settle(entry)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            alias, why = entry.event.alias, f"version {entry.event.to_version} was deleted"
+            actual = self._followed(self.halves.standing(alias), NOWHERE)
+            self.change(lambda _: Draft(alias, actual, "page", why, PAGE))
+            self.trail.confirm(entry)
 
     def put(self, alias: str, standing: Standing) -> None:
         """Sets the decoder's alias, then the encoder's; or takes both away, the other way round.

@@ -32,7 +32,7 @@ from isthmus.errors import RegistryError
 from isthmus.registry.events import Draft, Entry, Event, Head, Standing
 from isthmus.registry.lookup import open_registry
 from isthmus.registry.owner import Owner, actor
-from isthmus.registry.reference import Reference, encoder_name
+from isthmus.registry.reference import check_name, encoder_name
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -57,7 +57,7 @@ def history(name: str, settings: Settings) -> tuple[Event, ...]:
         ModelNotFound: If `name` is no name, or nothing was ever registered.
         RegistryError: If the registry does not answer.
     """
-    Reference.parse(name)
+    check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         return tuple(entry.event for entry in Trail(client, name, settings).entries())
@@ -95,6 +95,14 @@ class Trail:
         self._known = _as_head(run)
         return self._known
 
+    def last_read(self) -> Head | None:
+        """The newest run as it was last read, if nothing was written since; else as it is now.
+
+        What is decided by it cannot be wrong: an event that is written behind an old head is
+        refused.
+        """
+        return self._known or self.head()
+
     def entries(self) -> list[Entry]:
         """All events, oldest first."""
         head = self.head()
@@ -116,8 +124,7 @@ class Trail:
             The event; `None` if there was nothing to write.
         """
         while True:
-            # The head as it was last read may be old: then the event's number is taken.
-            head, self._known = self._known or self.head(), None
+            head, self._known = self.last_read(), None
             if head is None:
                 self._begin()
             elif len(head.entries) >= EVENTS_PER_RUN:

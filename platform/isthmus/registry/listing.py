@@ -17,7 +17,7 @@ from isthmus.registry.lookup import (
     open_registry,
     pair_names,
 )
-from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.registry.reference import check_name, decoder_name, encoder_name
 from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
@@ -103,7 +103,7 @@ def list_versions(
         ModelNotFound: If there is no such pair.
         RegistryError: If the registry does not answer.
     """
-    Reference.parse(name)
+    check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         versions = _versions(client, name, settings, newest)

@@ -1,4 +1,4 @@
-"""Asks a server again that does not answer: it may be starting, or busy, for some seconds."""
+"""Asks a server again that does not answer: it may be starting, or busy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-_PATIENCE_S = 15.0
+# A server behind MLflow's is asked several times by each of MLflow's own three tries.
+_PATIENCE_S = 30.0
 _FIRST_PAUSE_S = 0.5
 # MLflow's names for what another try may mend; it gives the first to a broken connection too.
 _PASSING_ERRORS = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"})
@@ -21,7 +22,7 @@ _NETWORK_LIBRARIES = ("boto3", "botocore", "requests", "urllib3")
 
 
 def patient(client: MlflowClient) -> MlflowClient:
-    """A client whose every call is made again, for about 15 seconds, while nobody answers.
+    """A client whose every call is made again, for about half a minute, while nobody answers.
 
     An answer may be lost after the deed was done, which is then done twice: callers look for that
     where it matters.

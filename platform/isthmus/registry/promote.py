@@ -15,7 +15,7 @@ from isthmus.registry.aliases import Aliases
 from isthmus.registry.copies import mark, whole
 from isthmus.registry.events import NOWHERE, Draft, Event, Head, Source, Standing
 from isthmus.registry.lookup import find_encoder, is_new_copy, open_registry
-from isthmus.registry.reference import CHAMPION, Reference
+from isthmus.registry.reference import CHAMPION, Reference, check_name
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -101,7 +101,7 @@ def demote(
         RegistryError: If the registry does not answer.
     """
     _check_alias(alias)
-    Reference.parse(name)
+    check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         aliases = Aliases(client, name, settings)
@@ -131,7 +131,7 @@ def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
         ModelNotFound: If there was no champion before.
         RegistryError: If the registry does not answer.
     """
-    Reference.parse(name)
+    check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         aliases = Aliases(client, name, settings)

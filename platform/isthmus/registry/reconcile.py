@@ -9,7 +9,7 @@ from isthmus.registry.aliases import PAGE, Aliases
 from isthmus.registry.copies import mark, whole
 from isthmus.registry.events import NOWHERE, Draft, Event, Head
 from isthmus.registry.lookup import is_new_copy, open_registry
-from isthmus.registry.reference import CHAMPION, Reference
+from isthmus.registry.reference import CHAMPION, check_name
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -33,11 +33,11 @@ def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
         ModelNotFound: If nothing was ever registered.
         RegistryError: If the registry does not answer.
     """
-    Reference.parse(name)
+    check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         aliases = Aliases(client, name, settings)
-        head = aliases.trail.head()
+        head = aliases.trail.last_read()
         known = frozenset(head.standings()) if head else frozenset()
         followed = [aliases.follow(alias) for alias in sorted(aliases.halves.aliases | known)]
         followed.append(_adopt(client, name, aliases, settings))

@@ -49,6 +49,16 @@ class Reference:
         return f"{self.name}/{self.version}" if self.version else f"{self.name}@{self.alias}"
 
 
+def check_name(name: str) -> None:
+    """Whether a text is a pair's name and nothing more.
+
+    Raises:
+        ModelNotFound: If it is not.
+    """
+    if Reference.parse(name).name != name:
+        raise ModelNotFound(f'"{name}" is more than a name; leave out what follows it')
+
+
 def encoder_name(name: str) -> str:
     """The registered model that holds a pair's encoders."""
     return f"{name}-encoder"

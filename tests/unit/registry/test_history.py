@@ -160,6 +160,19 @@ def test_a_promotion_whose_process_died_is_completed(three, settings, is_half_se
     assert steps(three, settings) == [(None, 1, "command"), (1, 2, "command")]
 
 
+def test_a_promotion_that_died_and_whose_version_was_deleted_is_given_up(
+    three, settings, monkeypatch
+):
+    registry.promote(three, 1, settings)
+    _die_after_intent(three, settings, monkeypatch, Standing(2, 2))
+    for half in ("encoder", "decoder"):
+        open_store(settings).delete_model_version(f"{three}-{half}", "2")
+    for _ in range(2):
+        registry.reconcile(three, settings)
+        assert champions(three, settings) == (1, 1)
+    assert steps(three, settings)[1:] == [(1, 2, "command"), (2, 1, "page")]
+
+
 def test_a_promotion_that_is_under_way_is_left_alone(three, settings):
     registry.promote(three, 1, settings)
     _intend(three, settings, Standing(2, 2))
@@ -228,3 +241,41 @@ def _die_after_intent(name, settings, monkeypatch, standing):
     with monkeypatch.context() as patch:
         patch.setattr(Owner, "current", lambda: dead)
         _intend(name, settings, standing)
+
+
+def test_commands_promote_roll_back_and_show_the_history(three, settings, isthmus, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    monkeypatch.setenv("ISTHMUS_HOME", str(settings.home))
+    monkeypatch.setenv("COLUMNS", "200")
+    assert "was never promoted" in isthmus("history", three).out
+    isthmus("promote", three, 1)
+    isthmus("promote", three, 2, "--why", "sharper")
+    done = isthmus("rollback", three, "--why", "too many false alarms [sic]")
+    assert done.out.strip() == f"{three}@champion is now {three}/1 (before: version 2)"
+    lines = isthmus("history", three).out.splitlines()
+    assert lines[0].split() == ["when", "who", "by", "alias", "from", "to", "why"]
+    assert "rollback" in lines[1]
+    assert "too many false alarms [sic]" in lines[1]
+    assert "sharper" in lines[2]
+    failed = isthmus("rollback", three)
+    assert failed.code == 2
+    assert f"see isthmus history {three}" in failed.err
+    assert isthmus("history", "../up").code == 2
+
+
+@pytest.mark.parametrize("name", ["../up", "a b", "a/b", "a/1", "a@b", "ä", "", "a'b"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda name, settings: registry.promote(name, 1, settings),
+        lambda name, settings: registry.demote(name, settings, "champion"),
+        registry.rollback,
+        registry.reconcile,
+        registry.history,
+        registry.list_versions,
+    ],
+    ids=["promote", "demote", "rollback", "reconcile", "history", "list"],
+)
+def test_names_that_are_none_are_refused_before_anything_is_asked(settings, name, command):
+    with pytest.raises(ModelNotFound, match=r"names no model|is more than a name"):
+        command(name, settings)
