@@ -20,7 +20,7 @@ _MOST_NAMED = 10
 
 
 def open_registry(settings: Settings) -> MlflowClient:
-    """Connects to a registry that should hold something.
+    """Connects to a registry that should hold something; asks a server nothing yet.
 
     Raises:
         ModelNotFound: If an embedded store is not even there; it is not made by looking.
@@ -31,7 +31,7 @@ def open_registry(settings: Settings) -> MlflowClient:
             f"no models in {settings.tracking_uri} yet; train one with isthmus train JOB.yaml, or "
             "set MLFLOW_TRACKING_URI"
         )
-    return open_store(settings)
+    return open_store(settings, is_asked_first=False)
 
 
 def is_empty_store(settings: Settings) -> bool:

@@ -7,6 +7,7 @@ global state of MLflow's is read or changed and the runs of one process do not m
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sqlite3
 import threading
@@ -30,10 +31,15 @@ _DEFAULT_STORE = threading.RLock()
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
-def open_store(settings: Settings) -> MlflowClient:
+def open_store(settings: Settings, *, is_asked_first: bool = True) -> MlflowClient:
     """Connects to the tracking store and the model registry; creates an embedded one if need be.
 
     Safe to call from several processes and threads at once.
+
+    Args:
+        settings: Where it is.
+        is_asked_first: Whether a server is asked if it is there, which takes it milliseconds;
+            else the first call finds out, and takes some seconds to give up.
 
     Raises:
         RegistryError: If the store cannot be reached within seconds, or cannot be used.
@@ -43,7 +49,8 @@ def open_store(settings: Settings) -> MlflowClient:
     from mlflow.tracking import MlflowClient
 
     with store_errors(uri):
-        check_reachable(uri)
+        if is_asked_first or urlsplit(uri).scheme not in ("http", "https"):
+            check_reachable(uri)
         with _sole_creator(uri):
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -139,8 +146,8 @@ def store_errors(uri: str) -> Iterator[None]:
         raise
     except Exception as error:
         # SQLAlchemy wraps the driver's error, whose own text is the shorter.
-        reason = first_line(str(getattr(error, "orig", None) or error))
-        raise _unusable(uri, f"cannot be used: {reason}") from error
+        reason = str(getattr(error, "orig", None) or error)
+        raise _unusable(uri, _plainly(reason) or f"cannot be used: {first_line(reason)}") from error
 
 
 def check_reachable(uri: str) -> None:
@@ -161,6 +168,20 @@ def check_reachable(uri: str) -> None:
             _ask_database(uri)
         elif not scheme.startswith("databricks"):
             raise _unusable(uri, "is no store that Isthmus can use")
+
+
+def _plainly(reason: str) -> str | None:
+    """What MLflow's client means when it gives up; its own words are several hundred."""
+    if not reason.startswith("API request to "):
+        return None
+    if "NewConnectionError" in reason or "timeout" in reason.lower():
+        return "does not answer"
+    answer = re.search(r"too many (\d{3}) error responses", reason)
+    if answer is None:
+        return None
+    is_of_files = "/mlflow-artifacts/" in reason
+    what = "reach its artifact store" if is_of_files else "use its database"
+    return f"answers HTTP {answer[1]}, as when it cannot {what}"
 
 
 def _unusable(uri: str, what: str) -> RegistryError:
