@@ -4,8 +4,8 @@ On a real MLflow server with a SQLite file. Prints a JSON line each:
 
 - load-large: `registry.load` of a cached pair (ask MLflow, verify, build) over
   `safetensors.torch.load_file` of its two files, 400 MB in all. Both sides read every weight.
-- load-medium, load-small: the same for 200 MB, and for 0.2 MB, where asking MLflow is all that takes
-  time: a request costs the same whatever the pair's size, so the small one has no target.
+- load-medium, load-small: the same for 200 MB, and for 0.2 MB, where asking MLflow is all that
+  takes time: it costs the same whatever the size, so the small one has no target.
 - requests: HTTP requests to MLflow of a warm `resolve`.
 - growth-resolve, growth-list, growth-promote: the same with 1, 10, 100 and 1,000 registered
   versions, in turns; the ratio is of the slowest size's median to the quickest's.

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -217,13 +217,13 @@ def stopped(stack) -> Iterator[object]:
 @pytest.mark.parametrize("service", ["postgres", "s3"])
 def test_a_server_that_stops_for_a_moment_is_waited_for(settings, stack, service, monkeypatch):
     pair = trained(f"pause-{service}", 0, settings)
-    _stop_before(stack, monkeypatch, service)
     again = threading.Timer(1.0, stack.start, [service])
-    again.start()
+    _stop_before(stack, monkeypatch, service, again.start)
     try:
         made = registry.register_pair(pair, settings)
     finally:
         again.join()
+        stack.start(service)
     assert (made.version, made.decoder_version) == (1, 1)
     assert len(registry.list_versions(f"pause-{service}", settings)) == 1
     registry.load(str(made), settings)
@@ -248,7 +248,7 @@ def test_a_server_that_stays_away_is_one_clear_error_and_nothing_is_half_visible
     assert len(registry.list_versions(name, settings)) == 1
 
 
-def _stop_before(stack, monkeypatch, service: str) -> None:
+def _stop_before(stack, monkeypatch, service: str, then: Callable[[], object] = bool) -> None:
     """Stops a service when its part of a registration comes: S3's the upload, Postgres' the
     versions."""
     from mlflow.tracking import MlflowClient
@@ -260,6 +260,7 @@ def _stop_before(stack, monkeypatch, service: str) -> None:
         if not done:
             done.append(service)
             stack.stop(service)
+            then()
         return call(self, *args, **kwargs)
 
     monkeypatch.setattr(MlflowClient, step, stop_then_call)
