@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def write_artifact(
     folder: Path,
     half: Half,
     manifest: PairManifest,
-    weights: Path,
+    files: Sequence[Path],
     example: NDArray[np.float32],
     output: NDArray[np.float32],
 ) -> None:
@@ -56,7 +57,7 @@ def write_artifact(
         folder: Where; made.
         half: Which.
         manifest: Of the pair.
-        weights: The half's weights file.
+        files: The half's weights and its ONNX graphs, on the same disk.
         example: Input rows of the half: (N, *row_shape) or (N, latent_dim).
         output: What it makes of them.
     """
@@ -67,7 +68,8 @@ def write_artifact(
     content = folder.parent / f"{half}-content" / CONTENT_FOLDER
     content.mkdir(parents=True)
     write_manifest(manifest, content)
-    (content / weights_file(half)).hardlink_to(weights)
+    for file in files:
+        (content / file.name).hardlink_to(file)
 
     def schema(values: NDArray[np.float32], name: str) -> Any:
         # The first axis is open: a fixed one would refuse every other number of rows.

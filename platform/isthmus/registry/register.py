@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from isthmus.core import Autoencoder
 from isthmus.registry import tags
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
-from isthmus.registry.manifest import HALVES, Half, PairManifest, sha256_of
+from isthmus.registry.export import export_graphs
+from isthmus.registry.manifest import (
+    GRAPHS,
+    HALVES,
+    Half,
+    OnnxExport,
+    PairManifest,
+    sha256_of,
+)
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
@@ -61,7 +69,8 @@ class TrainedPair:
         fingerprint: sha256 of the data.
         metrics: Figures on held-out rows.
         run_id: The MLflow run that made it.
-        example: Shape (N >= 2, *row_shape). Rows to show what goes in.
+        example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two show what
+            goes in, and on all of them the ONNX graphs are compared with torch.
     """
 
     module: Autoencoder
@@ -77,7 +86,8 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     """Uploads both halves, then makes a version of each; if one fails, neither is left.
 
     Raises:
-        RegistryError: If the store cannot be reached, or refuses.
+        RegistryError: If the store cannot be reached, or refuses; or if an ONNX graph differs
+            from what was trained.
     """
     client = open_store(settings)
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
@@ -99,7 +109,11 @@ def _upload(
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     weights = write_weights(trained.module, folder)
-    manifest = _manifest(trained, models, {half: sha256_of(weights[half]) for half in HALVES})
+    graphs = folder / "graphs"
+    graphs.mkdir()
+    exported = export_graphs(trained.module, trained.example, graphs)
+    hashes = {half: sha256_of(weights[half]) for half in HALVES}
+    manifest = _manifest(trained, models, hashes, exported.record)
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
@@ -107,7 +121,8 @@ def _upload(
     examples = {"encoder": (rows, latents.numpy()), "decoder": (latents.numpy(), decoded)}
     for half in HALVES:
         artifact = folder / half
-        write_artifact(artifact, half, manifest, weights[half], *examples[half])
+        files = [weights[half], *(file for name in GRAPHS[half] for file in exported.files[name])]
+        write_artifact(artifact, half, manifest, files, *examples[half])
         client.log_model_artifacts(models[half], str(artifact))
         client.finalize_logged_model(models[half], LoggedModelStatus.READY)
     client.log_outputs(trained.run_id, [LoggedModelOutput(models[half], 0) for half in HALVES])
@@ -115,7 +130,10 @@ def _upload(
 
 
 def _manifest(
-    trained: TrainedPair, models: Mapping[Half, str], hashes: Mapping[Half, str]
+    trained: TrainedPair,
+    models: Mapping[Half, str],
+    hashes: Mapping[Half, str],
+    onnx: OnnxExport,
 ) -> PairManifest:
     parts = [trained.run_id, trained.fingerprint, hashes["encoder"], hashes["decoder"]]
     libraries = library_versions()
@@ -133,6 +151,8 @@ def _manifest(
         isthmus_version=libraries["isthmus"],
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        threshold=float(trained.module.calibration.threshold),
+        onnx=onnx,
     )
 
 
