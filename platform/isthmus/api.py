@@ -103,6 +103,22 @@ def load(reference: str, *, settings: Settings | None = None) -> Pair:
     return registry.load(reference, settings)
 
 
+def onnx_files(reference: str, *, settings: Settings | None = None) -> Mapping[str, Path]:
+    """A pair's ONNX graphs on this machine, verified: `encoder`, `decoder` and `score`.
+
+    Args:
+        reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
+        settings: Where the registry is; by default what the environment says.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return {**registry.onnx_files(reference, settings)}
+
+
 def models(*, settings: Settings | None = None) -> list[ModelSummary]:
     """All pairs, each with its versions, newest first."""
     settings = settings or _settings()

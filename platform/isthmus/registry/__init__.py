@@ -3,6 +3,7 @@
 from isthmus.registry.annotate import annotate
 from isthmus.registry.listing import ModelSummary, VersionSummary, list_models, list_versions
 from isthmus.registry.manifest import PairManifest
+from isthmus.registry.onnx_files import onnx_files
 from isthmus.registry.pair import Detections, Latents, Pair
 from isthmus.registry.promote import Promotion, promote
 from isthmus.registry.reference import CHAMPION, Reference
@@ -26,6 +27,7 @@ __all__ = [
     "list_models",
     "list_versions",
     "load",
+    "onnx_files",
     "promote",
     "register_pair",
     "resolve",

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors.torch import save_file
 
+from isthmus import nets, variants
 from isthmus.core import Autoencoder
+from isthmus.errors import RegistryError
 from isthmus.registry.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
 
 CONTENT_FOLDER = "pair"
@@ -22,6 +25,34 @@ _LIBRARIES = ("isthmus", "torch", "pytorch-lightning", "safetensors", "numpy", "
 def library_versions() -> dict[str, str]:
     """The versions of what a pair runs on."""
     return {name: metadata.version(name) for name in _LIBRARIES}
+
+
+def build_module(manifest: PairManifest) -> Autoencoder:
+    """The autoencoder that a manifest describes, its weights still to be loaded.
+
+    Raises:
+        RegistryError: If this Isthmus has no such variant, net or option.
+    """
+    plan, pair = manifest.plan, f"pair {manifest.pair_id} ({manifest.name})"
+    for what, chosen, known in (
+        ("variant", plan.variant.name, variants.names()),
+        ("net", plan.net.name, nets.names()),
+    ):
+        # Also: what is looked up by name is imported, and a name may say anything.
+        if chosen not in known:
+            raise RegistryError(
+                f'{pair} is of the {what} "{chosen}", which this Isthmus has not; upgrade isthmus '
+                f"to {manifest.isthmus_version} or later"
+            )
+    try:
+        return variants.build(plan)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RegistryError(
+            f"{pair} was made with an option that this Isthmus does not take ({where}: "
+            f"{first['msg']}); upgrade isthmus to {manifest.isthmus_version} or later"
+        ) from error
 
 
 def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
@@ -85,6 +116,7 @@ def write_artifact(
         mlflow_model=Model(run_id=manifest.run_id, model_id=manifest.models[half]),
         signature=ModelSignature(schema(example, names[0]), schema(output, names[1])),
         input_example=example,
-        pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
+        # Without what a build adds of its own, 2.13.0+cpu: an index has no such version.
+        pip_requirements=[f"{name}=={version.split('+')[0]}" for name, version in versions.items()],
         metadata={"isthmus.pair_id": manifest.pair_id, "isthmus.half": half},
     )

@@ -43,12 +43,13 @@ def export_graphs(module: Autoencoder, rows: NDArray[np.float32], folder: Path) 
     Args:
         module: Trained and calibrated, on the CPU.
         rows: Shape (N >= 2, *row_shape), data units. Held-out rows to compare on.
-        folder: Where; nothing else may be in it.
+        folder: Where; made.
 
     Raises:
         RegistryError: If a graph cannot be written, or differs from torch.
     """
     module.eval()
+    folder.mkdir()
     expected = expect(module, rows)
     files: dict[GraphName, tuple[Path, ...]] = {}
     differences: dict[GraphName, float] = {}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus.core import Autoencoder
 from isthmus.registry import tags
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
-from isthmus.registry.export import export_graphs
+from isthmus.registry.export import Exported, export_graphs
 from isthmus.registry.manifest import (
     GRAPHS,
     HALVES,
@@ -91,6 +91,8 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     """
     client = open_store(settings)
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
+        # First of all: what is refused here leaves nothing behind.
+        exported = export_graphs(trained.module, trained.example, Path(name) / "graphs")
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
             half: client.create_logged_model(
@@ -98,20 +100,21 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
             ).model_id
             for half in HALVES
         }
-        manifest = _upload(client, trained, models, Path(name))
+        manifest = _upload(client, trained, models, exported, Path(name))
         with as_default_store(settings.tracking_uri):
             return _make_versions(client, manifest)
 
 
 def _upload(
-    client: MlflowClient, trained: TrainedPair, models: Mapping[Half, str], folder: Path
+    client: MlflowClient,
+    trained: TrainedPair,
+    models: Mapping[Half, str],
+    exported: Exported,
+    folder: Path,
 ) -> PairManifest:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     weights = write_weights(trained.module, folder)
-    graphs = folder / "graphs"
-    graphs.mkdir()
-    exported = export_graphs(trained.module, trained.example, graphs)
     hashes = {half: sha256_of(weights[half]) for half in HALVES}
     manifest = _manifest(trained, models, hashes, exported.record)
     rows = trained.example[:_EXAMPLE_ROWS]

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
-from isthmus import variants
 from isthmus.errors import RegistryError
-from isthmus.registry.artifacts import CONTENT_FOLDER
+from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
 from isthmus.registry.lookup import find_encoder, open_registry
 from isthmus.registry.manifest import (
     HALVES,
@@ -89,7 +88,7 @@ def load(reference: str, settings: Settings) -> Pair:
         RegistryError: If it is not whole.
     """
     resolved = resolve(reference, settings)
-    module = variants.build(resolved.manifest.plan)
+    module = build_module(resolved.manifest)
     state = {}
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
