@@ -115,7 +115,7 @@ def compare(
     return worst
 
 
-def _session(file: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 (onnxruntime has no types)
+def _session(file: Path) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -73,16 +73,23 @@ def _fetch(
     client: MlflowClient, half: Half, manifest: PairManifest, onnx: OnnxExport, folder: Path
 ) -> None:
     from mlflow.artifacts import download_artifacts
+    from mlflow.exceptions import MlflowException
 
     location = client.get_logged_model(manifest.models[half]).artifact_location
     wanted = [name for name in onnx.sha256 if name.partition(".")[0] in GRAPHS[half]]
     for name in wanted:
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            found = download_artifacts(
-                artifact_uri=f"{location}/data/{CONTENT_FOLDER}/{name}",
-                dst_path=temporary,
-                tracking_uri=client.tracking_uri,
-            )
+            try:
+                found = download_artifacts(
+                    artifact_uri=f"{location}/data/{CONTENT_FOLDER}/{name}",
+                    dst_path=temporary,
+                    tracking_uri=client.tracking_uri,
+                )
+            except (MlflowException, OSError) as error:
+                raise RegistryError(
+                    f"{name} of pair {manifest.pair_id} cannot be fetched from {location}; look "
+                    "whether it is there, or register the pair again"
+                ) from error
             # MLflow gives a local store's own files, which must stay as they are.
             shutil.copyfile(found, folder / name)
         check_file(folder / name, onnx.sha256[name], manifest)

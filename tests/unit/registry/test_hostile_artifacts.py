@@ -33,7 +33,8 @@ def artifact_of(name: str, half: str, settings) -> Path:
     """A registered half's folder in the store, where an attacker would write."""
     client = open_store(settings)
     version = client.get_model_version(f"{name}-{half}", "1")
-    location = client.get_logged_model(version.model_id).artifact_location
+    model_id = version.source.removeprefix("models:/")
+    location = client.get_logged_model(model_id).artifact_location
     return Path(location.removeprefix("file://"))
 
 
