@@ -11,7 +11,18 @@ Importing this imports neither torch nor Ray nor MLflow; the first call does.
 
 from __future__ import annotations
 
-from isthmus.api import history, load, models, promote, resume, rollback, train, tune, versions
+from isthmus.api import (
+    history,
+    load,
+    models,
+    onnx_files,
+    promote,
+    resume,
+    rollback,
+    train,
+    tune,
+    versions,
+)
 from isthmus.errors import IsthmusError
 
 __all__ = [
@@ -19,6 +30,7 @@ __all__ = [
     "history",
     "load",
     "models",
+    "onnx_files",
     "promote",
     "resume",
     "rollback",

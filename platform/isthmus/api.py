@@ -103,6 +103,22 @@ def load(reference: str, *, settings: Settings | None = None) -> Pair:
     return registry.load(reference, settings)
 
 
+def onnx_files(reference: str, *, settings: Settings | None = None) -> Mapping[str, Path]:
+    """A pair's ONNX graphs on this machine, verified: `encoder`, `decoder` and `score`.
+
+    Args:
+        reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
+        settings: Where the registry is; by default what the environment says.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return {str(graph): file for graph, file in registry.onnx_files(reference, settings).items()}
+
+
 def models(*, all_versions: bool = False, settings: Settings | None = None) -> list[ModelSummary]:
     """All pairs, each with its versions, newest first; the newest 50 unless all are asked for."""
     settings = settings or _settings()

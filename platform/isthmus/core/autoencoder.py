@@ -6,7 +6,7 @@ Shapes: x_B... is a batch of rows (B, *row_shape); z_BD a batch of latents (B, l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import ceil, prod
 from typing import Any, ClassVar, Literal, Protocol
@@ -196,6 +196,10 @@ class Autoencoder(LightningModule, ABC):
             Shape (B,); higher is more unusual.
         """
         return self.reconstruction_error(x)
+
+    def exportable_score(self) -> Callable[[Tensor], Tensor]:
+        """`score`, of operations that ONNX has; of weights that change no more, on the CPU."""
+        return self.score
 
     def reconstruction_error(self, x: Tensor) -> Tensor:
         """The mean squared error of each row's reconstruction, scaled units, shape (B,)."""

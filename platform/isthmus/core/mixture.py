@@ -60,9 +60,41 @@ def energy(z_BF: Tensor, components: Components, floor: float) -> Tensor:
     features = z_BF.shape[1]
     identity = torch.eye(features, dtype=z_BF.dtype, device=z_BF.device)
     factor_KFF = torch.linalg.cholesky(components.covariance_KFF + floor * identity)
-    offset_KFB = (z_BF.unsqueeze(1) - components.mean_KF).permute(1, 2, 0)
-    whitened_KFB = torch.linalg.solve_triangular(factor_KFF, offset_KFB, upper=False)
+    whitened_KFB = torch.linalg.solve_triangular(factor_KFF, _offset(z_BF, components), upper=False)
     half_log_det_K = factor_KFF.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+    return _energy(whitened_KFB, half_log_det_K, components)
+
+
+class FixedEnergy:
+    """`energy` in a mixture that moves no more, without a triangular solve: ONNX has none."""
+
+    @torch.no_grad()
+    def __init__(self, components: Components, floor: float) -> None:
+        """Args:
+        components: The mixture.
+        floor: As in `energy`.
+        """
+        covariance_KFF = components.covariance_KFF.double()
+        identity = torch.eye(covariance_KFF.shape[1], dtype=torch.float64)
+        factor_KFF = torch.linalg.cholesky(covariance_KFF + floor * identity)
+        inverse_KFF = torch.linalg.solve_triangular(factor_KFF, identity, upper=False)
+        half_log_det_K = factor_KFF.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        self._components = components
+        self._inverse_KFF = inverse_KFF.to(components.mean_KF.dtype)
+        self._half_log_det_K = half_log_det_K.to(components.mean_KF.dtype)
+
+    def __call__(self, z_BF: Tensor) -> Tensor:
+        """Shape (B,), in nats, of rows on the CPU."""
+        whitened_KFB = self._inverse_KFF @ _offset(z_BF, self._components)
+        return _energy(whitened_KFB, self._half_log_det_K, self._components)
+
+
+def _offset(z_BF: Tensor, components: Components) -> Tensor:
+    return (z_BF.unsqueeze(1) - components.mean_KF).permute(1, 2, 0)
+
+
+def _energy(whitened_KFB: Tensor, half_log_det_K: Tensor, components: Components) -> Tensor:
+    features = whitened_KFB.shape[1]
     log_density_KB = -0.5 * (whitened_KFB.square().sum(dim=1) + features * log(2 * pi))
     log_share_K = components.share_K.clamp(min=_TINY).log()
     weighted_KB = (log_share_K - half_log_det_K).unsqueeze(1) + log_density_KB

@@ -18,7 +18,8 @@ def keep_largest(z_BD: Tensor, k: int) -> Tensor:
     equation 1.
     """
     values, places = z_BD.topk(min(k, z_BD.shape[1]), dim=1)
-    return torch.zeros_like(z_BD).scatter(1, places, values)
+    # Not zeros_like, whose number of rows an ONNX export may hold fast.
+    return z_BD.detach().clamp(0, 0).scatter(1, places, values)
 
 
 def keep_largest_of(z_BD: Tensor, k: int, is_chosen_D: Tensor) -> Tensor:

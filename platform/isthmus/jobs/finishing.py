@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
 from isthmus.training import FitResult, Progress
 
-# What a registered pair shows of its input.
-_EXAMPLE_ROWS = 2
+# Held-out rows that a pair's ONNX graphs are compared with torch on, within so many numbers.
+_ROWS_COMPARED = 256
+_NUMBERS_COMPARED = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ def finish(
     metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
+    compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
     trained = TrainedPair(
         module=module,
         spec=prepared.spec,
@@ -62,7 +65,7 @@ def finish(
         fingerprint=prepared.fingerprint,
         metrics=metrics,
         run_id=log.run_id,
-        example=prepared.test[:_EXAMPLE_ROWS],
+        example=prepared.test[:compared],
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics)

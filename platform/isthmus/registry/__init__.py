@@ -11,6 +11,7 @@ from isthmus.registry.listing import (
     list_versions,
 )
 from isthmus.registry.manifest import PairManifest
+from isthmus.registry.onnx_files import onnx_files
 from isthmus.registry.pair import Detections, Latents, Pair
 from isthmus.registry.promote import Promotion, demote, promote, rollback
 from isthmus.registry.reconcile import reconcile
@@ -40,6 +41,7 @@ __all__ = [
     "list_models",
     "list_versions",
     "load",
+    "onnx_files",
     "promote",
     "reconcile",
     "register_pair",

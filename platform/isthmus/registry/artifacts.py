@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from safetensors.torch import save_file
+from torch import Tensor
 
+from isthmus import nets, variants
 from isthmus.core import Autoencoder
+from isthmus.errors import RegistryError
 from isthmus.registry.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
 
 CONTENT_FOLDER = "pair"
@@ -21,6 +26,38 @@ _LIBRARIES = ("isthmus", "torch", "pytorch-lightning", "safetensors", "numpy", "
 def library_versions() -> dict[str, str]:
     """The versions of what a pair runs on."""
     return {name: metadata.version(name) for name in _LIBRARIES}
+
+
+def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = None) -> Autoencoder:
+    """The autoencoder that a manifest describes.
+
+    Args:
+        manifest: Of the pair.
+        state: The weights of both halves, which it keeps; by default they are still to be loaded.
+
+    Raises:
+        RegistryError: If this Isthmus has no such variant, net or option.
+    """
+    plan, pair = manifest.plan, f"pair {manifest.pair_id} ({manifest.name})"
+    for what, chosen, known in (
+        ("variant", plan.variant.name, variants.names()),
+        ("net", plan.net.name, nets.names()),
+    ):
+        # Also: what is looked up by name is imported, and a name may say anything.
+        if chosen not in known:
+            raise RegistryError(
+                f'{pair} is of the {what} "{chosen}", which this Isthmus has not; upgrade isthmus '
+                f"to {manifest.isthmus_version} or later"
+            )
+    try:
+        return variants.build(plan) if state is None else variants.restore(plan, state)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RegistryError(
+            f"{pair} was made with an option that this Isthmus does not take ({where}: "
+            f"{first['msg']}); upgrade isthmus to {manifest.isthmus_version} or later"
+        ) from error
 
 
 def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
@@ -46,7 +83,7 @@ def write_artifact(
     folder: Path,
     half: Half,
     manifest: PairManifest,
-    weights: Path,
+    files: Sequence[Path],
     example: NDArray[np.float32],
     output: NDArray[np.float32],
 ) -> None:
@@ -56,7 +93,7 @@ def write_artifact(
         folder: Where; made.
         half: Which.
         manifest: Of the pair.
-        weights: The half's weights file.
+        files: The half's weights and its ONNX graphs, on the same disk.
         example: Input rows of the half: (N, *row_shape) or (N, latent_dim).
         output: What it makes of them.
     """
@@ -67,7 +104,8 @@ def write_artifact(
     content = folder.parent / f"{half}-content" / CONTENT_FOLDER
     content.mkdir(parents=True)
     write_manifest(manifest, content)
-    (content / weights_file(half)).hardlink_to(weights)
+    for file in files:
+        (content / file.name).hardlink_to(file)
 
     def schema(values: NDArray[np.float32], name: str) -> Any:
         # The first axis is open: a fixed one would refuse every other number of rows.
@@ -83,6 +121,7 @@ def write_artifact(
         mlflow_model=Model(run_id=manifest.run_id, model_id=manifest.models[half]),
         signature=ModelSignature(schema(example, names[0]), schema(output, names[1])),
         input_example=example,
-        pip_requirements=[f"{name}=={version}" for name, version in versions.items()],
+        # Without what a build adds of its own, 2.13.0+cpu: an index has no such version.
+        pip_requirements=[f"{name}=={version.split('+')[0]}" for name, version in versions.items()],
         metadata={"isthmus.pair_id": manifest.pair_id, "isthmus.half": half},
     )

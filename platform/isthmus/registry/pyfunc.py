@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from isthmus import variants
 from isthmus.core import Autoencoder
+from isthmus.registry.artifacts import build_module
 from isthmus.registry.manifest import HALVES, Half, check_weights, read_manifest, weights_file
 
 _BATCH_ROWS = 4096
@@ -48,7 +48,7 @@ def _load_pyfunc(path: str) -> _Half:
     folder = Path(path)
     manifest = read_manifest(folder)
     half = next(half for half in HALVES if (folder / weights_file(half)).exists())
-    module = variants.build(manifest.plan)
+    module = build_module(manifest)
     # Half of the keys are the other half's, which this one never uses.
     module.load_state_dict(load_file(check_weights(folder, half, manifest)), strict=False)
     return _Half(module.eval(), half)

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from isthmus.core import Autoencoder
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
-from isthmus.registry.manifest import HALVES, Half, PairManifest, sha256_of
+from isthmus.registry.export import Exported, export_graphs
+from isthmus.registry.manifest import (
+    GRAPHS,
+    HALVES,
+    Half,
+    OnnxExport,
+    PairManifest,
+    sha256_of,
+)
 from isthmus.registry.patience import patient
 from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.spec import DataSpec, JobSpec, Settings
@@ -40,7 +48,8 @@ class TrainedPair:
         fingerprint: sha256 of the data.
         metrics: Figures on held-out rows.
         run_id: The MLflow run that made it.
-        example: Shape (N >= 2, *row_shape). Rows to show what goes in.
+        example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two show what
+            goes in, and on all of them the ONNX graphs are compared with torch.
     """
 
     module: Autoencoder
@@ -59,10 +68,13 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     registered again after that failed; it is never registered twice.
 
     Raises:
-        RegistryError: If the store cannot be reached, or refuses.
+        RegistryError: If the store cannot be reached, or refuses; or if an ONNX graph differs
+            from what was trained.
     """
     client = patient(open_store(settings))
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
+        # First of all: what is refused here leaves nothing behind.
+        exported = export_graphs(trained.module, trained.example, Path(name) / "graphs")
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
             half: client.create_logged_model(
@@ -70,17 +82,22 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
             ).model_id
             for half in HALVES
         }
-        manifest = _upload(client, trained, models, Path(name))
+        manifest = _upload(client, trained, models, exported, Path(name))
         return register_versions(client, manifest, settings)
 
 
 def _upload(
-    client: MlflowClient, trained: TrainedPair, models: Mapping[Half, str], folder: Path
+    client: MlflowClient,
+    trained: TrainedPair,
+    models: Mapping[Half, str],
+    exported: Exported,
+    folder: Path,
 ) -> PairManifest:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
     weights = write_weights(trained.module, folder)
-    manifest = _manifest(trained, models, {half: sha256_of(weights[half]) for half in HALVES})
+    hashes = {half: sha256_of(weights[half]) for half in HALVES}
+    manifest = _manifest(trained, models, hashes, exported.record)
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
@@ -88,7 +105,8 @@ def _upload(
     examples = {"encoder": (rows, latents.numpy()), "decoder": (latents.numpy(), decoded)}
     for half in HALVES:
         artifact = folder / half
-        write_artifact(artifact, half, manifest, weights[half], *examples[half])
+        files = [weights[half], *(file for name in GRAPHS[half] for file in exported.files[name])]
+        write_artifact(artifact, half, manifest, files, *examples[half])
         client.log_model_artifacts(models[half], str(artifact))
         client.finalize_logged_model(models[half], LoggedModelStatus.READY)
     client.log_outputs(trained.run_id, [LoggedModelOutput(models[half], 0) for half in HALVES])
@@ -96,7 +114,10 @@ def _upload(
 
 
 def _manifest(
-    trained: TrainedPair, models: Mapping[Half, str], hashes: Mapping[Half, str]
+    trained: TrainedPair,
+    models: Mapping[Half, str],
+    hashes: Mapping[Half, str],
+    onnx: OnnxExport,
 ) -> PairManifest:
     parts = [trained.run_id, trained.fingerprint, hashes["encoder"], hashes["decoder"]]
     libraries = library_versions()
@@ -114,4 +135,6 @@ def _manifest(
         isthmus_version=libraries["isthmus"],
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        threshold=float(trained.module.calibration.threshold),
+        onnx=onnx,
     )

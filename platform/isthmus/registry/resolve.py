@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
-from isthmus import variants
 from isthmus.errors import RegistryError
-from isthmus.registry.artifacts import CONTENT_FOLDER
+from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
 from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.manifest import (
     HALVES,
@@ -104,7 +103,7 @@ def load(reference: str, settings: Settings) -> Pair:
     state = {}
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
-    module = variants.restore(resolved.manifest.plan, state)
+    module = build_module(resolved.manifest, state)
     return Pair(module, resolved.manifest, resolved.reference)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar
 
 import torch
@@ -12,6 +13,7 @@ from torch.nn import functional
 from isthmus.core import Autoencoder, LossOutput
 from isthmus.core.mixture import (
     Components,
+    FixedEnergy,
     RunningMixture,
     components_of,
     energy,
@@ -106,10 +108,17 @@ class Dagmm(Autoencoder):
         Returns:
             Shape (B,); higher is more unusual.
         """
+        return energy(self._features_of(x), self.mixture.components(), self.options.variance_floor)
+
+    def exportable_score(self) -> Callable[[Tensor], Tensor]:
+        """As `score`, with the mixture's factors inverted beforehand."""
+        fixed = FixedEnergy(self.mixture.components(), self.options.variance_floor)
+        return lambda x: fixed(self._features_of(x))
+
+    def _features_of(self, x: Tensor) -> Tensor:
         scaled: Tensor = self.scaling(x)
         z = self.encoder(scaled)
-        features = self._features(z, self.decoder(z), scaled)
-        return energy(features, self.mixture.components(), self.options.variance_floor)
+        return self._features(z, self.decoder(z), scaled)
 
     def _components(self, features: Tensor) -> Components:
         """The batch's mixture in training, which the moving average learns from; else that."""

@@ -70,22 +70,22 @@ class Rounding(nn.Module):
 
     Attributes:
         levels: Shape (D,). How many each number has.
+        shift: Shape (D,). What an encoding of 0 is moved by, to lie at a level.
     """
 
     levels: Tensor
+    shift: Tensor
 
     def __init__(self, levels: list[int]) -> None:
         super().__init__()
         self.counts = levels
         self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32))
+        # Of the levels alone, and so no part of what is stored; ONNX's exporter has no atanh.
+        self.register_buffer("shift", torch.atanh(self._aside() / self._half()), persistent=False)
 
     def forward(self, encoded: Tensor) -> Tensor:
         """Any numbers (B, D) to levels (B, D), evenly spaced in [-1, 1]."""
-        half = (self.levels - 1 + _MARGIN) / 2
-        # An even count of levels has none at 0: they lie half a step aside.
-        aside = torch.where(self.levels % 2 == 0, 0.5, 0.0)
-        shift = torch.atanh(aside / half)
-        bounded = (encoded + shift).tanh() * half - aside
+        bounded = (encoded + self.shift).tanh() * self._half() - self._aside()
         return straight_through(bounded, bounded.round()) / self._radius()
 
     def indices(self, z: Tensor) -> Tensor:
@@ -95,6 +95,13 @@ class Rounding(nn.Module):
     def from_indices(self, indices: Tensor) -> Tensor:
         """Whole numbers from 0 as levels, (B, D) to (B, D): what `indices` was given."""
         return (indices - self._radius()) / self._radius()
+
+    def _half(self) -> Tensor:
+        return (self.levels - 1 + _MARGIN) / 2
+
+    def _aside(self) -> Tensor:
+        """An even count of levels has none at 0: they lie half a step aside."""
+        return torch.where(self.levels % 2 == 0, 0.5, 0.0)
 
     def _radius(self) -> Tensor:
         return (self.levels / 2).floor()

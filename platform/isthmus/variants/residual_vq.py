@@ -55,7 +55,8 @@ class ResidualVq(Autoencoder):
 
     def partial_sums(self, encoded: Tensor) -> list[Tensor]:
         """The sum of codes after each stage, each (B, latent_dim); in training the codes learn."""
-        total, sums = torch.zeros_like(encoded), []
+        # Not zeros_like, whose number of rows an ONNX export may hold fast.
+        total, sums = encoded.detach().clamp(0, 0), []
         for book in self.codebooks:
             assert isinstance(book, Codebook)  # noqa: S101 (for the type checker)
             residual = encoded.detach() - total

@@ -67,7 +67,7 @@ class Vqvae(Autoencoder):
     def indices(self, encoded: Tensor) -> Tensor:
         """Which code each group takes: (B, latent_dim) to (B, latent_dim / code_dim)."""
         groups = encoded.reshape(-1, self.code_dim)
-        return self.codebook.nearest(groups).reshape(len(encoded), -1)
+        return self.codebook.nearest(groups).reshape(-1, self.plan.latent_dim // self.code_dim)
 
     def from_indices(self, indices: Tensor) -> Tensor:
         """The latent of those codes: (B, latent_dim / code_dim) to (B, latent_dim)."""

@@ -1,0 +1,94 @@
+"""Exports a pair as ONNX graphs, of which none is kept that does not do what torch does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isthmus.core import Autoencoder
+from isthmus.errors import RegistryError
+from isthmus.registry.agreement import (
+    SCORE_TOLERANCE,
+    TOLERANCE,
+    Disagreement,
+    Expected,
+    compare,
+    expect,
+)
+from isthmus.registry.graphs import OPSET, Exporter, Graph, graphs_of, is_large, write_graph
+from isthmus.registry.manifest import GraphName, OnnxExport, sha256_of
+
+
+@dataclass(frozen=True)
+class Exported:
+    """The graphs of a pair, on disk.
+
+    Attributes:
+        files: Of each graph: its ONNX file, and the one with its weights if it is large.
+        record: What `pair.json` says of them.
+    """
+
+    files: Mapping[GraphName, tuple[Path, ...]]
+    record: OnnxExport
+
+
+def export_graphs(module: Autoencoder, rows: NDArray[np.float32], folder: Path) -> Exported:
+    """Writes the graphs of a pair and compares each with torch.
+
+    Args:
+        module: Trained and calibrated, on the CPU.
+        rows: Shape (N >= 2, *row_shape), data units. Held-out rows to compare on.
+        folder: Where; made.
+
+    Raises:
+        RegistryError: If a graph cannot be written, or differs from torch.
+    """
+    module.eval()
+    folder.mkdir()
+    expected = expect(module, rows)
+    files: dict[GraphName, tuple[Path, ...]] = {}
+    differences: dict[GraphName, float] = {}
+    for graph in graphs_of(module):
+        files[graph.name], differences[graph.name] = _export(graph, module, expected, folder)
+    written = [file for each in files.values() for file in each]
+    record = OnnxExport(
+        sha256={file.name: sha256_of(file) for file in written},
+        opset=OPSET,
+        tolerance=TOLERANCE,
+        score_tolerance=SCORE_TOLERANCE,
+        checked_rows=len(rows),
+        largest_differences=differences,
+    )
+    return Exported(files, record)
+
+
+def _export(
+    graph: Graph, module: Autoencoder, expected: Expected, folder: Path
+) -> tuple[tuple[Path, ...], float]:
+    """The quick exporter, then the thorough one; what neither does right is refused."""
+    exporters: tuple[Exporter, ...] = ("captured",) if is_large(graph) else ("traced", "captured")
+    example = torch.from_numpy(expected.latents if graph.name == "decoder" else expected.rows)
+    found = Disagreement(float("inf"), None)
+    for exporter in exporters:
+        try:
+            files = write_graph(graph, example, folder, exporter)
+        except (RuntimeError, TypeError, ValueError) as error:
+            found = Disagreement(found.share, f"torch cannot export it: {_first_line(error)}")
+            continue
+        found = compare(graph.name, folder, module, expected)
+        if found.what is None:
+            return files, found.share
+    plan = module.plan
+    raise RegistryError(
+        f"the ONNX export of the {graph.name} is not what was trained ({plan.variant.name} over "
+        f"{plan.net.name}): {found.what}; nothing is registered, please report it"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

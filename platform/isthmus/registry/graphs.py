@@ -1,0 +1,164 @@
+"""A pair as ONNX graphs: each half, and the score of rows. Data units in and out, any batch.
+
+Two exporters: torch's older one takes 0.1 s a graph and its newer one 1.5 to 6 s, which would be
+much of a short job; so the newer one does what the older refuses or gets wrong.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder
+from isthmus.core.calibration import QUANTILES
+from isthmus.registry.manifest import ONNX_DATA_SUFFIX, GraphName, onnx_file
+
+OPSET = 18
+"""Of the operators; onnxruntime has it since 1.14, of 2023."""
+Exporter = Literal["traced", "captured"]
+_TRACED_ROWS = 2  # not 1, which an exporter may take for fixed
+# A protobuf file ends at 2 GiB; beyond this the weights lie beside it.
+_MOST_BYTES_IN_A_GRAPH = 1_900_000_000
+
+
+@dataclass(frozen=True)
+class Graph:
+    """What one ONNX file holds.
+
+    Attributes:
+        name: The file's stem.
+        module: What it computes.
+        takes: Name of its input.
+        gives: Names of its outputs.
+    """
+
+    name: GraphName
+    module: nn.Module
+    takes: str
+    gives: tuple[str, ...]
+
+
+def graphs_of(module: Autoencoder) -> tuple[Graph, Graph, Graph]:
+    """The graphs of a pair: encoder, decoder, and the score of rows."""
+    return (
+        Graph("encoder", _Encoder(module), "row", ("latent",)),
+        Graph("decoder", _Decoder(module), "latent", ("row",)),
+        Graph("score", _Score(module), "row", ("score", "p_value", "is_anomaly")),
+    )
+
+
+def write_graph(
+    graph: Graph, example: Tensor, folder: Path, exporter: Exporter
+) -> tuple[Path, ...]:
+    """Writes a graph's files.
+
+    Args:
+        graph: What to write.
+        example: Input rows, two or more.
+        folder: Where.
+        exporter: `traced` is quick; `captured` takes more operations, and large models.
+
+    Returns:
+        The ONNX file and, if the graph is larger than such a file may be, the one of its weights.
+
+    Raises:
+        RuntimeError: If the exporter cannot.
+    """
+    file = folder / onnx_file(graph.name)
+    with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
+        # What tracing takes for fixed would show in the comparison with torch.
+        warnings.simplefilter("ignore")
+        if exporter == "traced":
+            _trace(graph, example[:_TRACED_ROWS], file)
+        else:
+            _capture(graph, example[:_TRACED_ROWS], file, is_large=is_large(graph))
+    weights = file.with_name(file.name + ONNX_DATA_SUFFIX)
+    return (file, weights) if weights.exists() else (file,)
+
+
+def is_large(graph: Graph) -> bool:
+    """Whether its weights need a file of their own."""
+    tensors = [*graph.module.parameters(), *graph.module.buffers()]
+    return sum(each.nbytes for each in tensors) > _MOST_BYTES_IN_A_GRAPH
+
+
+def _trace(graph: Graph, example: Tensor, file: Path) -> None:
+    torch.onnx.export(
+        graph.module.eval(),
+        (example,),
+        str(file),
+        input_names=[graph.takes],
+        output_names=list(graph.gives),
+        dynamic_axes={name: {0: "rows"} for name in (graph.takes, *graph.gives)},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+
+
+def _capture(graph: Graph, example: Tensor, file: Path, *, is_large: bool) -> None:
+    program = torch.onnx.export(
+        graph.module.eval(),
+        (example,),
+        input_names=[graph.takes],
+        output_names=list(graph.gives),
+        dynamic_shapes=({0: torch.export.Dim("rows")},),
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None  # noqa: S101 (as dynamo=True gives one)
+    program.save(str(file), external_data=is_large)
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """What an exporter logs on the way to an error is in the error too."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+class _Encoder(nn.Module):
+    def __init__(self, pair: Autoencoder) -> None:
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, row: Tensor) -> Tensor:
+        return self.pair.encode(row)
+
+
+class _Decoder(nn.Module):
+    def __init__(self, pair: Autoencoder) -> None:
+        super().__init__()
+        self.pair = pair
+
+    def forward(self, latent: Tensor) -> Tensor:
+        return self.pair.decode(latent)
+
+
+class _Score(nn.Module):
+    """The whole pair, for some variants score by more than a reconstruction."""
+
+    def __init__(self, pair: Autoencoder) -> None:
+        super().__init__()
+        self.pair = pair
+        self._score: Callable[[Tensor], Tensor] = pair.exportable_score()
+
+    def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        score = self._score(row)
+        calibration = self.pair.calibration
+        # As Calibration.p_values, by comparisons: ONNX has no search in sorted numbers.
+        below = (calibration.quantiles < score.unsqueeze(1)).sum(dim=1)
+        p_value = (QUANTILES - below).clamp(min=1) / QUANTILES
+        return score, p_value, calibration.is_anomaly(score)

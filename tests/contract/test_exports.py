@@ -1,0 +1,108 @@
+"""Every variant, and every net, is exported as ONNX graphs that do what torch does."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from isthmus import nets, variants
+from isthmus.core import Autoencoder
+from isthmus.registry.export import export_graphs
+from isthmus.types import DataKind, ReconstructionLoss
+from tests.contract.test_every_variant import SHAPES, build, takes
+
+ROWS = 40
+
+
+def first_kind(variant: str, net: str) -> DataKind | None:
+    return next((kind for kind in DataKind if takes(variant, net, kind)), None)
+
+
+def smallest_net(variant: str) -> tuple[str, DataKind]:
+    """The net that `auto` chooses for the variant's first kind."""
+    kind = variants.get(variant).KINDS[0]
+    return nets.for_kind(kind).name, kind
+
+
+# One net for each variant; and each net with a variant that takes it.
+EACH_VARIANT = [(variant, *smallest_net(variant)) for variant in variants.names()]
+EACH_NET = [
+    next(
+        (variant, net, kind)
+        for variant in ("plain", "denoising")
+        if (kind := first_kind(variant, net)) is not None
+    )
+    for net in nets.names()
+]
+# What an exporter might count rows in, where the nets leave it little to see.
+HARD = [("topk", "transformer", DataKind.SERIES), ("residual_vq", "vit", DataKind.IMAGES)]
+ALL = [
+    (variant, net, kind)
+    for variant, net, kind in product(variants.names(), nets.names(), DataKind)
+    if takes(variant, net, kind)
+]
+FAST = list(dict.fromkeys([*EACH_VARIANT, *EACH_NET, *HARD]))
+COMBINATIONS = [
+    pytest.param(*each, id="-".join(each), marks=() if each in FAST else (pytest.mark.slow,))
+    for each in ALL
+    # Of each variant and net one kind in the whole run; two hundred more say nothing new.
+    if each in FAST or each[2] is first_kind(each[0], each[1])
+]
+
+
+def calibrated(module: Autoencoder, rows: torch.Tensor) -> Autoencoder:
+    module.scaling.fit(torch.tensor(0.5), torch.tensor(2.0))
+    with torch.inference_mode():
+        module.calibration.fit(module.eval().score(rows), false_positive_rate=0.2)
+    return module
+
+
+def rows_of(kind: DataKind) -> torch.Tensor:
+    rows = torch.rand(ROWS, *SHAPES[kind], generator=torch.Generator().manual_seed(3))
+    rows[1].flatten()[0] = torch.nan  # a gap, which scaling fills
+    return rows
+
+
+@pytest.mark.parametrize(("variant", "net", "kind"), COMBINATIONS)
+def test_the_graphs_give_latents_rows_scores_and_labels_as_torch_does(
+    variant: str, net: str, kind: DataKind, tmp_path: Path
+) -> None:
+    rows = rows_of(kind)
+    module = calibrated(build(variant, net, kind), rows)
+    exported = export_graphs(module, rows.numpy(), tmp_path / "graphs")
+    assert max(exported.record.largest_differences.values()) < 1e-4
+    # What the export itself has compared is compared once more here, from its files alone, with
+    # as many rows as nothing was traced or compared with.
+    few = rows[:11]
+    with torch.inference_mode():
+        z, scores = module.encode(few), module.score(few)
+        x_hat, p_values = module.decode(z), module.calibration.p_values(scores)
+    (latent,) = run(exported.files["encoder"][0], "row", few)
+    (row,) = run(exported.files["decoder"][0], "latent", z)
+    score, p_value, is_anomaly = run(exported.files["score"][0], "row", few)
+    np.testing.assert_allclose(latent, z, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(row, x_hat, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(score, scores, rtol=1e-3, atol=1e-6)
+    # A row that the calibration itself is made of may fall to either side of its own quantile.
+    np.testing.assert_allclose(p_value, p_values, atol=1.5 / ROWS)
+    clear = (scores - module.calibration.threshold).abs() > 1e-4
+    np.testing.assert_array_equal(is_anomaly[clear], module.calibration.is_anomaly(scores)[clear])
+
+
+@pytest.mark.parametrize("loss", [ReconstructionLoss.BCE, ReconstructionLoss.GAUSSIAN_NLL])
+def test_the_graphs_hold_the_output_activation_of_the_loss(
+    loss: ReconstructionLoss, tmp_path: Path
+) -> None:
+    rows = rows_of(DataKind.TABULAR)
+    module = build("plain", "dense", DataKind.TABULAR, reconstruction=loss)
+    export_graphs(calibrated(module, rows), rows.numpy(), tmp_path / "graphs")
+
+
+def run(file: Path, name: str, values: torch.Tensor) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(file)
+    return session.run(None, {name: values.numpy()})

@@ -1,0 +1,165 @@
+"""The ONNX graphs of a version: right before it is registered, or it is not registered."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from isthmus import registry
+from isthmus.errors import RegistryError
+from isthmus.registry import agreement, export, graphs
+from isthmus.tracking import open_store
+
+ROWS = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
+
+
+def test_scores_and_labels_need_nothing_but_onnxruntime(trained, settings, tmp_path):
+    """In a process that imports neither torch nor isthmus."""
+    pair = trained("served")
+    with torch.inference_mode():
+        pair.module.calibration.fit(pair.module.score(torch.from_numpy(ROWS)), 0.3)
+    registry.register_pair(pair, settings)
+    files, loaded = registry.onnx_files("served/1", settings), registry.load("served/1", settings)
+    np.save(tmp_path / "rows.npy", ROWS)
+    program = f"""
+        import sys, numpy, onnxruntime
+        session = onnxruntime.InferenceSession({str(files["score"])!r})
+        score, p_value, is_anomaly = session.run(None, {{"row": numpy.load("rows.npy")}})
+        numpy.savez("found.npz", score=score, p_value=p_value, is_anomaly=is_anomaly)
+        assert not {{"torch", "isthmus", "mlflow"}} & set(sys.modules)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(program)], cwd=tmp_path, check=True)
+    found, expected = np.load(tmp_path / "found.npz"), loaded.detect(ROWS)
+    np.testing.assert_allclose(found["score"], expected.scores, rtol=1e-4)
+    np.testing.assert_allclose(found["p_value"], expected.p_values, atol=0.01)
+    is_clear = ~np.isclose(expected.scores, expected.threshold, rtol=1e-3)
+    assert is_clear.sum() >= 8
+    np.testing.assert_array_equal(found["is_anomaly"][is_clear], expected.anomalies[is_clear])
+    assert loaded.manifest.threshold == expected.threshold
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_a_graph_that_differs_from_torch_is_not_registered(trained, settings, monkeypatch, half):
+    name = f"wrong-{half}"
+    pair = trained(name)
+    real = graphs.graphs_of
+
+    class Wrong(torch.nn.Module):
+        def __init__(self, right):
+            super().__init__()
+            self.right = right
+
+        def forward(self, x):
+            return self.right(x) * 1.01
+
+    def altered(module):
+        return tuple(
+            graphs.Graph(g.name, Wrong(g.module), g.takes, g.gives) if g.name == half else g
+            for g in real(module)
+        )
+
+    monkeypatch.setattr(export, "graphs_of", altered)
+    with pytest.raises(RegistryError, match=rf"ONNX export of the {half} .* 0\.0001 is allowed"):
+        registry.register_pair(pair, settings)
+    client = open_store(settings)
+    assert list(client.search_registered_models(f"name LIKE '{name}%'")) == []
+    experiment = client.get_run(pair.run_id).info.experiment_id
+    left = client.search_logged_models([experiment], f"name LIKE '{name}%'")
+    assert list(left) == []
+
+
+def test_a_label_that_differs_is_not_registered(trained, settings, monkeypatch):
+    pair = trained("mislabelled")
+    calibration = pair.module.calibration
+    real = graphs.write_graph
+
+    def write_with_another_threshold(*arguments):
+        threshold = calibration.threshold.clone()
+        calibration.threshold.fill_(-1.0)
+        try:
+            return real(*arguments)
+        finally:
+            calibration.threshold.copy_(threshold)
+
+    calibration.threshold.fill_(100.0)
+    monkeypatch.setattr(export, "write_graph", write_with_another_threshold)
+    with pytest.raises(RegistryError, match=r"ONNX export of the score .* labels differ"):
+        registry.register_pair(pair, settings)
+
+
+def test_a_score_that_is_the_threshold_itself_may_be_called_either(trained, tmp_path):
+    module = trained("tied").module
+    with torch.inference_mode():
+        scores = module.score(torch.from_numpy(ROWS))
+    for score in scores:
+        module.calibration.threshold.copy_(score)  # exactly a row's own
+        folder = tmp_path / str(float(score))
+        assert export.export_graphs(module, ROWS, folder).record.checked_rows == len(ROWS)
+
+
+def test_a_row_on_the_edge_between_two_codes_may_be_given_either(trained, tmp_path):
+    """Rounded latents: a row whose encoding lies half-way is moved by the last digit."""
+    module = trained("edge").module
+
+    class Rounded(type(module)):
+        def latent(self, encoded):
+            return (encoded * 4 + 0.5 - self.half_way).round()
+
+    module.half_way = torch.zeros(())
+    with torch.inference_mode():
+        encoded = module.encode(torch.from_numpy(ROWS))
+        module.half_way = (encoded[3, 0] * 4).clone()
+    module.__class__ = Rounded
+    x = torch.from_numpy(ROWS)
+    on_edge = agreement._on_edge(module, x, 1.0)
+    assert on_edge[3]
+    assert on_edge.sum() == 1
+    with torch.inference_mode():
+        latents = module.encode(x).numpy()
+    other = latents.copy()
+    other[3, 0] = -latents[3, 0] + 1  # what rounding to the other side gives
+    expected = agreement.expect(module, ROWS)
+    found = agreement._difference("encoder", [other], module, expected, len(ROWS))
+    assert found.what is None
+    other[4, 0] += 1
+    assert agreement._difference("encoder", [other], module, expected, len(ROWS)).what
+
+
+def test_what_the_quick_exporter_cannot_do_the_thorough_one_does(trained, monkeypatch, tmp_path):
+    def fail(*_):
+        raise RuntimeError("no such operator")
+
+    monkeypatch.setattr(graphs, "_trace", fail)
+    found = export.export_graphs(trained("captured").module, ROWS, tmp_path / "graphs")
+    assert max(found.record.largest_differences.values()) < 1e-4
+
+
+def test_weights_too_large_for_one_file_lie_beside_it(trained, settings, monkeypatch):
+    monkeypatch.setattr(graphs, "_MOST_BYTES_IN_A_GRAPH", 1000)
+    registered = registry.register_pair(trained("large"), settings)
+    files = registry.onnx_files(str(registered), settings)
+    import onnxruntime
+
+    for graph, file in files.items():
+        assert Path(f"{file}.data").exists()
+        session = onnxruntime.InferenceSession(file)
+        width = 2 if graph == "decoder" else 6
+        found = session.run(None, {session.get_inputs()[0].name: ROWS[:3, :width]})
+        assert len(found[0]) == 3
+
+
+def test_importing_the_registry_imports_no_onnx():
+    program = (
+        "import sys, isthmus.registry, isthmus.jobs.finishing;"
+        "print([m for m in sys.modules if m.startswith('onnx')])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
