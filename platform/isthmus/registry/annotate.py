@@ -21,7 +21,7 @@ def annotate(reference: str, tags: Mapping[str, str], settings: Settings) -> Non
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         encoder = find_encoder(client, parsed)
-        decoder = find_decoder(client, parsed, encoder)
+        decoder = find_decoder(client, parsed.name, encoder)
         for key, value in tags.items():
             client.set_model_version_tag(encoder_name(parsed.name), encoder.version, key, value)
             client.set_model_version_tag(decoder_name(parsed.name), decoder.version, key, value)

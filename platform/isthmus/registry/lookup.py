@@ -79,26 +79,55 @@ def find_encoder(client: MlflowClient, reference: Reference) -> Any:
     )
 
 
-def find_decoder(client: MlflowClient, reference: Reference, encoder: Any) -> Any:
-    """The decoder's version that belongs to an encoder's.
+def find_decoder(client: MlflowClient, name: str, encoder: Any) -> Any:
+    """The version of NAME-decoder that belongs to an encoder's.
 
     Raises:
         ModelNotFound: If it was deleted.
     """
+    return _find_other(
+        client, decoder_name(name), encoder, encoder.tags.get(tags.DECODER_VERSION)
+    )
+
+
+def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:
+    """The version of NAME-encoder that belongs to a decoder's.
+
+    Raises:
+        ModelNotFound: If it was deleted.
+    """
+    return _find_other(client, encoder_name(name), decoder, None)
+
+
+def _find_other(client: MlflowClient, name: str, half: Any, hint: str | None) -> Any:
+    """The version of a registered model that is of the same pair as `half`.
+
+    Versions may be numbered otherwise in a copy: a number is believed only if the pair is right.
+    """
     from mlflow.exceptions import MlflowException
 
-    name, pair_id = decoder_name(reference.name), encoder.tags.get(tags.PAIR_ID)
-    try:
-        decoder = client.get_model_version(name, encoder.tags.get(tags.DECODER_VERSION, "0"))
-        if decoder.tags.get(tags.PAIR_ID) == pair_id:
-            return decoder
-    except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            raise
-    raise ModelNotFound(
-        f"{name} has no version of pair {pair_id}; it was deleted, so {reference} is no pair any "
-        "more: choose another version"
-    )
+    pair_id = half.tags.get(tags.PAIR_ID)
+    if pair_id is None:
+        raise ModelNotFound(
+            f"{half.name} version {half.version} is no half of an Isthmus pair; choose a version "
+            "that isthmus train made"
+        )
+    if hint is not None:
+        try:
+            other = client.get_model_version(name, hint)
+            if other.tags.get(tags.PAIR_ID) == pair_id:
+                return other
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+    wanted = f"name = '{name}' and tags.`{tags.PAIR_ID}` = '{pair_id}'"
+    found = client.search_model_versions(wanted, max_results=1)
+    if not found:
+        raise ModelNotFound(
+            f"{name} has no version of pair {pair_id}; it was deleted, so {half.name} version "
+            f"{half.version} is half a pair: choose another version"
+        )
+    return found[0]
 
 
 def _all_pages(search: Any, **arguments: Any) -> list[Any]:

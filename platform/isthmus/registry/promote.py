@@ -1,15 +1,25 @@
-"""Gives a pair an alias: what the jobs that ask for `NAME@champion` use from then on."""
+"""Gives a pair an alias, and takes it away: what the jobs that ask for `NAME@champion` use.
+
+Every change is an event in the pair's history before it is a fact; see `history`.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from isthmus.errors import UsageError
+from isthmus.errors import ModelNotFound, UsageError
+from isthmus.registry.aliases import Aliases
+from isthmus.registry.history import NOWHERE, Draft, Event, Head, Source, Standing
 from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
-from isthmus.registry.reference import CHAMPION, Reference, decoder_name, encoder_name
+from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
 
 
 @dataclass(frozen=True)
@@ -29,29 +39,158 @@ class Promotion:
     alias: str
 
 
-def promote(name: str, version: int, settings: Settings, alias: str = CHAMPION) -> Promotion:
+def promote(
+    name: str,
+    version: int,
+    settings: Settings,
+    alias: str = CHAMPION,
+    *,
+    why: str = "",
+    source: Source = "command",
+    actor: str | None = None,
+) -> Promotion:
     """Gives a version an alias, on both halves.
 
-    The decoder gets it first: `resolve` reads the encoder's alias only, so that a reader sees the
-    old pair or the new one and nothing between.
+    Nothing is written if it has that alias already.
+
+    Args:
+        name: Of the pair.
+        version: Of the pair.
+        settings: Where the registry is.
+        alias: Which.
+        why: For the history.
+        source: For the history.
+        actor: For the history; by default who runs this process.
 
     Raises:
         ModelNotFound: If there is no such version.
         UsageError: If MLflow takes no such alias.
         RegistryError: If the registry does not answer.
     """
+    _check_alias(alias)
+    reference = Reference.parse(f"{name}/{version}")
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        target = _target(client, reference)
+        aliases = Aliases(client, name, settings)
+        aliases.follow(alias)
+
+        def decide(head: Head) -> Draft | None:
+            if head.standing(alias) == target:
+                return None
+            return Draft(alias, target, source, why, actor)
+
+        entry = aliases.change(decide)
+    return Promotion(name, version, entry.event.from_version if entry else version, alias)
+
+
+def demote(
+    name: str,
+    settings: Settings,
+    alias: str,
+    *,
+    why: str = "",
+    source: Source = "command",
+    actor: str | None = None,
+) -> Event:
+    """Takes an alias away from the version that has it, on both halves.
+
+    Raises:
+        ModelNotFound: If no version has it.
+        RegistryError: If the registry does not answer.
+    """
+    _check_alias(alias)
+    Reference.parse(name)
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        aliases = Aliases(client, name, settings)
+        aliases.follow(alias)
+
+        def decide(head: Head) -> Draft | None:
+            if head.standing(alias) == NOWHERE:
+                return None
+            return Draft(alias, NOWHERE, source, why, actor)
+
+        entry = aliases.change(decide)
+    if entry is None:
+        raise ModelNotFound(f'no version of "{name}" is {alias}; see isthmus models {name}')
+    return entry.event
+
+
+def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
+    """Makes the champion before the present one champion again.
+
+    Twice goes further back, not to and fro: what was rolled back is forgotten, as by an editor's
+    undo. After 1, 2, 3 have been champion in turn, the first rollback gives 2 and the second 1;
+    if 4 is promoted then, a rollback gives 1. If nobody is champion since the alias was taken
+    away, the last champion is. Versions that were deleted since are passed over; the event says
+    which.
+
+    Raises:
+        ModelNotFound: If there was no champion before.
+        RegistryError: If the registry does not answer.
+    """
+    Reference.parse(name)
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        aliases = Aliases(client, name, settings)
+        aliases.follow(CHAMPION)
+
+        def decide(_: Head) -> Draft:
+            events = [entry.event for entry in aliases.trail.entries()]
+            target, deleted = _before(client, name, _champions(events))
+            passed = f"passed over, deleted since: {', '.join(deleted)}" if deleted else ""
+            return Draft(CHAMPION, target, "rollback", "; ".join(filter(None, (why, passed))))
+
+        entry = aliases.change(decide)
+    assert entry is not None  # noqa: S101 (decide has always something to write)
+    assert entry.event.to_version is not None  # noqa: S101 (and it is a version)
+    return Promotion(name, entry.event.to_version, entry.event.from_version, CHAMPION)
+
+
+def _target(client: MlflowClient, reference: Reference) -> Standing:
+    encoder = find_encoder(client, reference)
+    decoder = find_decoder(client, reference.name, encoder)
+    return Standing(int(encoder.version), int(decoder.version))
+
+
+def _before(
+    client: MlflowClient, name: str, champions: list[int | None]
+) -> tuple[Standing, list[str]]:
+    """The newest champion before the present one that is still there, and those that are not."""
+    present = champions[-1] if champions else None
+    deleted: list[str] = []
+    for version in reversed(champions[:-1]):
+        if version is None or version == present or str(version) in deleted:
+            continue
+        try:
+            return _target(client, Reference(name, version, None)), deleted
+        except ModelNotFound:
+            deleted.append(str(version))
+    gone = f" that is still there ({', '.join(deleted)} deleted)" if deleted else ""
+    raise ModelNotFound(
+        f'"{name}" had no champion before {present or "now"}{gone}; see isthmus history {name}'
+    )
+
+
+def _check_alias(alias: str) -> None:
     if not re.fullmatch(r"[A-Za-z0-9._-]+", alias) or re.fullmatch(r"v?[0-9]+|latest", alias):
         raise UsageError(
             f'"{alias}" cannot be an alias; use letters, digits, ".", "_" and "-", and neither '
             "a number nor latest"
         )
-    reference = Reference.parse(f"{name}/{version}")
-    client = open_registry(settings)
-    with store_errors(settings.tracking_uri):
-        encoder = find_encoder(client, reference)
-        decoder = find_decoder(client, reference, encoder)
-        aliases = client.get_registered_model(encoder_name(name)).aliases
-        previous = aliases.get(alias)
-        client.set_registered_model_alias(decoder_name(name), alias, decoder.version)
-        client.set_registered_model_alias(encoder_name(name), alias, encoder.version)
-    return Promotion(name, version, int(previous) if previous else None, alias)
+
+
+def _champions(events: Iterable[Event]) -> list[int | None]:
+    """The champions that count, the present one last; what was rolled back is gone."""
+    stack: list[int | None] = []
+    for event in events:
+        if event.alias != CHAMPION:
+            continue
+        if event.source == "rollback" and event.to_version in stack[:-1]:
+            del stack[-1]
+            while stack[-1] != event.to_version:
+                del stack[-1]
+        else:
+            stack.append(event.to_version)
+    return stack

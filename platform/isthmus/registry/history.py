@@ -1,0 +1,446 @@
+"""The audit trail of a pair's aliases: who, when, from, to, why. It can only be added to.
+
+MLflow keeps no history of aliases, but it never lets a run's parameter change its value. So the
+parameters of a run are a log with compare-and-swap: event 12 is the parameter `event.000012`, and
+of two processes that write it at once one is refused, reads again, and takes the next number.
+Each event is written before the aliases are set (`event.000012`, the intent) and confirmed after
+(`done.000012`); `reconcile` completes what died between the two.
+
+A run holds 20 events; then the next begins with where each alias stood, so that neither reading
+nor writing the newest grows with the number of events:
+
+    experiment isthmus-history
+      root run          first.digits = RUN      the first run of each pair's trail
+      run of digits     start = {}              where each alias stood
+                        event.000001 = {...}    done.000001 = yes
+                        ...
+                        next = RUN              the run with the next 20
+    registered model digits-encoder
+      tag isthmus.history = RUN                 a hint where the newest is; not the truth
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from isthmus.errors import RegistryError
+from isthmus.registry.lookup import open_registry
+from isthmus.registry.owner import Owner, actor
+from isthmus.registry.reference import Reference, encoder_name
+from isthmus.spec import Settings
+from isthmus.tracking import store_errors
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT = "isthmus-history"
+TAG_HISTORY = "isthmus.history"
+EVENTS_PER_RUN = 20
+"""Reading the newest run costs the same whether it holds one or all of them, within noise."""
+GRACE = timedelta(seconds=60)
+"""How long a process of another machine may take between an event's intent and its `done`."""
+Source = Literal["command", "page", "gate", "rollback", "schedule"]
+_TAG_ROOT = "isthmus.root"
+_START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
+_FIRST, _EVENT, _DONE = "first.{}", "event.{:06d}", "done.{:06d}"
+# MLflow cuts a parameter's value at 6,000 characters; a cut event could not be read.
+_LONGEST_TEXT = 1000
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change of an alias.
+
+    Attributes:
+        number: Counts a pair's events, from 1, without gaps.
+        at: When, UTC, by the clock of whoever wrote it.
+        actor: `user@host`; for what was clicked, the page, which does not say who it was.
+        source: How it came about.
+        alias: Which.
+        from_version: The pair's version that had it; `None` if none had. It is the `to_version`
+            of the event before.
+        to_version: That has it now; `None` if it was taken away.
+        why: A person's or a gate's reason; may be empty.
+    """
+
+    number: int
+    at: datetime
+    actor: str
+    source: Source
+    alias: str
+    from_version: int | None
+    to_version: int | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an alias is: the version of each half, `None` where it is not set."""
+
+    version: int | None
+    decoder_version: int | None
+
+
+NOWHERE = Standing(None, None)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An event that is yet to be written."""
+
+    alias: str
+    to: Standing
+    source: Source
+    why: str
+    actor: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An event with what only the registry needs to know of it."""
+
+    event: Event
+    decoder_version: int | None
+    writer: Owner
+    run_id: str
+    is_done: bool
+
+    @property
+    def standing(self) -> Standing:
+        """Where the event puts the alias."""
+        return Standing(self.event.to_version, self.decoder_version)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether its writer died between the intent and the deed."""
+        return not self.is_done and self.writer.has_given_up(self.event.at, GRACE)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The newest run of a trail, as it was when it was read.
+
+    Attributes:
+        run_id: Of MLflow.
+        start: Where each alias stood before the run's first event.
+        entries: The run's events, oldest first.
+        first_number: Of the run's first event.
+        previous: The run with the events before; `None` in the first.
+    """
+
+    run_id: str
+    start: Mapping[str, Standing]
+    entries: tuple[Entry, ...]
+    first_number: int
+    previous: str | None
+
+    @property
+    def next_number(self) -> int:
+        """Of the event that comes next."""
+        return self.first_number + len(self.entries)
+
+    def standings(self) -> dict[str, Standing]:
+        """Where the events put each alias."""
+        return {**self.start, **{entry.event.alias: entry.standing for entry in self.entries}}
+
+    def standing(self, alias: str) -> Standing:
+        """Where the events put an alias."""
+        return self.standings().get(alias, NOWHERE)
+
+    def open_entries(self, alias: str) -> tuple[Entry, ...]:
+        """The events of an alias that nobody has confirmed yet."""
+        return tuple(e for e in self.entries if e.event.alias == alias and not e.is_done)
+
+    def standings_since(self, entry: Entry) -> frozenset[Standing]:
+        """Where an alias stood before an event, and where that and later ones put it."""
+        alias, found = entry.event.alias, self.start.get(entry.event.alias, NOWHERE)
+        since: set[Standing] = set()
+        for each in self.entries:
+            if each.event.number == entry.event.number:
+                since.add(found)
+            if each.event.alias == alias:
+                found = each.standing
+                if since:
+                    since.add(found)
+        return frozenset(since)
+
+
+def history(name: str, settings: Settings) -> tuple[Event, ...]:
+    """All changes of a pair's aliases, oldest first; none if it never had any.
+
+    Raises:
+        ModelNotFound: If `name` is no name, or nothing was ever registered.
+        RegistryError: If the registry does not answer.
+    """
+    Reference.parse(name)
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        return tuple(entry.event for entry in Trail(client, name, settings).entries())
+
+
+class Trail:
+    """Reads and writes the events of one pair."""
+
+    def __init__(
+        self, client: MlflowClient, name: str, settings: Settings, hint: str | None = None
+    ) -> None:
+        """Args:
+        client: The store.
+        name: Of the pair.
+        settings: Where a new experiment's artifacts would go.
+        hint: The value of the tag `isthmus.history`, if it was read already.
+        """
+        self._client = client
+        self._name = name
+        self._settings = settings
+        self._tagged = self._hint = hint
+        self._known: Head | None = None
+
+    def head(self) -> Head | None:
+        """The newest run; `None` if the pair has no history yet. One request, seldom more."""
+        run = self._run(self._hint) if self._hint else None
+        if run is None:  # nobody left a hint, or somebody changed it
+            first = self._first_run()
+            run = self._run(first) if first else None
+        while run is not None and _NEXT in run.data.params:
+            run = self._run(run.data.params[_NEXT])
+        if run is None:
+            return None
+        self._hint = run.info.run_id
+        self._known = _as_head(run)
+        return self._known
+
+    def entries(self) -> list[Entry]:
+        """All events, oldest first."""
+        head = self.head()
+        newest_first: list[Entry] = []
+        while head is not None:
+            newest_first += reversed(head.entries)
+            run = self._run(head.previous) if head.previous else None
+            head = _as_head(run) if run else None
+        return newest_first[::-1]
+
+    def append(self, decide: Callable[[Head], Draft | None]) -> Entry | None:
+        """Writes an event behind all others, as an intent.
+
+        Args:
+            decide: Says what happens, given the newest events; asked again whenever another
+                process was quicker.
+
+        Returns:
+            The event; `None` if there was nothing to write.
+        """
+        while True:
+            # The head as it was last read may be old: then the event's number is taken.
+            head, self._known = self._known or self.head(), None
+            if head is None:
+                self._begin()
+            elif len(head.entries) >= EVENTS_PER_RUN:
+                self._continue(head)
+            else:
+                draft = decide(head)
+                if draft is None:
+                    return None
+                entry = _entry(draft, head)
+                value = _to_json(entry)
+                if self._put(head.run_id, _EVENT.format(head.next_number), value) == value:
+                    self._remember(head.run_id)
+                    return entry
+
+    def confirm(self, entry: Entry) -> None:
+        """Says that an event's aliases are set, or that a later event's are."""
+        self._put(entry.run_id, _DONE.format(entry.event.number), "yes")
+
+    def _run(self, run_id: str) -> Any:
+        """A run; `None` if there is none of that id."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            run = self._client.get_run(run_id)
+        except MlflowException as error:
+            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                return None
+            raise
+        if run.info.lifecycle_stage == "deleted":
+            raise RegistryError(
+                f"the run {run_id}, which holds history of {self._name}, was deleted; restore it "
+                f"with mlflow runs restore --run-id {run_id}"
+            )
+        return run
+
+    def _put(self, run_id: str, key: str, value: str) -> str:
+        """Gives a parameter its value, if it has none; returns the value that it has then."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._client.log_param(run_id, key, value)
+        except MlflowException as error:
+            if error.error_code != "INVALID_PARAMETER_VALUE":
+                raise
+            found: str | None = self._client.get_run(run_id).data.params.get(key)
+            if found is None:
+                raise
+            return found
+        return value
+
+    def _remember(self, run_id: str) -> None:
+        if self._tagged != run_id:
+            self._client.set_registered_model_tag(encoder_name(self._name), TAG_HISTORY, run_id)
+            self._tagged = run_id
+
+    def _first_run(self) -> str | None:
+        experiment = self._experiment()
+        if experiment is None:
+            return None
+        params = self._client.get_run(experiment.tags[_TAG_ROOT]).data.params
+        first: str | None = params.get(_FIRST.format(self._name))
+        return first
+
+    def _begin(self) -> None:
+        """Makes the first run; if another process was quicker, its run is the first."""
+        experiment = self._experiment() or self._create_experiment()
+        run_id = self._create_run(experiment.experiment_id, {_START: "{}"})
+        if self._put(experiment.tags[_TAG_ROOT], _FIRST.format(self._name), run_id) != run_id:
+            self._client.delete_run(run_id)
+
+    def _continue(self, full: Head) -> None:
+        """Makes the run behind a full one; if another process was quicker, its run is that."""
+        start = {
+            alias: [standing.version, standing.decoder_version]
+            for alias, standing in full.standings().items()
+        }
+        params = {
+            _START: json.dumps(start),
+            _NUMBER: str(full.next_number),
+            _PREVIOUS: full.run_id,
+        }
+        experiment_id = self._client.get_run(full.run_id).info.experiment_id
+        run_id = self._create_run(experiment_id, params)
+        if self._put(full.run_id, _NEXT, run_id) != run_id:
+            self._client.delete_run(run_id)
+
+    def _create_run(self, experiment_id: str, params: Mapping[str, str]) -> str:
+        from mlflow.entities import Param
+
+        tags = {"mlflow.runName": f"history of {self._name}"}
+        run_id: str = self._client.create_run(experiment_id, tags=tags).info.run_id
+        self._client.log_batch(run_id, params=[Param(*item) for item in params.items()])
+        self._client.set_terminated(run_id)  # in the page, nothing runs
+        return run_id
+
+    def _experiment(self) -> Any:
+        experiment = self._client.get_experiment_by_name(EXPERIMENT)
+        if experiment is not None and experiment.lifecycle_stage == "deleted":
+            raise RegistryError(
+                f'the MLflow experiment "{EXPERIMENT}", which holds who promoted what, was '
+                "deleted; restore it with mlflow experiments restore --experiment-id "
+                f"{experiment.experiment_id}"
+            )
+        return experiment
+
+    def _create_experiment(self) -> Any:
+        """Makes the experiment with its root run in it, or finds another process's.
+
+        Two experiments cannot have one name: it is made under another, and renamed when whole.
+        """
+        from mlflow.exceptions import MlflowException
+
+        root = self._settings.local_artifact_root
+        made = self._client.create_experiment(
+            f"{EXPERIMENT}-{uuid.uuid4().hex[:8]}",
+            artifact_location=(Path(root) / EXPERIMENT).absolute().as_uri() if root else None,
+        )
+        run_id = self._client.create_run(made, tags={"mlflow.runName": "root"}).info.run_id
+        self._client.set_terminated(run_id)
+        self._client.set_experiment_tag(made, _TAG_ROOT, run_id)
+        try:
+            self._client.rename_experiment(made, EXPERIMENT)
+        except MlflowException:
+            self._client.delete_experiment(made)
+            if self._experiment() is None:
+                raise
+        return self._experiment()
+
+
+def _as_head(run: Any) -> Head:
+    params = run.data.params
+    first = int(params.get(_NUMBER, "1"))
+    entries: list[Entry] = []
+    for number in range(first, first + EVENTS_PER_RUN):
+        value = params.get(_EVENT.format(number))
+        if value is None:
+            break
+        entries.append(
+            _from_json(value, number, run.info.run_id, _DONE.format(number) in params)
+        )
+    start = json.loads(params.get(_START, "{}"))
+    return Head(
+        run_id=run.info.run_id,
+        start={alias: Standing(*standing) for alias, standing in start.items()},
+        entries=tuple(entries),
+        first_number=first,
+        previous=params.get(_PREVIOUS),
+    )
+
+
+def _entry(draft: Draft, head: Head) -> Entry:
+    event = Event(
+        number=head.next_number,
+        at=datetime.now(UTC),
+        actor=_shortened(draft.actor or actor()),
+        source=draft.source,
+        alias=draft.alias,
+        from_version=head.standing(draft.alias).version,
+        to_version=draft.to.version,
+        why=_shortened(draft.why),
+    )
+    return Entry(event, draft.to.decoder_version, Owner.current(), head.run_id, is_done=False)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+
+
+def _to_json(entry: Entry) -> str:
+    event = entry.event
+    content = {
+        "at": event.at.isoformat(),
+        "actor": event.actor,
+        "source": event.source,
+        "alias": event.alias,
+        "from": event.from_version,
+        "to": event.to_version,
+        "decoder": entry.decoder_version,
+        "why": event.why,
+        "writer": [entry.writer.host, entry.writer.pid, entry.writer.started],
+        # MLflow takes a value that is there already without complaint: no two may be alike.
+        "nonce": uuid.uuid4().hex,
+    }
+    return json.dumps(content, ensure_ascii=False)
+
+
+def _from_json(text: str, number: int, run_id: str, is_done: bool) -> Entry:
+    try:
+        content = json.loads(text)
+        event = Event(
+            number=number,
+            at=datetime.fromisoformat(content["at"]),
+            actor=content["actor"],
+            source=content["source"],
+            alias=content["alias"],
+            from_version=content["from"],
+            to_version=content["to"],
+            why=content["why"],
+        )
+        return Entry(event, content["decoder"], Owner(*content["writer"]), run_id, is_done)
+    except (ValueError, KeyError, TypeError) as error:
+        raise RegistryError(
+            f"event {number} in the MLflow run {run_id} is no event of Isthmus; was the run "
+            "written to by hand?"
+        ) from error

@@ -1,0 +1,228 @@
+"""Who promoted what, when and why; and that nothing can be said otherwise afterwards."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+
+from isthmus import registry
+from isthmus.errors import ModelNotFound
+from isthmus.registry.aliases import Aliases
+from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Draft, Standing, Trail
+from isthmus.registry.owner import Owner
+from isthmus.tracking import open_store
+
+_NUMBERS = count()
+
+
+@pytest.fixture
+def three(register):
+    """Three versions of a pair of its own."""
+    name = f"three-{next(_NUMBERS)}"
+    for seed in range(3):
+        register(name, seed)
+    return name
+
+
+def champions(name, settings) -> tuple[object, object]:
+    """The encoder's and the decoder's champion, as MLflow has them."""
+    client = open_store(settings)
+    return tuple(
+        client.get_registered_model(f"{name}-{half}").aliases.get("champion")
+        for half in ("encoder", "decoder")
+    )
+
+
+def steps(name, settings) -> list[tuple[object, object, str]]:
+    return [(e.from_version, e.to_version, e.source) for e in registry.history(name, settings)]
+
+
+def test_a_promotion_is_remembered_with_who_when_and_why(three, settings):
+    before = datetime.now(UTC)
+    registry.promote(three, 2, settings, why="fewer false alarms")
+    (event,) = registry.history(three, settings)
+    assert (event.number, event.alias, event.from_version, event.to_version) == (
+        1, "champion", None, 2,
+    )
+    assert event.actor == f"{getpass.getuser()}@{socket.gethostname()}"
+    assert event.why == "fewer false alarms"
+    assert before <= event.at <= datetime.now(UTC)
+    assert registry.reconcile(three, settings) == ()
+
+
+def test_a_pair_that_was_never_promoted_has_no_history_and_gets_none_by_looking(three, settings):
+    assert registry.history(three, settings) == ()
+    assert registry.reconcile(three, settings) == ()
+    assert registry.history(three, settings) == ()
+
+
+def test_rollback_goes_further_back_each_time_and_forgets_what_it_undid(three, settings):
+    for version in (1, 2, 3):
+        registry.promote(three, version, settings)
+    assert registry.rollback(three, settings, why="it drifts").version == 2
+    assert champions(three, settings) == (2, 2)
+    assert registry.rollback(three, settings).version == 1
+    registry.promote(three, 3, settings)
+    assert registry.rollback(three, settings).version == 1
+    with pytest.raises(ModelNotFound, match="had no champion before 1"):
+        registry.rollback(three, settings)
+    events = registry.history(three, settings)
+    assert [e.from_version for e in events[1:]] == [e.to_version for e in events[:-1]]
+    assert events[3].why == "it drifts"
+
+
+def test_rollback_passes_over_versions_that_were_deleted_and_says_so(three, settings):
+    for version in (1, 2, 3):
+        registry.promote(three, version, settings)
+    open_store(settings).delete_model_version(f"{three}-encoder", "2")
+    assert registry.rollback(three, settings).version == 1
+    assert "deleted since: 2" in registry.history(three, settings)[-1].why
+
+
+def test_after_the_champion_was_taken_away_rollback_gives_it_back(three, settings):
+    registry.promote(three, 2, settings)
+    event = registry.demote(three, settings, "champion", why="no longer needed")
+    assert (event.from_version, event.to_version) == (2, None)
+    assert champions(three, settings) == (None, None)
+    with pytest.raises(ModelNotFound, match="no version of"):
+        registry.demote(three, settings, "champion")
+    assert registry.rollback(three, settings).version == 2
+
+
+def test_promoting_what_is_champion_already_writes_nothing(three, settings):
+    registry.promote(three, 2, settings)
+    assert registry.promote(three, 2, settings).previous == 2
+    assert len(registry.history(three, settings)) == 1
+
+
+def test_a_long_history_is_read_whole_and_its_newest_part_alone(three, settings):
+    many = EVENTS_PER_RUN + 3
+    for number in range(many):
+        registry.promote(three, 1 + number % 2, settings, why=str(number))
+    events = registry.history(three, settings)
+    assert [event.number for event in events] == list(range(1, many + 1))
+    assert [event.why for event in events] == [str(number) for number in range(many)]
+    assert [e.from_version for e in events[1:]] == [e.to_version for e in events[:-1]]
+    assert len(Aliases(open_store(settings), three, settings).trail.head().entries) == 3
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_whichever_half_is_clicked_the_other_follows(three, settings, half):
+    registry.promote(three, 1, settings)
+    open_store(settings).set_registered_model_alias(f"{three}-{half}", "champion", "3")
+    (event,) = registry.reconcile(three, settings)
+    assert (event.source, event.from_version, event.to_version) == ("page", 1, 3)
+    assert champions(three, settings) == (3, 3)
+    assert registry.reconcile(three, settings) == ()
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_an_alias_that_is_removed_in_the_page_is_removed_from_the_other_half(
+    three, settings, half
+):
+    registry.promote(three, 1, settings)
+    open_store(settings).delete_registered_model_alias(f"{three}-{half}", "champion")
+    (event,) = registry.reconcile(three, settings)
+    assert (event.from_version, event.to_version) == (1, None)
+    assert champions(three, settings) == (None, None)
+
+
+def test_a_first_champion_that_was_clicked_begins_the_history(three, settings):
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "2")
+    registry.promote(three, 3, settings)
+    assert steps(three, settings) == [(None, 2, "page"), (2, 3, "command")]
+
+
+def test_a_click_on_a_decoder_without_encoder_is_put_back(three, settings):
+    registry.promote(three, 1, settings)
+    client = open_store(settings)
+    client.delete_model_version(f"{three}-encoder", "3")
+    client.set_registered_model_alias(f"{three}-decoder", "champion", "3")
+    assert registry.reconcile(three, settings) == ()
+    assert champions(three, settings) == (1, 1)
+
+
+@pytest.mark.parametrize("is_half_set", [False, True], ids=["before both", "between both"])
+def test_a_promotion_whose_process_died_is_completed(three, settings, is_half_set, monkeypatch):
+    registry.promote(three, 1, settings)
+    _die_after_intent(three, settings, monkeypatch, Standing(2, 2))
+    if is_half_set:
+        open_store(settings).set_registered_model_alias(f"{three}-decoder", "champion", "2")
+    assert registry.reconcile(three, settings) == ()
+    assert champions(three, settings) == (2, 2)
+    assert steps(three, settings) == [(None, 1, "command"), (1, 2, "command")]
+
+
+def test_a_promotion_that_is_under_way_is_left_alone(three, settings):
+    registry.promote(three, 1, settings)
+    _intend(three, settings, Standing(2, 2))
+    assert registry.reconcile(three, settings) == ()
+    assert champions(three, settings) == (1, 1)
+    registry.promote(three, 3, settings)
+    assert champions(three, settings) == (3, 3)
+    assert steps(three, settings)[1:] == [(1, 2, "command"), (2, 3, "command")]
+
+
+def test_a_slow_promotion_does_not_undo_a_later_one(three, settings):
+    registry.promote(three, 1, settings)
+    slow = Aliases(open_store(settings), three, settings)
+    entry = slow.trail.append(lambda _: Draft("champion", Standing(2, 2), "command", ""))
+    registry.promote(three, 3, settings)
+    slow.settle(entry)
+    assert champions(three, settings) == (3, 3)
+    assert registry.reconcile(three, settings) == ()
+
+
+def test_an_event_cannot_be_written_twice_or_changed(three, settings):
+    registry.promote(three, 1, settings)
+    client = open_store(settings)
+    trail = Trail(client, three, settings)
+    head = trail.head()
+    client.log_param(head.run_id, "event.000002", "taken by another process")
+    assert trail._put(head.run_id, "event.000002", "ours") == "taken by another process"
+    with pytest.raises(Exception, match="Changing param values is not allowed"):
+        client.log_param(head.run_id, "event.000001", "another")
+
+
+def test_two_who_begin_a_history_at_once_write_the_same_one(three, settings):
+    client = open_store(settings)
+    first, second = (Trail(client, three, settings) for _ in range(2))
+    assert first.head() is second.head() is None
+    first._begin()
+    second._begin()
+    assert first.head().run_id == second.head().run_id
+
+
+def test_a_hint_that_somebody_changed_is_not_believed(three, settings):
+    registry.promote(three, 1, settings)
+    client = open_store(settings)
+    client.set_registered_model_tag(f"{three}-encoder", TAG_HISTORY, "0" * 32)
+    registry.promote(three, 2, settings)
+    assert len(registry.history(three, settings)) == 2
+
+
+def test_a_process_of_another_machine_is_given_its_time():
+    elsewhere = Owner("elsewhere", 1, 0.0)
+    now = datetime.now(UTC)
+    assert not elsewhere.has_given_up(now, timedelta(minutes=1))
+    assert elsewhere.has_given_up(now - timedelta(minutes=2), timedelta(minutes=1))
+    here = Owner.current()
+    assert not here.has_given_up(now - timedelta(days=1), timedelta(minutes=1))
+    assert replace(here, started=here.started - 60).has_given_up(now, timedelta(minutes=1))
+
+
+def _intend(name, settings, standing):
+    aliases = Aliases(open_store(settings), name, settings)
+    aliases.trail.append(lambda _: Draft("champion", standing, "command", ""))
+
+
+def _die_after_intent(name, settings, monkeypatch, standing):
+    dead = replace(Owner.current(), started=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Owner, "current", lambda: dead)
+        _intend(name, settings, standing)
