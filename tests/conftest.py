@@ -14,7 +14,7 @@ import pytest
 
 from isthmus.quiet import quieten
 
-pytest_plugins = ["tests.project", "tests.servers.mlflow_server", "tests.servers.seaweed"]
+pytest_plugins = ["tests.project", "tests.servers.mlflow_server", "tests.servers.stack"]
 
 # Before any test imports Ray, MLflow or Prefect; and two cores are shared by many processes.
 quieten()

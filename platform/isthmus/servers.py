@@ -1,4 +1,4 @@
-"""Servers of this machine: started, waited for, stopped by their process id."""
+"""Servers of this machine: started, waited for, and stopped by what tells their process apart."""
 
 from __future__ import annotations
 
@@ -10,13 +10,130 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from isthmus.errors import IsthmusError
 
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 10.0
+# For children that are left when their parent has ended.
+_ORPHANS_TIMEOUT_S = 2.0
+# The system's clock may be set while a process runs, and its time of birth with it.
+_CREATED_TOLERANCE_S = 2.0
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A process that was started, told from any later one that was given its number.
+
+    Attributes:
+        pid: Its number.
+        created_s: When it was born, in seconds since the epoch.
+    """
+
+    pid: int
+    created_s: float
+
+
+def start_process(
+    command: Sequence[str],
+    *,
+    log: Path,
+    environment: Mapping[str, str],
+    cwd: Path | None = None,
+    user: str | None = None,
+) -> subprocess.Popen[bytes]:
+    """Starts a program that outlives this one and hears no Ctrl-C of this terminal.
+
+    Args:
+        command: The program with its arguments.
+        log: The file for what it writes, at whose end it goes on.
+        environment: All its variables.
+        cwd: Its folder; by default this one.
+        user: Whom it runs as; by default who runs this.
+    """
+    with log.open("ab") as output:
+        return subprocess.Popen(  # noqa: S603 (our own command)
+            command,
+            stdout=output,
+            stderr=output,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            env=dict(environment),
+            cwd=cwd,
+            **run_as(user),
+        )
+
+
+def run_as(user: str | None) -> dict[str, Any]:
+    """The arguments by which `subprocess` runs a program as another user; none for `None`."""
+    if user is None:
+        return {}
+    import pwd
+
+    entry = pwd.getpwnam(user)
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def identify(pid: int) -> ServerProcess:
+    """What tells a running process from any later one with its number."""
+    import psutil
+
+    try:
+        return ServerProcess(pid, psutil.Process(pid).create_time())
+    except psutil.NoSuchProcess:
+        return ServerProcess(pid, 0.0)  # it has ended already
+
+
+def is_alive(process: ServerProcess) -> bool:
+    """Whether that very process runs; one that has ended and was not waited for does not."""
+    import psutil
+
+    try:
+        found = psutil.Process(process.pid)
+        age_differs_s = abs(found.create_time() - process.created_s)
+        is_zombie: bool = found.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+    return age_differs_s < _CREATED_TOLERANCE_S and not is_zombie
+
+
+def end_process(
+    process: ServerProcess,
+    *,
+    first: signal.Signals = signal.SIGTERM,
+    timeout_s: float = _STOP_TIMEOUT_S,
+) -> None:
+    """Ends a server and what it started: asks first, then ends what is left.
+
+    Args:
+        process: Nothing is done if it runs no more, or its number is another's.
+        first: The signal that asks it to end.
+        timeout_s: The longest wait until it is killed.
+    """
+    import psutil
+
+    if not is_alive(process):
+        return
+    try:
+        root = psutil.Process(process.pid)
+        family = [root, *root.children(recursive=True)]
+        leads_its_group = os.getpgid(root.pid) == root.pid
+        root.send_signal(first)
+    except (psutil.NoSuchProcess, ProcessLookupError):
+        return
+    psutil.wait_procs([root], timeout_s)
+    _, left = psutil.wait_procs(family, _ORPHANS_TIMEOUT_S)
+    if leads_its_group:  # what was started since is in the group
+        with suppress(ProcessLookupError):
+            os.killpg(root.pid, signal.SIGKILL)
+    for each in left:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(left, timeout_s)
 
 
 @contextmanager
@@ -41,20 +158,15 @@ def run_server(
         IsthmusError: If it does not start.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 (our own command)
-            command,
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, **environment},
-        )
+    log.unlink(missing_ok=True)
+    process = start_process(command, log=log, environment={**os.environ, **environment})
+    started = identify(process.pid)
     try:
         wait_until_it_answers(what, process, health, log)
         yield process
     finally:
-        _stop(process)
+        end_process(started)
+        process.wait()
 
 
 def free_port(host: str) -> int:
@@ -99,21 +211,16 @@ def wait_until_it_answers(
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             raise IsthmusError(f"the {what} ended with code {process.returncode}; see {log}")
-        try:
-            with urllib.request.urlopen(health, timeout=5):  # noqa: S310 (our own server)
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
+        if answers(health, timeout_s=5):
+            return
+        time.sleep(0.1)
     raise IsthmusError(f"the {what} did not answer in {timeout_s:.0f} s; see {log}")
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends the server and what it started, all in one session of their own."""
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
+def answers(health: str | urllib.request.Request, timeout_s: float) -> bool:
+    """Whether a request is answered, and not with an error."""
     try:
-        process.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with urllib.request.urlopen(health, timeout=timeout_s):  # noqa: S310 (our own server)
+            return True
+    except (urllib.error.URLError, OSError):
+        return False

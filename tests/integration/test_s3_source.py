@@ -16,9 +16,7 @@ from PIL import Image
 from isthmus.data import read_input, read_rows
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
-from tests.servers.seaweed import S3Server, s3, s3_server
-
-__all__ = ["s3", "s3_server"]
+from tests.servers.stack import S3Server
 
 
 @pytest.fixture

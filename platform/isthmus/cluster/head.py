@@ -6,21 +6,23 @@ import json
 import os
 import secrets
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from isthmus.quiet import quieten
-from isthmus.servers import free_port, wait_until_it_answers
+from isthmus.ray_head import HOST, HeadPorts, head_command, head_environment, head_health
+from isthmus.servers import (
+    ServerProcess,
+    end_process,
+    free_port,
+    identify,
+    is_alive,
+    start_process,
+    wait_until_it_answers,
+)
 from isthmus.spec import Settings
 
-_HOST = "127.0.0.1"
 _START_TIMEOUT_S = 120.0
 _STOP_TIMEOUT_S = 30.0
 
@@ -33,12 +35,14 @@ class Head:
         address: Of Ray's Jobs API and dashboard, `http://127.0.0.1:PORT`.
         token: That its API wants.
         pid: Of the process that holds all others.
+        created_s: When that was born, in seconds since the epoch.
         folder: Where Ray keeps its sockets and logs.
     """
 
     address: str
     token: str
     pid: int
+    created_s: float
     folder: str
 
 
@@ -54,37 +58,20 @@ def start_head(settings: Settings) -> Head:
     quieten()
     log = settings.log_file.with_name("ray-head.log")
     log.parent.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
     # Not in our home: a socket's path may have a hundred letters only.
     folder = tempfile.mkdtemp(prefix="isthmus-ray-")
-    # Ports of its own for all: beside an embedded Ray, Ray's default ones are taken, and a head
-    # without its agent takes no jobs.
-    token, port, agent_port = secrets.token_hex(32), free_port(_HOST), free_port(_HOST)
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-        *("--node-ip-address", _HOST, "--port", "0", "--temp-dir", folder),
-        *("--include-dashboard", "true", "--dashboard-host", _HOST),
-        *("--dashboard-port", str(port), "--dashboard-agent-listen-port", str(agent_port)),
-        *("--ray-client-server-port", str(free_port(_HOST)), "--disable-usage-stats"),
-    ]
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 (our own command)
-            command,
-            stdout=output,
-            stderr=output,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            env=_environment(token),
-        )
-    head = Head(f"http://{_HOST}:{port}", token, process.pid, folder)
+    token = secrets.token_hex(32)
+    ports = HeadPorts(0, free_port(HOST), free_port(HOST), free_port(HOST))
+    process = start_process(
+        head_command(folder, ports),
+        log=log,
+        environment={**os.environ, **head_environment(token)},
+    )
+    started = identify(process.pid)
+    head = Head(f"http://{HOST}:{ports.dashboard}", token, started.pid, started.created_s, folder)
     try:
-        for health in (
-            f"{head.address}/api/jobs/",
-            # The agent runs the jobs, and starts after the dashboard that takes them.
-            f"http://{_HOST}:{agent_port}/api/local_raylet_healthz",
-        ):
-            request = urllib.request.Request(  # noqa: S310 (our own server)
-                health, headers={"Authorization": f"Bearer {token}"}
-            )
+        for request in head_health(ports, token):
             wait_until_it_answers("Ray head", process, request, log, _START_TIMEOUT_S)
     except BaseException:
         _end(head)
@@ -99,7 +86,7 @@ def find_head(settings: Settings) -> Head | None:
         head = Head(**json.loads(_state_file(settings).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return head if _is_alive(head.pid) else None
+    return head if is_alive(_process(head)) else None
 
 
 def stop_head(settings: Settings) -> bool:
@@ -110,19 +97,6 @@ def stop_head(settings: Settings) -> bool:
         return False
     _end(head)
     return True
-
-
-def _environment(token: str) -> dict[str, str]:
-    programs = str(Path(sys.executable).parent)
-    return {
-        **os.environ,
-        # Ray calls `python` and `pip` by name when it prepares a job.
-        "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": token,
-        # There is no other node that a stopped head could drain its work to.
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-    }
 
 
 def _remember(settings: Settings, head: Head) -> None:
@@ -137,35 +111,11 @@ def _state_file(settings: Settings) -> Path:
     return settings.home / "ray-head.json"
 
 
-def _is_alive(pid: int) -> bool:
-    try:
-        # Another program may have been given the number since.
-        return b"ray.scripts.scripts" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        pass
-    if Path("/proc").exists():
-        return False
-    try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+def _process(head: Head) -> ServerProcess:
+    return ServerProcess(head.pid, head.created_s)
 
 
 def _end(head: Head) -> None:
     """Ends the head, which ends what it started; then whatever is left of its session."""
-    with suppress(ProcessLookupError):
-        os.kill(head.pid, signal.SIGTERM)
-    deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-    while time.monotonic() < deadline_s and _is_alive(head.pid):
-        _reap(head.pid)
-        time.sleep(0.1)
-    with suppress(ProcessLookupError):
-        os.killpg(head.pid, signal.SIGKILL)
-    _reap(head.pid)
+    end_process(_process(head), timeout_s=_STOP_TIMEOUT_S)
     shutil.rmtree(head.folder, ignore_errors=True)
-
-
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):  # another process started it
-        os.waitpid(pid, os.WNOHANG)

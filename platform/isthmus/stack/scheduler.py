@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,8 +10,8 @@ from filelock import FileLock
 
 from isthmus.servers import free_port, run_server
 from isthmus.spec import Settings
-
-_HOST = "127.0.0.1"
+from isthmus.stack.place import HOST
+from isthmus.stack.prefect_server import prefect_command, prefect_environment
 
 
 @contextmanager
@@ -40,24 +39,16 @@ def prefect_api(settings: Settings) -> Iterator[str]:
         with _api_url(address.read_text(encoding="utf-8")) as url:
             yield url
         return
-    port = free_port(_HOST)
-    url = f"http://{_HOST}:{port}/api"
-    command = [
-        *(sys.executable, "-m", "prefect", "server", "start"),
-        *("--host", _HOST, "--port", str(port), "--analytics-off"),
-    ]
+    port = free_port(HOST)
+    url = f"http://{HOST}:{port}/api"
     try:
         with (
             run_server(
                 "Prefect server",
-                command,
+                prefect_command(port),
                 health=f"{url}/health",
                 log=settings.log_file.with_name("prefect-server.log"),
-                environment={
-                    "PREFECT_HOME": str(folder),
-                    "PREFECT_LOGGING_SETUP_ENABLED": "true",
-                    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-                },
+                environment=prefect_environment(folder),
             ),
             _api_url(url),
         ):

