@@ -87,11 +87,16 @@ def tune(
     return tune_job(job, settings, reporter)
 
 
-def load(reference: str, *, settings: Settings | None = None) -> Pair:
+def load(
+    reference: str, *, compatible_with: str | None = None, settings: Settings | None = None
+) -> Pair:
     """A registered pair, whole and verified: `load("digits@champion").denoise(rows)`.
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
+        compatible_with: An older pair, `digits/3`: `encode` then gives latents in its space, under
+            its id, so that its decoder and embeddings stored with it go with them; `decode` takes
+            such latents. By the maps that each version keeps to the champion of its time.
         settings: Where the registry is; by default what the environment says.
 
     Raises:
@@ -100,6 +105,8 @@ def load(reference: str, *, settings: Settings | None = None) -> Pair:
     settings = settings or _settings()
     from isthmus import registry
 
+    if compatible_with is not None:
+        return registry.load_compatible(reference, compatible_with, settings)
     return registry.load(reference, settings)
 
 

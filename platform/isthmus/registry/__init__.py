@@ -8,9 +8,12 @@ from isthmus.registry.promote import Promotion, promote
 from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.registry.register import RegisteredPair, TrainedPair, register_pair
 from isthmus.registry.resolve import ResolvedPair, load, resolve
+from isthmus.registry.succession import Succession, find_succession
+from isthmus.registry.translation import CompatiblePair, load_compatible
 
 __all__ = [
     "CHAMPION",
+    "CompatiblePair",
     "Detections",
     "Latents",
     "ModelSummary",
@@ -20,12 +23,15 @@ __all__ = [
     "Reference",
     "RegisteredPair",
     "ResolvedPair",
+    "Succession",
     "TrainedPair",
     "VersionSummary",
     "annotate",
+    "find_succession",
     "list_models",
     "list_versions",
     "load",
+    "load_compatible",
     "promote",
     "register_pair",
     "resolve",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from isthmus.core import Autoencoder
 from isthmus.registry import tags
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
+from isthmus.registry.compatibility import write_maps
 from isthmus.registry.manifest import HALVES, Half, PairManifest, sha256_of
 from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
 from isthmus.tracking.store import as_default_store
@@ -62,6 +64,8 @@ class TrainedPair:
         metrics: Figures on held-out rows.
         run_id: The MLflow run that made it.
         example: Shape (N >= 2, *row_shape). Rows to show what goes in.
+        rows: Rows in each part of the split.
+        succession: The champion that it is registered beside.
     """
 
     module: Autoencoder
@@ -71,6 +75,8 @@ class TrainedPair:
     metrics: Mapping[str, float]
     run_id: str
     example: NDArray[np.float32]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    succession: Succession = NO_SUCCESSION
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
@@ -100,6 +106,9 @@ def _upload(
 
     weights = write_weights(trained.module, folder)
     manifest = _manifest(trained, models, {half: sha256_of(weights[half]) for half in HALVES})
+    if trained.succession.alignment:
+        said = write_maps(trained.succession.alignment, folder)
+        manifest = manifest.model_copy(update={"compatibility": said})
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
@@ -133,6 +142,7 @@ def _manifest(
         isthmus_version=libraries["isthmus"],
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=trained.rows,
     )
 
 
