@@ -218,6 +218,25 @@ def check_size(new: Measured, old: Measured | None, bounds: PromotionSpec) -> Ch
     )
 
 
+def check_compatibility(error: float | None, most: float) -> Check:
+    """How well its latents can be mapped to the champion's, for those who have stored some.
+
+    Args:
+        error: Share of the variance of the champion's latents that the best map leaves
+            unexplained; `None` if the version was registered beside another champion, or none,
+            and there is no map: then stored latents would be lost, and that is refused.
+        most: The bound.
+    """
+    return Check(
+        "latents mapped to the champion's",
+        "no map" if error is None else f"{100 * error:.2g} % unexplained",
+        "",
+        "",
+        f"at most {100 * most:.3g} % unexplained",
+        error is not None and error <= most,
+    )
+
+
 def _distance_from_uniform(p_values: Numbers) -> float:
     """Kolmogorov and Smirnov's distance, in [0, 1]."""
     ordered = np.sort(p_values)

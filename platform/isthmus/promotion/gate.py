@@ -10,6 +10,7 @@ import numpy as np
 from isthmus.errors import DataError, IsthmusError, ModelNotFound, RegistryError, SpecError
 from isthmus.promotion.checks import (
     check_calibration,
+    check_compatibility,
     check_denoising,
     check_detection,
     check_error,
@@ -111,6 +112,10 @@ def _checks(
     tell("measuring latency")
     checks.append(check_latency(seconds_in_turns(pairs, held_out), bounds))
     checks.append(check_size(new, old, bounds))
+    if bounds.max_compatibility_error is not None and champion is not None:
+        maps, to = challenger.manifest.compatibility, champion.manifest.pair_id
+        error = maps.error if maps is not None and maps.pair_id == to else None
+        checks.append(check_compatibility(error, bounds.max_compatibility_error))
     return tuple(checks)
 
 

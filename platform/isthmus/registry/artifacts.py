@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from isthmus.core import Autoencoder
+from isthmus.registry.compatibility import MAPS_FILE
 from isthmus.registry.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
 
 CONTENT_FOLDER = "pair"
@@ -68,6 +69,8 @@ def write_artifact(
     content.mkdir(parents=True)
     write_manifest(manifest, content)
     (content / weights_file(half)).hardlink_to(weights)
+    if half == "encoder" and manifest.compatibility:
+        (content / MAPS_FILE).hardlink_to(weights.with_name(MAPS_FILE))
 
     def schema(values: NDArray[np.float32], name: str) -> Any:
         # The first axis is open: a fixed one would refuse every other number of rows.

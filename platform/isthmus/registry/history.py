@@ -376,9 +376,7 @@ def _as_head(run: Any) -> Head:
         value = params.get(_EVENT.format(number))
         if value is None:
             break
-        entries.append(
-            _from_json(value, number, run.info.run_id, _DONE.format(number) in params)
-        )
+        entries.append(_from_json(value, number, run.info.run_id, _DONE.format(number) in params))
     start = json.loads(params.get(_START, "{}"))
     return Head(
         run_id=run.info.run_id,

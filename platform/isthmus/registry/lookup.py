@@ -85,9 +85,7 @@ def find_decoder(client: MlflowClient, name: str, encoder: Any) -> Any:
     Raises:
         ModelNotFound: If it was deleted.
     """
-    return _find_other(
-        client, decoder_name(name), encoder, encoder.tags.get(tags.DECODER_VERSION)
-    )
+    return _find_other(client, decoder_name(name), encoder, encoder.tags.get(tags.DECODER_VERSION))
 
 
 def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:

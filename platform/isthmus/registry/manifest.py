@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from isthmus.errors import RegistryError
+from isthmus.registry.compatibility import Compatibility
 from isthmus.spec import DataSpec, ModelPlan, SpecModel
 
 Half = Literal["encoder", "decoder"]
@@ -51,6 +52,10 @@ class PairManifest(SpecModel):
     """Versions of what it ran on."""
     created: str
     """When, ISO 8601, UTC."""
+    rows: Mapping[str, int] = {}
+    """Rows in each part of the split."""
+    compatibility: Compatibility | None = None
+    """Maps to the latents of the champion of that moment, if there was one."""
 
 
 def weights_file(half: Half) -> str:

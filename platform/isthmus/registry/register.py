@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +18,20 @@ from numpy.typing import NDArray
 from isthmus.core import Autoencoder
 from isthmus.registry import tags
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
+from isthmus.registry.card import Subject, write_card
+from isthmus.registry.compatibility import write_maps
 from isthmus.registry.manifest import HALVES, Half, PairManifest, sha256_of
 from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
-from isthmus.tracking.store import as_default_store
+from isthmus.tracking.store import as_default_store, first_line
 
 if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
     from mlflow.tracking import MlflowClient
+
+_logger = logging.getLogger(__name__)
 
 # Two, for a signature made from one would look like it were for one.
 _EXAMPLE_ROWS = 2
@@ -62,6 +69,8 @@ class TrainedPair:
         metrics: Figures on held-out rows.
         run_id: The MLflow run that made it.
         example: Shape (N >= 2, *row_shape). Rows to show what goes in.
+        rows: Rows in each part of the split.
+        succession: The champion that it is registered beside.
     """
 
     module: Autoencoder
@@ -71,6 +80,8 @@ class TrainedPair:
     metrics: Mapping[str, float]
     run_id: str
     example: NDArray[np.float32]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    succession: Succession = NO_SUCCESSION
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
@@ -81,16 +92,18 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     """
     client = open_store(settings)
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
-        experiment_id = client.get_run(trained.run_id).info.experiment_id
+        run = client.get_run(trained.run_id)
         models: dict[Half, str] = {
             half: client.create_logged_model(
-                experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
+                run.info.experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
             ).model_id
             for half in HALVES
         }
         manifest = _upload(client, trained, models, Path(name))
         with as_default_store(settings.tracking_uri):
-            return _make_versions(client, manifest)
+            pair = _make_versions(client, manifest)
+        _describe(client, manifest, pair, trained.succession, run.info)
+    return pair
 
 
 def _upload(
@@ -100,6 +113,9 @@ def _upload(
 
     weights = write_weights(trained.module, folder)
     manifest = _manifest(trained, models, {half: sha256_of(weights[half]) for half in HALVES})
+    if trained.succession.alignment:
+        said = write_maps(trained.succession.alignment, folder)
+        manifest = manifest.model_copy(update={"compatibility": said})
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
@@ -133,6 +149,7 @@ def _manifest(
         isthmus_version=libraries["isthmus"],
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=trained.rows,
     )
 
 
@@ -165,30 +182,23 @@ def _make_version(
         run_id=manifest.run_id,
         model_id=manifest.models[half],
         tags={**tags.of_version(manifest, half), **beside},
-        description=_description(manifest, half),
     )
     return int(version.version)
 
 
-def _description(manifest: PairManifest, half: Half) -> str:
-    """What the page shows of the version, in Markdown."""
-    plan, metrics = manifest.plan, manifest.metrics
-    takes = f"{plan.kind} rows of {' x '.join(map(str, plan.row_shape))} numbers"
-    latent = f"{plan.latent_dim} numbers"
-    goes = f"{takes} to {latent}" if half == "encoder" else f"{latent} to {takes}"
-    lines = [
-        f"The {half} of pair `{manifest.pair_id}`: {goes}.",
-        f"Variant **{plan.variant.name}**, net **{plan.net.name}**, trained on "
-        f"`{manifest.data.path}`.",
-        "",
-        "| figure | value |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.6g} |" for name, value in metrics.items()),
-        "",
-        "```python",
-        "import isthmus",
-        f'pair = isthmus.load("{manifest.name}@champion")',
-        "clean = pair.denoise(rows)",
-        "```",
-    ]
-    return "\n".join(lines)
+def _describe(
+    client: MlflowClient,
+    manifest: PairManifest,
+    pair: RegisteredPair,
+    succession: Succession,
+    run: RunInfo,
+) -> None:
+    """Writes the model card; a pair without one is whole, and stays."""
+    versions: dict[Half, int] = {"encoder": pair.version, "decoder": pair.decoder_version}
+    name = run.run_name or run.run_id[:8]
+    try:
+        write_card(client, Subject(manifest, versions, succession, run.experiment_id, name))
+    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+        _logger.warning(
+            "the model card of %s could not be written: %s", pair, first_line(str(error))
+        )

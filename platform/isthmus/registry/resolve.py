@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from isthmus import variants
 from isthmus.errors import RegistryError
 from isthmus.registry.artifacts import CONTENT_FOLDER
+from isthmus.registry.compatibility import MAPS_FILE
 from isthmus.registry.lookup import find_encoder, open_registry
 from isthmus.registry.manifest import (
     HALVES,
@@ -88,7 +89,11 @@ def load(reference: str, settings: Settings) -> Pair:
         ModelNotFound: If there is no such pair.
         RegistryError: If it is not whole.
     """
-    resolved = resolve(reference, settings)
+    return build(resolve(reference, settings))
+
+
+def build(resolved: ResolvedPair) -> Pair:
+    """The pair that was resolved, ready to use."""
     module = variants.build(resolved.manifest.plan)
     state = {}
     for half in HALVES:
@@ -134,6 +139,8 @@ def _fetch(client: MlflowClient, encoder_id: str, folder: Path) -> None:
         (encoder / MANIFEST_FILE).replace(whole / MANIFEST_FILE)
         _take(encoder, "encoder", manifest, whole)
         _take(decoder, "decoder", manifest, whole)
+        if manifest.compatibility and (encoder / MAPS_FILE).exists():
+            (encoder / MAPS_FILE).replace(whole / MAPS_FILE)
         try:
             os.replace(whole, folder)  # noqa: PTH105 (Path.replace says the same less plainly)
         except OSError:

@@ -45,5 +45,5 @@ class PromotionSpec(SpecModel):
     max_size_ratio: float = Field(default=4.0, gt=0.0)
     """How many times as many bytes of weights as the champion it may have."""
     max_compatibility_error: float | None = Field(default=None, ge=0.0)
-    """How far its latents, mapped to the champion's by the best affine map, may be from them: mean
-    squared error as a share of the champion's variance. By default they may be anything."""
+    """Share of the variance of the champion's latents that the best map from its own leaves
+    unexplained; for those who have stored latents. By default its latents may be anything."""

@@ -47,7 +47,10 @@ def test_a_promotion_is_remembered_with_who_when_and_why(three, settings):
     registry.promote(three, 2, settings, why="fewer false alarms")
     (event,) = registry.history(three, settings)
     assert (event.number, event.alias, event.from_version, event.to_version) == (
-        1, "champion", None, 2,
+        1,
+        "champion",
+        None,
+        2,
     )
     assert event.actor == f"{getpass.getuser()}@{socket.gethostname()}"
     assert event.why == "fewer false alarms"
@@ -122,9 +125,7 @@ def test_whichever_half_is_clicked_the_other_follows(three, settings, half):
 
 
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
-def test_an_alias_that_is_removed_in_the_page_is_removed_from_the_other_half(
-    three, settings, half
-):
+def test_an_alias_that_is_removed_in_the_page_is_removed_from_the_other_half(three, settings, half):
     registry.promote(three, 1, settings)
     open_store(settings).delete_registered_model_alias(f"{three}-{half}", "champion")
     (event,) = registry.reconcile(three, settings)
