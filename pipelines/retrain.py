@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from prefect import flow, task
 from prefect.logging import get_run_logger
 
 from isthmus import api
-from isthmus.errors import DataError, ModelNotFound, TrainingError
-from isthmus.jobs.compare import Comparison, compare
-from isthmus.jobs.specs import load_job_file
-from isthmus.registry import CHAMPION, annotate
+from isthmus.errors import TrainingError
+from isthmus.promotion import GateRefused, Outcome, promote
 from isthmus.spec import Settings
 from isthmus.training import Reporter
-
-_VERDICT, _REASON = "isthmus.verdict", "isthmus.verdict_reason"
 
 
 @dataclass(frozen=True)
@@ -24,27 +19,23 @@ class Retrained:
     """What a run of the flow came to.
 
     Attributes:
-        verdict: `first` (there was no champion) and `better` were promoted; `not better` and
-            `not comparable` were registered only.
+        verdict: The gate's; only what `passed` was promoted, if its job's policy is to enforce.
         name: Of the pair.
         version: The challenger's.
         reason: The verdict's, with the figures.
+        is_promoted: Whether the challenger is the champion now.
     """
 
-    verdict: Literal["first", "better", "not better", "not comparable"]
+    verdict: Outcome
     name: str
     version: int
     reason: str
-
-    @property
-    def is_promoted(self) -> bool:
-        """Whether the challenger is the champion now."""
-        return self.verdict in ("first", "better")
+    is_promoted: bool
 
 
 @flow(name="retrain", log_prints=False)
 def retrain(job: str, overrides: list[str] | None = None) -> Retrained:
-    """Trains a challenger, compares it with the champion on the same held-out rows, promotes.
+    """Trains a challenger, and promotes it if the gate says that it is better than the champion.
 
     Args:
         job: The job file.
@@ -53,10 +44,8 @@ def retrain(job: str, overrides: list[str] | None = None) -> Retrained:
     logger = get_run_logger()
     name, version = train_challenger(job, overrides or [])
     logger.info("%s/%d is registered", name, version)
-    verdict, reason = judge(job, overrides or [], name, version)
-    retrained = Retrained(verdict, name, version, reason)
-    promote_if_better(retrained)
-    logger.info("%s/%d: %s; %s", name, version, verdict, reason)
+    retrained: Retrained = promote_if_better(name, version)
+    logger.info("%s/%d: %s; %s", name, version, retrained.verdict, retrained.reason)
     return retrained
 
 
@@ -71,29 +60,17 @@ def train_challenger(job: str, overrides: list[str]) -> tuple[str, int]:
 
 
 @task(retries=2, retry_delay_seconds=10, retry_condition_fn=lambda *state: _may_pass(state[-1]))
-def judge(
-    job: str, overrides: list[str], name: str, version: int
-) -> tuple[Literal["first", "better", "not better", "not comparable"], str]:
-    """Compares the challenger with the champion; returns the verdict and its reason."""
+def promote_if_better(name: str, version: int) -> Retrained:
+    """Passes the challenger through the gate: nobody looked at it, so it must be better."""
     settings = Settings.from_environment()
-    spec = load_job_file(job, overrides)
     try:
-        found: Comparison = compare(f"{name}/{version}", f"{name}@{CHAMPION}", spec, settings)
-    except ModelNotFound:
-        return "first", f"{name} had no champion"
-    except DataError as error:
-        return "not comparable", str(error)
-    return ("better" if found.is_better else "not better"), str(found)
-
-
-@task(retries=2, retry_delay_seconds=10, retry_condition_fn=lambda *state: _may_pass(state[-1]))
-def promote_if_better(retrained: Retrained) -> None:
-    """Writes the verdict on the version, and promotes it if it is better."""
-    settings = Settings.from_environment()
-    reference = f"{retrained.name}/{retrained.version}"
-    annotate(reference, {_VERDICT: retrained.verdict, _REASON: retrained.reason}, settings)
-    if retrained.is_promoted:
-        api.promote(retrained.name, retrained.version)
+        promoted = promote(name, version, settings, must_be_better=True, source="schedule")
+    except GateRefused as error:
+        return Retrained(error.verdict.outcome, name, version, error.verdict.reason, False)
+    verdict = promoted.verdict
+    if verdict is None:  # an attempt before this one got that far
+        return Retrained("passed", name, version, "it is champion already", True)
+    return Retrained(verdict.outcome, name, version, verdict.reason, True)
 
 
 def _may_pass(state: object) -> bool:

@@ -12,6 +12,7 @@ Importing this imports neither torch nor Ray nor MLflow; the first call does.
 from __future__ import annotations
 
 from isthmus.api import (
+    gate,
     history,
     load,
     models,
@@ -27,6 +28,7 @@ from isthmus.errors import IsthmusError
 
 __all__ = [
     "IsthmusError",
+    "gate",
     "history",
     "load",
     "models",

@@ -11,6 +11,7 @@ from isthmus.quiet import quieten
 if TYPE_CHECKING:
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
+    from isthmus.promotion import Verdict
     from isthmus.registry import Event, ModelSummary, Pair, Promotion, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
@@ -87,11 +88,16 @@ def tune(
     return tune_job(job, settings, reporter)
 
 
-def load(reference: str, *, settings: Settings | None = None) -> Pair:
+def load(
+    reference: str, *, compatible_with: str | None = None, settings: Settings | None = None
+) -> Pair:
     """A registered pair, whole and verified: `load("digits@champion").denoise(rows)`.
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
+        compatible_with: An older pair, `digits/3`: `encode` then gives latents in its space, under
+            its id, so that its decoder and embeddings stored with it go with them; `decode` takes
+            such latents. By the maps that each version keeps to the champion of its time.
         settings: Where the registry is; by default what the environment says.
 
     Raises:
@@ -100,6 +106,8 @@ def load(reference: str, *, settings: Settings | None = None) -> Pair:
     settings = settings or _settings()
     from isthmus import registry
 
+    if compatible_with is not None:
+        return registry.load_compatible(reference, compatible_with, settings)
     return registry.load(reference, settings)
 
 
@@ -143,17 +151,43 @@ def promote(
     *,
     alias: str = "champion",
     why: str = "",
+    force: bool = False,
     settings: Settings | None = None,
 ) -> Promotion:
-    """Gives a version an alias, on both halves; `why` is kept in the pair's history.
+    """Gives a version an alias, on both halves; before it is champion, it passes the gate.
+
+    Args:
+        name: Of the pair.
+        version: Of the pair.
+        alias: Which; the gate stands before `champion` only.
+        why: For the history.
+        force: Promotes what the gate refuses; needs `why`.
+        settings: Where the registry is; by default what the environment says.
+
+    Raises:
+        PromotionRefused: In one line with the figures, if the gate refuses it.
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import promotion
+
+    return promotion.promote(name, version, settings, alias, why=why, force=force).promotion
+
+
+def gate(reference: str, *, settings: Settings | None = None) -> Verdict:
+    """What the gate says of a version beside today's champion; changes nothing.
+
+    Args:
+        reference: `NAME/VERSION`.
+        settings: Where the registry is; by default what the environment says.
 
     Raises:
         IsthmusError: In one line, what is wrong and what to do.
     """
     settings = settings or _settings()
-    from isthmus import registry
+    from isthmus import promotion
 
-    return registry.promote(name, version, settings, alias, why=why)
+    return promotion.judge_reference(reference, settings)
 
 
 def rollback(name: str, *, why: str = "", settings: Settings | None = None) -> Promotion:

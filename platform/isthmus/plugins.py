@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
+import re
 from pathlib import Path
 from types import ModuleType
+
+# "Source: Kingma & Welling 2013, ... arXiv:1312.6114 ...": who and when, and the number.
+_WHO = re.compile(r"Source:\s+(.+?\s\d{4})", re.DOTALL)
+_ARXIV = re.compile(r"arXiv:\d{4}\.\d{4,5}")
 
 
 def names_in(package_file: str) -> tuple[str, ...]:
@@ -34,3 +40,19 @@ def the_class_in(module: ModuleType, base: type) -> type:
 def load(package: str, name: str, base: type) -> type:
     """Imports `package.name` and returns its plugin class."""
     return the_class_in(importlib.import_module(f"{package}.{name}"), base)
+
+
+def paper(plugin: type) -> str:
+    """Who described a variant or net and when, and the arXiv number if there is one.
+
+    Returns:
+        As its documentation's `Source:` has it, `Kingma & Welling 2013, arXiv:1312.6114`; empty if
+        that names none.
+    """
+    about = inspect.getdoc(plugin) or ""
+    who = _WHO.search(about)
+    if who is None:
+        return ""
+    number = _ARXIV.search(about, who.start())
+    named = " ".join(who.group(1).split())
+    return f"{named}, {number.group()}" if number else named

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import choices, cluster, models, schedule, serve, stack, train, tune, use
+from isthmus.cli import (
+    choices,
+    cluster,
+    models,
+    schedule,
+    serve,
+    stack,
+    train,
+    tune,
+    use,
+    watch,
+)
 from isthmus.cli.panels import Panels
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
@@ -38,6 +49,8 @@ for _command, _panel in (
     (models.promote, "Models"),
     (models.rollback, "Models"),
     (models.history, "Models"),
+    (models.gate, "Models"),
+    (watch.watch, "Models"),
     (use.denoise, "Use"),
     (use.detect, "Use"),
     (serve.ui, "This machine"),

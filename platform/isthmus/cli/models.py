@@ -1,4 +1,4 @@
-"""`models`, `promote`, `rollback`, `history`: what there is, and which version the jobs use."""
+"""`models`, `promote`, `gate`, `rollback`, `history`: what there is, and which version jobs use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from isthmus.cli.terminal import age, out
+from isthmus.cli.terminal import age, err, out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.table import Table
 
+    from isthmus.promotion import Verdict
     from isthmus.registry import Promotion, VersionSummary
 
 _WHY = "The reason; it is kept in the history."
@@ -52,15 +53,26 @@ def promote(
     version: Annotated[int, typer.Argument(help="The pair's version.", show_default=False)],
     alias: Annotated[str, typer.Option(help="The alias to give it.")] = "champion",
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
+    force: Annotated[
+        bool, typer.Option("--force", help="Promote what the gate refuses; needs --why.")
+    ] = False,
 ) -> None:
     """Give a version an alias; jobs that ask for NAME@champion use it from now on.
 
+    Before it is champion it passes the gate: isthmus gate NAME/VERSION shows what that says.
+
     Example: isthmus promote digits 3
     """
-    from isthmus import api
+    from isthmus.promotion import promote as run
+    from isthmus.spec import Settings
 
-    done = api.promote(name, version, alias=alias, why=why)
+    settings = Settings.from_environment()
+    with err.status("asking the registry") as status:
+        promoted = run(name, version, settings, alias, why=why, force=force, on_step=status.update)
+    done, verdict = promoted.promotion, promoted.verdict
     _say(done)
+    if verdict is not None:
+        out.print(f"  the gate: {verdict.outcome}; {verdict.reason}", markup=False)
 
 
 def rollback(
@@ -109,13 +121,53 @@ def history(
     out.print(table)
 
 
-def _say(done: Promotion) -> None:
-    before = f" (before: version {done.previous})" if done.previous else ""
-    out.print(f"{done.name}@{done.alias} is now [bold]{done.name}/{done.version}[/bold]{before}")
+def gate(
+    model: Annotated[str, typer.Argument(help="NAME/VERSION.", show_default=False)],
+) -> None:
+    """Compare a version with today's champion and PCA, as promote would; changes nothing.
+
+    Exits with 1 if promote would refuse it.
+
+    Example: isthmus gate digits/3
+    """
+    from isthmus.promotion import judge_reference
+    from isthmus.spec import Settings
+
+    settings = Settings.from_environment()
+    with err.status("asking the registry") as status:
+        verdict = judge_reference(model, settings, on_step=status.update)
+    against = f" against {verdict.champion}" if verdict.champion else ""
+    if verdict.obstacle:
+        out.print(str(verdict), markup=False)
+    else:
+        out.print(
+            f"[bold]{verdict.challenger}[/bold]{against}, on {verdict.rows:,} held-out rows: "
+            f"{verdict.outcome}"
+        )
+        out.print(_checks(verdict))
+    if not verdict.may_be_champion:
+        raise typer.Exit(1)
+
+
+def _checks(verdict: Verdict) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in ("check", "this version", "beside", "difference", "asked for", ""):
+        table.add_column(column, no_wrap=True)
+    for check in verdict.checks:
+        said = "passed" if check.is_passed else "[red]refused[/red]"
+        table.add_row(check.name, check.challenger, check.beside, check.change, check.bound, said)
+    return table
 
 
 def _version(version: int | None) -> str:
     return "-" if version is None else str(version)
+
+
+def _say(done: Promotion) -> None:
+    before = f" (before: version {done.previous})" if done.previous else ""
+    out.print(f"{done.name}@{done.alias} is now [bold]{done.name}/{done.version}[/bold]{before}")
 
 
 def _table(versions: Iterable[VersionSummary]) -> Table:

@@ -148,6 +148,11 @@ class Autoencoder(LightningModule, ABC):
         """
         return {}
 
+    def noised(self, x: Tensor) -> Tensor | None:
+        """Scaled rows with the noise that the variant learns to take away; `None` if it is not
+        there to take noise away, or never saw a row without."""
+        return None
+
     # -- what a variant is given ----------------------------------------------------------------
 
     def reconstruction_term(self, output: Tensor, target: Tensor) -> Tensor:

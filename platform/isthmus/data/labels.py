@@ -34,6 +34,15 @@ def keep_labelled(rows: Rows, keep: Sequence[int | str] | None, name: str) -> Ro
     return rows if len(kept) == len(rows) else rows.take(kept)
 
 
+def other_labelled(rows: Rows, keep: Sequence[int | str]) -> Rows:
+    """The rows that `keep_labelled` leaves out."""
+    if rows.labels is None:
+        return rows.take(np.empty(0, dtype=np.int64))
+    is_other = np.ones(len(rows), dtype=bool)
+    is_other[_matching(rows.labels, keep)] = False
+    return rows.take(np.flatnonzero(is_other).astype(np.int64))
+
+
 def _matching(labels: Labels, keep: Sequence[int | str]) -> IndexArray:
     found = np.isin(labels.astype(str), [str(label) for label in keep])
     if labels.dtype.kind in "biuf":

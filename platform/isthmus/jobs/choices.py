@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import inspect
-import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from isthmus import nets, variants
+from isthmus import nets, plugins, variants
 from isthmus.errors import UsageError, nearest
 from isthmus.types import DataKind
-
-# "Source: Kingma & Welling 2013, ... arXiv:1312.6114 ...": who and when, and the number.
-_WHO = re.compile(r"Source:\s+(.+?\s\d{4})", re.DOTALL)
-_ARXIV = re.compile(r"arXiv:\d{4}\.\d{4,5}")
 
 
 @dataclass(frozen=True)
@@ -81,13 +76,4 @@ def _choice(name: str, found: Any) -> Choice:
         Option(field, info.get_default(call_default_factory=True), info.description or "")
         for field, info in found.Config.model_fields.items()
     )
-    return Choice(name, found.SUMMARY, _paper(about), found.KINDS, about, options)
-
-
-def _paper(about: str) -> str:
-    who = _WHO.search(about)
-    if who is None:
-        return ""
-    number = _ARXIV.search(about, who.start())
-    named = " ".join(who.group(1).split())
-    return f"{named}, {number.group()}" if number else named
+    return Choice(name, found.SUMMARY, plugins.paper(found), found.KINDS, about, options)

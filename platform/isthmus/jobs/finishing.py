@@ -13,7 +13,7 @@ from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
 from isthmus.jobs.preparation import Prepared
-from isthmus.registry import RegisteredPair, TrainedPair, register_pair
+from isthmus.registry import RegisteredPair, Succession, TrainedPair, find_succession, register_pair
 from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
 from isthmus.training import FitResult, Progress
@@ -54,7 +54,13 @@ def finish(
     module = _trained_module(prepared, result)
     calibrate(module, prepared.validation)
     evaluation = evaluate(module, prepared.first_look, prepared.test)
-    metrics = _metrics(module, evaluation, result.progress, time.monotonic() - began_s)
+    succession = find_succession(
+        prepared.spec.name, module, prepared.data, prepared.validation, prepared.test, settings
+    )
+    metrics = {
+        **_metrics(module, evaluation, result.progress, time.monotonic() - began_s),
+        **_latent_errors(succession),
+    }
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
     compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
@@ -66,6 +72,8 @@ def finish(
         metrics=metrics,
         run_id=log.run_id,
         example=prepared.test[:compared],
+        rows=prepared.split_sizes,
+        succession=succession,
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics)
@@ -94,6 +102,13 @@ def _metrics(
         "rows_per_s": float(np.median([report.rows_per_s for report in progress.history])),
         "seconds": seconds,
     }
+
+
+def _latent_errors(succession: Succession) -> dict[str, float]:
+    """Shares of the champion's latent variance that the maps to it leave unexplained."""
+    if succession.alignment is None:
+        return {}
+    return {f"latent_{kind}_error": each for kind, each in succession.alignment.errors.items()}
 
 
 def _report(

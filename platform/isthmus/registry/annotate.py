@@ -25,3 +25,16 @@ def annotate(reference: str, tags: Mapping[str, str], settings: Settings) -> Non
         for key, value in tags.items():
             client.set_model_version_tag(encoder_name(parsed.name), encoder.version, key, value)
             client.set_model_version_tag(decoder_name(parsed.name), decoder.version, key, value)
+
+
+def annotation(reference: str, key: str, settings: Settings) -> str | None:
+    """The value of a tag of a pair's encoder; `None` if it has none of that name.
+
+    Raises:
+        ModelNotFound: If there is no such pair.
+        RegistryError: If the registry does not answer.
+    """
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        value: str | None = find_encoder(client, Reference.parse(reference)).tags.get(key)
+        return value

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, StringConstraints, ValidationError
 
 from isthmus.errors import RegistryError
+from isthmus.registry.compatibility import Compatibility
 from isthmus.registry.formats import FORMAT, upgrade
 from isthmus.spec import DataSpec, ModelPlan, SpecModel
 
@@ -89,6 +90,10 @@ class PairManifest(SpecModel):
     """Scores above it are anomalies; as in the weights, for readers without them."""
     onnx: OnnxExport | None = None
     """The pair as ONNX graphs; format 1 had none."""
+    rows: Mapping[str, int] = {}
+    """Rows in each part of the split."""
+    compatibility: Compatibility | None = None
+    """Maps to the latents of the champion of that moment, if there was one."""
 
 
 def weights_file(half: Half) -> str:

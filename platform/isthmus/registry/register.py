@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from isthmus.core import Autoencoder
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
+from isthmus.registry.card import Subject, write_card
+from isthmus.registry.compatibility import MAPS_FILE, write_maps
 from isthmus.registry.export import Exported, export_graphs
 from isthmus.registry.manifest import (
     GRAPHS,
@@ -26,12 +29,17 @@ from isthmus.registry.manifest import (
     sha256_of,
 )
 from isthmus.registry.patience import patient
+from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
+from isthmus.tracking.store import first_line
 
 if TYPE_CHECKING:
+    from mlflow.entities import RunInfo
     from mlflow.tracking import MlflowClient
+
+_logger = logging.getLogger(__name__)
 
 # Two, for a signature made from one would look like it were for one.
 _EXAMPLE_ROWS = 2
@@ -50,6 +58,8 @@ class TrainedPair:
         run_id: The MLflow run that made it.
         example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two show what
             goes in, and on all of them the ONNX graphs are compared with torch.
+        rows: Rows in each part of the split.
+        succession: The champion that it is registered beside.
     """
 
     module: Autoencoder
@@ -59,6 +69,8 @@ class TrainedPair:
     metrics: Mapping[str, float]
     run_id: str
     example: NDArray[np.float32]
+    rows: Mapping[str, int] = field(default_factory=dict)
+    succession: Succession = NO_SUCCESSION
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
@@ -75,15 +87,17 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
         # First of all: what is refused here leaves nothing behind.
         exported = export_graphs(trained.module, trained.example, Path(name) / "graphs")
-        experiment_id = client.get_run(trained.run_id).info.experiment_id
+        run = client.get_run(trained.run_id)
         models: dict[Half, str] = {
             half: client.create_logged_model(
-                experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
+                run.info.experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
             ).model_id
             for half in HALVES
         }
         manifest = _upload(client, trained, models, exported, Path(name))
-        return register_versions(client, manifest, settings)
+        pair = register_versions(client, manifest, settings)
+        _describe(client, manifest, pair, trained.succession, run.info)
+    return pair
 
 
 def _upload(
@@ -98,6 +112,11 @@ def _upload(
     weights = write_weights(trained.module, folder)
     hashes = {half: sha256_of(weights[half]) for half in HALVES}
     manifest = _manifest(trained, models, hashes, exported.record)
+    maps: list[Path] = []
+    if trained.succession.alignment:
+        said = write_maps(trained.succession.alignment, folder)
+        manifest = manifest.model_copy(update={"compatibility": said})
+        maps = [folder / MAPS_FILE]
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
@@ -106,6 +125,7 @@ def _upload(
     for half in HALVES:
         artifact = folder / half
         files = [weights[half], *(file for name in GRAPHS[half] for file in exported.files[name])]
+        files += maps if half == "encoder" else []
         write_artifact(artifact, half, manifest, files, *examples[half])
         client.log_model_artifacts(models[half], str(artifact))
         client.finalize_logged_model(models[half], LoggedModelStatus.READY)
@@ -135,6 +155,25 @@ def _manifest(
         isthmus_version=libraries["isthmus"],
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        rows=trained.rows,
         threshold=float(trained.module.calibration.threshold),
         onnx=onnx,
     )
+
+
+def _describe(
+    client: MlflowClient,
+    manifest: PairManifest,
+    pair: RegisteredPair,
+    succession: Succession,
+    run: RunInfo,
+) -> None:
+    """Writes the model card; a pair without one is whole, and stays."""
+    versions: dict[Half, int] = {"encoder": pair.version, "decoder": pair.decoder_version}
+    name = run.run_name or run.run_id[:8]
+    try:
+        write_card(client, Subject(manifest, versions, succession, run.experiment_id, name))
+    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+        _logger.warning(
+            "the model card of %s could not be written: %s", pair, first_line(str(error))
+        )

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from isthmus.errors import RegistryError
 from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
+from isthmus.registry.compatibility import MAPS_FILE
 from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.manifest import (
     HALVES,
@@ -99,7 +100,11 @@ def load(reference: str, settings: Settings) -> Pair:
         ModelNotFound: If there is no such pair.
         RegistryError: If it is not whole.
     """
-    resolved = resolve(reference, settings)
+    return build(resolve(reference, settings))
+
+
+def build(resolved: ResolvedPair) -> Pair:
+    """The pair that was resolved, ready to use."""
     state = {}
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
@@ -148,6 +153,8 @@ def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
         (encoder / MANIFEST_FILE).replace(whole / MANIFEST_FILE)
         _take(encoder, "encoder", manifest, whole)
         _take(decoder, "decoder", manifest, whole)
+        if manifest.compatibility and (encoder / MAPS_FILE).exists():
+            (encoder / MAPS_FILE).replace(whole / MAPS_FILE)
         try:
             os.replace(whole, folder)  # noqa: PTH105 (Path.replace says the same less plainly)
         except OSError:

@@ -16,6 +16,9 @@ COPY = "isthmus.copy_of"
 VARIANT = "isthmus.variant"
 NET = "isthmus.net"
 LATENT_DIM = "isthmus.latent_dim"
+LATENTS_OF = "isthmus.latents_of"
+"""The older version whose latents the pair's own can be mapped to."""
+_LATENT_ERROR = "isthmus.latent_error"
 _METRICS = "isthmus.metrics"
 
 
@@ -28,7 +31,16 @@ def of_version(manifest: PairManifest, half: Half) -> dict[str, str]:
         NET: manifest.plan.net.name,
         LATENT_DIM: str(manifest.plan.latent_dim),
         _METRICS: json.dumps(dict(manifest.metrics)),
+        **_of_compatibility(manifest),
     }
+
+
+def _of_compatibility(manifest: PairManifest) -> dict[str, str]:
+    said = manifest.compatibility
+    if said is None:
+        return {}
+    errors = {f"{_LATENT_ERROR}.{kind}": f"{error:.6g}" for kind, error in said.errors.items()}
+    return {LATENTS_OF: said.champion, **errors}
 
 
 def metrics_in(tags: Mapping[str, str]) -> dict[str, float]:

@@ -11,6 +11,7 @@ from isthmus.spec.job import (
 from isthmus.spec.load import Catalog, job_schema, load_job, parse_job
 from isthmus.spec.model import SpecModel
 from isthmus.spec.plan import ModelPlan
+from isthmus.spec.promotion import PromotionSpec
 from isthmus.spec.settings import Settings
 from isthmus.spec.tuning import RangeSpec, TuningSpec
 
@@ -21,6 +22,7 @@ __all__ = [
     "JobSpec",
     "ModelPlan",
     "PluginSpec",
+    "PromotionSpec",
     "RangeSpec",
     "Settings",
     "SpecModel",

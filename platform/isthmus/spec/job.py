@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from isthmus.spec.model import SpecModel
+from isthmus.spec.promotion import PromotionSpec
 from isthmus.spec.tuning import TuningSpec
 from isthmus.types import DataKind, ReconstructionLoss, ScalingMode
 
@@ -250,6 +251,8 @@ class JobSpec(SpecModel):
     """How long, how fast, on what."""
     tuning: TuningSpec | None = None
     """What `isthmus tune` tries out in place of the above."""
+    promotion: PromotionSpec = PromotionSpec()
+    """What a version must stand up to before it may be champion."""
 
     @field_validator("data", mode="before")
     @classmethod

@@ -62,6 +62,10 @@ class Denoising(Autoencoder):
         reconstruction = self.reconstruction_term(self.decoder(self.encoder(noisy)), x)
         return LossOutput(total=reconstruction, parts={"reconstruction": reconstruction})
 
+    def noised(self, x: Tensor) -> Tensor:
+        """Scaled rows (B, *row_shape), corrupted at the highest level."""
+        return corrupt(x, self.options.corruption, self.options.level)
+
     def _level(self, x: Tensor) -> float | Tensor:
         lowest, highest = self.options.lowest_level, self.options.level
         if lowest is None:

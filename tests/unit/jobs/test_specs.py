@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from isthmus.errors import SpecError
-from isthmus.jobs.compare import _bootstrap
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.types import ScalingMode
 
@@ -41,15 +39,6 @@ def test_a_bce_loss_wants_values_between_zero_and_one():
         check_job(
             {"name": "a", "data": {"path": "x.csv", "scaling": "standard"}, "reconstruction": "bce"}
         )
-
-
-def test_the_bootstrap_finds_no_difference_in_equal_errors_and_finds_a_real_one():
-    errors = np.random.default_rng(0).gamma(2.0, 1.0, 300)
-    others = np.roll(errors, 1)  # other rows are easy, the mean is the same
-    same = np.quantile(_bootstrap(others, errors, 0), [0.025, 0.975])
-    better = np.quantile(_bootstrap(0.9 * errors, errors, 0), [0.025, 0.975])
-    assert same[0] < 0 < same[1]
-    np.testing.assert_allclose(better, 0.1)
 
 
 def test_a_likelihood_learns_its_variance_unless_the_job_says_otherwise():

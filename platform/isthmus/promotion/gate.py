@@ -1,0 +1,151 @@
+"""The gate: what a version must stand up to before it may be champion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from isthmus.errors import DataError, IsthmusError, ModelNotFound, RegistryError, SpecError
+from isthmus.promotion.checks import (
+    check_calibration,
+    check_compatibility,
+    check_denoising,
+    check_detection,
+    check_error,
+    check_latency,
+    check_pca,
+    check_size,
+    check_variance,
+)
+from isthmus.promotion.heldout import HeldOut, job_of, read_held_out
+from isthmus.promotion.measures import (
+    Measured,
+    errors_of,
+    measure,
+    pca_errors,
+    seconds_in_turns,
+    with_noise,
+)
+from isthmus.promotion.verdict import Check, Verdict
+from isthmus.registry import Pair, load
+from isthmus.spec import PromotionSpec, Settings
+from isthmus.tracking.store import check_reachable
+
+OnStep = Callable[[str], None]
+"""Told what the gate does next."""
+
+
+def judge(
+    name: str,
+    version: int,
+    champion: int | None,
+    settings: Settings,
+    *,
+    must_be_better: bool = False,
+    on_step: OnStep | None = None,
+) -> Verdict:
+    """Compares a version with the champion on the challenger's held-out rows.
+
+    Args:
+        name: Of the pair.
+        version: The challenger.
+        champion: The version to hold it against; `None` if there is none.
+        settings: Where the registry is.
+        must_be_better: Whether its reconstruction error must be lower beyond chance: a retraining,
+            which nobody looked at.
+        on_step: Told of the progress.
+
+    Returns:
+        The verdict. A version whose data are not there any more cannot be judged, and a verdict
+        says so.
+
+    Raises:
+        ModelNotFound: If there is no such version.
+        RegistryError: If the registry does not answer.
+    """
+    tell = on_step or _ignore
+    tell(f"loading {name}/{version}")
+    reference = f"{name}/{version}"
+    against = None if champion in (None, version) else f"{name}/{champion}"
+    bounds = PromotionSpec()
+    try:
+        challenger = load(reference, settings)
+        bounds = job_of(challenger).promotion
+        old = None if against is None else _load_if_there(against, settings)
+        held_out = read_held_out(challenger, old, tell)
+        checks = _checks(challenger, old, held_out, bounds, tell, must_be_better=must_be_better)
+    except ModelNotFound:
+        raise
+    except (DataError, SpecError) as error:
+        return Verdict(reference, against, 0, (), _said(error), bounds.policy)
+    except RegistryError as error:
+        # A registry that is away is no fault of the version's; a damaged pair is.
+        check_reachable(settings.tracking_uri)
+        return Verdict(reference, against, 0, (), _said(error), bounds.policy)
+    found = against if old is not None else None
+    return Verdict(reference, found, len(held_out.rows), checks, "", bounds.policy)
+
+
+def _checks(
+    challenger: Pair,
+    champion: Pair | None,
+    held_out: HeldOut,
+    bounds: PromotionSpec,
+    tell: OnStep,
+    *,
+    must_be_better: bool,
+) -> tuple[Check, ...]:
+    noisy = with_noise(challenger, held_out)
+    tell(f"comparing on {len(held_out.rows):,} held-out rows")
+    new = measure(challenger, held_out, noisy)
+    old = None if champion is None else measure(champion, held_out, noisy)
+    pairs = (challenger,) if champion is None else (challenger, champion)
+    seed, checks = held_out.seed, list[Check]()
+    if old is not None:
+        checks.append(check_error(new, old, bounds, seed, must_be_better=must_be_better))
+    components = len(held_out.pca.components)
+    checks.append(check_pca(new, pca_errors(held_out), components, bounds, seed))
+    checks += _task(new, old, held_out, noisy, bounds)
+    checks += check_calibration(new, old, bounds, seed)
+    tell("measuring latency")
+    checks.append(check_latency(seconds_in_turns(pairs, held_out), bounds))
+    checks.append(check_size(new, old, bounds))
+    if bounds.max_compatibility_error is not None and champion is not None:
+        maps, to = challenger.manifest.compatibility, champion.manifest.pair_id
+        error = maps.error if maps is not None and maps.pair_id == to else None
+        checks.append(check_compatibility(error, bounds.max_compatibility_error))
+    return tuple(checks)
+
+
+def _task(
+    new: Measured, old: Measured | None, held_out: HeldOut, noisy: Any, bounds: PromotionSpec
+) -> list[Check]:
+    """What the pair is for: detection, denoising, or both; else to keep the rows' variance."""
+    checks = []
+    if len(held_out.others):
+        checks.append(check_detection(new, old, bounds, held_out.seed))
+    if noisy is not None:
+        noise = errors_of(noisy, held_out)
+        checks.append(check_denoising(new, old, noise, bounds, held_out.seed))
+    if not checks:
+        mean = np.nanmean(held_out.rows, axis=0, dtype=np.float64).astype(np.float32)
+        spread = errors_of(np.broadcast_to(mean, held_out.rows.shape), held_out)
+        checks.append(check_variance(new, old, spread, bounds, held_out.seed))
+    return checks
+
+
+def _load_if_there(reference: str, settings: Settings) -> Pair | None:
+    try:
+        return load(reference, settings)
+    except ModelNotFound:
+        return None  # deleted: there is nothing that it could be worse than
+
+
+def _said(error: IsthmusError) -> str:
+    return "; ".join(str(error).splitlines())
+
+
+def _ignore(step: str) -> None:
+    """Where nobody wants to hear of the progress."""

@@ -1,0 +1,140 @@
+"""The rows that a challenger and the champion meet on: those that neither was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data import StoredRows, read_rows
+from isthmus.data.labels import other_labelled
+from isthmus.data.splits import split_block
+from isthmus.errors import DataError
+from isthmus.jobs.preparation import Prepared, prepare
+from isthmus.jobs.specs import check_job
+from isthmus.registry import Pair
+from isthmus.spec import JobSpec
+from isthmus.tracking import PcaBaseline, fit_pca
+from isthmus.types import DataKind
+
+Floats = NDArray[np.float32]
+# More rows narrow the intervals little, and each is resampled thousands of times.
+_MOST_ROWS = 10_000
+_MOST_NUMBERS = 20_000_000
+_FEWEST_ROWS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Rows of the challenger's job that training saw nothing of. NaN where values are missing.
+
+    Attributes:
+        rows: Shape (N, *row_shape), data units.
+        others: Shape (M, *row_shape), data units: rows with labels that the job does not keep, what
+            detection is to find. Empty if it keeps all, or there are no labels.
+        offset: Of the challenger's scaling, broadcastable to a row.
+        scale: The same: errors of both are measured in these units.
+        pca: Fitted to the challenger's training rows, as many components as its code has numbers.
+        seed: Of the job: what is drawn of these rows is drawn again the same.
+    """
+
+    rows: Floats
+    others: Floats
+    offset: Floats
+    scale: Floats
+    pca: PcaBaseline
+    seed: int
+
+    def scaled(self, rows: Floats) -> Floats:
+        """Rows in scaled units."""
+        return np.asarray((rows - self.offset) / self.scale, dtype=np.float32)
+
+
+def job_of(pair: Pair) -> JobSpec:
+    """The job that a pair was trained by, as its file said then.
+
+    Raises:
+        SpecError: If this Isthmus does not know its options any more.
+    """
+    return check_job(dict(pair.manifest.spec))
+
+
+def read_held_out(
+    challenger: Pair, champion: Pair | None, on_step: Callable[[str], None]
+) -> HeldOut:
+    """Reads the challenger's data again, and takes of its held-out rows what both never saw.
+
+    Rows are held out by their content and the seed, so with the same seed what is held out from
+    one is held out from the other; with another, the rows that the champion trained on are left
+    out here. Of many rows, evenly spaced ones are taken.
+
+    Raises:
+        DataError: If the data cannot be read, are not those of the training, or the two do not
+            take the same rows.
+        SpecError: If the job is none of this Isthmus.
+    """
+    job = job_of(challenger)
+    if champion is not None:
+        _refuse_unlike(challenger, champion)
+    on_step(f"reading {job.data.path}")
+    with closing(prepare(job)) as prepared:
+        if prepared.fingerprint != challenger.manifest.fingerprint:
+            raise DataError(
+                f"{job.data.path} has changed since {challenger.reference} was trained on it; "
+                "train a version on the data of today"
+            )
+        on_step("fitting PCA")
+        return HeldOut(
+            rows=_unseen(_spaced(prepared.test), champion, prepared),
+            others=_others(job, prepared),
+            offset=prepared.scaled.offset,
+            scale=prepared.scaled.scale,
+            pca=fit_pca(prepared.first_look, challenger.module.code_size),
+            seed=job.training.seed,
+        )
+
+
+def _unseen(rows: Floats, champion: Pair | None, prepared: Prepared) -> Floats:
+    """Without the rows that the champion was trained on, where those can be told."""
+    # Series are split by time and sounds by file: of another split, the rows do not tell.
+    if champion is None or prepared.data.kind not in (DataKind.TABULAR, DataKind.IMAGES):
+        return rows
+    seed = job_of(champion).training.seed
+    seen = split_block(rows, champion.manifest.data, seed)["train"]
+    kept = np.delete(rows, seen, axis=0)
+    if len(kept) < min(_FEWEST_ROWS, len(rows)):
+        raise DataError(
+            f"{champion.reference} was trained with another seed or share of rows, and has seen "
+            f"all but {len(kept)} of the {len(rows)} held-out rows; train a version with "
+            f"training.seed={seed} and the champion's data.test_fraction"
+        )
+    return kept
+
+
+def _others(job: JobSpec, prepared: Prepared) -> Floats:
+    keep = job.data.keep_labels
+    if keep is None:
+        return np.empty((0, *prepared.test.shape[1:]), dtype=np.float32)
+    everything, _ = read_rows(job.data.model_copy(update={"keep_labels": None}))
+    return _spaced(other_labelled(everything, keep).values)
+
+
+def _spaced(rows: NDArray[np.float32] | StoredRows) -> Floats:
+    most = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_NUMBERS // prod(rows.shape[1:])))
+    every = max(1, -(-len(rows) // most))
+    return np.ascontiguousarray(rows[::every])
+
+
+def _refuse_unlike(new: Pair, old: Pair) -> None:
+    shapes: list[Any] = [pair.manifest.plan.row_shape for pair in (new, old)]
+    columns = [pair.manifest.data.feature_names for pair in (new, old)]
+    if shapes[0] != shapes[1] or columns[0] != columns[1]:
+        raise DataError(
+            f"{new.reference} takes rows of shape {shapes[0]} and {old.reference} of "
+            f"{shapes[1]}, or other columns, so they cannot be compared"
+        )

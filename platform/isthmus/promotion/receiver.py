@@ -1,0 +1,161 @@
+"""Hears MLflow's webhooks: checks each call, and rings for the pair that it is about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from isthmus.errors import RegistryError, UsageError
+from isthmus.promotion.signature import SignatureCheck
+from isthmus.registry import register_webhook, remove_webhook
+from isthmus.spec import Settings
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+PATH = "/mlflow"
+SECRET_VARIABLE = "ISTHMUS_WEBHOOK_SECRET"  # noqa: S105 (its name)
+MOST_BYTES = 1 << 20
+_STOP_TIMEOUT_S = 5.0
+_FEWEST_CHARACTERS = 16
+_logger = logging.getLogger(__name__)
+
+Ring = Callable[[str], None]
+"""Called with the name of a pair that something happened to."""
+
+
+def check_secret(secret: str) -> None:
+    """Refuses a secret that anyone could guess.
+
+    Raises:
+        UsageError: Saying how to make one.
+    """
+    if len(secret) < _FEWEST_CHARACTERS:
+        raise UsageError(
+            f"{SECRET_VARIABLE} has {len(secret)} characters and needs {_FEWEST_CHARACTERS}; make "
+            f"one with: export {SECRET_VARIABLE}=$(openssl rand -hex 32)"
+        )
+
+
+def application(secret: str, ring: Ring) -> Starlette:
+    """The receiver as an ASGI application.
+
+    It answers 202 to a genuine call, and does nothing else before it has: MLflow waits. Who does
+    not know the secret is told 401, whatever else is wrong.
+    """
+    from starlette.applications import Starlette
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    check = SignatureCheck(secret)
+
+    async def receive(request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            return Response(status_code=413)
+        delivery_id, timestamp, signature = (
+            request.headers.get(f"X-MLflow-{name}", "")
+            for name in ("Delivery-Id", "Timestamp", "Signature")
+        )
+        if not check.is_genuine(delivery_id, timestamp, signature, body):
+            _logger.info("a webhook call of %s was refused", request.client)
+            return Response(status_code=401)
+        name = _pair_name(body)
+        if name and check.is_new(delivery_id):
+            ring(name)
+        return Response(status_code=202)
+
+    return Starlette(routes=[Route(PATH, receive, methods=["POST"])])
+
+
+@contextmanager
+def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
+    """Receives in a thread of its own until the block ends; gives the port, which 0 leaves open.
+
+    Raises:
+        UsageError: If the secret is too short, or the address cannot be listened on.
+    """
+    import uvicorn
+
+    check_secret(secret)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise UsageError(f"cannot listen on {host}:{port} ({error}); choose another") from None
+        config = uvicorn.Config(
+            application(secret, ring),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=64,
+            timeout_keep_alive=5,
+            timeout_graceful_shutdown=1,
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(
+            target=server.run, kwargs={"sockets": [listener]}, name="webhooks", daemon=True
+        )
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(_STOP_TIMEOUT_S)
+
+
+@contextmanager
+def register_until_the_end(url: str, secret: str, settings: Settings) -> Iterator[str]:
+    """Has MLflow call a URL until the block ends; gives why it does not reach it, or nothing.
+
+    Raises:
+        RegistryError: If MLflow does not answer at first, or takes no such webhook.
+    """
+    webhook = register_webhook(url, secret, settings)
+    try:
+        yield _advice(webhook.trouble)
+    finally:
+        try:
+            remove_webhook(webhook, settings)
+        except RegistryError as error:
+            _logger.warning("MLflow goes on calling %s: %s", url, error)
+
+
+def _advice(trouble: str) -> str:
+    """What MLflow says, and what its server has to be told."""
+    if not trouble:
+        return ""
+    return (
+        f"{trouble.splitlines()[0][:200]} (the MLflow server needs "
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY, and for http MLFLOW_WEBHOOK_ALLOWED_SCHEMES)"
+    )
+
+
+async def _body(request: Request) -> bytes | None:
+    """The body; `None` if it is longer than any call of MLflow's."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MOST_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _pair_name(body: bytes) -> str | None:
+    """The pair whose half a call is about; `None` if it is about something else."""
+    try:
+        content: Any = json.loads(body)
+        name, _, half = str(content["data"]["name"]).rpartition("-")
+    except (ValueError, KeyError, TypeError):
+        return None
+    return name if half in ("encoder", "decoder") and name else None

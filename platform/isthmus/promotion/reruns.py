@@ -1,0 +1,163 @@
+"""Runs what subscribes to a model, once for each new champion, one after another.
+
+Each run is an `isthmus` command in a process of its own: a long one keeps nobody from clicking, and
+all of it can be ended at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from filelock import FileLock
+
+from isthmus.promotion.subscriptions import Subscription
+from isthmus.spec import Settings
+
+_RETRY_S = 300.0
+_STOP_TIMEOUT_S = 10.0
+OnLine = Callable[[str], None]
+
+
+class Memory:
+    """The champion that each subscription was last run with; kept in `ISTHMUS_HOME`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.home / "watch" / "subscriptions.json"
+        self._store = settings.tracking_uri
+
+    def champion(self, subscription: Subscription) -> int | None:
+        """The version; `None` if it never ran."""
+        return self._read().get(self._key(subscription))
+
+    def remember(self, subscription: Subscription, version: int) -> None:
+        """Keeps it; another watcher may do so at the same time."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{self._file}.lock"):
+            content = {**self._read(), self._key(subscription): version}
+            beside = self._file.with_suffix(".new")
+            beside.write_text(json.dumps(content, indent=2), encoding="utf-8")
+            beside.replace(self._file)
+
+    def _read(self) -> Mapping[str, int]:
+        try:
+            found: dict[str, int] = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def _key(self, each: Subscription) -> str:
+        return f"{each.job} {each.model} {each.source} {each.output} {self._store}"
+
+
+@dataclass
+class _Run:
+    subscription: Subscription
+    version: int
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]
+
+
+class Reruns:
+    """Starts what is due, and says what came of it."""
+
+    def __init__(
+        self, subscriptions: Sequence[Subscription], settings: Settings, on_line: OnLine
+    ) -> None:
+        """Args:
+        subscriptions: What follows which model.
+        settings: Where the stores are; the memory is in its home.
+        on_line: Told what was run, and how it ended.
+        """
+        self._subscriptions = subscriptions
+        self._settings = settings
+        self._tell = on_line
+        self._memory = Memory(settings)
+        self._champions: dict[str, int | None] = {}
+        self._not_before_s: dict[tuple[Subscription, int], float] = {}
+        self._run: _Run | None = None
+
+    @property
+    def models(self) -> frozenset[str]:
+        """That something subscribes to."""
+        return frozenset(each.model for each in self._subscriptions)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether something runs now."""
+        return self._run is not None
+
+    def follow(self, model: str, champion: int | None) -> None:
+        """Takes note of a model's champion, once the gate has let it."""
+        self._champions[model] = champion
+
+    def advance(self) -> None:
+        """Ends what is finished and starts what is due; returns at once."""
+        if self._run is not None and self._run.process.poll() is not None:
+            self._finish(self._run)
+            self._run = None
+        if self._run is None:
+            self._start_next()
+
+    def close(self) -> None:
+        """Ends what runs; its output stays as it was, and it is run again at the next start."""
+        if self._run is None:
+            return
+        process = self._run.process
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._run = None
+
+    def _start_next(self) -> None:
+        for each in self._subscriptions:
+            version = self._champions.get(each.model)
+            if version is None or self._memory.champion(each) == version:
+                continue
+            if time.monotonic() >= self._not_before_s.get((each, version), 0.0):
+                self._run = self._start(each, version)
+                return
+
+    def _start(self, each: Subscription, version: int) -> _Run:
+        model = f"{each.model}/{version}"
+        self._tell(f"{each.job} with {model}: {each.source}")
+        each.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments = (each.job, "--model", model, "--force", each.source, str(each.output))
+        output = tempfile.TemporaryFile()  # noqa: SIM115 (until the process ends)
+        process = subprocess.Popen(  # noqa: S603 (our own command)
+            [sys.executable, "-m", "isthmus", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # Ctrl-C is the watcher's to handle
+            env={
+                **os.environ,
+                "ISTHMUS_HOME": str(self._settings.home),
+                "ISTHMUS_STORAGE": self._settings.storage_path,
+                "MLFLOW_TRACKING_URI": self._settings.tracking_uri,
+            },
+        )
+        return _Run(each, version, process, output)
+
+    def _finish(self, run: _Run) -> None:
+        with run.output:
+            run.output.seek(0)
+            lines = run.output.read().decode(errors="replace").strip().splitlines()
+        said = lines[-1] if lines else "no word"
+        if run.process.returncode == 0:
+            self._memory.remember(run.subscription, run.version)
+            self._tell(said)
+        else:
+            self._not_before_s[run.subscription, run.version] = time.monotonic() + _RETRY_S
+            self._tell(f"{run.subscription} failed: {said}; it is tried again in 5 min")

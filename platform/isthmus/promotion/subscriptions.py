@@ -1,0 +1,94 @@
+"""What is scored again when a model gets a new champion: reads `subscriptions.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+
+from isthmus.data import check_table_output
+from isthmus.errors import DataError, Fault, SpecError
+from isthmus.spec import SpecModel
+from isthmus.spec.faults import faults_of
+from isthmus.spec.job import NAME_PATTERN
+from isthmus.spec.yaml_file import read_yaml
+
+
+class SubscriptionSpec(SpecModel):
+    """One job that follows a model's champion."""
+
+    model: str = Field(pattern=NAME_PATTERN)
+    """The pair's name."""
+    job: Literal["denoise", "detect"]
+    """What is done with the input."""
+    input: str = Field(min_length=1)
+    """npz, npy, csv, parquet or a folder; relative to this file, or `s3://`."""
+    output: str = Field(min_length=1)
+    """Where the result goes, relative to this file; it replaces the former one, whole."""
+
+
+class _File(SpecModel):
+    subscriptions: tuple[SubscriptionSpec, ...]
+
+
+@dataclass(frozen=True)
+class Subscription:
+    """A job that follows a model's champion.
+
+    Attributes:
+        model: The pair's name.
+        job: The command.
+        source: The input's path.
+        output: The output's path.
+    """
+
+    model: str
+    job: str
+    source: str
+    output: Path
+
+    def __str__(self) -> str:
+        return f"{self.job} {self.source} to {self.output}"
+
+
+def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
+    """Reads a subscriptions file and checks it.
+
+    Raises:
+        SpecError: With every fault at once.
+    """
+    source = str(path)
+    content, lines, duplicates = read_yaml(path, "subscriptions")
+    faults = [Fault(where, message, lines.get(where)) for where, message in duplicates]
+    try:
+        found = _File.model_validate(content)
+    except ValidationError as error:
+        raise SpecError([*faults, *faults_of(error, _File, "", content, lines)], source) from None
+    if not found.subscriptions:
+        faults.append(Fault("subscriptions", "is empty; give at least one", 1))
+    read = tuple(_subscription(each, path.parent) for each in found.subscriptions)
+    outputs: dict[Path, int] = {}
+    for number, each in enumerate(read):
+        where = f"subscriptions.{number}.output"
+        line = lines.get(where)
+        if each.job == "detect":
+            try:
+                check_table_output(each.output)
+            except DataError as error:
+                faults.append(Fault(where, str(error), line))
+        if each.output in outputs:
+            first = outputs[each.output]
+            message = f"{each.output} is that of subscriptions.{first} too; name another"
+            faults.append(Fault(where, message, line))
+        outputs.setdefault(each.output, number)
+    if faults:
+        raise SpecError(faults, source)
+    return read
+
+
+def _subscription(spec: SubscriptionSpec, folder: Path) -> Subscription:
+    is_elsewhere = "://" in spec.input
+    source = spec.input if is_elsewhere else str((folder / spec.input).absolute())
+    return Subscription(spec.model, spec.job, source, (folder / spec.output).absolute())

@@ -1,0 +1,317 @@
+"""The model card: what MLflow's page shows of a version, in Markdown, from the pair's own facts.
+
+A description belongs to the people who read it. What Isthmus writes stands between marks that the
+page does not show, so that it can be replaced later and what people wrote around it stays.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from isthmus import plugins, variants
+from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
+from isthmus.registry.manifest import HALVES, Half, PairManifest
+from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.registry.succession import Succession
+from isthmus.spec import DataSpec, ModelPlan, Settings
+from isthmus.tracking import store_errors
+from isthmus.types import DataKind
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+MOST_CHARACTERS = 5000
+"""Of a description: MLflow's column on a database server holds no more."""
+CARD = "card"
+"""The section that `register_pair` writes."""
+_MOST_FIGURES = 12
+_MOST_NAMES = 12
+_ROUGH_BELOW_ROWS = 1000
+_UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bits"}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The registered pair that a card is about.
+
+    Attributes:
+        manifest: Of the pair.
+        versions: Of its halves.
+        succession: The champion that it was registered beside.
+        experiment_id: MLflow's experiment of its run.
+        run_name: The run's readable name.
+    """
+
+    manifest: PairManifest
+    versions: Mapping[Half, int]
+    succession: Succession
+    experiment_id: str
+    run_name: str
+
+    @property
+    def reference(self) -> str:
+        """Name and version, `digits/3`."""
+        return f"{self.manifest.name}/{self.versions['encoder']}"
+
+
+def replace_section(description: str, section: str, text: str) -> str:
+    """Puts a text where a section stands, or at the end if there is none; the rest stays.
+
+    A text that would make the description longer than MLflow keeps is cut at the end of a line.
+
+    Args:
+        description: The whole, as it is.
+        section: The section's name: a lower-case word.
+        text: Markdown.
+    """
+    begin, end = f"<!-- isthmus:{section} -->", f"<!-- /isthmus:{section} -->"
+    marked = re.compile(rf"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    found = marked.search(description)
+    if found:
+        before, after = description[: found.start()], description[found.end() :]
+    else:
+        before, after = f"{description.rstrip()}\n\n".lstrip(), ""
+    room = MOST_CHARACTERS - len(before) - len(after) - len(begin) - len(end) - 4
+    if len(text) > room:
+        kept = text[: max(room - 2, 0)]
+        text = kept[: kept.rfind("\n") + 1] + "…"
+        if room < 1:
+            return description
+    return f"{before}{begin}\n\n{text.strip()}\n\n{end}{after}"
+
+
+def write_section(reference: str, section: str, text: str, settings: Settings) -> None:
+    """Replaces a section in the descriptions of both halves.
+
+    Args:
+        reference: `NAME@ALIAS`, `NAME/VERSION` or `NAME`.
+        section: Its name, `gate`.
+        text: Markdown.
+        settings: Where the registry is.
+
+    Raises:
+        ModelNotFound: If there is no such pair.
+        RegistryError: If the registry does not answer.
+    """
+    parsed = Reference.parse(reference)
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        encoder = find_encoder(client, parsed)
+        for version in (encoder, find_decoder(client, parsed.name, encoder)):
+            changed = replace_section(version.description or "", section, text)
+            client.update_model_version(version.name, str(version.version), changed)
+
+
+def write_card(client: MlflowClient, subject: Subject) -> None:
+    """Writes the card of both halves; what people wrote there stays."""
+    name_of = {"encoder": encoder_name, "decoder": decoder_name}
+    for half in HALVES:
+        name, version = name_of[half](subject.manifest.name), str(subject.versions[half])
+        description = client.get_model_version(name, version).description or ""
+        changed = replace_section(description, CARD, card(subject, half))
+        client.update_model_version(name, version, changed)
+
+
+def card(subject: Subject, half: Half) -> str:
+    """The card of one half."""
+    parts = [
+        _head(subject, half),
+        _picture(subject),
+        "### On held-out rows",
+        _figures(subject),
+        "### Data",
+        _data(subject.manifest),
+        "### Latents",
+        _latents(subject),
+        "### Use and limits",
+        _limits(subject.manifest),
+        "### Load it",
+        _lines_that_run(subject, half),
+    ]
+    return "\n\n".join(parts)
+
+
+def _head(subject: Subject, half: Half) -> str:
+    manifest, plan = subject.manifest, subject.manifest.plan
+    other: Half = "decoder" if half == "encoder" else "encoder"
+    name = decoder_name(manifest.name) if other == "decoder" else encoder_name(manifest.name)
+    link = f"#/models/{name}/versions/{subject.versions[other]}"
+    rows, latents = _rows_in_words(plan, manifest.data), f"latents of {plan.latent_dim} numbers"
+    takes, gives = (rows, latents) if half == "encoder" else (latents, rows)
+    variant = variants.get(plan.variant.name)
+    paper = plugins.paper(variant)
+    summary = f"{variant.SUMMARY} ({paper})" if paper else variant.SUMMARY
+    run = f"#/experiments/{subject.experiment_id}/runs/{manifest.run_id}"
+    return (
+        f"The **{half}** of **{subject.reference}**: {takes} to {gives}. Its other half is "
+        f"[the {other}]({link}); together they are pair `{manifest.pair_id}`, made by run "
+        f"[{subject.run_name}]({run}).\n\n"
+        f"Variant **{plan.variant.name}**: {summary}. Net **{plan.net.name}**, "
+        f"{plan.reconstruction} loss."
+    )
+
+
+def _rows_in_words(plan: ModelPlan, data: DataSpec) -> str:
+    shape = " x ".join(map(str, plan.row_shape))
+    names = _listed(data.feature_names or ())
+    match plan.kind:
+        case DataKind.IMAGES:
+            return f"images of {shape} (channels, height, width)"
+        case DataKind.SERIES:
+            return f"windows of {shape} (channels, steps){names}"
+        case DataKind.AUDIO:
+            return f"windows of {shape} samples"
+    return f"rows of {shape} numbers{names}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if not names:
+        return ""
+    shown = ", ".join(f"`{_plain(name)}`" for name in names[:_MOST_NAMES])
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f": {shown}{more}"
+
+
+def _picture(subject: Subject) -> str:
+    """Addresses without a host: the page finds them wherever it is served."""
+    run, experiment = subject.manifest.run_id, subject.experiment_id
+
+    def address(name: str) -> str:
+        return f"get-artifact?path={quote(f'figures/{name}.png', safe='')}&run_id={run}"
+
+    others = {"latent_space": "latent space", "errors": "errors beside PCA's", "loss": "loss"}
+    links = ", ".join(f"[{said}]({address(name)})" for name, said in others.items())
+    everything = f"#/experiments/{experiment}/runs/{run}/artifacts"
+    return (
+        f"![Rows and their reconstructions]({address('reconstructions')})\n\n"
+        f"More pictures: {links}, [all of the run's]({everything})."
+    )
+
+
+def _figures(subject: Subject) -> str:
+    ours = subject.manifest.metrics
+    champion = subject.succession.manifest
+    theirs = champion.metrics if champion else {}
+    pca = {"test_reconstruction_mse": ours.get("test_pca_mse")}
+    names = [
+        name
+        for name in ours
+        if (name.startswith("test_") and name != "test_pca_mse") or name == "validation_loss"
+    ]
+    heads = [subject.reference, *([f"champion {subject.succession.champion}"] * bool(champion))]
+    lines = [
+        f"| | {' | '.join(heads)} | PCA |",
+        f"| --- |{' ---: |' * (len(heads) + 1)}",
+    ]
+    for name in names[:_MOST_FIGURES]:
+        cells = [ours[name], *([theirs.get(name)] * bool(champion)), pca.get(name)]
+        lines.append(f"| {_named(name)} | {' | '.join(map(_figure, cells))} |")
+    text = "\n".join(lines)
+    if champion:
+        is_same = _split_of(champion) == _split_of(subject.manifest)
+        whose = "the same rows" if is_same else "held-out rows of its own data, in its own scale"
+        text += f"\n\nThe champion's figures are of its registration, on {whose}."
+    return text
+
+
+def _split_of(manifest: PairManifest) -> tuple[object, ...]:
+    """What decides which rows are held out, and how they are scaled."""
+    training = manifest.spec.get("training") or {}
+    data = manifest.data
+    return (
+        *(manifest.fingerprint, training.get("seed"), data.scaling),
+        *(data.validation_fraction, data.test_fraction),
+    )
+
+
+def _named(metric: str) -> str:
+    """`test_psnr_db` as `psnr (dB)`."""
+    words = metric.removeprefix("test_").split("_")
+    unit = _UNITS.get(words[-1])
+    if words == ["reconstruction", "mse"]:
+        words = ["reconstruction", "error"]
+    elif unit:
+        words = words[:-1]
+    return f"{' '.join(words)} ({unit})" if unit else " ".join(words)
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _data(manifest: PairManifest) -> str:
+    data = manifest.data
+    parts = [f"`{_plain(data.path)}`, fingerprint `{manifest.fingerprint[:16]}`"]
+    if manifest.rows:
+        parts.append(", ".join(f"{count:,} {part}" for part, count in manifest.rows.items()))
+    how = {
+        DataKind.SERIES: "by time: the latest steps are for test",
+        DataKind.AUDIO: "by a hash of the file",
+    }.get(manifest.plan.kind, "by a hash of each row, so that equal rows stay together")
+    seed = (manifest.spec.get("training") or {}).get("seed")
+    if seed is not None and manifest.plan.kind is not DataKind.SERIES:
+        how += f" (seed {seed})"
+    kept = f" Only rows labelled {_span(data.keep_labels)} were used." if data.keep_labels else ""
+    return f"{'; rows: '.join(parts)}; split {how}.{kept}"
+
+
+def _span(labels: Sequence[int | str]) -> str:
+    shown = ", ".join(_plain(str(each)) for each in labels[:_MOST_NAMES])
+    return f"{shown}, ..." if len(labels) > _MOST_NAMES else shown
+
+
+def _latents(subject: Subject) -> str:
+    said, succession = subject.manifest.compatibility, subject.succession
+    if said is None:
+        whose = f"those of {succession.champion}" if succession.champion else "any older version's"
+        return f"They cannot be read as {whose}: {succession.why_not}."
+    affine, procrustes = (f"{100 * said.errors[kind]:.3g} %" for kind in ("affine", "procrustes"))
+    return (
+        f"They differ from those of {said.champion}, the champion before. Of the variance of its "
+        f"latents an affine map leaves {affine} unexplained, a Procrustes map {procrustes} "
+        f"(scale {said.scale:.3g}; {said.rows:,} held-out rows). "
+        f'`isthmus.load("{subject.reference}", compatible_with="{said.champion}")` '
+        f"uses the {said.best} map."
+    )
+
+
+def _limits(manifest: PairManifest) -> str:
+    data, metrics, plan = manifest.data, manifest.metrics, manifest.plan
+    lines = [
+        f"For {_rows_in_words(plan, data).partition(':')[0]} of the kind it was trained on, in the "
+        f"same units: its own scaling ({data.scaling}) was fitted to them. Another shape is "
+        "refused; other units or other contents are not noticed.",
+    ]
+    if plan.kind is DataKind.TABULAR and data.missing == "mean":
+        lines.append("Missing values count as the mean of the training rows.")
+    count, threshold = manifest.rows.get("validation"), metrics.get("threshold")
+    if threshold is not None:
+        which = f"{count:,} held-out rows" if count else "held-out rows"
+        line = (
+            f"Scores are calibrated on {which}, taken to be normal: 1 % of such rows score above "
+            f"{threshold:.4g} and would be false alarms."
+        )
+        if count and count < _ROUGH_BELOW_ROWS:
+            line += f" That rests on {max(round(count / 100), 1)} of them: it is rough."
+        lines.append(line)
+    error, pca = metrics.get("test_reconstruction_mse"), metrics.get("test_pca_mse")
+    if error is not None and pca is not None and error > pca:
+        lines.append(
+            f"PCA of the same size reconstructs these rows better ({pca:.4g} against {error:.4g})."
+        )
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _lines_that_run(subject: Subject, half: Half) -> str:
+    use = "latents = pair.encode(rows)" if half == "encoder" else "rows = pair.decode(latents)"
+    return f'```python\nimport isthmus\npair = isthmus.load("{subject.reference}")\n{use}\n```'
+
+
+def _plain(text: str) -> str:
+    """A text that can stand in Markdown code, shortened if need be."""
+    text = re.sub(r"[`|\n<>]", " ", text)
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"

@@ -1,0 +1,114 @@
+"""How a pair's latents relate to those of the champion that it was registered beside.
+
+The maps lie in `compatibility.safetensors` in the encoder's artifact; `pair.json` says what they
+are worth.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from isthmus.core.alignment import LatentMap
+from isthmus.errors import RegistryError
+from isthmus.spec.model import SpecModel
+
+MapKind = Literal["procrustes", "affine"]
+MAP_KINDS: tuple[MapKind, ...] = get_args(MapKind)
+MAPS_FILE = "compatibility.safetensors"
+
+
+class Compatibility(SpecModel):
+    """What `pair.json` says of the maps to an older pair's latents."""
+
+    champion: str
+    """Name and version of the older pair, `digits/3`: the champion of that moment."""
+    pair_id: str
+    """Its id."""
+    rows: int
+    """Held-out rows that the errors were measured on; the maps were fitted to others."""
+    errors: Mapping[MapKind, float]
+    """Share of the variance of the champion's latents that each map leaves unexplained."""
+    scale: float
+    """By how much the Procrustes map enlarges distances."""
+    sha256: str
+    """Of the file of the maps."""
+
+    @property
+    def best(self) -> MapKind:
+        """The map with the lower error; Procrustes if they are equal, since it keeps distances."""
+        return min(MAP_KINDS, key=lambda kind: self.errors[kind])
+
+    @property
+    def error(self) -> float:
+        """That of the best map."""
+        return self.errors[self.best]
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """The maps from a new pair's latents to the champion's, still to be stored.
+
+    Attributes:
+        champion: Name and version.
+        pair_id: The champion's.
+        maps: From the new space to the champion's.
+        errors: As `Compatibility` has them.
+        scale: As `Compatibility` has it.
+        rows: That the errors were measured on.
+    """
+
+    champion: str
+    pair_id: str
+    maps: Mapping[MapKind, LatentMap]
+    errors: Mapping[MapKind, float]
+    scale: float
+    rows: int
+
+
+def write_maps(alignment: Alignment, folder: Path) -> Compatibility:
+    """Writes the maps into a folder; returns what `pair.json` is to say of them."""
+    from safetensors.numpy import save_file
+
+    tensors = {}
+    for kind, found in alignment.maps.items():
+        tensors[f"{kind}.matrix"] = found.matrix.copy(order="C")
+        tensors[f"{kind}.offset"] = found.offset
+    save_file(tensors, folder / MAPS_FILE)
+    return Compatibility(
+        champion=alignment.champion,
+        pair_id=alignment.pair_id,
+        rows=alignment.rows,
+        errors=alignment.errors,
+        scale=alignment.scale,
+        sha256=_sha256(folder / MAPS_FILE),
+    )
+
+
+def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
+    """Reads one of a folder's maps.
+
+    Raises:
+        RegistryError: If the file is missing, or not what `pair.json` says.
+    """
+    from safetensors.numpy import load_file
+
+    file = folder / MAPS_FILE
+    if not file.is_file():
+        raise RegistryError(f"{file} is missing; restore it, or train the pair again")
+    found = _sha256(file)
+    if found != said.sha256:
+        raise RegistryError(
+            f"{file} is damaged: its sha256 is {found[:12]}..., and pair.json says "
+            f"{said.sha256[:12]}...; restore it, or train the pair again"
+        )
+    tensors = load_file(file)
+    return LatentMap(tensors[f"{kind}.matrix"], tensors[f"{kind}.offset"])
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,52 @@
+"""Where the aliases of all pairs stand, in one request: what a watcher asks again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from isthmus.registry.halves import Halves
+from isthmus.registry.lookup import is_empty_store, open_registry
+from isthmus.registry.reference import CHAMPION, Reference
+from isthmus.spec import Settings
+from isthmus.tracking import store_errors
+
+Position = tuple[str, str, str]
+"""A half, an alias, and the version that has it."""
+
+
+def alias_positions(settings: Settings) -> Mapping[str, frozenset[Position]]:
+    """The aliases of both halves of each pair, by the pair's name; empty if there is no store yet.
+
+    Raises:
+        RegistryError: If the registry does not answer.
+    """
+    if is_empty_store(settings):
+        return {}
+    client = open_registry(settings)
+    positions: dict[str, set[Position]] = {}
+    with store_errors(settings.tracking_uri):
+        token: str | None = None
+        while True:
+            page: Any = client.search_registered_models(page_token=token)
+            for model in page:
+                name, _, half = model.name.rpartition("-")
+                if name and half in ("encoder", "decoder"):
+                    found = {(half, alias, str(at)) for alias, at in model.aliases.items()}
+                    positions.setdefault(name, set()).update(found)
+            token = page.token
+            if not token:
+                return {name: frozenset(found) for name, found in positions.items()}
+
+
+def champion_of(name: str, settings: Settings) -> int | None:
+    """The version that is champion now; `None` if none is.
+
+    Raises:
+        ModelNotFound: If nothing was ever registered.
+        RegistryError: If the registry does not answer.
+    """
+    Reference.parse(name)
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        return Halves.read(client, name).standing(CHAMPION).version

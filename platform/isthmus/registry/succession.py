@@ -1,0 +1,150 @@
+"""What a new pair is registered beside: the champion of its name, and how their latents relate."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isthmus.core import Autoencoder
+from isthmus.core.alignment import fit_affine, fit_procrustes, unexplained_share
+from isthmus.errors import ModelNotFound
+from isthmus.registry.compatibility import Alignment
+from isthmus.registry.manifest import PairManifest
+from isthmus.registry.pair import Pair
+from isthmus.registry.reference import CHAMPION
+from isthmus.registry.resolve import load
+from isthmus.spec import DataSpec, Settings
+
+_logger = logging.getLogger(__name__)
+
+# More change no digit of the maps that matters, and take longer than they are worth.
+_MOST_ROWS = 20_000
+_MOST_NUMBERS = 4_000_000
+# A map has as many numbers as both sizes multiplied; beyond, latents are pictures, not embeddings.
+_LARGEST_LATENT = 1024
+_BATCH_ROWS = 1024
+
+
+class HeldOutRows(Protocol):
+    """Rows in memory or in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True)
+class Succession:
+    """A new pair's place beside the champion of its name.
+
+    Attributes:
+        champion: Name and version, `digits/3`; `None` if there is none, or it cannot be loaded.
+        manifest: The champion's.
+        alignment: Maps from the new latents to the champion's, if there can be any.
+        why_not: Why there are none; a sentence without its full stop.
+    """
+
+    champion: str | None = None
+    manifest: PairManifest | None = None
+    alignment: Alignment | None = None
+    why_not: str = "nobody looked for a champion"
+
+
+NO_SUCCESSION = Succession()
+
+
+def find_succession(
+    name: str,
+    module: Autoencoder,
+    data: DataSpec,
+    fit_rows: HeldOutRows,
+    test_rows: HeldOutRows,
+    settings: Settings,
+) -> Succession:
+    """Finds the champion of a name, and the best maps from a new module's latents to its own.
+
+    A champion that is missing, damaged, or takes other rows is no fault of the new pair's: this
+    says so and does not raise.
+
+    Args:
+        name: The pair's.
+        module: Newly trained.
+        data: How its rows are read.
+        fit_rows: Held-out rows to fit the maps to, data units.
+        test_rows: Others, to measure their errors on.
+        settings: Where the registry is.
+    """
+    try:
+        champion = load(f"{name}@{CHAMPION}", settings)
+    except ModelNotFound:
+        return Succession(why_not="there was no champion when it was registered")
+    except Exception as error:  # noqa: BLE001 (a training is not lost for what ails another pair)
+        _logger.warning("latents are not mapped to those of %s@%s: %s", name, CHAMPION, error)
+        return Succession(why_not="the champion of that moment could not be loaded")
+    alignment, why_not = None, _difference(champion, module, data)
+    if why_not is None:
+        try:
+            alignment = _align(module, champion, fit_rows, test_rows)
+        except np.linalg.LinAlgError as error:
+            why_not = str(error)
+        else:
+            why_not = "the latents of one of the two do not vary, or are not finite"
+    if alignment is None:
+        _logger.warning("latents are not mapped to those of %s: %s", champion.reference, why_not)
+    return Succession(champion.reference, champion.manifest, alignment, why_not)
+
+
+def _difference(champion: Pair, module: Autoencoder, data: DataSpec) -> str | None:
+    """Why the two cannot be compared."""
+    old, new = champion.manifest.plan, module.plan
+    if old.row_shape != new.row_shape or old.kind != new.kind:
+        return f"it takes {old.kind} rows of shape {old.row_shape}, not {new.row_shape}"
+    if champion.manifest.data.feature_names != data.feature_names:
+        return "it takes other columns"
+    largest = max(old.latent_dim, new.latent_dim)
+    if largest > _LARGEST_LATENT:
+        return f"latents of {largest:,} numbers are more than the {_LARGEST_LATENT:,} of a map"
+    return None
+
+
+def _align(
+    module: Autoencoder, champion: Pair, fit_rows: HeldOutRows, test_rows: HeldOutRows
+) -> Alignment | None:
+    """Fits both maps on the one, and measures their errors on the other."""
+    latent_dims = (module.plan.latent_dim, champion.module.plan.latent_dim)
+    most = min(_MOST_ROWS, _MOST_NUMBERS // max(latent_dims))
+    fit, test = (
+        tuple(_encode(each, rows, most) for each in (module, champion.module))
+        for rows in (fit_rows, test_rows)
+    )
+    if not all(np.isfinite(each).all() and np.ptp(each, axis=0).any() for each in (*fit, *test)):
+        return None
+    procrustes, scale = fit_procrustes(*fit)
+    affine = fit_affine(*fit)
+    return Alignment(
+        champion=champion.reference,
+        pair_id=champion.manifest.pair_id,
+        maps={"procrustes": procrustes, "affine": affine},
+        errors={
+            "procrustes": unexplained_share(procrustes, *test),
+            "affine": unexplained_share(affine, *test),
+        },
+        scale=scale,
+        rows=len(test[0]),
+    )
+
+
+def _encode(module: Autoencoder, rows: HeldOutRows, most: int) -> NDArray[np.float32]:
+    """The latents of at most so many of the rows, evenly spaced: (N, latent_dim)."""
+    spaced = rows[:: -(-len(rows) // most)]
+    with torch.inference_mode():
+        parts = [
+            module.encode(torch.from_numpy(spaced[first : first + _BATCH_ROWS])).numpy()
+            for first in range(0, len(spaced), _BATCH_ROWS)
+        ]
+    return np.concatenate(parts)

@@ -1,0 +1,146 @@
+"""A pair that speaks another's latents: `isthmus.load("digits/5", compatible_with="digits/3")`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from numpy.typing import ArrayLike
+
+from isthmus.core.alignment import LatentMap
+from isthmus.errors import RegistryError
+from isthmus.registry.compatibility import MapKind, read_map
+from isthmus.registry.pair import Floats, Latents, OnRows, Pair
+from isthmus.registry.resolve import ResolvedPair, build, resolve
+from isthmus.spec import Settings
+
+
+@dataclass(frozen=True)
+class Step:
+    """One map on the way from a pair's latents to another's.
+
+    Attributes:
+        source: Whose latents it takes, `digits/5`.
+        target: Whose it gives.
+        kind: Which of the stored maps it is: the better one on held-out rows.
+        error: The share of the target's latent variance that it left unexplained there.
+    """
+
+    source: str
+    target: str
+    kind: MapKind
+    error: float
+
+
+class CompatiblePair(Pair):
+    """A pair whose latents are those of an older one, whose id they carry.
+
+    So the older pair's decoder takes them, and embeddings that were stored with it can be
+    compared with them. Whatever else it does it does as itself.
+    """
+
+    def __init__(
+        self, pair: Pair, target: ResolvedPair, to_target: LatentMap, steps: tuple[Step, ...]
+    ) -> None:
+        """Args:
+        pair: Whose encoder and decoder work.
+        target: The pair whose latents are given and taken.
+        to_target: From the pair's latents to the target's.
+        steps: What that map is made of.
+        """
+        super().__init__(pair.module, pair.manifest, pair.reference)
+        self.target = target
+        self.steps = steps
+        self._to_target = to_target
+        self._back = to_target.inverse()
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, as latents of {self.target.reference}>"
+
+    def encode(self, x: ArrayLike, on_rows: OnRows | None = None) -> Latents:
+        """Rows to latents of the older pair, as well as the map can say them."""
+        values = self._to_target.apply(super().encode(x, on_rows).values)
+        return Latents(values, self.target.manifest.pair_id)
+
+    def decode(self, latents: Latents, on_rows: OnRows | None = None) -> Floats:
+        """Latents of the older pair to rows, through the map's inverse.
+
+        Raises:
+            RegistryError: If another pair made the latents, or the map has no inverse.
+        """
+        if latents.pair_id != self.target.manifest.pair_id:
+            raise RegistryError(
+                f"these latents were made by pair {latents.pair_id}, and this one takes those of "
+                f"{self.target.reference}, pair {self.target.manifest.pair_id}; decode them with "
+                "the pair that made them"
+            )
+        if self._back is None:
+            raise RegistryError(
+                f"the map from {self.reference} to {self.target.reference} has no inverse, so "
+                f"{self.reference} cannot decode its latents; decode them with "
+                f"{self.target.reference}"
+            )
+        own = Latents(self._back.apply(latents.values), self.manifest.pair_id)
+        return super().decode(own, on_rows)
+
+
+def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
+    """Loads a pair that gives and takes the latents of another, through the maps that are stored.
+
+    A version keeps maps to the champion at its registration; a way through several versions is
+    found if there is one. Each step uses the map that was the better on held-out rows.
+
+    Args:
+        reference: As of `load`.
+        target: The pair whose latents are wanted.
+        settings: Where the registry is.
+
+    Returns:
+        The pair itself if both are one.
+
+    Raises:
+        ModelNotFound: If there is no such pair.
+        RegistryError: If no way leads there, naming how far one does; or a pair is not whole.
+    """
+    resolved, wanted = resolve(reference, settings), resolve(target, settings)
+    pair = build(resolved)
+    way: list[tuple[Step, LatentMap]] = []
+    here = resolved
+    while here.manifest.pair_id != wanted.manifest.pair_id:
+        said = here.manifest.compatibility
+        if said is None:
+            raise _no_way(resolved, wanted, here)
+        found = read_map(here.folder, said.best, said)
+        way.append((Step(here.reference, said.champion, said.best, said.error), found))
+        here = _resolve_same(said.champion, said.pair_id, wanted, settings)
+    if not way:
+        return pair
+    whole = way[0][1]
+    for _, found in way[1:]:
+        whole = whole.then(found)
+    return CompatiblePair(pair, wanted, whole, tuple(step for step, _ in way))
+
+
+def _resolve_same(
+    reference: str, pair_id: str, wanted: ResolvedPair, settings: Settings
+) -> ResolvedPair:
+    """The pair that a map leads to: the wanted one, or another on the way there."""
+    if pair_id == wanted.manifest.pair_id:
+        return wanted
+    found = resolve(reference, settings)
+    if found.manifest.pair_id != pair_id:
+        raise RegistryError(
+            f"{reference} is pair {found.manifest.pair_id} now, and the stored map leads to pair "
+            f"{pair_id}; its model was made anew, so encode again with the pair in use"
+        )
+    return replace(found, reference=reference)
+
+
+def _no_way(start: ResolvedPair, wanted: ResolvedPair, end: ResolvedPair) -> RegistryError:
+    if end is start:
+        reach = f"{start.reference} has no map to any pair's latents"
+    else:
+        reach = f"the maps of {start.reference} lead to {end.reference} and no further"
+    return RegistryError(
+        f"no stored map leads from {start.reference} to {wanted.reference}: {reach}; encode the "
+        f"rows again with {start.reference}, or go on with {wanted.reference}"
+    )
