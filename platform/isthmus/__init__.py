@@ -11,10 +11,20 @@ Importing this imports neither torch nor Ray nor MLflow; the first call does.
 
 from __future__ import annotations
 
-from isthmus.api import load, models, promote, resume, train, tune, versions
+from isthmus.api import lineage, load, models, promote, resume, train, tune, versions
 from isthmus.errors import IsthmusError
 
-__all__ = ["IsthmusError", "load", "models", "promote", "resume", "train", "tune", "versions"]
+__all__ = [
+    "IsthmusError",
+    "lineage",
+    "load",
+    "models",
+    "promote",
+    "resume",
+    "train",
+    "tune",
+    "versions",
+]
 
 
 def __getattr__(name: str) -> str:

@@ -11,7 +11,7 @@ from isthmus.quiet import quieten
 if TYPE_CHECKING:
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
-    from isthmus.registry import ModelSummary, Pair, Promotion, VersionSummary
+    from isthmus.registry import Lineage, ModelSummary, Pair, Promotion, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
     from isthmus.training import Reporter
@@ -138,6 +138,22 @@ def promote(
     from isthmus import registry
 
     return registry.promote(name, version, settings, alias)
+
+
+def lineage(what: str, *, settings: Settings | None = None) -> Lineage:
+    """Where something came from and what came of it: data, runs, pairs, outputs.
+
+    Args:
+        what: A file of results, `NAME/VERSION`, `NAME@ALIAS`, a run, or a data fingerprint.
+        settings: Where the stores are; by default what the environment says.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.lineage(what, settings)
 
 
 def _settings() -> Settings:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import choices, cluster, models, schedule, serve, train, tune, use
+from isthmus.cli import choices, cluster, lineage, models, schedule, serve, train, tune, use
 from isthmus.cli.panels import Panels
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
@@ -36,6 +36,7 @@ for _command, _panel in (
     (cluster.cancel, "Cluster"),
     (models.models, "Models"),
     (models.promote, "Models"),
+    (lineage.lineage, "Models"),
     (use.denoise, "Use"),
     (use.detect, "Use"),
     (serve.ui, "This machine"),

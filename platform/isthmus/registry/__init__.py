@@ -1,6 +1,7 @@
 """Encoder/decoder pairs: registered together, promoted together, never mixed."""
 
 from isthmus.registry.annotate import annotate
+from isthmus.registry.lineage import Lineage, lineage
 from isthmus.registry.listing import ModelSummary, VersionSummary, list_models, list_versions
 from isthmus.registry.manifest import PairManifest
 from isthmus.registry.pair import Detections, Latents, Pair
@@ -16,6 +17,7 @@ __all__ = [
     "CompatiblePair",
     "Detections",
     "Latents",
+    "Lineage",
     "ModelSummary",
     "Pair",
     "PairManifest",
@@ -28,6 +30,7 @@ __all__ = [
     "VersionSummary",
     "annotate",
     "find_succession",
+    "lineage",
     "list_models",
     "list_versions",
     "load",
