@@ -78,7 +78,7 @@ def test_from_every_point_the_same_whole_is_seen(in_folder):
 def test_an_output_is_an_mlflow_run_with_the_pairs_models_as_inputs(in_folder):
     client = open_store(Settings.from_environment())
     experiment = client.get_experiment_by_name(EXPERIMENT)
-    run = client.search_runs([experiment.experiment_id])[0]
+    run = client.get_run(client.search_runs([experiment.experiment_id])[0].info.run_id)
     assert run.info.status == "FINISHED"
     manifest = package.load("traced/1").manifest
     assert {each.model_id for each in run.inputs.model_inputs} == set(manifest.models.values())
@@ -133,10 +133,11 @@ def test_without_the_store_the_result_stands_and_one_line_says_so(
     def hang(settings: Settings) -> None:
         time.sleep(60)
 
-    monkeypatch.setattr(outputs, "open_store", hang)
-    monkeypatch.setattr(outputs, "_LONGEST_WAIT_S", 0.2)
     settings = Settings.from_environment()
-    result = denoise("traced/1", "rows.npy", tmp_path / "kept.npy", settings)
+    with monkeypatch.context() as patch:
+        patch.setattr(outputs, "open_store", hang)
+        patch.setattr(outputs, "_LONGEST_WAIT_S", 0.2)
+        result = denoise("traced/2", "rows.npy", tmp_path / "kept.npy", settings)
     assert np.load(result.output).shape == (20, 8, 8)
     said = [each.getMessage() for each in caplog.records if "lineage" in each.getMessage()]
     assert said == [f"lineage of {result.output} was not recorded: MLflow does not answer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from isthmus.registry.lineage import Lineage, LinkedOutput, LinkedPair, LinkedRun
 
 _MOST_OUTPUTS = 10
+_PIPE_WIDTH = 2000
 
 
 def lineage(
@@ -40,7 +42,8 @@ def lineage(
 
         out.print_json(TypeAdapter(Lineage).dump_json(found).decode())
         return
-    out.print(_tree(found))
+    # A person's terminal wraps long lines within the tree; a pipe has no width.
+    out.print(_tree(found), soft_wrap=False, width=None if out.is_terminal else _PIPE_WIDTH)
 
 
 def _tree(found: Lineage) -> Tree:
@@ -77,13 +80,19 @@ def _add_pair(tree: Tree, pair: LinkedPair, asked: str) -> None:
 
 def _output(output: LinkedOutput) -> str:
     record = output.record
-    rows = f"{record.rows:,} rows, " if record.rows else ""
+    rows = f", {record.rows:,} rows" if record.rows else ""
     where = f" on {record.host}" if output.state == "elsewhere" else ""
     moved = f", now {output.found}" if output.found else ""
     return (
-        f"{record.job} {record.path}{where} of {record.source} ({rows}{record.created}): "
-        f"{output.state}{moved}"
+        f"{_short(record.path)}{where}: {record.job} of {_short(record.source)}{rows}, "
+        f"{record.created}; {output.state}{moved}"
     )
+
+
+def _short(path: str) -> str:
+    """A path as a person in this folder would write it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def _asked(line: str, found: Lineage, what: str | None) -> str:

@@ -149,13 +149,17 @@ def _of_output(what: str, settings: Settings) -> Lineage:
         said, sha256 = read_provenance(path), content_sha256(path)
     except OSError as error:
         raise DataError(f"{what}: cannot be read: {error.strerror or error}") from error
-    found = find_outputs(settings, sha256=sha256)
+    found = [
+        record
+        for record in find_outputs(settings, sha256=sha256)
+        if said is None or record.pair_id == said.pair_id  # two pairs may make the same of a row
+    ]
     if said is None and not found:
         raise UsageError(
             f"{what}: names no pair, and no output of its content (sha256 {sha256[:12]}...) is "
             "recorded; it was not written by isthmus, or was changed and has lost its .pair.json"
         )
-    record = found[0] if found else _unchanged_record(said, settings)
+    record = _likest(found or _record_of(said, settings), path)
     place = what if what.startswith("s3://") else str(path)
     if record is not None:
         state = "as written" if record.sha256 == sha256 else "changed since"
@@ -167,20 +171,26 @@ def _of_output(what: str, settings: Settings) -> Lineage:
     return _with_output(output, settings)
 
 
-def _unchanged_record(said: Provenance | None, settings: Settings) -> OutputRecord | None:
-    """The record of an output whose content is another now: the same pair, moment and input."""
+def _record_of(said: Provenance | None, settings: Settings) -> Sequence[OutputRecord]:
+    """Of an output whose content is another now: those of the same pair, moment and input."""
     if said is None:
-        return None
-    recorded = find_outputs(settings, pair_ids=[said.pair_id])
-    source = str(said.extra.get("input", ""))
-    return next(
-        (
-            each
-            for each in recorded
-            if each.created == said.created and each.source.endswith(source.removeprefix("./"))
-        ),
-        None,
-    )
+        return []
+    source = str(said.extra.get("input", "")).removeprefix("./")
+    return [
+        each
+        for each in find_outputs(settings, pair_ids=[said.pair_id])
+        if each.created == said.created and each.source.endswith(source)
+    ]
+
+
+def _likest(records: Sequence[OutputRecord], path: Path) -> OutputRecord | None:
+    """Two outputs may have one content, or be of one second: that of the same name, if any."""
+
+    def likeness(record: OutputRecord) -> tuple[bool, bool, bool]:
+        recorded = Path(record.path)
+        return recorded == path, recorded.name == path.name, recorded.suffix == path.suffix
+
+    return max(records, key=likeness, default=None)
 
 
 def _self_said(said: Provenance, path: str, sha256: str) -> OutputRecord:

@@ -71,14 +71,14 @@ def test_what_people_wrote_survives_the_next_update(described, settings):
         ours = card_of(settings, "told", described, half)
         changed = f"Ask Ada first.\n\n{ours}\n\nNot for **night** images."
         client.update_model_version(f"told-{half}", str(described), changed)
-    for verdict in ("refused", "passed"):
+    for verdict in ("too slow", "passed"):
         write_section(f"told/{described}", "gate", f"### Gate\n\n{verdict}", settings)
     for half in ("encoder", "decoder"):
         card = card_of(settings, "told", described, half)
         assert card.startswith("Ask Ada first.\n")
         assert "Not for **night** images." in card
         assert "passed" in card
-        assert "refused" not in card
+        assert "too slow" not in card
         assert "### Load it" in card
 
 
