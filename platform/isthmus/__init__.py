@@ -14,6 +14,7 @@ from __future__ import annotations
 from isthmus.api import (
     gate,
     history,
+    lineage,
     load,
     models,
     onnx_files,
@@ -30,6 +31,7 @@ __all__ = [
     "IsthmusError",
     "gate",
     "history",
+    "lineage",
     "load",
     "models",
     "onnx_files",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
     from isthmus.promotion import Verdict
-    from isthmus.registry import Event, ModelSummary, Pair, Promotion, VersionSummary
+    from isthmus.registry import Event, Lineage, ModelSummary, Pair, Promotion, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
     from isthmus.training import Reporter
@@ -215,6 +215,22 @@ def history(name: str, *, settings: Settings | None = None) -> tuple[Event, ...]
 
     registry.reconcile(name, settings)
     return registry.history(name, settings)
+
+
+def lineage(what: str, *, settings: Settings | None = None) -> Lineage:
+    """Where something came from and what came of it: data, runs, pairs, outputs.
+
+    Args:
+        what: A file of results, `NAME/VERSION`, `NAME@ALIAS`, a run, or a data fingerprint.
+        settings: Where the stores are; by default what the environment says.
+
+    Raises:
+        IsthmusError: In one line, what is wrong and what to do.
+    """
+    settings = settings or _settings()
+    from isthmus import registry
+
+    return registry.lineage(what, settings)
 
 
 def _settings() -> Settings:

@@ -35,4 +35,7 @@ def test_both_halves_are_registered_models_with_the_champion(tab, page_url):
     tab.goto(f"{page_url}/#/models/digits-encoder/versions/1")
     tab.get_by_text("champion").first.wait_for(timeout=_TIMEOUT_MS)
     tab.get_by_text("isthmus.load").first.wait_for(timeout=_TIMEOUT_MS)
+    picture = tab.locator("img[src*='figures%2Freconstructions.png']").first
+    picture.scroll_into_view_if_needed(timeout=_TIMEOUT_MS)
+    tab.wait_for_function("image => image.naturalWidth > 0", arg=picture.element_handle())
     tab.screenshot(path=OUTPUT / "version.png")

@@ -11,6 +11,7 @@ import typer
 from isthmus.cli import (
     choices,
     cluster,
+    lineage,
     models,
     schedule,
     serve,
@@ -51,6 +52,7 @@ for _command, _panel in (
     (models.history, "Models"),
     (models.gate, "Models"),
     (watch.watch, "Models"),
+    (lineage.lineage, "Models"),
     (use.denoise, "Use"),
     (use.detect, "Use"),
     (serve.ui, "This machine"),

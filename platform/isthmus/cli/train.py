@@ -113,5 +113,13 @@ def _summarise(result: TrainResult) -> None:
         f"  reconstruction error on held-out rows {metrics['test_reconstruction_mse']:.5f}, "
         f"PCA of the same size {metrics['test_pca_mse']:.5f} (mean squares, scaled units)"
     )
+    if "latent_affine_error" in metrics:
+        affine, rotation = (
+            100 * metrics[f"latent_{kind}_error"] for kind in ("affine", "procrustes")
+        )
+        out.print(
+            f"  latents as the champion's: {affine:.3g} % of their variance is lost by an affine "
+            f"map, {rotation:.3g} % by a rotation"
+        )
     out.print(f"  run {result.run_id[:8]}: see it with isthmus ui")
     out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")

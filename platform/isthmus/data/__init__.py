@@ -1,7 +1,7 @@
 """Rows in, results out: sources, splits, scaling, fingerprints, and files of results."""
 
 from isthmus.data.fingerprint import fingerprint
-from isthmus.data.provenance import Provenance, sidecar_path
+from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
 from isthmus.data.reading import open_input, read_input, read_rows, read_second_look
 from isthmus.data.results import (
     check_reconstructions_output,
@@ -13,6 +13,7 @@ from isthmus.data.results import (
 from isthmus.data.rows import Labels, Layout, Rows
 from isthmus.data.scaling import ScalingStatistics, fit_scaling
 from isthmus.data.splits import Split, split_rows
+from isthmus.data.storage import locate
 from isthmus.data.stored import StoredRows
 from isthmus.data.storing import StoredSplit, store_split
 from isthmus.data.stream import Block, RowStream, read_ahead
@@ -30,12 +31,15 @@ __all__ = [
     "StoredSplit",
     "check_reconstructions_output",
     "check_table_output",
+    "content_sha256",
     "fingerprint",
     "fit_scaling",
+    "locate",
     "open_input",
     "open_results",
     "read_ahead",
     "read_input",
+    "read_provenance",
     "read_rows",
     "read_second_look",
     "sidecar_path",

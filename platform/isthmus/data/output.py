@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from isthmus.data.provenance import Provenance, sidecar_path
+from isthmus.data.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
 from isthmus.data.storage import ALL_ENDINGS
 from isthmus.errors import DataError
-
-FOLDER_PROVENANCE = "pair.json"
 
 
 def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:

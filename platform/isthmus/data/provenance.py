@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,6 +10,10 @@ from pathlib import Path
 
 PROVENANCE_KEY = "pair"
 """Name of the array of an npz, and of the text of a png, that holds the provenance."""
+PARQUET_KEY = b"isthmus.pair"
+"""Its name in a parquet's metadata."""
+FOLDER_PROVENANCE = "pair.json"
+"""Its file in a folder of results."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,20 @@ class Provenance:
     created: str
     extra: Mapping[str, object] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, text: str) -> Provenance | None:
+        """Reads what `to_json` wrote; `None` if the text is anything else."""
+        try:
+            content = json.loads(text)
+            return cls(
+                pair_id=str(content["pair_id"]),
+                model=str(content["model"]),
+                created=str(content["created"]),
+                extra=dict(content.get("extra", {})),
+            )
+        except (ValueError, TypeError, KeyError):
+            return None
+
     def to_json(self) -> str:
         """As a JSON object on one line."""
         return json.dumps(asdict(self), default=str)
@@ -35,3 +54,69 @@ class Provenance:
 def sidecar_path(output: Path) -> Path:
     """Where the provenance of an output file lies: `<output>.pair.json` beside it."""
     return output.with_name(output.name + ".pair.json")
+
+
+def read_provenance(output: Path) -> Provenance | None:
+    """What a file or folder of results says of where it came from, inside it or beside it.
+
+    What is inside comes first: it goes with the file wherever that is moved.
+
+    Returns:
+        `None` if it says nothing, or cannot be read.
+    """
+    for read in (_inside, _beside):
+        try:
+            text = read(output)
+        except (OSError, ValueError, KeyError):
+            continue
+        found = Provenance.from_json(text) if text else None
+        if found is not None:
+            return found
+    return None
+
+
+def content_sha256(output: Path) -> str:
+    """The sha256 of a file, or of the names and contents of a folder's files.
+
+    A folder's own provenance does not count, as a file's sidecar does not.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    if output.is_file():
+        return _sha256(output)
+    digest = hashlib.sha256()
+    for file in sorted(output.rglob("*")):
+        if file.is_file() and file.name != FOLDER_PROVENANCE:
+            name = file.relative_to(output).as_posix()
+            digest.update(f"{name} {_sha256(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _inside(output: Path) -> str | None:
+    match output.suffix.lower():
+        case ".npz":
+            import numpy as np
+
+            with np.load(output, allow_pickle=False) as arrays:
+                return str(arrays[PROVENANCE_KEY]) if PROVENANCE_KEY in arrays else None
+        case ".parquet":
+            import pyarrow.parquet as pq
+
+            return ((pq.read_schema(output).metadata or {}).get(PARQUET_KEY) or b"").decode()
+        case ".png":
+            from PIL import Image
+
+            with Image.open(output) as image:
+                return str(image.info.get(PROVENANCE_KEY) or "")
+    return None
+
+
+def _beside(output: Path) -> str:
+    note = output / FOLDER_PROVENANCE if output.is_dir() else sidecar_path(output)
+    return note.read_text(encoding="utf-8")

@@ -14,9 +14,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from isthmus.data.output import whole_file
-from isthmus.data.provenance import Provenance
-
-_PARQUET_KEY = b"isthmus.pair"
+from isthmus.data.provenance import PARQUET_KEY, Provenance
 
 
 @contextmanager
@@ -53,7 +51,7 @@ def _open_parquet(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.T
     def append(table: pa.Table) -> None:
         nonlocal writer
         if writer is None:
-            metadata = {**(table.schema.metadata or {}), _PARQUET_KEY: provenance.to_json()}
+            metadata = {**(table.schema.metadata or {}), PARQUET_KEY: provenance.to_json()}
             # Numbers seldom repeat, and to look for that takes longer than all the rest.
             repeating = [field.name for field in table.schema if not _is_number(field.type)]
             schema = table.schema.with_metadata(metadata)

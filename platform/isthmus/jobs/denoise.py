@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isthmus.data import open_input
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.provenance import provenance_of
+from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
 
@@ -54,7 +54,11 @@ def denoise(
         DataError: If the file is not what the pair was trained on.
         RegistryError: If the pair is damaged.
     """
-    return denoise_with(load(model, settings), source, output, on_rows)
+    pair = load(model, settings)
+    with recorded(pair, "denoise", settings) as record:
+        result = denoise_with(pair, source, output, on_rows)
+        record(result.output, result.rows)
+    return result
 
 
 def denoise_with(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from isthmus.data import check_table_output, open_input, open_results
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.provenance import provenance_of
+from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
 
@@ -60,7 +60,11 @@ def detect(
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
-    return detect_with(load(model, settings), source, output, on_rows)
+    pair = load(model, settings)
+    with recorded(pair, "detect", settings) as record:
+        result = detect_with(pair, source, output, on_rows)
+        record(result.output, result.rows)
+    return result
 
 
 def detect_with(

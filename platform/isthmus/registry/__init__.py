@@ -4,6 +4,7 @@ from isthmus.registry.annotate import annotate, annotation
 from isthmus.registry.card import write_section
 from isthmus.registry.events import Event
 from isthmus.registry.history import history
+from isthmus.registry.lineage import Lineage, lineage
 from isthmus.registry.listing import (
     NEWEST,
     ModelSummary,
@@ -32,6 +33,7 @@ __all__ = [
     "Detections",
     "Event",
     "Latents",
+    "Lineage",
     "ModelSummary",
     "Pair",
     "PairManifest",
@@ -51,6 +53,7 @@ __all__ = [
     "demote",
     "find_succession",
     "history",
+    "lineage",
     "list_models",
     "list_versions",
     "load",

@@ -31,6 +31,8 @@ CARD = "card"
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
 _ROUGH_BELOW_ROWS = 1000
+# The page sets the columns of a table side by side without any space between.
+_GAP = "&emsp;"
 _UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bits"}
 
 
@@ -120,7 +122,6 @@ def card(subject: Subject, half: Half) -> str:
     """The card of one half."""
     parts = [
         _head(subject, half),
-        _picture(subject),
         "### On held-out rows",
         _figures(subject),
         "### Data",
@@ -131,6 +132,8 @@ def card(subject: Subject, half: Half) -> str:
         _limits(subject.manifest),
         "### Load it",
         _lines_that_run(subject, half),
+        "### Pictures",
+        _pictures(subject),
     ]
     return "\n\n".join(parts)
 
@@ -176,7 +179,7 @@ def _listed(names: Sequence[str]) -> str:
     return f": {shown}{more}"
 
 
-def _picture(subject: Subject) -> str:
+def _pictures(subject: Subject) -> str:
     """Addresses without a host: the page finds them wherever it is served."""
     run, experiment = subject.manifest.run_id, subject.experiment_id
 
@@ -187,8 +190,8 @@ def _picture(subject: Subject) -> str:
     links = ", ".join(f"[{said}]({address(name)})" for name, said in others.items())
     everything = f"#/experiments/{experiment}/runs/{run}/artifacts"
     return (
-        f"![Rows and their reconstructions]({address('reconstructions')})\n\n"
-        f"More pictures: {links}, [all of the run's]({everything})."
+        f"Besides: {links}, [all of the run's]({everything}).\n\n"
+        f"![Rows and their reconstructions]({address('reconstructions')})"
     )
 
 
@@ -204,7 +207,7 @@ def _figures(subject: Subject) -> str:
     ]
     heads = [subject.reference, *([f"champion {subject.succession.champion}"] * bool(champion))]
     lines = [
-        f"| | {' | '.join(heads)} | PCA |",
+        f"| | {' | '.join(_GAP + head for head in heads)} | {_GAP}PCA |",
         f"| --- |{' ---: |' * (len(heads) + 1)}",
     ]
     for name in names[:_MOST_FIGURES]:
@@ -240,7 +243,7 @@ def _named(metric: str) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"
+    return "" if value is None else f"{_GAP}{value:.4g}"
 
 
 def _data(manifest: PairManifest) -> str:

@@ -1,23 +1,40 @@
 """Writes MLflow runs, and finds them again. Importing it imports neither MLflow nor torch."""
 
 from isthmus.tracking.baseline import PcaBaseline, fit_pca
+from isthmus.tracking.outputs import OutputRecord, OutputRecorder, find_outputs, this_host
 from isthmus.tracking.preload import preload
 from isthmus.tracking.report import RunReport
 from isthmus.tracking.run import RunLog
-from isthmus.tracking.runs import SEARCH, TAG_KIND, TRIAL, StoredRun, find_run
+from isthmus.tracking.runs import (
+    SEARCH,
+    TAG_KIND,
+    TRIAL,
+    RunSummary,
+    StoredRun,
+    find_run,
+    runs_of_data,
+    summary_of_run,
+)
 from isthmus.tracking.store import open_store, store_errors
 
 __all__ = [
     "SEARCH",
     "TAG_KIND",
     "TRIAL",
+    "OutputRecord",
+    "OutputRecorder",
     "PcaBaseline",
     "RunLog",
     "RunReport",
+    "RunSummary",
     "StoredRun",
+    "find_outputs",
     "find_run",
     "fit_pca",
     "open_store",
     "preload",
+    "runs_of_data",
     "store_errors",
+    "summary_of_run",
+    "this_host",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -88,6 +89,68 @@ def find_run(reference: str, settings: Settings) -> StoredRun:
             storage_path=run.data.tags.get(TAG_STORAGE),
             kind=run.data.tags.get(TAG_KIND, "train"),
         )
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run in a line.
+
+    Attributes:
+        run_id: MLflow's id.
+        name: Its readable name.
+        status: MLflow's.
+        started: When.
+        fingerprint: Of its data; `None` if it ended before they were read.
+        data: Where they were read from.
+    """
+
+    run_id: str
+    name: str
+    status: str
+    started: datetime
+    fingerprint: str | None
+    data: str
+
+
+def summary_of_run(run_id: str, settings: Settings) -> RunSummary | None:
+    """A run by its whole id; `None` if the store has it no more.
+
+    Raises:
+        RegistryError: If the store cannot be reached.
+    """
+    from mlflow.exceptions import MlflowException
+
+    client = open_store(settings)
+    with store_errors(settings.tracking_uri):
+        try:
+            return _summary(client.get_run(run_id))
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            return None
+
+
+def runs_of_data(fingerprint: str, settings: Settings) -> list[RunSummary]:
+    """All runs that trained on these data, newest first; of a search, the search and no trials.
+
+    Raises:
+        RegistryError: If the store cannot be reached.
+    """
+    client = open_store(settings)
+    with store_errors(settings.tracking_uri):
+        found = _search(client, f"params.`{PARAM_FINGERPRINT}` = '{fingerprint}'")
+        return [_summary(run) for run in found if run.data.tags.get(TAG_KIND) != TRIAL]
+
+
+def _summary(run: Run) -> RunSummary:
+    return RunSummary(
+        run_id=run.info.run_id,
+        name=run.info.run_name or run.info.run_id,
+        status=run.info.status,
+        started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        fingerprint=run.data.params.get(PARAM_FINGERPRINT),
+        data=run.data.params.get("data.path", ""),
+    )
 
 
 def read_job(client: MlflowClient, run: Run) -> dict[str, Any]:

@@ -1,0 +1,105 @@
+"""`lineage`: where something came from, and what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from isthmus.cli.terminal import age, out
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from isthmus.registry.lineage import Lineage, LinkedOutput, LinkedPair, LinkedRun
+
+_MOST_OUTPUTS = 10
+_PIPE_WIDTH = 2000
+
+
+def lineage(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A file of results, NAME/VERSION, NAME@ALIAS, a run, or a data fingerprint.",
+            show_default=False,
+        ),
+    ],
+    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+) -> None:
+    """Show where something came from and what came of it: data, runs, pairs, outputs.
+
+    Example: isthmus lineage clean.npz
+    """
+    from isthmus import api
+
+    found = api.lineage(what)
+    if json:
+        from pydantic import TypeAdapter
+
+        from isthmus.registry import Lineage
+
+        out.print_json(TypeAdapter(Lineage).dump_json(found).decode())
+        return
+    # A person's terminal wraps long lines within the tree; a pipe has no width.
+    out.print(_tree(found), soft_wrap=False, width=None if out.is_terminal else _PIPE_WIDTH)
+
+
+def _tree(found: Lineage) -> Tree:
+    from rich.tree import Tree
+
+    if found.loose is not None:
+        tree = Tree("data and run are not in this store")
+        _add_pair(tree, found.loose, found.asked)
+        return tree
+    tree = Tree(
+        _asked(f"data {found.data} ({(found.fingerprint or '')[:12]})", found, found.fingerprint)
+    )
+    for linked in found.runs:
+        _add_run(tree, linked, found)
+    return tree
+
+
+def _add_run(tree: Tree, linked: LinkedRun, found: Lineage) -> None:
+    run = linked.run
+    line = f"run {run.name} ({run.run_id[:8]}), {run.status.lower()}, {age(run.started)} ago"
+    branch = tree.add(_asked(line, found, run.run_id))
+    for pair in linked.pairs:
+        _add_pair(branch, pair, found.asked)
+
+
+def _add_pair(tree: Tree, pair: LinkedPair, asked: str) -> None:
+    names = ", ".join(pair.names) or "not in this registry"
+    branch = tree.add(_marked(f"{names} (pair {pair.pair_id})", asked == pair.pair_id))
+    for output in pair.outputs[:_MOST_OUTPUTS]:
+        branch.add(_marked(_output(output), asked == output.record.path))
+    if len(pair.outputs) > _MOST_OUTPUTS:
+        branch.add(f"... and {len(pair.outputs) - _MOST_OUTPUTS:,} older (--json shows all)")
+
+
+def _output(output: LinkedOutput) -> str:
+    record = output.record
+    rows = f", {record.rows:,} rows" if record.rows else ""
+    where = f" on {record.host}" if output.state == "elsewhere" else ""
+    moved = f", now {output.found}" if output.found else ""
+    return (
+        f"{_short(record.path)}{where}: {record.job} of {_short(record.source)}{rows}, "
+        f"{record.created}; {output.state}{moved}"
+    )
+
+
+def _short(path: str) -> str:
+    """A path as a person in this folder would write it."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
+
+
+def _asked(line: str, found: Lineage, what: str | None) -> str:
+    return _marked(line, what == found.asked)
+
+
+def _marked(line: str, is_asked: bool) -> str:
+    from rich.markup import escape
+
+    return f"[bold]{escape(line)}[/bold]  <- asked for" if is_asked else escape(line)

@@ -1,0 +1,288 @@
+"""Lineage: from data to runs, from runs to pairs, from pairs to the files made with them; and back.
+
+What binds them: a run has the fingerprint of its data, a version its run, `pair.json` and every
+output the pair's id, and MLflow a record of each output.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isthmus.data import Provenance, content_sha256, locate, read_provenance
+from isthmus.errors import DataError, ModelNotFound, UsageError
+from isthmus.registry import tags
+from isthmus.registry.lookup import find_encoder, open_registry
+from isthmus.registry.reference import Reference
+from isthmus.spec import Settings
+from isthmus.tracking import (
+    OutputRecord,
+    RunSummary,
+    find_outputs,
+    find_run,
+    runs_of_data,
+    store_errors,
+    summary_of_run,
+    this_host,
+)
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+# In one search for versions: an address has an end.
+_RUNS_AT_ONCE = 50
+
+
+@dataclass(frozen=True)
+class LinkedOutput:
+    """A file or folder of results.
+
+    Attributes:
+        record: What MLflow has of it; of one that is not recorded, what it says of itself.
+        state: `as written`, `changed since`, `not there`, `elsewhere` (on another machine),
+            or `not recorded`.
+        found: Where it is now, if it was asked for and was moved.
+    """
+
+    record: OutputRecord
+    state: str
+    found: str | None = None
+
+
+@dataclass(frozen=True)
+class LinkedPair:
+    """A registered pair and what was made with it.
+
+    Attributes:
+        names: Name and version; more than one if MLflow's page copied it.
+        pair_id: Its id.
+        created: When it was registered.
+        outputs: Newest first.
+    """
+
+    names: tuple[str, ...]
+    pair_id: str
+    created: datetime | None
+    outputs: tuple[LinkedOutput, ...]
+
+
+@dataclass(frozen=True)
+class LinkedRun:
+    """A training run and the pairs that it registered."""
+
+    run: RunSummary
+    pairs: tuple[LinkedPair, ...]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where something came from, and what came of it.
+
+    Attributes:
+        asked: What was asked for: a fingerprint, a run's id, a pair's id, or an output's path.
+        fingerprint: sha256 of the data at the root; `None` if this store does not know it.
+        data: Where they were read from.
+        runs: All runs on these data, newest first.
+        loose: The pair asked for, if this store knows no run of its.
+    """
+
+    asked: str
+    fingerprint: str | None
+    data: str
+    runs: tuple[LinkedRun, ...]
+    loose: LinkedPair | None = None
+
+
+def lineage(what: str, settings: Settings) -> Lineage:
+    """Walks from any point of it to the data at its root, and to all that came of them.
+
+    Args:
+        what: A file or folder of results (local or `s3://`), `NAME/VERSION`, `NAME@ALIAS`, a
+            run's id, its beginning, or name, or a data fingerprint.
+        settings: Where the stores are.
+
+    Raises:
+        UsageError: If there is nothing of that name, or the file names no pair and is not known.
+        RegistryError: If the store cannot be reached.
+    """
+    if what.startswith("s3://") or Path(what).exists():
+        return _of_output(what, settings)
+    if _FINGERPRINT.fullmatch(what):
+        return _of_data(what, what, settings)
+    if "@" in what or re.fullmatch(r"[^/]+/[0-9]+", what):
+        return _of_pair(what, settings)
+    if "/" in what or Path(what).suffix:
+        raise UsageError(f"{what}: no such file, and neither a run nor NAME/VERSION")
+    try:
+        run = find_run(what, settings)
+    except UsageError as no_run:
+        try:
+            return _of_pair(what, settings)
+        except ModelNotFound as no_pair:
+            raise UsageError(f"{no_run}; as a pair: {no_pair}") from None
+    if run.fingerprint is None:
+        raise UsageError(f"run {run.name} ended before its data were read; nothing came of it")
+    return _of_data(run.run_id, run.fingerprint, settings)
+
+
+def _of_pair(reference: str, settings: Settings) -> Lineage:
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        version = find_encoder(client, Reference.parse(reference))
+    pair_id = version.tags.get(tags.PAIR_ID, "")
+    run = summary_of_run(version.run_id or "", settings)
+    if run is None or run.fingerprint is None:
+        outputs = find_outputs(settings, pair_ids=[pair_id])
+        loose = _linked_pair(pair_id, [version], outputs)
+        return Lineage(pair_id, None, "", (), loose)
+    return _of_data(pair_id, run.fingerprint, settings)
+
+
+def _of_output(what: str, settings: Settings) -> Lineage:
+    try:
+        path = locate(what).path.absolute()
+        said, sha256 = read_provenance(path), content_sha256(path)
+    except OSError as error:
+        raise DataError(f"{what}: cannot be read: {error.strerror or error}") from error
+    found = [
+        record
+        for record in find_outputs(settings, sha256=sha256)
+        if said is None or record.pair_id == said.pair_id  # two pairs may make the same of a row
+    ]
+    if said is None and not found:
+        raise UsageError(
+            f"{what}: names no pair, and no output of its content (sha256 {sha256[:12]}...) is "
+            "recorded; it was not written by isthmus, or was changed and has lost its .pair.json"
+        )
+    record = _likest(found or _record_of(said, settings), path)
+    place = what if what.startswith("s3://") else str(path)
+    if record is not None:
+        state = "as written" if record.sha256 == sha256 else "changed since"
+        moved = place if place != record.path else None
+        output = LinkedOutput(record, state, moved)
+    else:
+        assert said is not None  # noqa: S101 (else refused above)
+        output = LinkedOutput(_self_said(said, place, sha256), "not recorded")
+    return _with_output(output, settings)
+
+
+def _record_of(said: Provenance | None, settings: Settings) -> Sequence[OutputRecord]:
+    """Of an output whose content is another now: those of the same pair, moment and input."""
+    if said is None:
+        return []
+    source = str(said.extra.get("input", "")).removeprefix("./")
+    return [
+        each
+        for each in find_outputs(settings, pair_ids=[said.pair_id])
+        if each.created == said.created and each.source.endswith(source)
+    ]
+
+
+def _likest(records: Sequence[OutputRecord], path: Path) -> OutputRecord | None:
+    """Two outputs may have one content, or be of one second: that of the same name, if any."""
+
+    def likeness(record: OutputRecord) -> tuple[bool, bool, bool]:
+        recorded = Path(record.path)
+        return recorded == path, recorded.name == path.name, recorded.suffix == path.suffix
+
+    return max(records, key=likeness, default=None)
+
+
+def _self_said(said: Provenance, path: str, sha256: str) -> OutputRecord:
+    return OutputRecord(
+        job=str(said.extra.get("job", "")),
+        path=path,
+        host=this_host(),
+        sha256=sha256,
+        source=str(said.extra.get("input", "")),
+        rows=0,
+        pair_id=said.pair_id,
+        model=said.model,
+        created=said.created,
+    )
+
+
+def _with_output(output: LinkedOutput, settings: Settings) -> Lineage:
+    """The lineage of the pair that an output names, with that output in it."""
+    record = output.record
+    try:
+        whole = _of_pair(record.model, settings)
+    except ModelNotFound:
+        whole = None
+    if whole is None or whole.asked != record.pair_id:  # deleted, or of another registry
+        loose = LinkedPair((), record.pair_id, None, (output,))
+        return Lineage(record.path, None, "", (), loose)
+
+    def put(pair: LinkedPair) -> LinkedPair:
+        if pair.pair_id != record.pair_id:
+            return pair
+        others = tuple(each for each in pair.outputs if each.record != record)
+        return LinkedPair(pair.names, pair.pair_id, pair.created, (output, *others))
+
+    runs = tuple(LinkedRun(each.run, tuple(map(put, each.pairs))) for each in whole.runs)
+    alone = put(whole.loose) if whole.loose else None
+    return Lineage(record.path, whole.fingerprint, whole.data, runs, alone)
+
+
+def _of_data(asked: str, fingerprint: str, settings: Settings) -> Lineage:
+    """All that came of the data of a fingerprint."""
+    runs = runs_of_data(fingerprint, settings)
+    if not runs:
+        raise UsageError(f"no run was trained on data of fingerprint {fingerprint}")
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        versions = list(_encoders_of(client, [run.run_id for run in runs]))
+    pair_ids = {version.tags[tags.PAIR_ID]: version.run_id for version in versions}
+    outputs = find_outputs(settings, pair_ids=list(pair_ids))
+    linked = []
+    for run in runs:
+        pairs = tuple(
+            _linked_pair(pair_id, versions, outputs)
+            for pair_id, run_id in pair_ids.items()
+            if run_id == run.run_id
+        )
+        linked.append(LinkedRun(run, pairs))
+    return Lineage(asked, fingerprint, runs[0].data, tuple(linked))
+
+
+def _encoders_of(client: MlflowClient, run_ids: Sequence[str]) -> Iterator[Any]:
+    """The encoders' versions that came of some runs, oldest first."""
+    for first in range(0, len(run_ids), _RUNS_AT_ONCE):
+        listed = ",".join(f"'{run_id}'" for run_id in run_ids[first : first + _RUNS_AT_ONCE])
+        found = client.search_model_versions(f"run_id IN ({listed})", max_results=10_000)
+        for version in sorted(found, key=lambda each: int(each.creation_timestamp)):
+            if version.tags.get(tags.HALF) == "encoder" and tags.PAIR_ID in version.tags:
+                yield version
+
+
+def _linked_pair(
+    pair_id: str, versions: Sequence[Any], outputs: Sequence[OutputRecord]
+) -> LinkedPair:
+    own = [version for version in versions if version.tags.get(tags.PAIR_ID) == pair_id]
+    created = datetime.fromtimestamp(own[0].creation_timestamp / 1000, UTC)
+    return LinkedPair(
+        names=tuple(f"{each.name.removesuffix('-encoder')}/{each.version}" for each in own),
+        pair_id=pair_id,
+        created=created,
+        outputs=tuple(
+            LinkedOutput(record, _state(record)) for record in outputs if record.pair_id == pair_id
+        ),
+    )
+
+
+def _state(record: OutputRecord) -> str:
+    """Whether a recorded output is still what it was, as far as this machine can tell."""
+    if record.host != this_host():
+        return "elsewhere"
+    path = Path(record.path)
+    try:
+        if not path.exists():
+            return "not there"
+        return "as written" if content_sha256(path) == record.sha256 else "changed since"
+    except OSError:
+        return "not there"
