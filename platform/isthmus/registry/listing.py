@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ModelNotFound, nearest
 from isthmus.registry import tags
+from isthmus.registry.halves import Halves
 from isthmus.registry.lookup import (
+    encoder_models,
     find_decoder,
     is_copy,
     is_empty_store,
@@ -18,7 +20,7 @@ from isthmus.registry.lookup import (
     pair_names,
 )
 from isthmus.registry.reference import check_name, decoder_name, encoder_name
-from isthmus.registry.versions import repaired
+from isthmus.registry.versions import repair
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -83,8 +85,8 @@ def list_models(settings: Settings, newest: int | None = NEWEST) -> list[ModelSu
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         found = [
-            ModelSummary(name, _versions(client, name, settings, newest))
-            for name in pair_names(client)
+            ModelSummary(name, _versions(client, name, Halves(model, None), settings, newest))
+            for name, model in encoder_models(client).items()
         ]
     return [model for model in found if model.versions]
 
@@ -106,7 +108,7 @@ def list_versions(
     check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        versions = _versions(client, name, settings, newest)
+        versions = _versions(client, name, Halves.read(client, name), settings, newest)
         names = [] if versions else pair_names(client)
     if versions or name in names:
         return versions
@@ -115,10 +117,10 @@ def list_versions(
 
 
 def _versions(
-    client: MlflowClient, name: str, settings: Settings, newest: int | None
+    client: MlflowClient, name: str, halves: Halves, settings: Settings, newest: int | None
 ) -> tuple[VersionSummary, ...]:
-    """Three requests, however many versions there are."""
-    halves = repaired(client, name, settings)
+    """Two requests, however many versions there are."""
+    repair(client, name, halves, settings)
     found = newest_versions(client, encoder_name(name), newest)
     decoders = newest_versions(client, decoder_name(name), newest)
     paired = {decoder.tags.get(tags.PAIR_ID) for decoder in decoders}

@@ -40,10 +40,18 @@ def is_empty_store(settings: Settings) -> bool:
     return file is not None and not file.exists()
 
 
+def encoder_models(client: MlflowClient) -> dict[str, Any]:
+    """The registered model of each pair's encoders, by the pair's name, sorted."""
+    found = _all_pages(client.search_registered_models, filter_string="name LIKE '%-encoder'")
+    return {
+        model.name.removesuffix("-encoder"): model
+        for model in sorted(found, key=lambda model: str(model.name))
+    }
+
+
 def pair_names(client: MlflowClient) -> list[str]:
     """The names of all pairs, sorted."""
-    found = _all_pages(client.search_registered_models, filter_string="name LIKE '%-encoder'")
-    return sorted(model.name.removesuffix("-encoder") for model in found)
+    return list(encoder_models(client))
 
 
 def newest_versions(client: MlflowClient, registered_name: str, newest: int | None) -> list[Any]:

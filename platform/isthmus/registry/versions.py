@@ -79,14 +79,19 @@ def register_versions(
 def repaired(client: MlflowClient, name: str, settings: Settings) -> Halves:
     """A pair's registered models, after what died between its two versions was put right."""
     halves = Halves.read(client, name)
+    repair(client, name, halves, settings)
+    return halves
+
+
+def repair(client: MlflowClient, name: str, halves: Halves, settings: Settings) -> None:
+    """Completes or removes the pairs of a registered model that died between two versions."""
     left = {key: value for key, value in halves.encoder_tags.items() if key.startswith(_PENDING)}
     for key, value in left.items():
         content = json.loads(value)
         owner, since = Owner(**content["owner"]), datetime.fromisoformat(content["at"])
         if owner.has_given_up(since, _GRACE):
-            _repair(client, name, content["models"], settings)
+            _repair_one(client, name, content["models"], settings)
             client.delete_registered_model_tag(encoder_name(name), key)
-    return halves
 
 
 def make_version(
@@ -185,7 +190,7 @@ def _take_back(client: MlflowClient, manifest: PairManifest, pending: str) -> No
         _logger.info("a half of pair %s is left to repair", manifest.pair_id, exc_info=True)
 
 
-def _repair(
+def _repair_one(
     client: MlflowClient, name: str, models: Mapping[Half, str], settings: Settings
 ) -> None:
     """Completes a pair of which one version was made, or removes that."""
