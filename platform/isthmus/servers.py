@@ -149,9 +149,10 @@ def _wait_for_the_end(
 
 def _has_not_ended(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        is_there: bool = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    return is_there
 
 
 @contextmanager
