@@ -120,8 +120,8 @@ def end_process(
         root.send_signal(first)
     except (psutil.NoSuchProcess, ProcessLookupError):
         return
-    _wait_for_the_end([root], timeout_s)
-    left = _wait_for_the_end(family, _ORPHANS_TIMEOUT_S)
+    is_deaf = bool(_wait_for_the_end([root], timeout_s))
+    left = _wait_for_the_end(family, 0.0 if is_deaf else _ORPHANS_TIMEOUT_S)
     if leads_its_group:  # what was started since is in the group
         with suppress(ProcessLookupError):
             os.killpg(root.pid, signal.SIGKILL)
@@ -149,9 +149,10 @@ def _wait_for_the_end(
 
 def _has_not_ended(process: psutil.Process) -> bool:
     try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        is_there: bool = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+    return is_there
 
 
 @contextmanager

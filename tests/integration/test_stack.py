@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import psutil
 import pytest
@@ -77,3 +80,33 @@ def test_a_service_that_was_killed_comes_back_alone_and_keeps_its_data(user, ist
     assert {name for name in before if after[name] != before[name]} == {service}
     assert isthmus("models").code == 0
     assert isthmus("stack", "status", "--folder", user.folder).code == 0
+
+
+def test_a_webhook_reaches_this_machine(user):
+    from mlflow.tracking import MlflowClient
+
+    heard: Queue[tuple[str, bytes]] = Queue()
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            heard.put((self.headers["X-MLflow-Signature"], body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *said: object) -> None:
+            pass
+
+    client = MlflowClient(user.tracking_uri)
+    with HTTPServer(("127.0.0.1", 0), Receiver) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        hook = client.create_webhook("heard", url, ["registered_model.created"], secret="s")
+        try:
+            client.create_registered_model("webhook-heard")
+            signature, body = heard.get(timeout=20)
+        finally:
+            client.delete_webhook(hook.webhook_id)
+            server.shutdown()
+    assert signature.startswith("v1,")
+    assert b"webhook-heard" in body

@@ -42,6 +42,8 @@ _START_TIMEOUT_S = 180.0
 # A server that runs and does not answer may be starting still, for an `up` that was stopped.
 _PATIENCE_S = 30.0
 _POLL_S = 0.1
+# The system frees the ports of what was just killed a moment later.
+_PORT_TIMEOUT_S = 2.0
 _LAST_PORT = 65_535
 _LARGEST_LOG_BYTES = 20_000_000
 
@@ -332,7 +334,11 @@ def _check_ports(state: State, wanted: Mapping[str, int]) -> None:
 def _check_free(service: Service, place: Place) -> None:
     for name in service.ports:
         port = place.ports[name]
-        if not is_free(HOST, port):
+        deadline_s = time.monotonic() + _PORT_TIMEOUT_S
+        while not is_free(HOST, port):
+            if time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+                continue
             raise UsageError(
                 f"port {port} of {HOST}, {service.title}'s, is taken by another program; end that, "
                 f"or give another: isthmus stack up --port {name}=PORT"
