@@ -30,6 +30,7 @@ def compare(
     better: Better = "higher",
     pairs: int = 5,
     unit: str = "rows/s",
+    holds: Callable[[], bool] = lambda: True,
     **more: Any,
 ) -> bool:
     """Measures both in turns and prints a JSON line.
@@ -42,6 +43,7 @@ def compare(
         better: Whether a higher ratio is better.
         pairs: Turns.
         unit: Of both figures.
+        holds: Asked at the end whether what makes the two comparable is so.
         **more: What else the line says.
 
     Returns:
@@ -54,7 +56,7 @@ def compare(
         name,
         ratio=middle,
         target=target,
-        met=middle >= target if better == "higher" else middle <= target,
+        met=(middle >= target if better == "higher" else middle <= target) and holds(),
         better=better,
         least=min(ratios),
         greatest=max(ratios),

@@ -1,4 +1,4 @@
-"""Means over workers: through the process group, or, on one machine's CPUs, through its memory.
+"""Sums over workers: through the process group, or, on one machine's CPUs, through its memory.
 
 A process group's message between two processes of one machine takes as long as a small net's
 backward pass, and most of that is waiting to be woken. Memory that both have mapped, and a worker
@@ -11,6 +11,7 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -27,13 +28,17 @@ _CACHE_LINE = 64
 
 
 class Exchange(Protocol):
-    """Replaces a tensor by its mean over all workers, in place; all must call it."""
+    """Writes the sum over all workers of a vector that lies in parts; all must call it."""
 
-    def __call__(self, values: Tensor) -> None: ...
+    def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
+        """Args:
+        parts: Of one axis each; one after another they are the vector.
+        total: Shape (size,).
+        """
 
 
 def exchange_for(size: int, workers: int, workers_here: int, device: torch.device) -> Exchange:
-    """The fastest way to average vectors of `size` float32 numbers.
+    """The fastest way to sum vectors of `size` float32 numbers.
 
     Args:
         size: Numbers in each.
@@ -44,7 +49,7 @@ def exchange_for(size: int, workers: int, workers_here: int, device: torch.devic
     # Without fences of its own it relies on x86, where a worker's writes are seen in their order.
     if device.type == "cpu" and workers_here == workers and platform.machine() in _ORDERED:
         return MemoryExchange(size, distributed.get_rank(), workers)
-    return GroupExchange(workers)
+    return GroupExchange()
 
 
 _ORDERED = ("x86_64", "AMD64")
@@ -53,13 +58,10 @@ _ORDERED = ("x86_64", "AMD64")
 class GroupExchange:
     """Through torch's process group: NCCL, or gloo."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-
-    def __call__(self, values: Tensor) -> None:
+    def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
         """As `Exchange`."""
-        distributed.all_reduce(values)
-        values.div_(self._workers)
+        torch.cat(parts, out=total)
+        distributed.all_reduce(total)
 
 
 class MemoryExchange:
@@ -76,7 +78,7 @@ class MemoryExchange:
         workers: That take part; all must make theirs together.
         """
         self._rank = rank
-        self._workers = workers
+        self._others = [other for other in range(workers) if other != rank]
         self._calls = 0
         path = _shared_path(rank)
         try:
@@ -95,29 +97,32 @@ class MemoryExchange:
             if rank == 0:
                 path.unlink(missing_ok=True)  # what is mapped stays until the last worker ends
 
-    def __call__(self, values: Tensor) -> None:
+    def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
         """As `Exchange`; the sum is taken in the workers' order, so that all have the same."""
         self._calls += 1
         slots = self._slots[self._calls % 2]
-        torch.mul(values, 1.0 / self._workers, out=slots[self._rank])
+        torch.cat(parts, out=slots[self._rank])
         self._arrived[self._rank] = self._calls
         self._wait()
-        torch.add(slots[0], slots[1], out=values)
+        torch.add(slots[0], slots[1], out=total)
         for other in slots[2:]:
-            values.add_(other)
+            total.add_(other)
 
     def _wait(self) -> None:
         """Until all workers are at this call."""
         began_s = time.monotonic()
         arrived, calls = self._arrived, self._calls
-        while any(arrived[rank] < calls for rank in range(self._workers)):
-            waited_s = time.monotonic() - began_s
-            if waited_s > _TIMEOUT_S:
-                raise TimeoutError("another worker of this machine did not come to the same step")
-            if waited_s > _SPINNING_S:
-                time.sleep(_PAUSE_S)
-            else:
-                os.sched_yield()
+        for other in self._others:
+            while arrived[other] < calls:
+                waited_s = time.monotonic() - began_s
+                if waited_s > _TIMEOUT_S:
+                    raise TimeoutError(
+                        "another worker of this machine did not come to the same step"
+                    )
+                if waited_s > _SPINNING_S:
+                    time.sleep(_PAUSE_S)
+                else:
+                    os.sched_yield()
 
 
 def _shared_path(rank: int) -> Path:

@@ -36,6 +36,8 @@ _OURS = {
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Train's processes have an environment of their own, and use none that waits for work.
     "RAY_prestart_worker_first_driver": "0",
+    # Ray gives way to all other processes, also to those that only wait for its workers.
+    "RAY_worker_niceness": "0",
 }
 _ANSWER_TIMEOUT_S = 10.0
 

@@ -89,12 +89,14 @@ class EpochSteps:
                 raise StopRequested
 
     def _add_gradients(self, module: Autoencoder, rows: Tensor) -> None:
-        """The gradients of the mean loss of a step's rows, which may be taken in parts."""
-        if self._training.accumulate_batches == 1:
-            self._backward(module, module.step_loss(rows))
-            return
+        """This worker's share of the gradients of the mean loss of a step's rows.
+
+        They may be taken in parts.
+        """
         for part in torch.split(rows, self._batches.rows_at_once):
-            self._backward(module, module.step_loss(part) * (len(part) / len(rows)))
+            share = len(part) / (len(rows) * self._batches.workers)
+            loss = module.step_loss(part)
+            self._backward(module, loss if share == 1 else loss * share)
 
     def _backward(self, module: Autoencoder, loss: Tensor) -> None:
         if self._training.precision == "float32":
