@@ -206,7 +206,7 @@ def _grow(benchmark: str, step: Callable[[str], float]) -> bool:
                 figures[size].append(seconds)
     middle = {size: median(seconds) for size, seconds in figures.items()}
     ratio = max(middle.values()) / min(middle.values())
-    shown = {str(size): 1e3 * seconds for size, seconds in middle.items()}
+    shown = {str(size): round(1e3 * seconds, 1) for size, seconds in middle.items()}
     return tell(benchmark, ratio=ratio, target=1.1, met=ratio <= 1.1, unit="ms", medians=shown)
 
 

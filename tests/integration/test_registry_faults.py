@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -201,19 +201,6 @@ def test_one_byte_changed_in_s3_is_refused_with_the_files_name(settings, stack):
     assert not any((elsewhere.cache / "pairs").iterdir())
 
 
-@pytest.fixture
-def stopped(stack) -> Iterator[object]:
-    """Stops a service of the stack; starts it again afterwards."""
-    names: list[str] = []
-
-    def stop(name: str) -> None:
-        names.append(name)
-        stack.stop(name)
-
-    yield stop
-    stack.start(*names)
-
-
 @pytest.mark.parametrize("service", ["postgres", "s3"])
 def test_a_server_that_stops_for_a_moment_is_waited_for(settings, stack, service, monkeypatch):
     pair = trained(f"pause-{service}", 0, settings)
@@ -231,17 +218,19 @@ def test_a_server_that_stops_for_a_moment_is_waited_for(settings, stack, service
 
 @pytest.mark.parametrize("service", ["postgres", "s3"])
 def test_a_server_that_stays_away_is_one_clear_error_and_nothing_is_half_visible(
-    settings, stack, stopped, service, monkeypatch, impatient
+    settings, stack, service, monkeypatch, impatient
 ):
     name = f"away-{service}"
     pair = trained(name, 0, settings)
-    with monkeypatch.context() as patch:
-        _stop_before(stack, patch, service)
-        with pytest.raises(RegistryError) as failed:
-            registry.register_pair(pair, settings)
+    try:
+        with monkeypatch.context() as patch:
+            _stop_before(stack, patch, service)
+            with pytest.raises(RegistryError) as failed:
+                registry.register_pair(pair, settings)
+    finally:
+        stack.start(service)
     assert "\n" not in str(failed.value)
     assert re.search(r"check that it runs", str(failed.value))
-    stack.start(service)
     assert name not in [model.name for model in registry.list_models(settings)]
     made = registry.register_pair(pair, settings)
     assert made.version == 1
