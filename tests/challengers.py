@@ -1,0 +1,69 @@
+"""Pairs that were trained for a second, by hand and not by a job: for tests of who is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from isthmus import variants
+from isthmus.jobs.evaluation import calibrate
+from isthmus.jobs.preparation import prepare
+from isthmus.jobs.specs import check_job
+from isthmus.registry import RegisteredPair, TrainedPair, register_pair
+from isthmus.spec import Settings
+from isthmus.tracking import RunLog
+
+GOOD_STEPS, BAD_STEPS = 400, 2
+
+
+def write_rows(path: Path, rows: int = 400, seed: int = 0) -> Path:
+    """A curved surface of two dimensions among six features; one row in ten is off it."""
+    generator = np.random.default_rng(seed)
+    a, b = generator.uniform(-2, 2, (2, rows))
+    features = np.stack([a, b, a * b, a**2, b**2, np.sin(2 * a)], axis=1)
+    is_off = generator.random(rows) < 0.1
+    features[is_off] = generator.permuted(features[is_off], axis=0)
+    lines = ["a,b,c,d,e,f,label"]
+    lines += [
+        ",".join(f"{value:.6f}" for value in row) + f",{int(off)}"
+        for row, off in zip(features, is_off, strict=True)
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def register(
+    name: str, rows: Path, settings: Settings, steps: int = GOOD_STEPS, seed: int = 0, **job
+) -> RegisteredPair:
+    """Trains for so many steps and registers."""
+    data = {"path": str(rows), "labels": "label", "keep_labels": [0], "exclude": ["label"]}
+    net = {"name": "dense", "hidden": [32]}
+    spec = check_job({"name": name, "data": data, "net": net, "latent_dim": 2, **job})
+    prepared = prepare(spec)
+    torch.manual_seed(seed)
+    module = variants.build(prepared.plan)
+    module.scaling.fit(*map(torch.from_numpy, (prepared.scaled.offset, prepared.scaled.scale)))
+    optimizer = torch.optim.Adam(module.parameters(), lr=1e-2)
+    scaled = torch.from_numpy(prepared.scaled.train)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        module.loss(scaled).total.backward()
+        optimizer.step()
+    module.eval()
+    calibrate(module, prepared.validation)
+    log = RunLog.start(spec, settings)
+    log.finish()
+    return register_pair(
+        TrainedPair(
+            module=module,
+            spec=prepared.spec,
+            data=prepared.data,
+            fingerprint=prepared.fingerprint,
+            metrics={"test_reconstruction_mse": 0.5, "test_pca_mse": 0.6},
+            run_id=log.run_id,
+            example=prepared.test[:2],
+        ),
+        settings,
+    )

@@ -1,0 +1,83 @@
+"""A subscriptions file is checked as a whole; each runs once for each champion."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from isthmus.errors import SpecError
+from isthmus.promotion.reruns import Reruns
+from isthmus.promotion.subscriptions import read_subscriptions
+
+OURS = Path(__file__).parents[3] / "pipelines" / "subscriptions.yaml"
+ONE = "subscriptions:\n  - {model: m, job: detect, input: in.csv, output: out.csv}\n"
+
+
+def test_the_file_that_is_shipped_is_right():
+    (one,) = read_subscriptions(OURS)
+    assert (one.model, one.job) == ("digits", "detect")
+
+
+def test_paths_are_relative_to_the_file(tmp_path):
+    (tmp_path / "s.yaml").write_text(ONE)
+    (one,) = read_subscriptions(tmp_path / "s.yaml")
+    assert (one.source, one.output) == (str(tmp_path / "in.csv"), tmp_path / "out.csv")
+
+
+WRONG = {
+    "none": ("subscriptions: []\n", ["is empty"]),
+    "another job": (ONE.replace("detect", "train"), ["'denoise' or 'detect'"]),
+    "an output that is no table": (ONE.replace("out.csv", "out.jpg"), [".csv"]),
+    "two with one output": (ONE + ONE.splitlines()[1] + "\n", ["another"]),
+    "two faults": (ONE.replace("model: m", "modell: m"), ["no such field", "is missing"]),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG.values(), ids=WRONG.keys())
+def test_what_is_wrong_is_told_at_once(tmp_path, text, said):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(SpecError) as caught:
+        read_subscriptions(tmp_path / "s.yaml")
+    assert all(each in str(caught.value) for each in said)
+
+
+def finish(reruns):
+    until_s = time.monotonic() + 60
+    reruns.advance()
+    while reruns.is_running:
+        assert time.monotonic() < until_s
+        time.sleep(0.1)
+        reruns.advance()
+
+
+@pytest.mark.slow
+def test_a_job_runs_once_for_each_champion_also_after_a_restart(versions, settings, rows, tmp_path):
+    pd.read_csv(rows).drop(columns="label").to_csv(tmp_path / "in.csv", index=False)
+    (tmp_path / "s.yaml").write_text(ONE)
+    follow = read_subscriptions(tmp_path / "s.yaml")
+    lines: list[str] = []
+    reruns = Reruns(follow, settings, lines.append)
+    reruns.follow("m", 1)
+    finish(reruns)
+    assert "by m/1" in lines[-1]
+    first = np.loadtxt(tmp_path / "out.csv", delimiter=",", skiprows=2, usecols=1)
+    again = Reruns(follow, settings, lines.append)
+    again.follow("m", 1)
+    finish(again)
+    assert len(lines) == 2
+    again.follow("m", 3)
+    finish(again)
+    assert "by m/3" in lines[-1]
+    changed = np.loadtxt(tmp_path / "out.csv", delimiter=",", skiprows=2, usecols=1)
+    assert not np.allclose(first, changed)
+    (tmp_path / "in.csv").unlink()
+    again.follow("m", 2)
+    finish(again)
+    assert "failed" in lines[-1]
+    before = len(lines)
+    finish(again)
+    assert len(lines) == before  # not again at once

@@ -1,0 +1,117 @@
+"""A webhook's call counts if MLflow signed it, now, for the first time."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+
+import pytest
+from mlflow.webhooks.delivery import _generate_hmac_signature
+
+from isthmus.errors import UsageError
+from isthmus.promotion.receiver import MOST_BYTES, PATH, listen
+from isthmus.promotion.signature import WINDOW_S, SignatureCheck
+
+SECRET = "0123456789abcdef"
+BODY = json.dumps(
+    {
+        "entity": "model_version_alias",
+        "action": "created",
+        "timestamp": "2026-01-01T00:00:00+00:00",
+        "data": {"name": "digits-encoder", "alias": "champion", "version": "3"},
+    }
+)
+
+
+def headers(delivery="one", timestamp=None, secret=SECRET, body=BODY):
+    timestamp = str(int(time.time())) if timestamp is None else timestamp
+    return {
+        "X-MLflow-Delivery-Id": delivery,
+        "X-MLflow-Timestamp": timestamp,
+        "X-MLflow-Signature": _generate_hmac_signature(secret, delivery, timestamp, body),
+    }
+
+
+@pytest.fixture
+def rung():
+    return []
+
+
+@pytest.fixture
+def call(rung):
+    """Posts to a real receiver; gives the status and the body."""
+    with listen("127.0.0.1", 0, SECRET, rung.append) as port:
+
+        def run(sent, body=BODY, method="POST", path=PATH):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request(method, path, body, sent)
+                answer = connection.getresponse()
+                return answer.status, answer.read()
+            finally:
+                connection.close()
+
+        yield run
+
+
+def test_what_mlflow_signed_rings_once_however_often_it_comes(call, rung):
+    sent = headers()
+    assert [call(sent)[0] for _ in range(3)] == [202, 202, 202]
+    assert rung == ["digits"]
+    assert call(headers("two"))[0] == 202
+    assert rung == ["digits", "digits"]
+
+
+FORGED = {
+    "unsigned": {},
+    "another secret": headers(secret="fedcba9876543210"),
+    "too old": headers(timestamp=str(int(time.time() - 2 * WINDOW_S))),
+    "from the future": headers(timestamp=str(int(time.time() + 2 * WINDOW_S))),
+    "no time": headers(timestamp="now"),
+    "another body": headers(body=BODY.replace("3", "4")),
+    "another delivery": {**headers(), "X-MLflow-Delivery-Id": "two"},
+    "no ascii": {**headers(), "X-MLflow-Signature": "v1,\xe4"},
+}
+
+
+@pytest.mark.parametrize("sent", FORGED.values(), ids=FORGED.keys())
+def test_what_is_not_genuine_is_refused_without_a_word(call, rung, sent):
+    assert call(sent) == (401, b"")
+    assert rung == []
+
+
+def test_what_is_about_something_else_is_taken_and_ignored(call, rung):
+    for body in ('{"data": {"name": "a-prompt"}}', "[]", "no json", '{"data": {"name": 3}}'):
+        assert call(headers(body[:9], body=body), body)[0] == 202
+    assert rung == []
+
+
+def test_a_body_larger_than_any_of_mlflows_and_other_doors_are_refused(call, rung):
+    large = "x" * (MOST_BYTES + 1)
+    assert call(headers(body=large), large)[0] == 413
+    assert call({}, "", "GET")[0] == 405
+    assert call(headers(), path="/other")[0] == 404
+    assert rung == []
+
+
+def test_what_was_seen_is_forgotten_only_when_it_is_too_old_to_be_sent_again():
+    now = [1000.0]
+    check = SignatureCheck(SECRET, lambda: now[0])
+    assert check.is_new("one")
+    now[0] += 2 * WINDOW_S  # signed at the window's far end, it is genuine until here
+    assert not check.is_new("one")
+    now[0] += 1
+    assert check.is_new("two")
+    assert list(check._seen) == ["two"]
+
+
+def test_a_short_secret_and_a_taken_port_are_refused(call):
+    with pytest.raises(UsageError, match="openssl rand"), listen("127.0.0.1", 0, "short", print):
+        pass
+    with (
+        listen("127.0.0.1", 0, SECRET, print) as port,
+        pytest.raises(UsageError, match="cannot listen on"),
+        listen("127.0.0.1", port, SECRET, print),
+    ):
+        pass
