@@ -60,7 +60,7 @@ class GroupExchange:
 
     def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
         """As `Exchange`."""
-        torch.cat(parts, out=total)
+        torch.cat(list(parts), out=total)
         distributed.all_reduce(total)
 
 
@@ -101,7 +101,7 @@ class MemoryExchange:
         """As `Exchange`; the sum is taken in the workers' order, so that all have the same."""
         self._calls += 1
         slots = self._slots[self._calls % 2]
-        torch.cat(parts, out=slots[self._rank])
+        torch.cat(list(parts), out=slots[self._rank])
         self._arrived[self._rank] = self._calls
         self._wait()
         torch.add(slots[0], slots[1], out=total)

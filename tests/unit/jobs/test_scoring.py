@@ -35,7 +35,7 @@ def pair() -> Pair:
     module = variants.build(plan_for(spec, data, (6,))).eval()
     with torch.inference_mode():
         module.calibration.fit(module.score(torch.from_numpy(ROWS)))
-    halves = {"encoder": "0", "decoder": "0"}
+    halves = {"encoder": "m-0", "decoder": "m-1"}
     manifest = PairManifest.model_validate(
         {
             **{"pair_id": "0123456789abcdef", "name": "sensors", "plan": module.plan},
