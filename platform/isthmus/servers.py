@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from isthmus.errors import IsthmusError
 
 _START_TIMEOUT_S = 90.0
@@ -80,8 +82,6 @@ def run_as(user: str | None) -> dict[str, Any]:
 
 def identify(pid: int) -> ServerProcess:
     """What tells a running process from any later one with its number."""
-    import psutil
-
     try:
         return ServerProcess(pid, psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
@@ -90,15 +90,12 @@ def identify(pid: int) -> ServerProcess:
 
 def is_alive(process: ServerProcess) -> bool:
     """Whether that very process runs; one that has ended and was not waited for does not."""
-    import psutil
-
     try:
         found = psutil.Process(process.pid)
         age_differs_s = abs(found.create_time() - process.created_s)
-        is_zombie: bool = found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-    return age_differs_s < _CREATED_TOLERANCE_S and not is_zombie
+    return age_differs_s < _CREATED_TOLERANCE_S and _has_not_ended(found)
 
 
 def end_process(
@@ -114,8 +111,6 @@ def end_process(
         first: The signal that asks it to end.
         timeout_s: The longest wait until it is killed.
     """
-    import psutil
-
     if not is_alive(process):
         return
     try:
@@ -125,15 +120,38 @@ def end_process(
         root.send_signal(first)
     except (psutil.NoSuchProcess, ProcessLookupError):
         return
-    psutil.wait_procs([root], timeout_s)
-    _, left = psutil.wait_procs(family, _ORPHANS_TIMEOUT_S)
+    is_deaf = bool(_wait_for_the_end([root], timeout_s))
+    left = _wait_for_the_end(family, 0.0 if is_deaf else _ORPHANS_TIMEOUT_S)
     if leads_its_group:  # what was started since is in the group
         with suppress(ProcessLookupError):
             os.killpg(root.pid, signal.SIGKILL)
     for each in left:
         with suppress(psutil.NoSuchProcess):
             each.kill()
-    psutil.wait_procs(left, timeout_s)
+    _wait_for_the_end(left, timeout_s)
+
+
+def _wait_for_the_end(
+    processes: Sequence[psutil.Process], timeout_s: float
+) -> list[psutil.Process]:
+    """Waits until they have ended, and gives those that have not.
+
+    Not by psutil's `wait_procs`: where nobody reaps orphans, as in a container without an init,
+    that waits for ever for what has ended.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while left := [each for each in processes if _has_not_ended(each)]:
+        if time.monotonic() > deadline_s:
+            break
+        time.sleep(0.02)
+    return left
+
+
+def _has_not_ended(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class StackServers:
     """The session's servers, on the product's own functions."""
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._stack = Stack(folder)
 
     @property

@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from isthmus.cli import choices, cluster, models, schedule, serve, train, tune, use, watch
+from isthmus.cli import (
+    choices,
+    cluster,
+    models,
+    schedule,
+    serve,
+    stack,
+    train,
+    tune,
+    use,
+    watch,
+)
 from isthmus.cli.panels import Panels
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
@@ -46,6 +57,7 @@ for _command, _panel in (
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(schedule.schedule, name="schedule", rich_help_panel="Train")
 app.add_typer(cluster.head, name="head", rich_help_panel="Cluster")
+app.add_typer(stack.stack, name="stack", rich_help_panel="This machine")
 
 _debug = False
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 from isthmus.errors import IsthmusError
 from isthmus.spec import Settings
+from isthmus.stack.local import stack_of
 
 _LEAST_FREE_BYTES = 2 * 10**9
 _TIMEOUT_S = 3.0
@@ -42,6 +43,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _storage(settings)
     yield _tracking(settings)
     yield _ray(settings)
+    yield _stack(settings)
 
 
 def _packages() -> Iterator[Finding]:
@@ -146,3 +148,18 @@ def _ray(settings: Settings) -> Finding:
             "fail", "Ray", f"{settings.ray_address} does not answer ({error}); check RAY_ADDRESS"
         )
     return Finding("ok", "Ray", settings.ray_address)
+
+
+def _stack(settings: Settings) -> Finding:
+    stack = stack_of(settings)
+    try:
+        found = stack.status()
+    except IsthmusError as error:
+        return Finding("fail", "stack", str(error))
+    down = [each.service.name for each in found if each.state == "down"]
+    if down:
+        return Finding("fail", "stack", f"{', '.join(down)} down; run isthmus stack up")
+    up = [each.service.name for each in found if each.state == "up"]
+    if not up:
+        return Finding("ok", "stack", "none (isthmus stack up starts a team's servers here)")
+    return Finding("ok", "stack", f"{', '.join(up)} up at {stack.folder}")

@@ -20,6 +20,7 @@ from filelock import FileLock
 from isthmus.errors import IsthmusError, UsageError, nearest
 from isthmus.quiet import quieten
 from isthmus.servers import end_process, identify, is_alive, is_free, start_process
+from isthmus.spec import Settings
 from isthmus.stack.mlflow_server import MlflowServer
 from isthmus.stack.object_store import ObjectStore
 from isthmus.stack.place import HOST, Place, State, log_file
@@ -36,10 +37,14 @@ SERVICES: tuple[Service, ...] = (
     RayHead(),
     PrefectServer(),
 )
+_PORT_NAMES = tuple(name for service in SERVICES for name in service.ports)
 _START_TIMEOUT_S = 180.0
 # A server that runs and does not answer may be starting still, for an `up` that was stopped.
 _PATIENCE_S = 30.0
 _POLL_S = 0.1
+# The system frees the ports of what was just killed a moment later.
+_PORT_TIMEOUT_S = 2.0
+_LAST_PORT = 65_535
 _LARGEST_LOG_BYTES = 20_000_000
 
 Report = Callable[[Service, str], None]
@@ -87,6 +92,11 @@ def with_required(names: Collection[str]) -> tuple[Service, ...]:
     return tuple(service for service in SERVICES if not names or service.name in wanted)
 
 
+def stack_of(settings: Settings) -> Stack:
+    """The stack of a home; it need not have been started."""
+    return Stack(settings.home / "stack")
+
+
 class Stack:
     """The servers whose state is in one folder."""
 
@@ -117,9 +127,8 @@ class Stack:
         quieten()
         with self._sole(), _said_in_one_line(self.folder):
             state = State(self.folder)
-            self._check_ports(state, ports or {})
-            names = [port for service in SERVICES for port in service.ports]
-            place = state.prepare(names, ports or {})
+            _check_ports(state, ports or {})
+            place = state.prepare(_PORT_NAMES, ports or {})
             for service in services:
                 service.check(place)
                 if not _runs(service, state):
@@ -193,17 +202,6 @@ class Stack:
         finally:
             lock.release()
 
-    def _check_ports(self, state: State, wanted: Mapping[str, int]) -> None:
-        for name, port in wanted.items():
-            service = find_service(name)
-            if state.ports.get(name) != port and any(
-                is_alive(process) for process in state.processes.values()
-            ):
-                raise UsageError(
-                    f"{service.title} has port {state.ports.get(name)} while the stack is up; run "
-                    "isthmus stack down before you give it another"
-                )
-
     def _start_all(
         self, services: Sequence[Service], state: State, place: Place, report: Report
     ) -> None:
@@ -238,15 +236,17 @@ class _Start:
             future.result()
         began_s = time.monotonic()
         known = self.state.processes.get(self.service.name)
-        was_there = known is not None and is_alive(known)
-        if was_there and self._is_ready_within(_PATIENCE_S):
+        if known is not None and is_alive(known) and self._is_ready_within(_PATIENCE_S):
             self.report(self.service, "runs already")
+            return
+        if self.stopped.is_set():
             return
         if known is not None:
             _stop(self.service, self.state)
         self._start()
-        verb = "started" if known is None else "restarted"
-        self.report(self.service, f"{verb} in {time.monotonic() - began_s:.1f} s")
+        if not self.stopped.is_set():
+            verb = "started" if known is None else "restarted"
+            self.report(self.service, f"{verb} in {time.monotonic() - began_s:.1f} s")
 
     def _is_ready_within(self, timeout_s: float) -> bool:
         deadline_s = time.monotonic() + timeout_s
@@ -311,10 +311,34 @@ def _look_at(service: Service, state: State, place: Place) -> Status:
     return Status(service, "up" if answers else "down", address, process.pid, since)
 
 
+def _check_ports(state: State, wanted: Mapping[str, int]) -> None:
+    for name, port in wanted.items():
+        if name not in _PORT_NAMES:
+            raise UsageError(f'no port "{name}"; {nearest(name, _PORT_NAMES)}')
+        if not 1 <= port <= _LAST_PORT:
+            raise UsageError(f"{name}={port} is no port; give one from 1 to {_LAST_PORT}")
+        if state.ports.get(name) == port:
+            continue
+        if any(is_alive(process) for process in state.processes.values()):
+            raise UsageError(
+                f"{name} has port {state.ports.get(name)} while the stack is up; run isthmus "
+                "stack down before you give it another"
+            )
+        for other, taken in {**state.ports, **wanted}.items():
+            if other != name and taken == port:
+                raise UsageError(
+                    f"{name} cannot have port {port}, which is {other}'s; give another"
+                )
+
+
 def _check_free(service: Service, place: Place) -> None:
     for name in service.ports:
         port = place.ports[name]
-        if not is_free(HOST, port):
+        deadline_s = time.monotonic() + _PORT_TIMEOUT_S
+        while not is_free(HOST, port):
+            if time.monotonic() < deadline_s:
+                time.sleep(_POLL_S)
+                continue
             raise UsageError(
                 f"port {port} of {HOST}, {service.title}'s, is taken by another program; end that, "
                 f"or give another: isthmus stack up --port {name}=PORT"

@@ -48,7 +48,7 @@ class MlflowServer(Service):
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": place.secrets["webhooks"],
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
-            "_MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+            "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
             # How long the server does not see a webhook that was just registered; MLflow's is 60.
             "MLFLOW_WEBHOOK_CACHE_TTL": "1",
         }

@@ -24,6 +24,8 @@ class ObjectStore(Service):
 
     name = "s3"
     title = "S3"
+    # What it has confirmed is in its files; the rest of its way out waits for its own clients.
+    stop_timeout_s = 2.0
     more_ports = (
         *("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "grpc"),
     )
@@ -59,6 +61,8 @@ class ObjectStore(Service):
             "ip.bind": HOST,
             "master.port": ports["s3.master"],
             "master.port.grpc": ports["s3.master.grpc"],
+            # It is the only master, and would wait 10 s for another each time it is started.
+            "master.electionTimeout": "1s",
             "master.telemetry": "false",  # on unless it is turned off
             "master.volumeSizeLimitMB": 64,
             "master.volumePreallocate": "false",

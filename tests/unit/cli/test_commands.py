@@ -10,11 +10,13 @@ from isthmus import nets, variants
 
 COMMANDS = [
     *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
+    *("gate", "watch"),
     *("denoise", "detect", "ui", "doctor", "variants", "nets"),
 ]
 NESTED = [("schedule", each) for each in ("serve", "run", "list")] + [
     ("head", each) for each in ("start", "stop")
 ]
+NESTED += [("stack", each) for each in ("up", "status", "logs", "down", "env")]
 
 
 @pytest.mark.parametrize(

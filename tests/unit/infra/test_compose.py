@@ -47,7 +47,7 @@ def test_the_example_says_what_the_defaults_are() -> None:
 
 def test_no_secret_has_a_default() -> None:
     secrets = [use for use in uses() if SECRET.search(use["name"])]
-    assert len({use["name"] for use in secrets}) == 6
+    assert len({use["name"] for use in secrets}) == 7
     assert {use["kind"] for use in secrets} == {"?"}
     assert {use["rest"] for use in secrets} == {
         f"set {use['name']} in infra/.env" for use in secrets

@@ -1,0 +1,30 @@
+"""Reading what a service has written."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+_POLL_S = 0.2
+
+
+def read_log(file: Path, lines: int, *, follow: bool = False) -> Iterator[str]:
+    """Gives the last lines of a log, without their ends; with `follow` also all that come.
+
+    Returns:
+        Nothing for a file that is not there.
+    """
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        yield from (line.rstrip("\n") for line in deque(opened, maxlen=lines))
+        part = ""
+        while follow:
+            part += opened.readline()
+            if part.endswith("\n"):
+                yield part.rstrip("\n")
+                part = ""
+            else:
+                time.sleep(_POLL_S)
