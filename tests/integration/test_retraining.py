@@ -21,6 +21,8 @@ from tests.project import JOB
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 ONE_WORKER = "training.workers=1"
+# So few epochs do not beat it.
+ABOVE_PCA = "promotion.beat_pca=false"
 
 
 def test_only_a_challenger_that_is_better_becomes_champion(here, ray_session):
@@ -28,17 +30,18 @@ def test_only_a_challenger_that_is_better_becomes_champion(here, ray_session):
     with prefect_api(settings):
         from pipelines.retrain import retrain
 
-        first = retrain(str(JOB), ["training.epochs=12", ONE_WORKER])
-        worse = retrain(str(JOB), ["training.epochs=2", ONE_WORKER])
-        better = retrain(str(JOB), ["training.epochs=40", ONE_WORKER])
+        first = retrain(str(JOB), ["training.epochs=12", ONE_WORKER, ABOVE_PCA])
+        worse = retrain(str(JOB), ["training.epochs=2", ONE_WORKER, ABOVE_PCA])
+        better = retrain(str(JOB), ["training.epochs=40", ONE_WORKER, ABOVE_PCA])
     verdicts = [each.verdict for each in (first, worse, better)]
-    assert verdicts == ["first", "not better", "better"]
+    assert verdicts == ["passed", "refused", "passed"]
+    assert [each.is_promoted for each in (first, worse, better)] == [True, False, True]
     assert [version.aliases for version in package.versions("digits")] == [("champion",), (), ()]
     assert load("digits", settings).reference == "digits/3"
     client = open_store(settings)
     for half in ("encoder", "decoder"):
         tags = client.get_model_version(f"digits-{half}", "2").tags
-        assert tags["isthmus.verdict"] == "not better"
+        assert tags["isthmus.verdict"] == "refused"
         assert "95 % interval" in tags["isthmus.verdict_reason"]
 
 
@@ -48,7 +51,7 @@ def test_a_served_schedule_is_planned_and_runs_when_it_is_its_time(here):
     (here / "pipelines" / "schedules.yaml").write_text(
         "schedules:\n"
         "  - {name: nightly, job: job.yaml, cron: '0 3 * * *',"
-        f" set: [training.epochs=2, {ONE_WORKER}]}}\n"
+        f" set: [training.epochs=2, {ONE_WORKER}, {ABOVE_PCA}]}}\n"
     )
     command = [sys.executable, "-m", "isthmus", "schedule", "serve"]
     with (here / "served.txt").open("w") as output:

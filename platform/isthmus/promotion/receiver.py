@@ -90,6 +90,7 @@ def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
+            listener.listen()  # from here on calls wait, if only until the server is up
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot listen on {host}:{port} ({error}); choose another") from None
         config = uvicorn.Config(

@@ -10,6 +10,7 @@ from isthmus import nets, variants
 
 COMMANDS = [
     *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
+    *("gate", "watch"),
     *("denoise", "detect", "ui", "doctor", "variants", "nets"),
 ]
 NESTED = [("schedule", each) for each in ("serve", "run", "list")] + [
