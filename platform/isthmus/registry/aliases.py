@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from isthmus.errors import ModelNotFound
@@ -11,6 +12,7 @@ from isthmus.registry.copies import whole
 from isthmus.registry.events import NOWHERE, Draft, Entry, Event, Head, Standing
 from isthmus.registry.halves import Halves
 from isthmus.registry.history import TAG_HISTORY, Trail
+from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
@@ -114,13 +116,14 @@ class Aliases:
         one and nothing between.
         """
         client, encoder, decoder = self._client, encoder_name(self._name), decoder_name(self._name)
+        take, give = client.delete_registered_model_alias, client.set_registered_model_alias
         if standing.version is None:
-            client.delete_registered_model_alias(encoder, alias)
+            beside_others(partial(take, encoder, alias))
             if self.halves.decoder is not None:
-                client.delete_registered_model_alias(decoder, alias)
+                beside_others(partial(take, decoder, alias))
         else:
-            client.set_registered_model_alias(decoder, alias, str(standing.decoder_version))
-            client.set_registered_model_alias(encoder, alias, str(standing.version))
+            beside_others(partial(give, decoder, alias, str(standing.decoder_version)))
+            beside_others(partial(give, encoder, alias, str(standing.version)))
 
     def _clicked(self, alias: str, head: Head) -> Draft | None:
         """What somebody did in the page, if the aliases are not where the history says.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import ModelNotFound
@@ -9,6 +10,7 @@ from isthmus.registry import tags
 from isthmus.registry.events import Standing
 from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
 from isthmus.registry.manifest import Half, read_manifest
+from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.resolve import fetch
 from isthmus.registry.versions import make_version
@@ -45,7 +47,8 @@ def mark(client: MlflowClient, copied: Any, standing: Standing) -> None:
     if copied.tags.get(tags.HALF) == "encoder":
         said[tags.DECODER_VERSION] = str(standing.decoder_version)
     for key, value in said.items():
-        client.set_model_version_tag(copied.name, copied.version, key, value)
+        write = partial(client.set_model_version_tag, copied.name, copied.version, key, value)
+        beside_others(write)
 
 
 def _copy_other(client: MlflowClient, name: str, version: Any, settings: Settings) -> int:

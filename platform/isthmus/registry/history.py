@@ -32,6 +32,7 @@ from isthmus.errors import RegistryError
 from isthmus.registry.events import Draft, Entry, Event, Head, Standing
 from isthmus.registry.lookup import open_registry
 from isthmus.registry.owner import Owner, actor
+from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import check_name, encoder_name
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
@@ -177,7 +178,9 @@ class Trail:
 
     def _remember(self, run_id: str) -> None:
         if self._tagged != run_id:
-            self._client.set_registered_model_tag(encoder_name(self._name), TAG_HISTORY, run_id)
+            name = encoder_name(self._name)
+            tag = self._client.set_registered_model_tag
+            beside_others(lambda: tag(name, TAG_HISTORY, run_id))
             self._tagged = run_id
 
     def _first_run(self) -> str | None:

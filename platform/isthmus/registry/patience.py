@@ -14,20 +14,38 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 # A server behind MLflow's is asked several times by each of MLflow's own three tries.
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _FIRST_PAUSE_S = 0.5
+_MOST_COLLISIONS = 4
 # MLflow's names for what another try may mend; it gives the first to a broken connection too.
 _PASSING_ERRORS = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"})
 _NETWORK_LIBRARIES = ("boto3", "botocore", "requests", "urllib3")
 
 
 def patient(client: MlflowClient) -> MlflowClient:
-    """A client whose every call is made again, for about half a minute, while nobody answers.
+    """A client whose every call is made again, for about a minute, while nobody answers.
 
     An answer may be lost after the deed was done, which is then done twice: callers look for that
     where it matters.
     """
     return cast("MlflowClient", _Patient(client))
+
+
+def beside_others(write: Callable[[], None]) -> None:
+    """Writes what other processes write at once: an alias, or a tag.
+
+    MLflow looks if there is one, then inserts or updates it. Of two that insert the first at once
+    its database refuses one, which MLflow calls a bad request; asked again, it updates.
+    """
+    from mlflow.exceptions import MlflowException
+
+    for _ in range(_MOST_COLLISIONS):
+        try:
+            return write()
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST":
+                raise
+    return write()
 
 
 class _Patient:

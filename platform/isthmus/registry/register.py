@@ -76,7 +76,7 @@ class TrainedPair:
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     """Uploads both halves, then makes a version of each; if one fails, neither is left.
 
-    When a server does not answer, it is asked again for half a minute. The same pair can be
+    When a server does not answer, it is asked again for a minute. The same pair can be
     registered again after that failed; it is never registered twice.
 
     Raises:

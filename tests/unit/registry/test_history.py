@@ -193,6 +193,25 @@ def test_a_slow_promotion_does_not_undo_a_later_one(three, settings):
     assert registry.reconcile(three, settings) == ()
 
 
+def test_a_first_alias_that_another_process_sets_at_once_is_set_again(three, settings, monkeypatch):
+    from mlflow.exceptions import MlflowException
+    from mlflow.protos.databricks_pb2 import BAD_REQUEST
+    from mlflow.tracking import MlflowClient
+
+    give, collided = MlflowClient.set_registered_model_alias, []
+
+    def collide_once(self, name, *args):
+        if name not in collided:
+            collided.append(name)
+            raise MlflowException("(psycopg2.errors.UniqueViolation)", error_code=BAD_REQUEST)
+        return give(self, name, *args)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", collide_once)
+    registry.promote(three, 2, settings)
+    assert len(collided) == 2
+    assert champions(three, settings) == (2, 2)
+
+
 def test_an_event_cannot_be_written_twice_or_changed(three, settings):
     registry.promote(three, 1, settings)
     client = open_store(settings)
