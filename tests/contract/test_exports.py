@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from isthmus import nets, variants
+from isthmus.bundle.export import export_graphs
 from isthmus.core import Autoencoder
-from isthmus.registry.export import export_graphs
 from isthmus.types import DataKind, ReconstructionLoss
 from tests.contract.test_every_variant import SHAPES, build, takes
 

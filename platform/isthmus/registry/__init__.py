@@ -1,5 +1,6 @@
 """Encoder/decoder pairs: registered together, promoted together, never mixed."""
 
+from isthmus.bundle.manifest import PairManifest
 from isthmus.registry.annotate import annotate, annotation
 from isthmus.registry.card import write_section
 from isthmus.registry.events import Event
@@ -12,7 +13,6 @@ from isthmus.registry.listing import (
     list_models,
     list_versions,
 )
-from isthmus.registry.manifest import PairManifest
 from isthmus.registry.onnx_files import onnx_files
 from isthmus.registry.pair import Detections, Latents, Pair
 from isthmus.registry.promote import Promotion, demote, promote, rollback

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from isthmus import nets, variants
+from isthmus.bundle.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
-from isthmus.registry.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
 
 CONTENT_FOLDER = "pair"
 """Where an artifact keeps `pair.json` and the weights."""

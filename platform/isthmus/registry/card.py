@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from isthmus import plugins, variants
+from isthmus.bundle.manifest import HALVES, Half, PairManifest
 from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
-from isthmus.registry.manifest import HALVES, Half, PairManifest
 from isthmus.registry.reference import Reference, decoder_name, encoder_name
 from isthmus.registry.succession import Succession
 from isthmus.spec import DataSpec, ModelPlan, Settings

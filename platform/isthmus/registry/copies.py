@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from isthmus.bundle.manifest import Half, read_manifest
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
 from isthmus.registry.events import Standing
 from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
-from isthmus.registry.manifest import Half, read_manifest
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.resolve import fetch

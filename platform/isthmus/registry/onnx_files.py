@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isthmus.errors import RegistryError
-from isthmus.registry.artifacts import CONTENT_FOLDER
-from isthmus.registry.lookup import open_registry
-from isthmus.registry.manifest import (
+from isthmus.bundle.manifest import (
     GRAPHS,
     HALVES,
     GraphName,
@@ -21,6 +18,9 @@ from isthmus.registry.manifest import (
     check_file,
     onnx_file,
 )
+from isthmus.errors import RegistryError
+from isthmus.registry.artifacts import CONTENT_FOLDER
+from isthmus.registry.lookup import open_registry
 from isthmus.registry.resolve import resolve
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors

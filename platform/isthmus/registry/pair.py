@@ -11,9 +11,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.errors import DataError, RegistryError
-from isthmus.registry.manifest import PairManifest
 from isthmus.types import Shape
 
 Floats = NDArray[np.float32]

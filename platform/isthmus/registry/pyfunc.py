@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from isthmus.bundle.manifest import HALVES, Half, check_weights, read_manifest, weights_file
 from isthmus.core import Autoencoder
 from isthmus.registry.artifacts import build_module
-from isthmus.registry.manifest import HALVES, Half, check_weights, read_manifest, weights_file
 
 _BATCH_ROWS = 4096
 

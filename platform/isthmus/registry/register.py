@@ -15,12 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core import Autoencoder
-from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
-from isthmus.registry.card import Subject, write_card
-from isthmus.registry.compatibility import MAPS_FILE, write_maps
-from isthmus.registry.export import Exported, export_graphs
-from isthmus.registry.manifest import (
+from isthmus.bundle.compatibility import MAPS_FILE, write_maps
+from isthmus.bundle.export import Exported, export_graphs
+from isthmus.bundle.manifest import (
     GRAPHS,
     HALVES,
     Half,
@@ -28,6 +25,9 @@ from isthmus.registry.manifest import (
     PairManifest,
     sha256_of,
 )
+from isthmus.core import Autoencoder
+from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
+from isthmus.registry.card import Subject, write_card
 from isthmus.registry.patience import patient
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions

@@ -12,11 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
-from isthmus.errors import RegistryError
-from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
-from isthmus.registry.compatibility import MAPS_FILE
-from isthmus.registry.lookup import find_version, open_registry
-from isthmus.registry.manifest import (
+from isthmus.bundle.compatibility import MAPS_FILE
+from isthmus.bundle.manifest import (
     HALVES,
     MANIFEST_FILE,
     Half,
@@ -25,9 +22,12 @@ from isthmus.registry.manifest import (
     read_manifest,
     weights_file,
 )
+from isthmus.bundle.verification import verify
+from isthmus.errors import RegistryError
+from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
+from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import Reference
-from isthmus.registry.verification import verify
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isthmus.bundle.compatibility import Alignment
+from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.core.alignment import fit_affine, fit_procrustes, unexplained_share
 from isthmus.errors import ModelNotFound
-from isthmus.registry.compatibility import Alignment
-from isthmus.registry.manifest import PairManifest
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import CHAMPION
 from isthmus.registry.resolve import load

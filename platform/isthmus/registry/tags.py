@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from isthmus.registry.manifest import Half, PairManifest
+from isthmus.bundle.manifest import Half, PairManifest
 
 PAIR_ID = "isthmus.pair_id"
 PAIR_NAME = "isthmus.pair"

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 from numpy.typing import ArrayLike
 
+from isthmus.bundle.compatibility import MapKind, read_map
 from isthmus.core.alignment import LatentMap
 from isthmus.errors import RegistryError
-from isthmus.registry.compatibility import MapKind, read_map
 from isthmus.registry.pair import Floats, Latents, OnRows, Pair
 from isthmus.registry.resolve import ResolvedPair, build, resolve
 from isthmus.spec import Settings

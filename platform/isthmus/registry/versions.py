@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from isthmus.bundle.manifest import HALVES, Half, PairManifest, read_manifest
 from isthmus.errors import RegistryError
 from isthmus.registry import tags
 from isthmus.registry.halves import Halves
-from isthmus.registry.manifest import HALVES, Half, PairManifest, read_manifest
 from isthmus.registry.owner import Owner
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.resolve import fetch_model

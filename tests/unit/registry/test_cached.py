@@ -7,8 +7,8 @@ import os
 import pytest
 
 from isthmus import registry
+from isthmus.bundle import manifest, verification
 from isthmus.errors import RegistryError
-from isthmus.registry import manifest, verification
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from scipy.stats import ortho_group
 from torch import nn
 
 from isthmus import api, registry
+from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
 from isthmus.registry import Latents, TrainedPair
-from isthmus.registry.compatibility import MAPS_FILE
 from isthmus.tracking import open_store
 
 ROWS = np.random.default_rng(1).standard_normal((600, 6)).astype(np.float32)

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from isthmus import registry
+from isthmus.bundle import agreement, export, graphs
 from isthmus.errors import RegistryError
-from isthmus.registry import agreement, export, graphs
 from isthmus.tracking import open_store
 
 ROWS = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from isthmus import registry
+from isthmus.bundle.formats import FORMAT
+from isthmus.bundle.manifest import read_manifest
 from isthmus.errors import RegistryError
 from isthmus.registry.artifacts import build_module
-from isthmus.registry.formats import FORMAT
-from isthmus.registry.manifest import read_manifest
 from tests.fixtures.pairs.stored import STORED, adopt, manifest_of, name_of
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -109,7 +109,7 @@ def test_a_figure_that_is_no_number_can_be_stored_and_read(folder, tmp_path):
     change(folder, metrics={"test_ssim": None})  # as format 1 wrote it
     manifest = read_manifest(folder)
     assert math.isnan(manifest.metrics["test_ssim"])
-    from isthmus.registry.manifest import write_manifest
+    from isthmus.bundle.manifest import write_manifest
 
     write_manifest(manifest, tmp_path)
     assert math.isnan(read_manifest(tmp_path).metrics["test_ssim"])

@@ -17,9 +17,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from isthmus.bundle.manifest import ONNX_DATA_SUFFIX, GraphName, onnx_file
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import QUANTILES
-from isthmus.registry.manifest import ONNX_DATA_SUFFIX, GraphName, onnx_file
 
 OPSET = 18
 """Of the operators; onnxruntime has it since 1.14, of 2023."""

@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, StringConstraints, ValidationError
 
+from isthmus.bundle.compatibility import Compatibility
+from isthmus.bundle.formats import FORMAT, upgrade
 from isthmus.errors import RegistryError
-from isthmus.registry.compatibility import Compatibility
-from isthmus.registry.formats import FORMAT, upgrade
 from isthmus.spec import DataSpec, ModelPlan, SpecModel
 
 Half = Literal["encoder", "decoder"]

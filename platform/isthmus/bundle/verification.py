@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from isthmus.registry.manifest import (
+from isthmus.bundle.manifest import (
     HALVES,
     MANIFEST_FILE,
     PairManifest,

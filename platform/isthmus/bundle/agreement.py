@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isthmus.bundle.manifest import GraphName, onnx_file
 from isthmus.core import Autoencoder
-from isthmus.registry.manifest import GraphName, onnx_file
 
 TOLERANCE = 1e-4
 """Of latents and rows, as a share of the largest of each."""

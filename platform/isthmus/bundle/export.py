@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core import Autoencoder
-from isthmus.errors import RegistryError
-from isthmus.registry.agreement import (
+from isthmus.bundle.agreement import (
     SCORE_TOLERANCE,
     TOLERANCE,
     Disagreement,
@@ -20,8 +18,10 @@ from isthmus.registry.agreement import (
     compare,
     expect,
 )
-from isthmus.registry.graphs import OPSET, Exporter, Graph, graphs_of, is_large, write_graph
-from isthmus.registry.manifest import GraphName, OnnxExport, sha256_of
+from isthmus.bundle.graphs import OPSET, Exporter, Graph, graphs_of, is_large, write_graph
+from isthmus.bundle.manifest import GraphName, OnnxExport, sha256_of
+from isthmus.core import Autoencoder
+from isthmus.errors import RegistryError
 
 
 @dataclass(frozen=True)
