@@ -6,6 +6,7 @@ page does not show, so that it can be replaced later and what people wrote aroun
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ from isthmus import plugins, variants
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
 from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
 from isthmus.registry.reference import Reference, decoder_name, encoder_name
-from isthmus.registry.succession import Succession
+from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.spec import DataSpec, ModelPlan, Settings
 from isthmus.tracking import store_errors
+from isthmus.tracking.store import first_line
 from isthmus.types import DataKind
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+_logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 5000
 """Of a description: MLflow's column on a database server holds no more."""
@@ -108,8 +112,33 @@ def write_section(reference: str, section: str, text: str, settings: Settings) -
             client.update_model_version(version.name, str(version.version), changed)
 
 
-def write_card(client: MlflowClient, subject: Subject) -> None:
-    """Writes the card of both halves; what people wrote there stays."""
+def describe(
+    client: MlflowClient,
+    manifest: PairManifest,
+    versions: Mapping[Half, int],
+    succession: Succession = NO_SUCCESSION,
+) -> None:
+    """Writes the card of both halves; a pair without one is whole, and stays.
+
+    Args:
+        client: Of the registry.
+        manifest: Of the pair, by the name that its versions are registered under.
+        versions: Of its halves.
+        succession: The champion that it was registered beside, if there was one.
+    """
+    try:
+        run = client.get_run(manifest.run_id).info
+        name = run.run_name or run.run_id[:8]
+        _write_card(client, Subject(manifest, versions, succession, run.experiment_id, name))
+    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+        reference = f"{manifest.name}/{versions['encoder']}"
+        _logger.warning(
+            "the model card of %s could not be written: %s", reference, first_line(str(error))
+        )
+
+
+def _write_card(client: MlflowClient, subject: Subject) -> None:
+    """What people wrote there stays."""
     name_of = {"encoder": encoder_name, "decoder": decoder_name}
     for half in HALVES:
         name, version = name_of[half](subject.manifest.name), str(subject.versions[half])

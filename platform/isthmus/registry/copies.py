@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.bundle.manifest import Half, read_manifest
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
+from isthmus.registry.card import describe
 from isthmus.registry.events import Standing
 from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
 from isthmus.registry.patience import beside_others
@@ -65,4 +66,8 @@ def _copy_other(client: MlflowClient, name: str, version: Any, settings: Setting
     beside = {tags.COPY: str(version.source).removeprefix("models:/")}
     if half == "encoder":
         beside[tags.DECODER_VERSION] = str(version.version)
-    return make_version(client, registered, half, manifest, beside, settings)
+    other = make_version(client, registered, half, manifest, beside, settings)
+    this: Half = "encoder" if half == "decoder" else "decoder"
+    copied = manifest.model_copy(update={"name": name})
+    describe(client, copied, {half: other, this: int(version.version)})
+    return other

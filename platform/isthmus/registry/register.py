@@ -27,16 +27,14 @@ from isthmus.bundle.manifest import (
 )
 from isthmus.core import Autoencoder
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
-from isthmus.registry.card import Subject, write_card
+from isthmus.registry.card import describe
 from isthmus.registry.patience import patient
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.spec import DataSpec, JobSpec, Settings
 from isthmus.tracking import open_store, store_errors
-from isthmus.tracking.store import first_line
 
 if TYPE_CHECKING:
-    from mlflow.entities import RunInfo
     from mlflow.tracking import MlflowClient
 
 _logger = logging.getLogger(__name__)
@@ -87,16 +85,17 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
         # First of all: what is refused here leaves nothing behind.
         exported = export_graphs(trained.module, trained.example, Path(name) / "graphs")
-        run = client.get_run(trained.run_id)
+        experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
             half: client.create_logged_model(
-                run.info.experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
+                experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
             ).model_id
             for half in HALVES
         }
         manifest = _upload(client, trained, models, exported, Path(name))
         pair = register_versions(client, manifest, settings)
-        _describe(client, manifest, pair, trained.succession, run.info)
+        versions: dict[Half, int] = {"encoder": pair.version, "decoder": pair.decoder_version}
+        describe(client, manifest, versions, trained.succession)
     return pair
 
 
@@ -159,21 +158,3 @@ def _manifest(
         threshold=float(trained.module.calibration.threshold),
         onnx=onnx,
     )
-
-
-def _describe(
-    client: MlflowClient,
-    manifest: PairManifest,
-    pair: RegisteredPair,
-    succession: Succession,
-    run: RunInfo,
-) -> None:
-    """Writes the model card; a pair without one is whole, and stays."""
-    versions: dict[Half, int] = {"encoder": pair.version, "decoder": pair.decoder_version}
-    name = run.run_name or run.run_id[:8]
-    try:
-        write_card(client, Subject(manifest, versions, succession, run.experiment_id, name))
-    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
-        _logger.warning(
-            "the model card of %s could not be written: %s", pair, first_line(str(error))
-        )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from isthmus.bundle.manifest import HALVES, Half, PairManifest, read_manifest
 from isthmus.errors import RegistryError
 from isthmus.registry import tags
+from isthmus.registry.card import describe
 from isthmus.registry.halves import Halves
 from isthmus.registry.owner import Owner
 from isthmus.registry.reference import decoder_name, encoder_name
@@ -118,7 +119,6 @@ def make_version(
             run_id=manifest.run_id,
             model_id=manifest.models[half],
             tags={**tags.of_version(manifest, half), **beside},
-            description=_description(manifest, half),
         )
     first, *others = versions_from(client, name, source)
     for other in others:
@@ -205,7 +205,8 @@ def _repair_one(
     encoders = versions_from(client, encoder_name(name), f"models:/{models['encoder']}")
     if not (decoders and encoders):
         _remove(client, name, {"encoder": models["encoder"]})
-        _make_both(client, manifest, settings)
+        pair = _make_both(client, manifest, settings)
+        describe(client, manifest, {"encoder": pair.version, "decoder": pair.decoder_version})
     _logger.info("a pair of %s whose registration had died was completed", name)
 
 
@@ -226,27 +227,3 @@ def _delete(client: MlflowClient, name: str, version: int) -> None:
     except MlflowException as error:  # another process was quicker
         if error.error_code not in _GONE:
             raise
-
-
-def _description(manifest: PairManifest, half: Half) -> str:
-    """What the page shows of the version, in Markdown."""
-    plan, metrics = manifest.plan, manifest.metrics
-    takes = f"{plan.kind} rows of {' x '.join(map(str, plan.row_shape))} numbers"
-    latent = f"{plan.latent_dim} numbers"
-    goes = f"{takes} to {latent}" if half == "encoder" else f"{latent} to {takes}"
-    lines = [
-        f"The {half} of pair `{manifest.pair_id}`: {goes}.",
-        f"Variant **{plan.variant.name}**, net **{plan.net.name}**, trained on "
-        f"`{manifest.data.path}`.",
-        "",
-        "| figure | value |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.6g} |" for name, value in metrics.items()),
-        "",
-        "```python",
-        "import isthmus",
-        f'pair = isthmus.load("{manifest.name}@champion")',
-        "clean = pair.denoise(rows)",
-        "```",
-    ]
-    return "\n".join(lines)

@@ -38,8 +38,8 @@ def open_store(settings: Settings, *, is_asked_first: bool = True) -> MlflowClie
 
     Args:
         settings: Where it is.
-        is_asked_first: Whether a server is asked if it is there, which takes it milliseconds;
-            else the first call finds out, and takes some seconds to give up.
+        is_asked_first: Whether a server is asked if it is well, which takes it milliseconds;
+            else it is only seen whether anybody listens there.
 
     Raises:
         RegistryError: If the store cannot be reached within seconds, or cannot be used.
@@ -51,6 +51,8 @@ def open_store(settings: Settings, *, is_asked_first: bool = True) -> MlflowClie
     with store_errors(uri):
         if is_asked_first or urlsplit(uri).scheme not in ("http", "https"):
             check_reachable(uri)
+        else:
+            _check_listens(uri)
         with _sole_creator(uri):
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
@@ -168,6 +170,20 @@ def check_reachable(uri: str) -> None:
             _ask_database(uri)
         elif not scheme.startswith("databricks"):
             raise _unusable(uri, "is no store that Isthmus can use")
+
+
+def _check_listens(uri: str) -> None:
+    """Connects and hangs up: MLflow's client would try for a minute before it says the same."""
+    from requests.utils import get_environ_proxies
+
+    parts = urlsplit(uri)
+    if not parts.hostname or get_environ_proxies(uri):
+        return
+    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    try:
+        socket.create_connection((parts.hostname, port), _PROBE_TIMEOUT_S).close()
+    except OSError as error:
+        raise _unusable(uri, "does not answer") from error
 
 
 def _plainly(reason: str) -> str | None:

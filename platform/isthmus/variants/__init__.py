@@ -52,7 +52,8 @@ def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
             pass  # its constructor computes with its weights
         else:
             module.load_halves(state, assign=True)
-            return module
+            if not any(each.is_meta for each in (*module.parameters(), *module.buffers())):
+                return module  # else it computes something that is in no half
     module = build(plan)
     module.load_halves(state)
     return module

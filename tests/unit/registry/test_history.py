@@ -267,8 +267,10 @@ def test_commands_promote_roll_back_and_show_the_history(three, settings, isthmu
     monkeypatch.setenv("ISTHMUS_HOME", str(settings.home))
     monkeypatch.setenv("COLUMNS", "200")
     assert "was never promoted" in isthmus("history", three).out
-    isthmus("promote", three, 1)
-    isthmus("promote", three, 2, "--why", "sharper")
+    # Their data are nowhere, so the gate cannot judge them.
+    assert isthmus("promote", three, 1).code == 1
+    assert isthmus("promote", three, 1, "--force", "--why", "the first").code == 0
+    assert isthmus("promote", three, 2, "--force", "--why", "sharper").code == 0
     done = isthmus("rollback", three, "--why", "too many false alarms [sic]")
     assert done.out.strip() == f"{three}@champion is now {three}/1 (before: version 2)"
     lines = isthmus("history", three).out.splitlines()
