@@ -128,7 +128,7 @@ def onnx_files(reference: str, *, settings: Settings | None = None) -> Mapping[s
 
 
 def models(*, all_versions: bool = False, settings: Settings | None = None) -> list[ModelSummary]:
-    """All pairs, each with its versions, newest first; the newest 50 unless all are asked for."""
+    """All pairs, each with its versions, newest first; the newest 10 unless all are asked for."""
     settings = settings or _settings()
     from isthmus import registry
 
@@ -138,7 +138,7 @@ def models(*, all_versions: bool = False, settings: Settings | None = None) -> l
 def versions(
     name: str, *, all_versions: bool = False, settings: Settings | None = None
 ) -> tuple[VersionSummary, ...]:
-    """The versions of one pair, newest first; the newest 50 unless all are asked for."""
+    """The versions of one pair, newest first; the newest 10 unless all are asked for."""
     settings = settings or _settings()
     from isthmus import registry
 

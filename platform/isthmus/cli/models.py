@@ -29,7 +29,7 @@ def models(
         str | None, typer.Argument(help="Of one pair; by default all.", show_default=False)
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every version, not only the newest 50.")
+        bool, typer.Option("--all", help="Every version, not only the newest 10.")
     ] = False,
 ) -> None:
     """List pairs, versions, aliases, metrics and age.
@@ -37,15 +37,22 @@ def models(
     Example: isthmus models digits
     """
     from isthmus import api
+    from isthmus.registry import NEWEST
 
     if name is not None:
-        out.print(_table(api.versions(name, all_versions=every)))
-        return
-    found = api.models(all_versions=every)
-    if not found:
+        shown = [api.versions(name, all_versions=every)]
+    else:
+        shown = [model.versions for model in api.models(all_versions=every)]
+    if not shown:
         out.print("No models yet. Train one: isthmus train JOB.yaml")
         return
-    out.print(_table(version for model in found for version in model.versions))
+    out.print(_table(version for versions in shown for version in versions))
+    for versions in shown:
+        if not every and len(versions) >= NEWEST and versions[-1].version > 1:
+            oldest = versions[-1]
+            out.print(
+                f"Older than {oldest.name}/{oldest.version}: isthmus models {oldest.name} --all"
+            )
 
 
 def promote(

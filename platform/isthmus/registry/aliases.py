@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 from isthmus.errors import ModelNotFound
 from isthmus.registry.copies import whole
 from isthmus.registry.events import NOWHERE, Draft, Entry, Event, Head, Standing
-from isthmus.registry.halves import Halves
-from isthmus.registry.history import TAG_HISTORY, Trail
+from isthmus.registry.history import Trail
+from isthmus.registry.lookup import holder, without_checks
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name
-from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:
@@ -31,12 +30,11 @@ class Aliases:
 
     def __init__(self, client: MlflowClient, name: str, settings: Settings) -> None:
         """Args:
-        client: The registry; asked once, for both halves.
+        client: The registry.
         name: Of the pair.
         settings: Where the registry is.
         """
-        self.halves = repaired(client, name, settings)
-        self.trail = Trail(client, name, settings, self.halves.encoder_tags.get(TAG_HISTORY))
+        self.trail = Trail(client, name, settings)
         self._client = client
         self._settings = settings
         self._name = name
@@ -79,13 +77,14 @@ class Aliases:
             The event of what was clicked; `None` if nothing was.
         """
         head = self.trail.last_read()
-        if head is None and self.halves.standing(alias) == NOWHERE:
+        actual = self._standing(alias)
+        if head is None and actual == NOWHERE:
             return None
         abandoned = head.open_entries(alias) if head else ()
         if not all(entry.is_abandoned for entry in abandoned):
             return None  # another process is at it
         expected = head.standing(alias) if head else NOWHERE
-        if self.halves.standing(alias) != expected:
+        if actual != expected:
             entry = self.change(lambda newest: self._clicked(alias, newest))
             if entry is not None:
                 for each in abandoned:
@@ -105,7 +104,7 @@ class Aliases:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
             alias, why = entry.event.alias, f"version {entry.event.to_version} was deleted"
-            actual = self._followed(self.halves.standing(alias), NOWHERE)
+            actual = self._followed(self._standing(alias), NOWHERE)
             self.change(lambda _: Draft(alias, actual, "page", why, PAGE))
             self.trail.confirm(entry)
 
@@ -115,15 +114,21 @@ class Aliases:
         `resolve` reads the encoder's alias only, so that a reader sees the old pair or the new
         one and nothing between.
         """
-        client, encoder, decoder = self._client, encoder_name(self._name), decoder_name(self._name)
-        take, give = client.delete_registered_model_alias, client.set_registered_model_alias
+        encoder, decoder = encoder_name(self._name), decoder_name(self._name)
+        registry = without_checks(self._client)
+        take, give = registry.delete_registered_model_alias, registry.set_registered_model_alias
         if standing.version is None:
-            beside_others(partial(take, encoder, alias))
-            if self.halves.decoder is not None:
-                beside_others(partial(take, decoder, alias))
+            for half in (encoder, decoder):
+                if holder(self._client, half, alias) is not None:
+                    beside_others(partial(take, half, alias))
         else:
             beside_others(partial(give, decoder, alias, str(standing.decoder_version)))
             beside_others(partial(give, encoder, alias, str(standing.version)))
+
+    def _standing(self, alias: str) -> Standing:
+        """Where the alias is in the registry now."""
+        names = (encoder_name(self._name), decoder_name(self._name))
+        return Standing(*(holder(self._client, name, alias) for name in names))
 
     def _clicked(self, alias: str, head: Head) -> Draft | None:
         """What somebody did in the page, if the aliases are not where the history says.
@@ -133,8 +138,7 @@ class Aliases:
         open_entries = head.open_entries(alias)
         if not all(entry.is_abandoned for entry in open_entries):
             return None
-        self.halves = Halves.read(self._client, self._name)
-        actual, expected = self.halves.standing(alias), head.standing(alias)
+        actual, expected = self._standing(alias), head.standing(alias)
         strays = head.standings_since(open_entries[0]) if open_entries else frozenset({expected})
         # The dead may have set one half and not the other.
         if actual.version in {each.version for each in strays} and actual.decoder_version in {

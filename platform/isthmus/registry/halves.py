@@ -33,6 +33,12 @@ class Halves:
         models = {model.name: model for model in found}
         return cls(models.get(names[0]), models.get(names[1]))
 
+    @classmethod
+    def read_encoder(cls, client: MlflowClient, name: str) -> Halves:
+        """The encoder only: for each model, MLflow reads all versions to find the newest."""
+        found = client.search_registered_models(f"name = '{encoder_name(name)}'", max_results=1)
+        return cls(found[0] if found else None, None)
+
     @property
     def encoder_tags(self) -> Mapping[str, str]:
         """Of the encoder's registered model."""

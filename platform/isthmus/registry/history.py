@@ -10,13 +10,14 @@ A run holds 20 events; then the next begins with where each alias stood, so that
 nor writing the newest grows with the number of events:
 
     experiment isthmus-history
+      tag newest.digits = RUN                   a hint where the newest is; not the truth
       root run          first.digits = RUN      the first run of each pair's trail
       run of digits     start = {}              where each alias stood
                         event.000001 = {...}    done.000001 = yes
                         ...
                         next = RUN              the run with the next 20
-    registered model digits-encoder
-      tag isthmus.history = RUN                 a hint where the newest is; not the truth
+
+The hint is no tag of the registered model: to give its tags, MLflow reads all its versions.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from isthmus.registry.events import Draft, Entry, Event, Head, Standing
 from isthmus.registry.lookup import open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others
-from isthmus.registry.reference import check_name, encoder_name
+from isthmus.registry.reference import check_name
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -41,10 +42,10 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 EXPERIMENT = "isthmus-history"
-TAG_HISTORY = "isthmus.history"
 EVENTS_PER_RUN = 20
 """Reading the newest run costs the same whether it holds one or all of them, within noise."""
 _TAG_ROOT = "isthmus.root"
+_NEWEST = "newest.{}"
 _START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
 _FIRST, _EVENT, _DONE = "first.{}", "event.{:06d}", "done.{:06d}"
 # MLflow cuts a parameter's value at 6,000 characters; a cut event could not be read.
@@ -67,32 +68,31 @@ def history(name: str, settings: Settings) -> tuple[Event, ...]:
 class Trail:
     """Reads and writes the events of one pair."""
 
-    def __init__(
-        self, client: MlflowClient, name: str, settings: Settings, hint: str | None = None
-    ) -> None:
+    def __init__(self, client: MlflowClient, name: str, settings: Settings) -> None:
         """Args:
         client: The store.
         name: Of the pair.
         settings: Where a new experiment's artifacts would go.
-        hint: The value of the tag `isthmus.history`, if it was read already.
         """
         self._client = client
         self._name = name
         self._settings = settings
-        self._tagged = self._hint = hint
+        self._tagged: str | None = None
+        self._hint: str | None = None
+        self._experiment_id = ""
         self._known: Head | None = None
 
     def head(self) -> Head | None:
-        """The newest run; `None` if the pair has no history yet. One request, seldom more."""
-        run = self._run(self._hint) if self._hint else None
-        if run is None:  # nobody left a hint, or somebody changed it
-            first = self._first_run()
-            run = self._run(first) if first else None
+        """The newest run; `None` if the pair has no history yet.
+
+        Two requests the first time, then one; seldom more.
+        """
+        run = self._run(self._hint) if self._hint else self._hinted_run()
         while run is not None and _NEXT in run.data.params:
             run = self._run(run.data.params[_NEXT])
         if run is None:
             return None
-        self._hint = run.info.run_id
+        self._hint, self._experiment_id = run.info.run_id, run.info.experiment_id
         self._known = _as_head(run)
         return self._known
 
@@ -178,18 +178,22 @@ class Trail:
 
     def _remember(self, run_id: str) -> None:
         if self._tagged != run_id:
-            name = encoder_name(self._name)
-            tag = self._client.set_registered_model_tag
-            beside_others(lambda: tag(name, TAG_HISTORY, run_id))
+            tag, key = self._client.set_experiment_tag, _NEWEST.format(self._name)
+            beside_others(lambda: tag(self._experiment_id, key, run_id))
             self._tagged = run_id
 
-    def _first_run(self) -> str | None:
+    def _hinted_run(self) -> Any:
+        """The run that the hint says, or the first, if nobody left one or somebody changed it."""
         experiment = self._experiment()
         if experiment is None:
             return None
-        params = self._client.get_run(experiment.tags[_TAG_ROOT]).data.params
-        first: str | None = params.get(_FIRST.format(self._name))
-        return first
+        self._tagged = experiment.tags.get(_NEWEST.format(self._name))
+        run = self._run(self._tagged) if self._tagged else None
+        if run is None:
+            params = self._client.get_run(experiment.tags[_TAG_ROOT]).data.params
+            first: str | None = params.get(_FIRST.format(self._name))
+            run = self._run(first) if first else None
+        return run
 
     def _begin(self) -> None:
         """Makes the first run; if another process was quicker, its run is the first."""

@@ -27,7 +27,7 @@ from isthmus.tracking import store_errors
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
-NEWEST = 50
+NEWEST = 10
 """How many versions of a pair are listed unless all are asked for."""
 
 
@@ -108,7 +108,7 @@ def list_versions(
     check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        versions = _versions(client, name, Halves.read(client, name), settings, newest)
+        versions = _versions(client, name, Halves.read_encoder(client, name), settings, newest)
         names = [] if versions else pair_names(client)
     if versions or name in names:
         return versions

@@ -101,6 +101,22 @@ def find_encoder(client: MlflowClient, reference: Reference) -> Any:
     return found
 
 
+def holder(client: MlflowClient, registered_name: str, alias: str) -> int | None:
+    """The version that has an alias; `None` if none has. Costs the same whatever there is."""
+    found = _find(client, registered_name, Reference(registered_name, None, alias))
+    return int(found.version) if found else None
+
+
+def without_checks(client: MlflowClient) -> Any:
+    """The registry's part of a client: its alias calls do not read the registered model first.
+
+    `MlflowClient` does, to refuse prompts, and MLflow reads all versions of a model with it.
+    """
+    from mlflow.tracking._model_registry.client import ModelRegistryClient
+
+    return ModelRegistryClient(client._registry_uri, client.tracking_uri)
+
+
 def is_copy(version: Any) -> bool:
     """Whether *Promote model* made a version, or `copy_model_version`, which is the same."""
     return re.fullmatch(r"models:/.+/[0-9]+", str(version.source)) is not None

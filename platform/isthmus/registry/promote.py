@@ -16,6 +16,7 @@ from isthmus.registry.copies import mark, whole
 from isthmus.registry.events import NOWHERE, Draft, Event, Head, Source, Standing
 from isthmus.registry.lookup import find_encoder, is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, Reference, check_name
+from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -72,8 +73,8 @@ def promote(
     reference = Reference.parse(f"{name}/{version}")
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
+        target = _target_repaired(client, reference, settings)
         aliases = Aliases(client, name, settings)
-        target = _target(client, reference, settings)
         aliases.follow(alias)
 
         def decide(head: Head) -> Draft | None:
@@ -147,6 +148,15 @@ def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
     assert entry is not None  # noqa: S101 (decide has always something to write)
     assert entry.event.to_version is not None  # noqa: S101 (and it is a version)
     return Promotion(name, entry.event.to_version, entry.event.from_version, CHAMPION)
+
+
+def _target_repaired(client: MlflowClient, reference: Reference, settings: Settings) -> Standing:
+    """As `_target`; a version that is not there may be what a process died over."""
+    try:
+        return _target(client, reference, settings)
+    except ModelNotFound:
+        repaired(client, reference.name, settings)
+    return _target(client, reference, settings)
 
 
 def _target(client: MlflowClient, reference: Reference, settings: Settings) -> Standing:

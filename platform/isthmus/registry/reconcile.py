@@ -8,8 +8,10 @@ from isthmus.errors import ModelNotFound
 from isthmus.registry.aliases import PAGE, Aliases
 from isthmus.registry.copies import mark, whole
 from isthmus.registry.events import NOWHERE, Draft, Event, Head
+from isthmus.registry.halves import Halves
 from isthmus.registry.lookup import is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, check_name
+from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -24,7 +26,7 @@ def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
     the history and died before it did is done. Of what *Promote model* copied the other half is
     copied too, and if the pair has no champion, the copy is: whoever pressed the button meant it
     to be used. May be called as often as one likes, beside other processes: when all is well it
-    makes two requests and changes nothing.
+    reads, and changes nothing.
 
     Returns:
         The events of what was clicked since the last time; their source is `page`.
@@ -36,17 +38,20 @@ def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
     check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
+        halves = repaired(client, name, settings)
         aliases = Aliases(client, name, settings)
         head = aliases.trail.last_read()
         known = frozenset(head.standings()) if head else frozenset()
-        followed = [aliases.follow(alias) for alias in sorted(aliases.halves.aliases | known)]
-        followed.append(_adopt(client, name, aliases, settings))
+        followed = [aliases.follow(alias) for alias in sorted(halves.aliases | known)]
+        followed.append(_adopt(client, name, aliases, halves, settings))
     return tuple(event for event in followed if event is not None)
 
 
-def _adopt(client: MlflowClient, name: str, aliases: Aliases, settings: Settings) -> Event | None:
+def _adopt(
+    client: MlflowClient, name: str, aliases: Aliases, halves: Halves, settings: Settings
+) -> Event | None:
     """Completes the newest copy that nobody has seen yet."""
-    copied = next(filter(is_new_copy, aliases.halves.newest), None)
+    copied = next(filter(is_new_copy, halves.newest), None)
     if copied is None:
         return None
     try:

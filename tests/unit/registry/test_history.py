@@ -14,7 +14,7 @@ from isthmus import registry
 from isthmus.errors import ModelNotFound
 from isthmus.registry.aliases import Aliases
 from isthmus.registry.events import Draft, Standing
-from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Trail
+from isthmus.registry.history import EVENTS_PER_RUN, EXPERIMENT, Trail
 from isthmus.registry.owner import Owner
 from isthmus.tracking import open_store
 
@@ -196,9 +196,9 @@ def test_a_slow_promotion_does_not_undo_a_later_one(three, settings):
 def test_a_first_alias_that_another_process_sets_at_once_is_set_again(three, settings, monkeypatch):
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import BAD_REQUEST
-    from mlflow.tracking import MlflowClient
+    from mlflow.tracking._model_registry.client import ModelRegistryClient
 
-    give, collided = MlflowClient.set_registered_model_alias, []
+    give, collided = ModelRegistryClient.set_registered_model_alias, []
 
     def collide_once(self, name, *args):
         if name not in collided:
@@ -206,7 +206,7 @@ def test_a_first_alias_that_another_process_sets_at_once_is_set_again(three, set
             raise MlflowException("(psycopg2.errors.UniqueViolation)", error_code=BAD_REQUEST)
         return give(self, name, *args)
 
-    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", collide_once)
+    monkeypatch.setattr(ModelRegistryClient, "set_registered_model_alias", collide_once)
     registry.promote(three, 2, settings)
     assert len(collided) == 2
     assert champions(three, settings) == (2, 2)
@@ -235,7 +235,9 @@ def test_two_who_begin_a_history_at_once_write_the_same_one(three, settings):
 def test_a_hint_that_somebody_changed_is_not_believed(three, settings):
     registry.promote(three, 1, settings)
     client = open_store(settings)
-    client.set_registered_model_tag(f"{three}-encoder", TAG_HISTORY, "0" * 32)
+    trail = client.get_experiment_by_name(EXPERIMENT)
+    assert f"newest.{three}" in trail.tags
+    client.set_experiment_tag(trail.experiment_id, f"newest.{three}", "0" * 32)
     registry.promote(three, 2, settings)
     assert len(registry.history(three, settings)) == 2
 
