@@ -33,7 +33,7 @@ _logger = logging.getLogger(__name__)
 _PENDING = "isthmus.pending."
 # Two versions are made within seconds; only for processes of other machines is it waited so long.
 _GRACE = timedelta(minutes=5)
-_GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def make_version(
     manifest: PairManifest,
     beside: Mapping[str, str],
     settings: Settings,
+    description: str | None = None,
 ) -> int:
     """Makes a version of a half in a registered model, once.
 
@@ -118,7 +119,7 @@ def make_version(
             run_id=manifest.run_id,
             model_id=manifest.models[half],
             tags={**tags.of_version(manifest, half), **beside},
-            description=_description(manifest, half),
+            description=description,
         )
     first, *others = versions_from(client, name, source)
     for other in others:
@@ -224,29 +225,5 @@ def _delete(client: MlflowClient, name: str, version: int) -> None:
     try:
         client.delete_model_version(name, str(version))
     except MlflowException as error:  # another process was quicker
-        if error.error_code not in _GONE:
+        if error.error_code not in GONE:
             raise
-
-
-def _description(manifest: PairManifest, half: Half) -> str:
-    """What the page shows of the version, in Markdown."""
-    plan, metrics = manifest.plan, manifest.metrics
-    takes = f"{plan.kind} rows of {' x '.join(map(str, plan.row_shape))} numbers"
-    latent = f"{plan.latent_dim} numbers"
-    goes = f"{takes} to {latent}" if half == "encoder" else f"{latent} to {takes}"
-    lines = [
-        f"The {half} of pair `{manifest.pair_id}`: {goes}.",
-        f"Variant **{plan.variant.name}**, net **{plan.net.name}**, trained on "
-        f"`{manifest.data.path}`.",
-        "",
-        "| figure | value |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.6g} |" for name, value in metrics.items()),
-        "",
-        "```python",
-        "import isthmus",
-        f'pair = isthmus.load("{manifest.name}@champion")',
-        "clean = pair.denoise(rows)",
-        "```",
-    ]
-    return "\n".join(lines)
