@@ -51,8 +51,9 @@ def test_the_model_card_is_rendered_with_its_table_and_its_picture(page, clicked
     picture.scroll_into_view_if_needed()
     page.wait_for_function("image => image.naturalWidth > 0", arg=picture.element_handle())
     page.screenshot(path=OUTPUT / "card-picture.png")
-    page.get_by_role("link", name="the decoder").click()
-    page.get_by_text("rows = pair.decode(latents)").wait_for()
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="the decoder").click()
+    opened.value.get_by_text("rows = pair.decode(latents)").wait_for()
 
 
 def test_decoder_history_and_the_next_denoise_follow_an_alias(page, clicked, watching, isthmus):
