@@ -141,7 +141,10 @@ class WatchCommand:
     def stop(self) -> None:
         """By Ctrl-C."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(20)
+        try:
+            self._process.wait(60)
+        finally:
+            self._process.kill()
 
 
 @pytest.fixture(scope="session")
