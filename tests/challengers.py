@@ -8,12 +8,14 @@ import numpy as np
 import torch
 
 from isthmus import variants
-from isthmus.jobs.evaluation import calibrate
-from isthmus.jobs.preparation import prepare
+from isthmus.jobs.evaluation import calibrate, evaluate
+from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
-from isthmus.registry import RegisteredPair, TrainedPair, register_pair
+from isthmus.registry import RegisteredPair, TrainedPair, find_succession, register_pair
+from isthmus.registry.succession import NO_SUCCESSION
 from isthmus.spec import Settings
-from isthmus.tracking import RunLog
+from isthmus.tracking import RunLog, RunReport
+from isthmus.training import EpochReport
 
 GOOD_STEPS, BAD_STEPS = 400, 2
 
@@ -35,9 +37,15 @@ def write_rows(path: Path, rows: int = 400, seed: int = 0) -> Path:
 
 
 def register(
-    name: str, rows: Path, settings: Settings, steps: int = GOOD_STEPS, seed: int = 0, **job
+    name: str,
+    rows: Path,
+    settings: Settings,
+    steps: int = GOOD_STEPS,
+    seed: int = 0,
+    like_a_job: bool = False,
+    **job,
 ) -> RegisteredPair:
-    """Trains for so many steps and registers."""
+    """Trains for so many steps and registers; like a job, if asked for, with pictures and maps."""
     data = {"path": str(rows), "labels": "label", "keep_labels": [0], "exclude": ["label"]}
     net = {"name": "dense", "hidden": [32]}
     spec = check_job({"name": name, "data": data, "net": net, "latent_dim": 2, **job})
@@ -54,7 +62,13 @@ def register(
     module.eval()
     calibrate(module, prepared.validation)
     log = RunLog.start(spec, settings)
+    if like_a_job:
+        log.log_report(_report(module, prepared))
     log.finish()
+    succession = NO_SUCCESSION
+    if like_a_job:
+        held_out = prepared.validation, prepared.test
+        succession = find_succession(name, module, prepared.data, *held_out, settings)
     return register_pair(
         TrainedPair(
             module=module,
@@ -64,6 +78,22 @@ def register(
             metrics={"test_reconstruction_mse": 0.5, "test_pca_mse": 0.6},
             run_id=log.run_id,
             example=prepared.test[:2],
+            succession=succession,
         ),
         settings,
+    )
+
+
+def _report(module, prepared: Prepared) -> RunReport:
+    found = evaluate(module, prepared.scaled.train, prepared.test)
+    return RunReport(
+        plan=prepared.plan,
+        inputs=found.inputs,
+        reconstructions=found.reconstructions,
+        latents=found.latents,
+        labels=None,
+        errors=found.errors,
+        pca_errors=found.pca_errors,
+        threshold=float(module.calibration.threshold),
+        history=[EpochReport(1, {"loss": 1.0}, {"loss": 1.0}, 1e-2, 1.0)],
     )

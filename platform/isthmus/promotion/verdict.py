@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from isthmus.registry.card import GAP
+
 Outcome = Literal["passed", "refused", "cannot be judged"]
 
 
@@ -91,7 +93,8 @@ class Verdict:
             "| --- | --- | --- | --- | --- | --- |",
         ]
         for check in self.checks:
-            cells = (check.name, check.challenger, check.beside, check.change, check.bound)
+            change = check.change.replace("95 % interval ", "")  # as the head of the column says
             said = "passed" if check.is_passed else "**refused**"
-            lines.append(f"| {' | '.join(cells)} | {said} |")
-        return "\n".join(lines)
+            cells = (check.challenger, check.beside, change, check.bound, said)
+            lines.append(f"| {check.name} | {' | '.join(f'{GAP}{cell}' for cell in cells)} |")
+        return "\n".join([*lines, "", "---"])

@@ -32,11 +32,11 @@ MOST_CHARACTERS = 5000
 """Of a description: MLflow's column on a database server holds no more."""
 CARD = "card"
 """The section that `register_pair` writes."""
+GAP = "&emsp;"
+"""Before a cell of a table: MLflow's page sets columns side by side without any space between."""
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
 _ROUGH_BELOW_ROWS = 1000
-# The page sets the columns of a table side by side without any space between.
-_GAP = "&emsp;"
 _UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bits"}
 
 
@@ -65,7 +65,9 @@ class Subject:
 
 
 def replace_section(description: str, section: str, text: str) -> str:
-    """Puts a text where a section stands, or at the end if there is none; the rest stays.
+    """Puts a text where a section stands; if there is none, before the others, or at the end.
+
+    What is said last, such as why a version was refused, is what a reader looks for first.
 
     A text that would make the description longer than MLflow keeps is cut at the end of a line.
 
@@ -80,7 +82,10 @@ def replace_section(description: str, section: str, text: str) -> str:
     if found:
         before, after = description[: found.start()], description[found.end() :]
     else:
-        before, after = f"{description.rstrip()}\n\n".lstrip(), ""
+        others = description.find("<!-- isthmus:")
+        at = others if others >= 0 else len(description)
+        before = f"{description[:at].rstrip()}\n\n".lstrip()
+        after = f"\n\n{description[at:]}".rstrip()
     room = MOST_CHARACTERS - len(before) - len(after) - len(begin) - len(end) - 4
     if len(text) > room:
         kept = text[: max(room - 2, 0)]
@@ -236,17 +241,17 @@ def _figures(subject: Subject) -> str:
     ]
     heads = [subject.reference, *([f"champion {subject.succession.champion}"] * bool(champion))]
     lines = [
-        f"| | {' | '.join(_GAP + head for head in heads)} | {_GAP}PCA |",
+        f"| | {' | '.join(GAP + head for head in heads)} | {GAP}PCA |",
         f"| --- |{' ---: |' * (len(heads) + 1)}",
     ]
     for name in names[:_MOST_FIGURES]:
         cells = [ours[name], *([theirs.get(name)] * bool(champion)), pca.get(name)]
         lines.append(f"| {_named(name)} | {' | '.join(map(_figure, cells))} |")
-    text = "\n".join(lines)
+    text = "\n".join(lines) + "\n\nPCA is of the same size, fitted to the same training rows."
     if champion:
         is_same = _split_of(champion) == _split_of(subject.manifest)
         whose = "the same rows" if is_same else "held-out rows of its own data, in its own scale"
-        text += f"\n\nThe champion's figures are of its registration, on {whose}."
+        text += f" The champion's figures are of its registration, on {whose}."
     return text
 
 
@@ -272,7 +277,7 @@ def _named(metric: str) -> str:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{_GAP}{value:.4g}"
+    return "" if value is None else f"{GAP}{value:.4g}"
 
 
 def _data(manifest: PairManifest) -> str:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from isthmus.bundle.manifest import Half, read_manifest
+from isthmus.bundle.manifest import Half, PairManifest, read_manifest
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
-from isthmus.registry.card import describe
 from isthmus.registry.events import Standing
 from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.resolve import fetch
-from isthmus.registry.versions import make_version
+from isthmus.registry.versions import GONE, make_version, versions_from
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:
@@ -43,7 +42,12 @@ def whole(client: MlflowClient, name: str, version: Any, settings: Settings) -> 
 
 
 def mark(client: MlflowClient, copied: Any, standing: Standing) -> None:
-    """Says on a copy that it was seen, and on an encoder which decoder is its own."""
+    """Says on a copy that it was seen, and on an encoder which decoder is its own.
+
+    The page copies no description: the model card is brought along.
+    """
+    if not copied.description and (card := _card_behind(client, copied)):
+        client.update_model_version(copied.name, str(copied.version), card)
     said = {tags.COPY: str(copied.source).removeprefix("models:/")}
     if copied.tags.get(tags.HALF) == "encoder":
         said[tags.DECODER_VERSION] = str(standing.decoder_version)
@@ -66,8 +70,25 @@ def _copy_other(client: MlflowClient, name: str, version: Any, settings: Setting
     beside = {tags.COPY: str(version.source).removeprefix("models:/")}
     if half == "encoder":
         beside[tags.DECODER_VERSION] = str(version.version)
-    other = make_version(client, registered, half, manifest, beside, settings)
-    this: Half = "encoder" if half == "decoder" else "decoder"
-    copied = manifest.model_copy(update={"name": name})
-    describe(client, copied, {half: other, this: int(version.version)})
-    return other
+    card = _card_of(client, manifest, half)
+    return make_version(client, registered, half, manifest, beside, settings, card)
+
+
+def _card_behind(client: MlflowClient, copied: Any) -> str | None:
+    """The description of the version that was copied, if it is still there."""
+    from mlflow.exceptions import MlflowException
+
+    name, _, number = str(copied.source).removeprefix("models:/").rpartition("/")
+    try:
+        return client.get_model_version(name, number).description
+    except MlflowException as error:
+        if error.error_code not in GONE:
+            raise
+        return None
+
+
+def _card_of(client: MlflowClient, manifest: PairManifest, half: Half) -> str | None:
+    """The description of a half where it was registered first, if it is still there."""
+    name = encoder_name(manifest.name) if half == "encoder" else decoder_name(manifest.name)
+    found = versions_from(client, name, f"models:/{manifest.models[half]}")
+    return client.get_model_version(name, str(found[0])).description if found else None

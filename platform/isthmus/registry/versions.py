@@ -34,7 +34,7 @@ _logger = logging.getLogger(__name__)
 _PENDING = "isthmus.pending."
 # Two versions are made within seconds; only for processes of other machines is it waited so long.
 _GRACE = timedelta(minutes=5)
-_GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def make_version(
     manifest: PairManifest,
     beside: Mapping[str, str],
     settings: Settings,
+    description: str | None = None,
 ) -> int:
     """Makes a version of a half in a registered model, once.
 
@@ -119,6 +120,7 @@ def make_version(
             run_id=manifest.run_id,
             model_id=manifest.models[half],
             tags={**tags.of_version(manifest, half), **beside},
+            description=description,
         )
     first, *others = versions_from(client, name, source)
     for other in others:
@@ -225,5 +227,5 @@ def _delete(client: MlflowClient, name: str, version: int) -> None:
     try:
         client.delete_model_version(name, str(version))
     except MlflowException as error:  # another process was quicker
-        if error.error_code not in _GONE:
+        if error.error_code not in GONE:
             raise

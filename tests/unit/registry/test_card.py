@@ -43,6 +43,7 @@ def test_the_card_states_the_pair_its_data_and_the_champions_figures(described, 
         "| reconstruction error (mean square, scaled) | &emsp;0.5 | &emsp;0.5 | &emsp;0.6 |",
     ):
         assert said in card
+    assert card.startswith("<!-- isthmus:card -->")  # and nothing beside it
     assert "cannot be read as any older version's" in card_of(settings, "told", 1)
 
 

@@ -64,6 +64,9 @@ def test_the_other_half_of_a_copy_is_copied_and_a_first_copy_is_champion(registe
     for each in ("encoder", "decoder"):
         champion = client.get_model_version_by_alias(f"{name}-{each}", "champion")
         assert champion.tags["isthmus.pair_id"] == second.pair_id
+        original = client.get_model_version(f"whole-{half}-{each}", "2")
+        assert f"The **{each}** of **whole-{half}/2**" in champion.description
+        assert champion.description == original.description
     (listed,) = registry.list_versions(name, settings)
     assert (listed.version, listed.decoder_version, listed.aliases) == (1, 1, ("champion",))
     assert registry.reconcile(name, settings) == ()
