@@ -24,6 +24,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,9 +148,14 @@ class Trail:
                     return None
                 entry = _entry(draft, head)
                 value = _to_json(entry)
-                if self._put(head.run_id, _EVENT.format(head.next_number), value) == value:
-                    self._remember(head.run_id)
-                    return entry
+                try:
+                    if self._put(head.run_id, _EVENT.format(head.next_number), value) == value:
+                        self._remember(head.run_id)
+                        self._known = replace(head, entries=(*head.entries, entry))
+                        return entry
+                except BaseException:
+                    entry.give_up()  # it may be written, and the answer lost
+                    raise
 
     def confirm(self, entry: Entry) -> None:
         """Says that an event's aliases are set, or that a later event's are."""

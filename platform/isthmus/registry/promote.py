@@ -87,6 +87,8 @@ def promote(
             return Draft(alias, target, source, why, actor)
 
         entry = aliases.change(decide)
+        if entry is None:
+            aliases.finish(alias)
     return Promotion(name, version, entry.event.from_version if entry else version, alias)
 
 
@@ -123,6 +125,8 @@ def demote(
             return Draft(alias, NOWHERE, source, why, actor)
 
         entry = aliases.change(decide)
+        if entry is None:
+            aliases.finish(alias)
     if entry is None:
         raise ModelNotFound(f'no version of "{name}" is {alias}; see isthmus models {name}')
     return entry.event

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from isthmus import registry
-from isthmus.errors import ModelNotFound, Overtaken
+from isthmus.errors import ModelNotFound, Overtaken, RegistryError
 from isthmus.registry.aliases import Aliases
 from isthmus.registry.events import Draft, Standing
 from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Trail
@@ -237,6 +237,85 @@ def test_a_slow_promotion_does_not_undo_a_later_one(three, settings):
     slow.settle(entry)
     assert champions(three, settings) == (3, 3)
     assert registry.reconcile(three, settings) == ()
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Lets MLflow's client fail at a method, once at its `at`-th call."""
+    from mlflow.tracking import MlflowClient
+
+    def fail(method: str, error: BaseException, at: int = 1) -> None:
+        do, calls = getattr(MlflowClient, method), count(1)
+
+        def fail_once(self, *args, **kwargs):
+            if next(calls) == at:
+                raise error
+            return do(self, *args, **kwargs)
+
+        monkeypatch.setattr(MlflowClient, method, fail_once)
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), KeyboardInterrupt()], ids=["MLflow", "^C"])
+@pytest.mark.parametrize("at", [1, 2], ids=["before both", "between both"])
+def test_a_promotion_that_failed_is_done_by_the_same_process_when_tried_again(
+    three, settings, failing, error, at
+):
+    registry.promote(three, 1, settings)
+    failing("set_registered_model_alias", error, at)
+    with pytest.raises((RegistryError, KeyboardInterrupt)):
+        registry.promote(three, 2, settings)
+    assert registry.promote(three, 2, settings).version == 2
+    assert champions(three, settings) == (2, 2)
+    assert steps(three, settings) == [(None, 1, "command"), (1, 2, "command")]
+
+
+def test_a_promotion_that_failed_is_completed_by_reconcile_in_the_same_process(
+    three, settings, failing
+):
+    failing("set_registered_model_tag", OSError("gone"))  # after the event was written
+    with pytest.raises(RegistryError, match="gone"):
+        registry.promote(three, 2, settings)
+    registry.reconcile(three, settings)
+    assert champions(three, settings) == (2, 2)
+
+
+def test_after_a_promotion_that_failed_a_later_one_and_clicks_go_on(three, settings, failing):
+    registry.promote(three, 1, settings)
+    failing("set_registered_model_alias", OSError("gone"))
+    with pytest.raises(RegistryError, match="gone"):
+        registry.promote(three, 2, settings)
+    registry.promote(three, 3, settings)
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "1")
+    (event,) = registry.reconcile(three, settings)
+    assert (event.from_version, event.to_version) == (3, 1)
+    assert champions(three, settings) == (1, 1)
+
+
+def test_promoting_what_another_process_is_promoting_is_done_when_it_returns(three, settings):
+    registry.promote(three, 1, settings)
+    _intend(three, settings, Standing(2, 2))
+    registry.promote(three, 2, settings)
+    assert champions(three, settings) == (2, 2)
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "3")
+    assert len(registry.reconcile(three, settings)) == 1
+
+
+def test_what_died_and_was_overtaken_is_never_shown(three, settings, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    _die_after_intent(three, settings, monkeypatch, Standing(2, 2))
+    _die_after_intent(three, settings, monkeypatch, Standing(3, 3))
+    give, given = MlflowClient.set_registered_model_alias, []
+
+    def note(self, name, alias, version):
+        given.append(version)
+        give(self, name, alias, version)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", note)
+    registry.reconcile(three, settings)
+    assert given == ["3", "3"]
 
 
 def test_a_first_alias_that_another_process_sets_at_once_is_set_again(three, settings, monkeypatch):
