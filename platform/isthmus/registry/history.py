@@ -35,6 +35,7 @@ from isthmus.registry.lookup import open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import check_name, encoder_name
+from isthmus.registry.tags import PAIR_NAME
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -48,8 +49,12 @@ EVENTS_PER_RUN = 20
 _TAG_ROOT = "isthmus.root"
 _START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
 _FIRST, _EVENT, _DONE = "first.{}", "event.{:06d}", "done.{:06d}"
-# MLflow cuts a parameter's value at 6,000 characters; a cut event could not be read.
+# Of a text as JSON, in which a character may take six. MLflow cuts a parameter's value at 6,000
+# characters; a cut event could not be read.
 _LONGEST_TEXT = 1000
+
+_NO_ALIAS = "?"
+"""MLflow takes no alias of this name."""
 
 
 def history(name: str, settings: Settings) -> tuple[Event, ...]:
@@ -86,6 +91,8 @@ class Trail:
     def head(self) -> Head | None:
         """The newest run; `None` if the pair has no history yet. One request, seldom more."""
         run = self._run(self._hint) if self._hint else None
+        if run is not None and run.data.tags.get(PAIR_NAME, self._name) != self._name:
+            run = None  # a registered model that was renamed keeps its tags
         if run is None:  # nobody left a hint, or somebody changed it
             first = self._first_run()
             run = self._run(first) if first else None
@@ -145,6 +152,7 @@ class Trail:
             else:
                 draft = decide(head)
                 if draft is None:
+                    self._known = head
                     return None
                 entry = _entry(draft, head)
                 value = _to_json(entry)
@@ -234,7 +242,7 @@ class Trail:
     def _create_run(self, experiment_id: str, params: Mapping[str, str]) -> str:
         from mlflow.entities import Param
 
-        tags = {"mlflow.runName": f"history of {self._name}"}
+        tags = {"mlflow.runName": f"history of {self._name}", PAIR_NAME: self._name}
         run_id: str = self._client.create_run(experiment_id, tags=tags).info.run_id
         self._client.log_batch(run_id, params=[Param(*item) for item in params.items()])
         self._client.set_terminated(run_id)  # in the page, nothing runs
@@ -308,7 +316,15 @@ def _entry(draft: Draft, head: Head) -> Entry:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+    def fits(text: str) -> bool:
+        return len(json.dumps(text, ensure_ascii=False)) - len('""') <= _LONGEST_TEXT
+
+    if len(text) <= _LONGEST_TEXT and fits(text):
+        return text
+    kept = text[: _LONGEST_TEXT - 1]
+    while not fits(f"{kept}…"):
+        kept = kept[:-1]
+    return f"{kept}…"
 
 
 def _to_json(entry: Entry) -> str:
@@ -343,8 +359,16 @@ def _from_json(text: str, number: int, run_id: str, is_done: bool) -> Entry:
             why=content["why"],
         )
         return Entry(event, content["decoder"], Owner(*content["writer"]), run_id, is_done)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(
-            f"event {number} in the MLflow run {run_id} is no event of Isthmus; was the run "
-            "written to by hand?"
-        ) from error
+    except (ValueError, KeyError, TypeError):
+        return _damaged(number, run_id)
+
+
+def _damaged(number: int, run_id: str) -> Entry:
+    """Stands for an event that cannot be read: it moves no alias, and all others count.
+
+    What it moved shows as an alias that is not where the others say, as a click does.
+    """
+    why = f"this event cannot be read; was the MLflow run {run_id} written to by hand?"
+    at = datetime.fromtimestamp(0, UTC)
+    event = Event(number, at, "unknown", "page", _NO_ALIAS, None, None, why)
+    return Entry(event, None, Owner("unknown", 0, 0.0), run_id, is_done=True)

@@ -365,6 +365,38 @@ def test_a_hint_that_somebody_changed_is_not_believed(three, settings):
     assert len(registry.history(three, settings)) == 2
 
 
+@pytest.mark.parametrize("why", ["\x1b" * 1000, '"' * 5000, "\U0001f600" * 1000])
+def test_a_reason_of_any_characters_can_be_read_again(three, settings, why):
+    registry.promote(three, 1, settings, why=why)
+    (event,) = registry.history(three, settings)
+    assert event.to_version == 1
+    assert event.why.removesuffix("…") == why[: len(event.why.removesuffix("…"))]
+    assert len(event.why) > 100
+
+
+def test_an_event_that_cannot_be_read_stops_nothing(three, settings):
+    registry.promote(three, 1, settings)
+    client = open_store(settings)
+    run_id = Trail(client, three, settings).head().run_id
+    client.log_param(run_id, "event.000002", '{"at": "2026-11-2')
+    registry.promote(three, 2, settings)
+    assert champions(three, settings) == (2, 2)
+    events = registry.history(three, settings)
+    assert [(e.number, e.to_version) for e in events] == [(1, 1), (2, None), (3, 2)]
+    assert run_id in events[1].why
+    assert registry.rollback(three, settings).version == 1
+
+
+def test_a_renamed_pair_begins_a_history_of_its_own(three, settings):
+    registry.promote(three, 1, settings)
+    client, renamed = open_store(settings), f"renamed-{three}"
+    for half in ("encoder", "decoder"):
+        client.rename_registered_model(f"{three}-{half}", f"{renamed}-{half}")
+    registry.promote(renamed, 2, settings)
+    assert steps(renamed, settings) == [(None, 1, "page"), (1, 2, "command")]
+    assert steps(three, settings) == [(None, 1, "command")]
+
+
 def test_a_process_of_another_machine_is_given_its_time():
     elsewhere = Owner("elsewhere", 1, 0.0)
     now = datetime.now(UTC)
