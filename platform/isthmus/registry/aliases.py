@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from isthmus.errors import ModelNotFound
+from isthmus.errors import ModelNotFound, Overtaken
 from isthmus.registry.copies import whole
 from isthmus.registry.events import NOWHERE, Draft, Entry, Event, Head, Standing
 from isthmus.registry.history import Trail
@@ -51,16 +51,49 @@ class Aliases:
         """
         entry = self.trail.append(decide)
         if entry is not None:
-            self.settle(entry)
+            try:
+                self.settle(entry)
+            except BaseException:
+                entry.give_up()
+                raise
         return entry
 
-    def settle(self, entry: Entry) -> None:
-        """Sets an alias to where an event puts it, or to where a later one does; confirms it.
+    def finish(self, alias: str) -> None:
+        """Does what another process is at, for whoever finds decided what he would decide."""
+        head = self.trail.last_read()
+        open_entries = head.open_entries(alias) if head else ()
+        if open_entries:
+            self.settle(open_entries[-1])
 
-        Many processes may do so at once: each writes, reads the history again, and writes again
-        if that has gone on meanwhile. So whoever writes last has then read that it was right.
+    def refuse_overtaken(self, alias: str, since: int | None, head: Head) -> None:
+        """Stops what was decided on an event that is no longer an alias's newest.
+
+        Args:
+            alias: Which.
+            since: The number of that event, 0 if there was none; `None` does not ask.
+            head: The newest events.
+
+        Raises:
+            Overtaken: If there is a newer one.
         """
-        alias, standing = entry.event.alias, entry.standing
+        newer = self.trail.newer(alias, since, head) if since is not None else None
+        if newer is not None:
+            to = newer.to_version
+            moved = "taken away" if to is None else f"moved to version {to}"
+            raise Overtaken(
+                f"{self._name}@{alias} was {moved} by {newer.actor} while this was decided; see "
+                f"isthmus history {self._name} and decide again"
+            )
+
+    def settle(self, entry: Entry) -> None:
+        """Sets an alias to where an event puts it, or to where a later one does.
+
+        Confirms the event, and what others left open of that alias. Many processes may do so at
+        once: each writes, reads the history again, and writes again if that has gone on
+        meanwhile. So whoever writes last has then read that it was right.
+        """
+        alias, head = entry.event.alias, self.trail.last_read()
+        standing = head.standing(alias) if head else entry.standing
         while True:
             self.put(alias, standing)
             head = self.trail.head()
@@ -69,6 +102,9 @@ class Aliases:
                 break
             standing = newest
         self.trail.confirm(entry)
+        for other in head.open_entries(alias) if head else ():
+            if other.event.number != entry.event.number:
+                self.trail.confirm(other)
 
     def follow(self, alias: str) -> Event | None:
         """Completes what died half-way, and what was clicked in the page on one half only.
@@ -87,11 +123,9 @@ class Aliases:
         if actual != expected:
             entry = self.change(lambda newest: self._clicked(alias, newest))
             if entry is not None:
-                for each in abandoned:
-                    self.trail.confirm(each)
                 return entry.event
-        for each in abandoned:
-            self._complete(each)
+        if abandoned:
+            self._complete(abandoned[-1])
         return None
 
     def _complete(self, entry: Entry) -> None:
@@ -103,10 +137,11 @@ class Aliases:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            alias, why = entry.event.alias, f"version {entry.event.to_version} was deleted"
+            alias, head = entry.event.alias, self.trail.last_read()
+            meant = head.standing(alias) if head else entry.standing
+            why = f"version {meant.version} was deleted"
             actual = self._followed(self._standing(alias), NOWHERE)
             self.change(lambda _: Draft(alias, actual, "page", why, PAGE))
-            self.trail.confirm(entry)
 
     def put(self, alias: str, standing: Standing) -> None:
         """Sets the decoder's alias, then the encoder's; or takes both away, the other way round.

@@ -27,9 +27,16 @@ def whole(client: MlflowClient, name: str, version: Any, settings: Settings) -> 
     which knows it, whatever became of the version that was copied.
 
     Raises:
-        ModelNotFound: If the other half was deleted.
+        ModelNotFound: If the other half was deleted, or the version is the wrong half.
     """
     is_encoder = version.name == encoder_name(name)
+    half: Half = "encoder" if is_encoder else "decoder"
+    copied = version.tags.get(tags.HALF, half)
+    if copied != half:
+        raise ModelNotFound(
+            f"{version.name} version {version.version} holds the {copied} of a pair; delete it, "
+            f"and copy that to {name}-{copied}"
+        )
     try:
         found = (find_decoder if is_encoder else find_encoder_of)(client, name, version)
         other = int(found.version)

@@ -13,6 +13,9 @@ Source = Literal["command", "page", "gate", "rollback", "schedule"]
 GRACE = timedelta(seconds=60)
 """How long a process of another machine may take between an event's intent and its `done`."""
 
+# What failed in this process, which lives on: run, number, and when, which no two share.
+_given_up: set[tuple[str, int, datetime]] = set()
+
 
 @dataclass(frozen=True)
 class Event:
@@ -79,8 +82,18 @@ class Entry:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its writer died between the intent and the deed."""
-        return not self.is_done and self.writer.has_given_up(self.event.at, GRACE)
+        """Whether its writer died, or failed, between the intent and the deed."""
+        return not self.is_done and (
+            self._key in _given_up or self.writer.has_given_up(self.event.at, GRACE)
+        )
+
+    def give_up(self) -> None:
+        """Says that this process wrote the intent and will not do the deed."""
+        _given_up.add(self._key)
+
+    @property
+    def _key(self) -> tuple[str, int, datetime]:
+        return self.run_id, self.event.number, self.event.at
 
 
 @dataclass(frozen=True)

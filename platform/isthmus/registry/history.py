@@ -25,6 +25,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from isthmus.registry.lookup import open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import check_name
+from isthmus.registry.tags import PAIR_NAME
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -48,8 +50,12 @@ _TAG_ROOT = "isthmus.root"
 _NEWEST = "newest.{}"
 _START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
 _FIRST, _EVENT, _DONE = "first.{}", "event.{:06d}", "done.{:06d}"
-# MLflow cuts a parameter's value at 6,000 characters; a cut event could not be read.
+# Of a text as JSON, in which a character may take six. MLflow cuts a parameter's value at 6,000
+# characters; a cut event could not be read.
 _LONGEST_TEXT = 1000
+
+_NO_ALIAS = "?"
+"""MLflow takes no alias of this name."""
 
 
 def history(name: str, settings: Settings) -> tuple[Event, ...]:
@@ -114,6 +120,17 @@ class Trail:
             head = _as_head(run) if run else None
         return newest_first[::-1]
 
+    def newer(self, alias: str, number: int, head: Head) -> Event | None:
+        """The newest event of an alias, if its number is above one; `head` is the newest run."""
+        at: Head | None = head
+        while at is not None and at.next_number > number + 1:
+            for entry in reversed(at.entries):
+                if entry.event.alias == alias:
+                    return entry.event if entry.event.number > number else None
+            run = self._run(at.previous) if at.previous else None
+            at = _as_head(run) if run else None
+        return None
+
     def append(self, decide: Callable[[Head], Draft | None]) -> Entry | None:
         """Writes an event behind all others, as an intent.
 
@@ -133,12 +150,18 @@ class Trail:
             else:
                 draft = decide(head)
                 if draft is None:
+                    self._known = head
                     return None
                 entry = _entry(draft, head)
                 value = _to_json(entry)
-                if self._put(head.run_id, _EVENT.format(head.next_number), value) == value:
-                    self._remember(head.run_id)
-                    return entry
+                try:
+                    if self._put(head.run_id, _EVENT.format(head.next_number), value) == value:
+                        self._remember(head.run_id)
+                        self._known = replace(head, entries=(*head.entries, entry))
+                        return entry
+                except BaseException:
+                    entry.give_up()  # it may be written, and the answer lost
+                    raise
 
     def confirm(self, entry: Entry) -> None:
         """Says that an event's aliases are set, or that a later event's are."""
@@ -221,7 +244,7 @@ class Trail:
     def _create_run(self, experiment_id: str, params: Mapping[str, str]) -> str:
         from mlflow.entities import Param
 
-        tags = {"mlflow.runName": f"history of {self._name}"}
+        tags = {"mlflow.runName": f"history of {self._name}", PAIR_NAME: self._name}
         run_id: str = self._client.create_run(experiment_id, tags=tags).info.run_id
         self._client.log_batch(run_id, params=[Param(*item) for item in params.items()])
         self._client.set_terminated(run_id)  # in the page, nothing runs
@@ -295,7 +318,15 @@ def _entry(draft: Draft, head: Head) -> Entry:
 
 
 def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else f"{text[: _LONGEST_TEXT - 1]}…"
+    def fits(text: str) -> bool:
+        return len(json.dumps(text, ensure_ascii=False)) - len('""') <= _LONGEST_TEXT
+
+    if len(text) <= _LONGEST_TEXT and fits(text):
+        return text
+    kept = text[: _LONGEST_TEXT - 1]
+    while not fits(f"{kept}…"):
+        kept = kept[:-1]
+    return f"{kept}…"
 
 
 def _to_json(entry: Entry) -> str:
@@ -330,8 +361,16 @@ def _from_json(text: str, number: int, run_id: str, is_done: bool) -> Entry:
             why=content["why"],
         )
         return Entry(event, content["decoder"], Owner(*content["writer"]), run_id, is_done)
-    except (ValueError, KeyError, TypeError) as error:
-        raise RegistryError(
-            f"event {number} in the MLflow run {run_id} is no event of Isthmus; was the run "
-            "written to by hand?"
-        ) from error
+    except (ValueError, KeyError, TypeError):
+        return _damaged(number, run_id)
+
+
+def _damaged(number: int, run_id: str) -> Entry:
+    """Stands for an event that cannot be read: it moves no alias, and all others count.
+
+    What it moved shows as an alias that is not where the others say, as a click does.
+    """
+    why = f"this event cannot be read; was the MLflow run {run_id} written to by hand?"
+    at = datetime.fromtimestamp(0, UTC)
+    event = Event(number, at, "unknown", "page", _NO_ALIAS, None, None, why)
+    return Entry(event, None, Owner("unknown", 0, 0.0), run_id, is_done=True)

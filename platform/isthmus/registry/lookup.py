@@ -192,12 +192,14 @@ def _find_other(client: MlflowClient, name: str, half: Any, hint: str | None) ->
     if hint is not None:
         try:
             other = client.get_model_version(name, hint)
-            if other.tags.get(tags.PAIR_ID) == pair_id:
+            if other.tags.get(tags.PAIR_ID) == pair_id and not _is_same_half(half, other):
                 return other
         except MlflowException as error:
             if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                 raise
     wanted = f"name = '{name}' and tags.`{tags.PAIR_ID}` = '{pair_id}'"
+    if tags.HALF in half.tags:
+        wanted += f" and tags.`{tags.HALF}` != '{half.tags[tags.HALF]}'"
     found = client.search_model_versions(wanted, max_results=1)
     if not found:
         raise ModelNotFound(
@@ -205,6 +207,10 @@ def _find_other(client: MlflowClient, name: str, half: Any, hint: str | None) ->
             f"{half.version} is half a pair: choose another version"
         )
     return found[0]
+
+
+def _is_same_half(one: Any, other: Any) -> bool:
+    return tags.HALF in one.tags and one.tags[tags.HALF] == other.tags.get(tags.HALF)
 
 
 def _all_pages(search: Any, **arguments: Any) -> list[Any]:

@@ -50,6 +50,7 @@ def promote(
     why: str = "",
     source: Source = "command",
     actor: str | None = None,
+    since: int | None = None,
 ) -> Promotion:
     """Gives a version an alias, on both halves.
 
@@ -63,10 +64,13 @@ def promote(
         why: For the history.
         source: For the history.
         actor: For the history; by default who runs this process.
+        since: The number of the alias's newest event that the decision was made on, 0 if it had
+            none; `None` does not ask. What was clicked counts, recorded or not.
 
     Raises:
         ModelNotFound: If there is no such version.
         UsageError: If MLflow takes no such alias.
+        Overtaken: If the alias has a newer event; then nothing is written.
         RegistryError: If the registry does not answer.
     """
     _check_alias(alias)
@@ -78,11 +82,14 @@ def promote(
         aliases.follow(alias)
 
         def decide(head: Head) -> Draft | None:
+            aliases.refuse_overtaken(alias, since, head)
             if head.standing(alias) == target:
                 return None
             return Draft(alias, target, source, why, actor)
 
         entry = aliases.change(decide)
+        if entry is None:
+            aliases.finish(alias)
     return Promotion(name, version, entry.event.from_version if entry else version, alias)
 
 
@@ -94,11 +101,15 @@ def demote(
     why: str = "",
     source: Source = "command",
     actor: str | None = None,
+    since: int | None = None,
 ) -> Event:
     """Takes an alias away from the version that has it, on both halves.
 
+    The arguments are those of `promote`.
+
     Raises:
         ModelNotFound: If no version has it.
+        Overtaken: If the alias has an event newer than `since`; then nothing is written.
         RegistryError: If the registry does not answer.
     """
     _check_alias(alias)
@@ -109,11 +120,14 @@ def demote(
         aliases.follow(alias)
 
         def decide(head: Head) -> Draft | None:
+            aliases.refuse_overtaken(alias, since, head)
             if head.standing(alias) == NOWHERE:
                 return None
             return Draft(alias, NOWHERE, source, why, actor)
 
         entry = aliases.change(decide)
+        if entry is None:
+            aliases.finish(alias)
     if entry is None:
         raise ModelNotFound(f'no version of "{name}" is {alias}; see isthmus models {name}')
     return entry.event

@@ -196,12 +196,21 @@ def _repair_one(
     client: MlflowClient, name: str, models: Mapping[Half, str], settings: Settings
 ) -> None:
     """Completes a pair of which one version was made, or removes that."""
+    from mlflow.exceptions import MlflowException
+
     try:
-        manifest = read_manifest(fetch_model(client, models["encoder"], settings))
-    except RegistryError as error:
+        _complete(client, name, models, settings)
+    except (RegistryError, MlflowException) as error:
+        if isinstance(error, MlflowException) and error.error_code not in _GONE:
+            raise
         _logger.warning("half a pair of %s is removed: %s", name, error)
         _remove(client, name, models)
-        return
+
+
+def _complete(
+    client: MlflowClient, name: str, models: Mapping[Half, str], settings: Settings
+) -> None:
+    manifest = read_manifest(fetch_model(client, models["encoder"], settings))
     manifest = manifest.model_copy(update={"name": name})
     decoders = versions_from(client, decoder_name(name), f"models:/{models['decoder']}")
     encoders = versions_from(client, encoder_name(name), f"models:/{models['encoder']}")

@@ -104,6 +104,31 @@ def test_copies_of_copies_are_the_first_ones_pair(register, settings):
     assert registry.load("third/1", settings).manifest.pair_id == pair.pair_id
 
 
+@pytest.mark.parametrize(("half", "other"), [("encoder", "decoder"), ("decoder", "encoder")])
+def test_a_half_that_was_copied_among_the_others_is_no_champion(register, settings, half, other):
+    pair = register(f"astray-{half}", 1)
+    name = f"crossed-{half}"
+    version = press_promote(settings, half, pair, f"{name}-{other}")
+    client = open_store(settings)
+    client.set_registered_model_alias(f"{name}-{other}", "champion", str(version))
+    assert registry.reconcile(name, settings) == ()
+    assert not client.search_registered_models(f"name='{name}-{half}'")
+    if other == "encoder":
+        with pytest.raises(ModelNotFound, match=f"holds the {half} of a pair"):
+            registry.promote(name, version, settings)
+
+
+def test_a_half_that_was_copied_among_the_others_is_not_taken_for_the_other(register, settings):
+    pair = register("intruded", 1)
+    press_promote(settings, "encoder", pair, "intruded-decoder")
+    press_promote(settings, "encoder", pair, "clean-decoder")
+    press_promote(settings, "encoder", pair, "clean-encoder")
+    for name in ("intruded", "clean"):
+        registry.promote(name, 1, settings)
+        champion = open_store(settings).get_model_version_by_alias(f"{name}-decoder", "champion")
+        assert champion.tags["isthmus.half"] == "decoder"
+
+
 def test_a_model_that_isthmus_did_not_make_is_said_so(settings, register):
     register("mine")
     client = open_store(settings)

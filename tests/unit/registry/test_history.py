@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from isthmus import registry
-from isthmus.errors import ModelNotFound
+from isthmus.errors import ModelNotFound, Overtaken, RegistryError
 from isthmus.registry.aliases import Aliases
 from isthmus.registry.events import Draft, Standing
 from isthmus.registry.history import EVENTS_PER_RUN, EXPERIMENT, Trail
@@ -104,6 +104,52 @@ def test_promoting_what_is_champion_already_writes_nothing(three, settings):
     assert len(registry.history(three, settings)) == 1
 
 
+def test_what_was_decided_on_an_older_event_is_refused_and_writes_nothing(three, settings):
+    registry.promote(three, 1, settings, since=0)
+    registry.promote(three, 3, settings, "other")  # another alias's event does not matter
+    registry.promote(three, 2, settings, since=1)
+    with pytest.raises(Overtaken, match=f"{three}@champion was moved to version 2 by .*decide"):
+        registry.promote(three, 3, settings, since=1)
+    with pytest.raises(Overtaken):
+        registry.demote(three, settings, "champion", since=0)
+    assert len(registry.history(three, settings)) == 3
+    assert champions(three, settings) == (2, 2)
+    assert registry.demote(three, settings, "champion", since=3).to_version is None
+
+
+def test_a_click_that_nobody_recorded_yet_overtakes_a_decision(three, settings):
+    registry.promote(three, 1, settings)
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "3")
+    with pytest.raises(Overtaken, match="moved to version 3 by MLflow page"):
+        registry.promote(three, 2, settings, since=1)
+    assert champions(three, settings) == (3, 3)
+
+
+def test_who_loses_the_race_for_a_number_is_overtaken(three, settings, monkeypatch):
+    registry.promote(three, 1, settings)
+    put = Trail._put
+
+    def let_another_go_first(trail, run_id, key, value):
+        with monkeypatch.context() as patch:
+            patch.setattr(Trail, "_put", put)
+            registry.promote(three, 3, settings)
+        return put(trail, run_id, key, value)
+
+    monkeypatch.setattr(Trail, "_put", let_another_go_first)
+    with pytest.raises(Overtaken):
+        registry.promote(three, 2, settings, since=1)
+    assert steps(three, settings) == [(None, 1, "command"), (1, 3, "command")]
+
+
+def test_an_event_far_back_is_still_an_aliass_newest(three, settings):
+    registry.promote(three, 1, settings, "champion")
+    for number in range(EVENTS_PER_RUN + 2):
+        registry.promote(three, 1 + number % 2, settings, "busy")
+    with pytest.raises(Overtaken, match="moved to version 1"):
+        registry.promote(three, 2, settings, since=0)
+    assert registry.promote(three, 2, settings, since=1).previous == 1
+
+
 def test_a_long_history_is_read_whole_and_its_newest_part_alone(three, settings):
     many = EVENTS_PER_RUN + 3
     for number in range(many):
@@ -193,6 +239,85 @@ def test_a_slow_promotion_does_not_undo_a_later_one(three, settings):
     assert registry.reconcile(three, settings) == ()
 
 
+@pytest.fixture
+def failing(monkeypatch):
+    """Lets MLflow's client fail at a method, once at its `at`-th call."""
+    from mlflow.tracking import MlflowClient
+
+    def fail(method: str, error: BaseException, at: int = 1) -> None:
+        do, calls = getattr(MlflowClient, method), count(1)
+
+        def fail_once(self, *args, **kwargs):
+            if next(calls) == at:
+                raise error
+            return do(self, *args, **kwargs)
+
+        monkeypatch.setattr(MlflowClient, method, fail_once)
+
+    return fail
+
+
+@pytest.mark.parametrize("error", [OSError("gone"), KeyboardInterrupt()], ids=["MLflow", "^C"])
+@pytest.mark.parametrize("at", [1, 2], ids=["before both", "between both"])
+def test_a_promotion_that_failed_is_done_by_the_same_process_when_tried_again(
+    three, settings, failing, error, at
+):
+    registry.promote(three, 1, settings)
+    failing("set_registered_model_alias", error, at)
+    with pytest.raises((RegistryError, KeyboardInterrupt)):
+        registry.promote(three, 2, settings)
+    assert registry.promote(three, 2, settings).version == 2
+    assert champions(three, settings) == (2, 2)
+    assert steps(three, settings) == [(None, 1, "command"), (1, 2, "command")]
+
+
+def test_a_promotion_that_failed_is_completed_by_reconcile_in_the_same_process(
+    three, settings, failing
+):
+    failing("set_registered_model_tag", OSError("gone"))  # after the event was written
+    with pytest.raises(RegistryError, match="gone"):
+        registry.promote(three, 2, settings)
+    registry.reconcile(three, settings)
+    assert champions(three, settings) == (2, 2)
+
+
+def test_after_a_promotion_that_failed_a_later_one_and_clicks_go_on(three, settings, failing):
+    registry.promote(three, 1, settings)
+    failing("set_registered_model_alias", OSError("gone"))
+    with pytest.raises(RegistryError, match="gone"):
+        registry.promote(three, 2, settings)
+    registry.promote(three, 3, settings)
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "1")
+    (event,) = registry.reconcile(three, settings)
+    assert (event.from_version, event.to_version) == (3, 1)
+    assert champions(three, settings) == (1, 1)
+
+
+def test_promoting_what_another_process_is_promoting_is_done_when_it_returns(three, settings):
+    registry.promote(three, 1, settings)
+    _intend(three, settings, Standing(2, 2))
+    registry.promote(three, 2, settings)
+    assert champions(three, settings) == (2, 2)
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "3")
+    assert len(registry.reconcile(three, settings)) == 1
+
+
+def test_what_died_and_was_overtaken_is_never_shown(three, settings, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    _die_after_intent(three, settings, monkeypatch, Standing(2, 2))
+    _die_after_intent(three, settings, monkeypatch, Standing(3, 3))
+    give, given = MlflowClient.set_registered_model_alias, []
+
+    def note(self, name, alias, version):
+        given.append(version)
+        give(self, name, alias, version)
+
+    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", note)
+    registry.reconcile(three, settings)
+    assert given == ["3", "3"]
+
+
 def test_a_first_alias_that_another_process_sets_at_once_is_set_again(three, settings, monkeypatch):
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import BAD_REQUEST
@@ -240,6 +365,38 @@ def test_a_hint_that_somebody_changed_is_not_believed(three, settings):
     client.set_experiment_tag(trail.experiment_id, f"newest.{three}", "0" * 32)
     registry.promote(three, 2, settings)
     assert len(registry.history(three, settings)) == 2
+
+
+@pytest.mark.parametrize("why", ["\x1b" * 1000, '"' * 5000, "\U0001f600" * 1000])
+def test_a_reason_of_any_characters_can_be_read_again(three, settings, why):
+    registry.promote(three, 1, settings, why=why)
+    (event,) = registry.history(three, settings)
+    assert event.to_version == 1
+    assert event.why.removesuffix("…") == why[: len(event.why.removesuffix("…"))]
+    assert len(event.why) > 100
+
+
+def test_an_event_that_cannot_be_read_stops_nothing(three, settings):
+    registry.promote(three, 1, settings)
+    client = open_store(settings)
+    run_id = Trail(client, three, settings).head().run_id
+    client.log_param(run_id, "event.000002", '{"at": "2026-11-2')
+    registry.promote(three, 2, settings)
+    assert champions(three, settings) == (2, 2)
+    events = registry.history(three, settings)
+    assert [(e.number, e.to_version) for e in events] == [(1, 1), (2, None), (3, 2)]
+    assert run_id in events[1].why
+    assert registry.rollback(three, settings).version == 1
+
+
+def test_a_renamed_pair_begins_a_history_of_its_own(three, settings):
+    registry.promote(three, 1, settings)
+    client, renamed = open_store(settings), f"renamed-{three}"
+    for half in ("encoder", "decoder"):
+        client.rename_registered_model(f"{three}-{half}", f"{renamed}-{half}")
+    registry.promote(renamed, 2, settings)
+    assert steps(renamed, settings) == [(None, 1, "page"), (1, 2, "command")]
+    assert steps(three, settings) == [(None, 1, "command")]
 
 
 def test_a_process_of_another_machine_is_given_its_time():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,6 +89,20 @@ def test_a_half_whose_files_are_gone_is_removed(die_between, settings, caplog):
     assert pending(settings, "emptied") == []
     assert "emptied" not in [model.name for model in registry.list_models(settings)]
     assert "half a pair of emptied is removed" in caplog.text
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+def test_a_half_whose_model_was_deleted_stops_no_other(die_between, register, settings, half):
+    name = f"deleted-{half}"
+    die_between(name)
+    client = open_store(settings)
+    (key,) = pending(settings, name)
+    models = json.loads(client.get_registered_model(f"{name}-encoder").tags[key])["models"]
+    client.delete_logged_model(models[half])
+    registry.reconcile(name, settings)
+    assert versions_of(settings, f"{name}-decoder") == []
+    assert pending(settings, name) == []
+    registry.promote(name, register(name, 1).version, settings)
 
 
 def test_what_a_living_process_is_at_is_left_to_it(die_between, settings):
