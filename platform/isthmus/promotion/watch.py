@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from isthmus.errors import IsthmusError, ModelNotFound, RegistryError
-from isthmus.promotion.champion import write_verdict
+from isthmus.promotion.champion import TAG_REASON, write_verdict
 from isthmus.promotion.gate import judge
 from isthmus.promotion.reruns import Reruns
 from isthmus.promotion.subscriptions import Subscription
-from isthmus.promotion.verdict import Verdict
 from isthmus.registry import (
     CHAMPION,
     Event,
@@ -160,24 +159,30 @@ class Watcher:
             self._tell(f"{name}: {error}")  # of this pair alone: the others go on
 
     def _pass_gate(self, name: str, events: Sequence[Event]) -> None:
-        """Judges the newest champion if it was clicked, and nobody has judged it yet."""
+        """Judges the newest champion if it was clicked, and puts back what is refused."""
         event = events[-1]
         version = event.to_version
-        if event.source != "page" or version is None or self._judged(name, event) is not None:
+        if event.source != "page" or version is None:
             return
+        judged = self._judged(name, event)
         before = self._champion_before(name, events)
-        verdict = judge(name, version, before, self._settings)
-        accepted = "accepted" if verdict.may_be_champion else "refused"
-        write_verdict(verdict, self._settings, **{_TAG_JUDGED: f"{event.number} {accepted}"})
-        self._tell(str(verdict))
-        if not verdict.may_be_champion:
-            self._put_back(name, event, before, verdict)
+        if judged == "accepted" or version == before:
+            return
+        if judged is None:
+            verdict = judge(name, version, before, self._settings)
+            judged = "accepted" if verdict.may_be_champion else "refused"
+            write_verdict(verdict, self._settings, **{_TAG_JUDGED: f"{event.number} {judged}"})
+            self._tell(str(verdict))
+        if judged == "refused":  # also by a watcher that died before it put anything back
+            self._put_back(name, event, before)
 
-    def _put_back(self, name: str, event: Event, before: int | None, verdict: Verdict) -> None:
+    def _put_back(self, name: str, event: Event, before: int | None) -> None:
         newest = [each for each in history(name, self._settings) if each.alias == CHAMPION][-1]
         if newest.number != event.number:
             return  # somebody has chosen another meanwhile
-        why = str(verdict)
+        refused = f"{name}/{event.to_version}"
+        reason = annotation(refused, TAG_REASON, self._settings) or "the gate"
+        why = f"{refused}: refused; {reason}"
         if before is not None:
             try:
                 promote(name, before, self._settings, why=why, source="gate")
