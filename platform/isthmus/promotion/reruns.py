@@ -126,7 +126,11 @@ class Reruns:
             if version is None or self._memory.champion(each) == version:
                 continue
             if time.monotonic() >= self._not_before_s.get((each, version), 0.0):
-                self._run = self._start(each, version)
+                try:
+                    self._run = self._start(each, version)
+                except OSError as error:  # its output cannot be written, or no process started
+                    self._put_off(each, version, str(error))
+                    continue
                 return
 
     def _start(self, each: Subscription, version: int) -> _Run:
@@ -159,5 +163,8 @@ class Reruns:
             self._memory.remember(run.subscription, run.version)
             self._tell(said)
         else:
-            self._not_before_s[run.subscription, run.version] = time.monotonic() + _RETRY_S
-            self._tell(f"{run.subscription} failed: {said}; it is tried again in 5 min")
+            self._put_off(run.subscription, run.version, said)
+
+    def _put_off(self, subscription: Subscription, version: int, said: str) -> None:
+        self._not_before_s[subscription, version] = time.monotonic() + _RETRY_S
+        self._tell(f"{subscription} failed: {said}; it is tried again in 5 min")

@@ -10,6 +10,7 @@ no harm.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ _LONGEST_BACKOFF_S = 60.0
 _LOOK_AT_ALL_S = 60.0
 _WHILE_RUNNING_S = 0.5
 _TAG_JUDGED = "gate_event"
+_logger = logging.getLogger(__name__)
 
 OnLine = Callable[[str], None]
 
@@ -150,22 +152,24 @@ class Watcher:
                 self._tell(_said(name, event))
             events = [event for event in history(name, self._settings) if event.alias == CHAMPION]
             if events and first_start is not None and events[-1].at >= first_start:
-                self._pass_gate(name, events)
+                self._pass_gate(name, events, first_start)
             if name in self._reruns.models:
                 self._reruns.follow(name, champion_of(name, self._settings))
         except RegistryError:
             raise
         except IsthmusError as error:
             self._tell(f"{name}: {error}")  # of this pair alone: the others go on
+        except Exception:
+            _logger.exception("%s: an error of Isthmus itself; the other pairs go on", name)
 
-    def _pass_gate(self, name: str, events: Sequence[Event]) -> None:
+    def _pass_gate(self, name: str, events: Sequence[Event], first_start: datetime) -> None:
         """Judges the newest champion if it was clicked, and puts back what is refused."""
         event = events[-1]
         version = event.to_version
         if event.source != "page" or version is None:
             return
         judged = self._judged(name, event)
-        before = self._champion_before(name, events)
+        before = self._champion_before(name, events, first_start)
         if judged == "accepted" or version == before:
             return
         if judged is None:
@@ -193,10 +197,13 @@ class Watcher:
         put = f"{name}/{before} again" if before else "nobody"
         self._tell(f"{name}@{CHAMPION} is {put}")
 
-    def _champion_before(self, name: str, events: Sequence[Event]) -> int | None:
+    def _champion_before(
+        self, name: str, events: Sequence[Event], first_start: datetime
+    ) -> int | None:
         """The last champion that was not itself clicked and refused, or not yet judged."""
         for event in reversed(events[:-1]):
-            if event.source != "page" or event.to_version is None:
+            is_judged = event.source == "page" and event.at >= first_start
+            if not is_judged or event.to_version is None:
                 return event.to_version
             if self._judged(name, event) == "accepted":
                 return event.to_version

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from isthmus.promotion import Verdict, watch
+from isthmus.promotion.subscriptions import Subscription
 from isthmus.promotion.watch import Watcher
-from isthmus.registry import champion_of, history, promote
+from isthmus.registry import champion_of, history, promote, reconcile
 from isthmus.tracking import open_store
 from tests.challengers import register
 
@@ -18,6 +19,7 @@ NAME = "clicked"
 def three_versions(settings, rows):
     for steps in (1, 2, 3):
         register(NAME, rows, settings, steps)
+    register("other", rows, settings, 1)
 
 
 class Judge:
@@ -62,8 +64,8 @@ def test_what_was_refused_is_put_back_by_the_next_watcher_if_one_died(home, gate
     watcher = watcher_of(home)
     gate.refused = {3}
     click(3, home)
-    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
-        dying.setattr(watch.Watcher, "_put_back", raise_interrupt)
+    monkeypatch.setattr(watcher, "_put_back", raise_interrupt)
+    with pytest.raises(KeyboardInterrupt):
         watcher.look()
     assert champion_of(NAME, home) == 3
     watcher_of(home)
@@ -75,3 +77,40 @@ def test_what_was_refused_is_put_back_by_the_next_watcher_if_one_died(home, gate
 
 def raise_interrupt(*_):
     raise KeyboardInterrupt
+
+
+def test_what_was_clicked_before_the_first_watcher_counts_as_the_champion_before(home, gate):
+    click(2, home)
+    reconcile(NAME, home)
+    watcher = watcher_of(home)
+    gate.refused = {3}
+    click(3, home)
+    watcher.look()
+    assert gate.asked == [(3, 2)]
+    assert champion_of(NAME, home) == 2
+
+
+def test_an_output_that_cannot_be_written_is_tried_again_later(home, gate, tmp_path):
+    (tmp_path / "file").write_text("")
+    follow = Subscription(NAME, "detect", "in.csv", tmp_path / "file" / "out.csv")
+    lines: list[str] = []
+    watcher_of(home, lines, subscriptions=[follow])
+    assert "failed: " in lines[-1]
+    assert "tried again" in lines[-1]
+
+
+def test_an_unexpected_error_of_one_pair_keeps_nobody_from_the_others(
+    home, gate, monkeypatch, caplog
+):
+    looked_at = []
+
+    def reconcile_others(name, settings):
+        looked_at.append(name)
+        if name == NAME:
+            raise ZeroDivisionError
+        return ()
+
+    monkeypatch.setattr(watch, "reconcile", reconcile_others)
+    watcher_of(home)
+    assert {NAME, "other"} <= set(looked_at)
+    assert "ZeroDivisionError" in caplog.text
