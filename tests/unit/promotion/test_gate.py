@@ -198,7 +198,7 @@ def test_what_cannot_be_read_any_more_cannot_be_judged(settings, tmp_path):
     assert champion_of("gone", settings) == 1
 
 
-def test_a_damaged_version_cannot_be_judged_and_the_registry_that_is_away_is_an_error(
+def test_damage_refuses_a_challenger_but_protects_no_champion_and_a_registry_away_is_an_error(
     versions, settings
 ):
     from isthmus.errors import RegistryError
@@ -209,6 +209,9 @@ def test_a_damaged_version_cannot_be_judged_and_the_registry_that_is_away_is_an_
     try:
         weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
         assert promotion.judge("m", 2, 1, settings).outcome == "cannot be judged"
+        replacing = promotion.judge("m", 1, 2, settings)
+        assert (replacing.outcome, replacing.champion) == ("passed", None)
+        assert "the champion counts as none, for it cannot be loaded" in replacing.reason
     finally:
         weights.write_bytes(kept)
     away = settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"})
