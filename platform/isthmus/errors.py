@@ -76,6 +76,10 @@ class PromotionRefused(RegistryError):
     """A version may not be given the alias that was asked for."""
 
 
+class Overtaken(RegistryError):
+    """An alias was moved while it was decided where to move it."""
+
+
 class ClusterError(IsthmusError):
     """The Ray cluster cannot be reached, or refused the job."""
 

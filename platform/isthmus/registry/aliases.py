@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from isthmus.errors import ModelNotFound
+from isthmus.errors import ModelNotFound, Overtaken
 from isthmus.registry.copies import whole
 from isthmus.registry.events import NOWHERE, Draft, Entry, Event, Head, Standing
 from isthmus.registry.halves import Halves
@@ -55,6 +55,26 @@ class Aliases:
         if entry is not None:
             self.settle(entry)
         return entry
+
+    def refuse_overtaken(self, alias: str, since: int | None, head: Head) -> None:
+        """Stops what was decided on an event that is no longer an alias's newest.
+
+        Args:
+            alias: Which.
+            since: The number of that event, 0 if there was none; `None` does not ask.
+            head: The newest events.
+
+        Raises:
+            Overtaken: If there is a newer one.
+        """
+        newer = self.trail.newer(alias, since, head) if since is not None else None
+        if newer is not None:
+            to = newer.to_version
+            moved = "taken away" if to is None else f"moved to version {to}"
+            raise Overtaken(
+                f"{self._name}@{alias} was {moved} by {newer.actor} while this was decided; see "
+                f"isthmus history {self._name} and decide again"
+            )
 
     def settle(self, entry: Entry) -> None:
         """Sets an alias to where an event puts it, or to where a later one does; confirms it.

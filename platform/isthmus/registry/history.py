@@ -114,6 +114,17 @@ class Trail:
             head = _as_head(run) if run else None
         return newest_first[::-1]
 
+    def newer(self, alias: str, number: int, head: Head) -> Event | None:
+        """The newest event of an alias, if its number is above one; `head` is the newest run."""
+        at: Head | None = head
+        while at is not None and at.next_number > number + 1:
+            for entry in reversed(at.entries):
+                if entry.event.alias == alias:
+                    return entry.event if entry.event.number > number else None
+            run = self._run(at.previous) if at.previous else None
+            at = _as_head(run) if run else None
+        return None
+
     def append(self, decide: Callable[[Head], Draft | None]) -> Entry | None:
         """Writes an event behind all others, as an intent.
 

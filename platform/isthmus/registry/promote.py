@@ -49,6 +49,7 @@ def promote(
     why: str = "",
     source: Source = "command",
     actor: str | None = None,
+    since: int | None = None,
 ) -> Promotion:
     """Gives a version an alias, on both halves.
 
@@ -62,10 +63,13 @@ def promote(
         why: For the history.
         source: For the history.
         actor: For the history; by default who runs this process.
+        since: The number of the alias's newest event that the decision was made on, 0 if it had
+            none; `None` does not ask. What was clicked counts, recorded or not.
 
     Raises:
         ModelNotFound: If there is no such version.
         UsageError: If MLflow takes no such alias.
+        Overtaken: If the alias has a newer event; then nothing is written.
         RegistryError: If the registry does not answer.
     """
     _check_alias(alias)
@@ -77,6 +81,7 @@ def promote(
         aliases.follow(alias)
 
         def decide(head: Head) -> Draft | None:
+            aliases.refuse_overtaken(alias, since, head)
             if head.standing(alias) == target:
                 return None
             return Draft(alias, target, source, why, actor)
@@ -93,11 +98,15 @@ def demote(
     why: str = "",
     source: Source = "command",
     actor: str | None = None,
+    since: int | None = None,
 ) -> Event:
     """Takes an alias away from the version that has it, on both halves.
 
+    The arguments are those of `promote`.
+
     Raises:
         ModelNotFound: If no version has it.
+        Overtaken: If the alias has an event newer than `since`; then nothing is written.
         RegistryError: If the registry does not answer.
     """
     _check_alias(alias)
@@ -108,6 +117,7 @@ def demote(
         aliases.follow(alias)
 
         def decide(head: Head) -> Draft | None:
+            aliases.refuse_overtaken(alias, since, head)
             if head.standing(alias) == NOWHERE:
                 return None
             return Draft(alias, NOWHERE, source, why, actor)

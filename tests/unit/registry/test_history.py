@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 
 from isthmus import registry
-from isthmus.errors import ModelNotFound
+from isthmus.errors import ModelNotFound, Overtaken
 from isthmus.registry.aliases import Aliases
 from isthmus.registry.events import Draft, Standing
 from isthmus.registry.history import EVENTS_PER_RUN, TAG_HISTORY, Trail
@@ -102,6 +102,52 @@ def test_promoting_what_is_champion_already_writes_nothing(three, settings):
     registry.promote(three, 2, settings)
     assert registry.promote(three, 2, settings).previous == 2
     assert len(registry.history(three, settings)) == 1
+
+
+def test_what_was_decided_on_an_older_event_is_refused_and_writes_nothing(three, settings):
+    registry.promote(three, 1, settings, since=0)
+    registry.promote(three, 3, settings, "other")  # another alias's event does not matter
+    registry.promote(three, 2, settings, since=1)
+    with pytest.raises(Overtaken, match=f"{three}@champion was moved to version 2 by .*decide"):
+        registry.promote(three, 3, settings, since=1)
+    with pytest.raises(Overtaken):
+        registry.demote(three, settings, "champion", since=0)
+    assert len(registry.history(three, settings)) == 3
+    assert champions(three, settings) == (2, 2)
+    assert registry.demote(three, settings, "champion", since=3).to_version is None
+
+
+def test_a_click_that_nobody_recorded_yet_overtakes_a_decision(three, settings):
+    registry.promote(three, 1, settings)
+    open_store(settings).set_registered_model_alias(f"{three}-encoder", "champion", "3")
+    with pytest.raises(Overtaken, match="moved to version 3 by MLflow page"):
+        registry.promote(three, 2, settings, since=1)
+    assert champions(three, settings) == (3, 3)
+
+
+def test_who_loses_the_race_for_a_number_is_overtaken(three, settings, monkeypatch):
+    registry.promote(three, 1, settings)
+    put = Trail._put
+
+    def let_another_go_first(trail, run_id, key, value):
+        with monkeypatch.context() as patch:
+            patch.setattr(Trail, "_put", put)
+            registry.promote(three, 3, settings)
+        return put(trail, run_id, key, value)
+
+    monkeypatch.setattr(Trail, "_put", let_another_go_first)
+    with pytest.raises(Overtaken):
+        registry.promote(three, 2, settings, since=1)
+    assert steps(three, settings) == [(None, 1, "command"), (1, 3, "command")]
+
+
+def test_an_event_far_back_is_still_an_aliass_newest(three, settings):
+    registry.promote(three, 1, settings, "champion")
+    for number in range(EVENTS_PER_RUN + 2):
+        registry.promote(three, 1 + number % 2, settings, "busy")
+    with pytest.raises(Overtaken, match="moved to version 1"):
+        registry.promote(three, 2, settings, since=0)
+    assert registry.promote(three, 2, settings, since=1).previous == 1
 
 
 def test_a_long_history_is_read_whole_and_its_newest_part_alone(three, settings):
