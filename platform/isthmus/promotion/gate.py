@@ -16,6 +16,7 @@ from isthmus.promotion.checks import (
     check_error,
     check_latency,
     check_pca,
+    check_scores,
     check_size,
     check_variance,
 )
@@ -107,6 +108,7 @@ def _checks(
         checks.append(check_error(new, old, bounds, seed, must_be_better=must_be_better))
     components = len(held_out.pca.components)
     checks.append(check_pca(new, pca_errors(held_out), components, bounds, seed))
+    checks.append(check_scores(new))
     checks += _task(new, old, held_out, noisy, bounds)
     checks += check_calibration(new, old, bounds, seed)
     tell("measuring latency")
