@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from isthmus.promotion import Verdict, watch
+from isthmus import promotion
+from isthmus.errors import Overtaken
+from isthmus.promotion import Verdict, champion, watch
 from isthmus.promotion.subscriptions import Subscription
 from isthmus.promotion.watch import Watcher
 from isthmus.registry import champion_of, history, promote, reconcile
@@ -28,9 +32,12 @@ class Judge:
     def __init__(self) -> None:
         self.refused: set[int] = set()
         self.asked: list[tuple[int, int | None]] = []
+        self.meanwhile: list[Callable[[], object]] = []
 
     def __call__(self, name, version, champion, settings, **options):
         self.asked.append((version, champion))
+        if self.meanwhile:
+            self.meanwhile.pop()()
         obstacle = "it is bad" if version in self.refused else ""
         return Verdict(f"{name}/{version}", f"{name}/{champion}", 10, (), obstacle, "enforce")
 
@@ -39,6 +46,7 @@ class Judge:
 def gate(monkeypatch) -> Judge:
     judge = Judge()
     monkeypatch.setattr(watch, "judge", judge)
+    monkeypatch.setattr(champion, "judge", judge)
     return judge
 
 
@@ -73,6 +81,46 @@ def test_what_was_refused_is_put_back_by_the_next_watcher_if_one_died(home, gate
     assert history(NAME, home)[-1].source == "gate"
     assert "it is bad" in history(NAME, home)[-1].why
     assert gate.asked == [(3, 1)]
+
+
+def test_what_is_clicked_while_the_gate_judges_is_judged_and_not_overwritten(home, gate):
+    watcher = watcher_of(home)
+    gate.refused, gate.meanwhile = {3}, [lambda: click(2, home)]
+    click(3, home)
+    watcher.look()
+    assert champion_of(NAME, home) == 2
+    watcher.look()
+    assert champion_of(NAME, home) == 2
+    assert gate.asked == [(3, 1), (2, 1)]
+
+
+def test_subscriptions_follow_what_was_judged_and_not_what_was_clicked_meanwhile(
+    home, gate, tmp_path
+):
+    followed = []
+    follow = Subscription(NAME, "detect", "in.csv", tmp_path / "out.csv")
+    watcher = Watcher(home, [].append, subscriptions=[follow])
+    watcher._reruns.follow = lambda _, version: followed.append(version)
+    watcher.look()
+    gate.refused, gate.meanwhile = {3}, [lambda: click(3, home)]
+    click(2, home)
+    watcher.look()
+    watcher.look()
+    assert followed == [1, 2, 2]
+
+
+def test_a_version_is_judged_again_if_another_became_champion_meanwhile(home, gate):
+    gate.meanwhile = [lambda: promote(NAME, 3, home)]
+    done = promotion.promote(NAME, 2, home)
+    assert gate.asked == [(2, 1), (2, 3)]
+    assert (done.promotion.previous, done.verdict.champion) == (3, f"{NAME}/3")
+
+
+def test_a_version_that_is_overtaken_again_and_again_is_not_promoted(home, gate):
+    gate.meanwhile = [lambda to=to: promote(NAME, to, home) for to in (3, 1, 3)]
+    with pytest.raises(Overtaken):
+        promotion.promote(NAME, 2, home)
+    assert champion_of(NAME, home) == 3
 
 
 def raise_interrupt(*_):
