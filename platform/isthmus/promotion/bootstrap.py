@@ -54,7 +54,12 @@ def auroc_gain(new: tuple[Numbers, Numbers], old: tuple[Numbers, Numbers]) -> St
 
 
 def auroc(normal: Numbers, other: Numbers) -> Statistic:
-    """The chance that another row scores higher than a normal one; ties count half."""
+    """The chance that another row scores higher than a normal one; ties count half.
+
+    A score that is NaN finds nothing: it counts as the wrong one of its side.
+    """
+    normal = np.where(np.isnan(normal), np.inf, normal)
+    other = np.where(np.isnan(other), -np.inf, other)
     order = np.argsort(normal)
     below = np.searchsorted(normal[order], other, side="left")
     up_to = np.searchsorted(normal[order], other, side="right")

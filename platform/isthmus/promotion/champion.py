@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from isthmus.errors import PromotionRefused, UsageError
+from isthmus.errors import Overtaken, PromotionRefused, UsageError
 from isthmus.promotion.gate import OnStep, judge
 from isthmus.promotion.verdict import Verdict
 from isthmus.registry import (
@@ -14,6 +14,7 @@ from isthmus.registry import (
     Reference,
     annotate,
     champion_of,
+    history,
     reconcile,
     write_section,
 )
@@ -24,6 +25,7 @@ TAG_VERDICT, TAG_REASON = "isthmus.verdict", "isthmus.verdict_reason"
 SECTION = "gate"
 """Of the version's description."""
 _LONGEST_REASON = 2000
+_MOST_ATTEMPTS = 3
 
 
 class GateRefused(PromotionRefused):
@@ -67,6 +69,8 @@ def promote(
 ) -> Promoted:
     """Gives a version an alias; before it is champion, it passes the gate.
 
+    If another became champion while the gate judged, the version is judged again beside that one.
+
     Args:
         name: Of the pair.
         version: Of the pair.
@@ -81,6 +85,7 @@ def promote(
     Raises:
         GateRefused: In one line with the figures; the verdict stands on the version.
         ModelNotFound: If there is no such version.
+        Overtaken: If another became champion meanwhile, three times in a row.
         UsageError: If it is forced and nobody says why, or MLflow takes no such alias.
         RegistryError: If the registry does not answer.
     """
@@ -89,18 +94,29 @@ def promote(
     if alias != CHAMPION:
         done = set_alias(name, version, settings, alias, why=why, source=source)
         return Promoted(done, None)
-    reconcile(name, settings)
-    champion = champion_of(name, settings)
-    if champion == version:
-        return Promoted(set_alias(name, version, settings, why=why, source=source), None)
-    verdict = judge(
-        name, version, champion, settings, must_be_better=must_be_better, on_step=on_step
-    )
-    write_verdict(verdict, settings)
-    if not verdict.may_be_champion and not force:
-        raise GateRefused(verdict)
-    said = f"{why}; the gate: {verdict.outcome}" if why else f"the gate: {verdict.outcome}"
-    return Promoted(set_alias(name, version, settings, why=said, source=source), verdict)
+    for attempt in range(1, _MOST_ATTEMPTS + 1):
+        reconcile(name, settings)
+        events = [event for event in history(name, settings) if event.alias == CHAMPION]
+        # Whoever is made champion from here on, it is not the one that the version is held against.
+        since = events[-1].number if events else 0
+        champion = champion_of(name, settings)
+        verdict, said = None, why
+        if champion != version:
+            verdict = judge(
+                name, version, champion, settings, must_be_better=must_be_better, on_step=on_step
+            )
+            write_verdict(verdict, settings)
+            if not verdict.may_be_champion and not force:
+                raise GateRefused(verdict)
+            said = "; ".join(filter(None, (why, f"the gate: {verdict.outcome}")))
+        try:
+            done = set_alias(name, version, settings, why=said, source=source, since=since)
+        except Overtaken:
+            if attempt == _MOST_ATTEMPTS:
+                raise
+        else:
+            return Promoted(done, verdict)
+    raise AssertionError  # the last attempt returns or raises
 
 
 def judge_reference(reference: str, settings: Settings, on_step: OnStep | None = None) -> Verdict:

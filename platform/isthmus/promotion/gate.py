@@ -16,6 +16,7 @@ from isthmus.promotion.checks import (
     check_error,
     check_latency,
     check_pca,
+    check_scores,
     check_size,
     check_variance,
 )
@@ -59,7 +60,7 @@ def judge(
 
     Returns:
         The verdict. A version whose data are not there any more cannot be judged, and a verdict
-        says so.
+        says so. A champion that is damaged counts as none, or it could never be replaced.
 
     Raises:
         ModelNotFound: If there is no such version.
@@ -73,7 +74,7 @@ def judge(
     try:
         challenger = load(reference, settings)
         bounds = job_of(challenger).promotion
-        old = None if against is None else _load_if_there(against, settings)
+        old, remark = (None, "") if against is None else _load_if_whole(against, settings)
         held_out = read_held_out(challenger, old, tell)
         checks = _checks(challenger, old, held_out, bounds, tell, must_be_better=must_be_better)
     except ModelNotFound:
@@ -85,7 +86,7 @@ def judge(
         check_reachable(settings.tracking_uri)
         return Verdict(reference, against, 0, (), _said(error), bounds.policy)
     found = against if old is not None else None
-    return Verdict(reference, found, len(held_out.rows), checks, "", bounds.policy)
+    return Verdict(reference, found, len(held_out.rows), checks, "", bounds.policy, remark)
 
 
 def _checks(
@@ -107,6 +108,7 @@ def _checks(
         checks.append(check_error(new, old, bounds, seed, must_be_better=must_be_better))
     components = len(held_out.pca.components)
     checks.append(check_pca(new, pca_errors(held_out), components, bounds, seed))
+    checks.append(check_scores(new))
     checks += _task(new, old, held_out, noisy, bounds)
     checks += check_calibration(new, old, bounds, seed)
     tell("measuring latency")
@@ -136,11 +138,15 @@ def _task(
     return checks
 
 
-def _load_if_there(reference: str, settings: Settings) -> Pair | None:
+def _load_if_whole(reference: str, settings: Settings) -> tuple[Pair | None, str]:
+    """A champion; else `None`, and what to say of it."""
     try:
-        return load(reference, settings)
+        return load(reference, settings), ""
     except ModelNotFound:
-        return None  # deleted: there is nothing that it could be worse than
+        return None, ""  # deleted: there is nothing that a challenger could be worse than
+    except RegistryError as error:
+        check_reachable(settings.tracking_uri)
+        return None, f"the champion counts as none, for it cannot be loaded: {_said(error)}"
 
 
 def _said(error: IsthmusError) -> str:

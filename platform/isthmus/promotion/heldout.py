@@ -26,6 +26,7 @@ Floats = NDArray[np.float32]
 # More rows narrow the intervals little, and each is resampled thousands of times.
 _MOST_ROWS = 10_000
 _MOST_NUMBERS = 20_000_000
+# Fewer tell nothing of chance: resampled, their intervals are too narrow.
 _FEWEST_ROWS = 10
 
 
@@ -74,8 +75,8 @@ def read_held_out(
     out here. Of many rows, evenly spaced ones are taken.
 
     Raises:
-        DataError: If the data cannot be read, are not those of the training, or the two do not
-            take the same rows.
+        DataError: If the data cannot be read, are not those of the training, are too few, or the
+            two do not take the same rows.
         SpecError: If the job is none of this Isthmus.
     """
     job = job_of(challenger)
@@ -88,9 +89,15 @@ def read_held_out(
                 f"{job.data.path} has changed since {challenger.reference} was trained on it; "
                 "train a version on the data of today"
             )
+        rows = _unseen(_spaced(prepared.test), champion, prepared)
+        if len(rows) < _FEWEST_ROWS:
+            raise DataError(
+                f"only {len(rows)} held-out rows, and the gate needs {_FEWEST_ROWS} to tell better "
+                "from luck; train a version on more rows, or with a larger data.test_fraction"
+            )
         on_step("fitting PCA")
         return HeldOut(
-            rows=_unseen(_spaced(prepared.test), champion, prepared),
+            rows=rows,
             others=_others(job, prepared),
             offset=prepared.scaled.offset,
             scale=prepared.scaled.scale,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -24,6 +25,7 @@ PATH = "/mlflow"
 SECRET_VARIABLE = "ISTHMUS_WEBHOOK_SECRET"  # noqa: S105 (its name)
 MOST_BYTES = 1 << 20
 _STOP_TIMEOUT_S = 5.0
+_BODY_TIMEOUT_S = 10.0
 _FEWEST_CHARACTERS = 16
 _logger = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ def application(secret: str, ring: Ring) -> Starlette:
     """The receiver as an ASGI application.
 
     It answers 202 to a genuine call, and does nothing else before it has: MLflow waits. Who does
-    not know the secret is told 401, whatever else is wrong.
+    not know the secret is told 401, or 408 or 413 if the body is too slow or too long to see.
     """
     from starlette.applications import Starlette
     from starlette.responses import Response
@@ -57,13 +59,20 @@ def application(secret: str, ring: Ring) -> Starlette:
     check = SignatureCheck(secret)
 
     async def receive(request: Request) -> Response:
-        body = await _body(request)
-        if body is None:
-            return Response(status_code=413)
         delivery_id, timestamp, signature = (
             request.headers.get(f"X-MLflow-{name}", "")
             for name in ("Delivery-Id", "Timestamp", "Signature")
         )
+        # Nothing is read for those who do not even claim to be MLflow, and of now.
+        if not (delivery_id and signature and check.is_timely(timestamp)):
+            return Response(status_code=401)
+        try:
+            async with asyncio.timeout(_BODY_TIMEOUT_S):
+                body = await _body(request)
+        except TimeoutError:
+            return Response(status_code=408, headers={"Connection": "close"})
+        if body is None:
+            return Response(status_code=413)
         if not check.is_genuine(delivery_id, timestamp, signature, body):
             _logger.info("a webhook call of %s was refused", request.client)
             return Response(status_code=401)

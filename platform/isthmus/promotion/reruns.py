@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO
 
@@ -64,6 +65,7 @@ class _Run:
     version: int
     process: subprocess.Popen[bytes]
     output: IO[bytes]
+    until_s: float
 
 
 class Reruns:
@@ -101,24 +103,23 @@ class Reruns:
 
     def advance(self) -> None:
         """Ends what is finished and starts what is due; returns at once."""
-        if self._run is not None and self._run.process.poll() is not None:
-            self._finish(self._run)
+        run = self._run
+        if run is not None and run.process.poll() is not None:
+            self._finish(run)
+            self._run = None
+        elif run is not None and time.monotonic() >= run.until_s:
+            _end(run)
+            took = f"it took longer than {run.subscription.timeout_s:g} s (timeout_s)"
+            self._put_off(run.subscription, run.version, took)
             self._run = None
         if self._run is None:
             self._start_next()
 
     def close(self) -> None:
         """Ends what runs; its output stays as it was, and it is run again at the next start."""
-        if self._run is None:
-            return
-        process = self._run.process
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._run = None
+        if self._run is not None:
+            _end(self._run)
+            self._run = None
 
     def _start_next(self) -> None:
         for each in self._subscriptions:
@@ -126,7 +127,11 @@ class Reruns:
             if version is None or self._memory.champion(each) == version:
                 continue
             if time.monotonic() >= self._not_before_s.get((each, version), 0.0):
-                self._run = self._start(each, version)
+                try:
+                    self._run = self._start(each, version)
+                except OSError as error:  # its output cannot be written, or no process started
+                    self._put_off(each, version, str(error))
+                    continue
                 return
 
     def _start(self, each: Subscription, version: int) -> _Run:
@@ -140,7 +145,7 @@ class Reruns:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C is the watcher's to handle
+            start_new_session=True,  # Ctrl-C is the watcher's to handle; a group to end
             env={
                 **os.environ,
                 "ISTHMUS_HOME": str(self._settings.home),
@@ -148,7 +153,7 @@ class Reruns:
                 "MLFLOW_TRACKING_URI": self._settings.tracking_uri,
             },
         )
-        return _Run(each, version, process, output)
+        return _Run(each, version, process, output, time.monotonic() + each.timeout_s)
 
     def _finish(self, run: _Run) -> None:
         with run.output:
@@ -159,5 +164,18 @@ class Reruns:
             self._memory.remember(run.subscription, run.version)
             self._tell(said)
         else:
-            self._not_before_s[run.subscription, run.version] = time.monotonic() + _RETRY_S
-            self._tell(f"{run.subscription} failed: {said}; it is tried again in 5 min")
+            self._put_off(run.subscription, run.version, said)
+
+    def _put_off(self, subscription: Subscription, version: int, said: str) -> None:
+        self._not_before_s[subscription, version] = time.monotonic() + _RETRY_S
+        self._tell(f"{subscription} failed: {said}; it is tried again in 5 min")
+
+
+def _end(run: _Run) -> None:
+    """Ends a run, with all that it has started."""
+    with run.output, suppress(ProcessLookupError):
+        os.killpg(run.process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            run.process.wait(_STOP_TIMEOUT_S)
+        os.killpg(run.process.pid, signal.SIGKILL)
+    run.process.wait()

@@ -15,6 +15,8 @@ from isthmus.spec.faults import faults_of
 from isthmus.spec.job import NAME_PATTERN
 from isthmus.spec.yaml_file import read_yaml
 
+LONGEST_S = 3600.0
+
 
 class SubscriptionSpec(SpecModel):
     """One job that follows a model's champion."""
@@ -27,6 +29,8 @@ class SubscriptionSpec(SpecModel):
     """npz, npy, csv, parquet or a folder; relative to this file, or `s3://`."""
     output: str = Field(min_length=1)
     """Where the result goes, relative to this file; it replaces the former one, whole."""
+    timeout_s: float = Field(default=LONGEST_S, gt=0.0)
+    """Seconds after which it is ended and counts as failed: it keeps the others waiting."""
 
 
 class _File(SpecModel):
@@ -42,12 +46,14 @@ class Subscription:
         job: The command.
         source: The input's path.
         output: The output's path.
+        timeout_s: After so long it counts as failed.
     """
 
     model: str
     job: str
     source: str
     output: Path
+    timeout_s: float = LONGEST_S
 
     def __str__(self) -> str:
         return f"{self.job} {self.source} to {self.output}"
@@ -91,4 +97,5 @@ def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
 def _subscription(spec: SubscriptionSpec, folder: Path) -> Subscription:
     is_elsewhere = "://" in spec.input
     source = spec.input if is_elsewhere else str((folder / spec.input).absolute())
-    return Subscription(spec.model, spec.job, source, (folder / spec.output).absolute())
+    output = (folder / spec.output).absolute()
+    return Subscription(spec.model, spec.job, source, output, spec.timeout_s)

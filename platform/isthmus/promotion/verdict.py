@@ -48,6 +48,7 @@ class Verdict:
         checks: What was looked at; none if nothing could be.
         obstacle: Why it cannot be judged; empty if it could.
         policy: Of the challenger's job.
+        remark: What else is to be known, a sentence without its full stop; may be empty.
     """
 
     challenger: str
@@ -56,6 +57,7 @@ class Verdict:
     checks: tuple[Check, ...]
     obstacle: str
     policy: Literal["enforce", "warn"]
+    remark: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -76,7 +78,8 @@ class Verdict:
             return self.obstacle
         told = [check for check in self.checks if not check.is_passed] or self.checks[:1]
         against = f" against {self.champion}" if self.champion else ""
-        return f"on {self.rows:,} held-out rows{against}: {'; '.join(map(str, told))}"
+        remark = f"; {self.remark}" if self.remark else ""
+        return f"on {self.rows:,} held-out rows{against}: {'; '.join(map(str, told))}{remark}"
 
     def __str__(self) -> str:
         return f"{self.challenger}: {self.outcome}; {self.reason}"
@@ -88,6 +91,7 @@ class Verdict:
             return f"**{self.outcome.capitalize()}**{against}: {self.obstacle}."
         lines = [
             f"**{self.outcome.capitalize()}**{against}, on {self.rows:,} held-out rows.",
+            *([f"{self.remark}."] if self.remark else []),
             "",
             "| check | this version | beside | difference (95 % interval) | asked for | |",
             "| --- | --- | --- | --- | --- | --- |",

@@ -10,17 +10,17 @@ no harm.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from isthmus.errors import IsthmusError, ModelNotFound, RegistryError
-from isthmus.promotion.champion import write_verdict
+from isthmus.errors import IsthmusError, ModelNotFound, Overtaken, RegistryError
+from isthmus.promotion.champion import TAG_REASON, write_verdict
 from isthmus.promotion.gate import judge
 from isthmus.promotion.reruns import Reruns
 from isthmus.promotion.subscriptions import Subscription
-from isthmus.promotion.verdict import Verdict
 from isthmus.registry import (
     CHAMPION,
     Event,
@@ -41,6 +41,7 @@ _LONGEST_BACKOFF_S = 60.0
 _LOOK_AT_ALL_S = 60.0
 _WHILE_RUNNING_S = 0.5
 _TAG_JUDGED = "gate_event"
+_logger = logging.getLogger(__name__)
 
 OnLine = Callable[[str], None]
 
@@ -150,48 +151,68 @@ class Watcher:
             for event in reconcile(name, self._settings):
                 self._tell(_said(name, event))
             events = [event for event in history(name, self._settings) if event.alias == CHAMPION]
+            champion = events[-1].to_version if events else champion_of(name, self._settings)
             if events and first_start is not None and events[-1].at >= first_start:
-                self._pass_gate(name, events)
+                champion = self._pass_gate(name, events, first_start)
             if name in self._reruns.models:
-                self._reruns.follow(name, champion_of(name, self._settings))
+                self._reruns.follow(name, champion)  # not what was clicked meanwhile
+        except Overtaken:
+            pass  # somebody has chosen another meanwhile, which the next look judges
         except RegistryError:
             raise
         except IsthmusError as error:
             self._tell(f"{name}: {error}")  # of this pair alone: the others go on
+        except Exception:
+            _logger.exception("%s: an error of Isthmus itself; the other pairs go on", name)
 
-    def _pass_gate(self, name: str, events: Sequence[Event]) -> None:
-        """Judges the newest champion if it was clicked, and nobody has judged it yet."""
+    def _pass_gate(self, name: str, events: Sequence[Event], first_start: datetime) -> int | None:
+        """Judges the newest champion if it was clicked, and puts back what is refused.
+
+        Returns:
+            The champion then.
+
+        Raises:
+            Overtaken: If it was refused, and somebody has chosen another meanwhile.
+        """
         event = events[-1]
         version = event.to_version
-        if event.source != "page" or version is None or self._judged(name, event) is not None:
-            return
-        before = self._champion_before(name, events)
-        verdict = judge(name, version, before, self._settings)
-        accepted = "accepted" if verdict.may_be_champion else "refused"
-        write_verdict(verdict, self._settings, **{_TAG_JUDGED: f"{event.number} {accepted}"})
-        self._tell(str(verdict))
-        if not verdict.may_be_champion:
-            self._put_back(name, event, before, verdict)
+        if event.source != "page" or version is None:
+            return version
+        judged = self._judged(name, event)
+        before = self._champion_before(name, events, first_start)
+        if judged == "accepted" or version == before:
+            return version
+        if judged is None:
+            verdict = judge(name, version, before, self._settings)
+            judged = "accepted" if verdict.may_be_champion else "refused"
+            write_verdict(verdict, self._settings, **{_TAG_JUDGED: f"{event.number} {judged}"})
+            self._tell(str(verdict))
+        if judged == "refused":  # also by a watcher that died before it put anything back
+            return self._put_back(name, event, before)
+        return version
 
-    def _put_back(self, name: str, event: Event, before: int | None, verdict: Verdict) -> None:
-        newest = [each for each in history(name, self._settings) if each.alias == CHAMPION][-1]
-        if newest.number != event.number:
-            return  # somebody has chosen another meanwhile
-        why = str(verdict)
+    def _put_back(self, name: str, event: Event, before: int | None) -> int | None:
+        refused = f"{name}/{event.to_version}"
+        reason = annotation(refused, TAG_REASON, self._settings) or "the gate"
+        why = f"{refused}: refused; {reason}"
         if before is not None:
             try:
-                promote(name, before, self._settings, why=why, source="gate")
+                promote(name, before, self._settings, why=why, source="gate", since=event.number)
             except ModelNotFound:
                 before = None  # deleted since
         if before is None:
-            demote(name, self._settings, CHAMPION, why=why, source="gate")
+            demote(name, self._settings, CHAMPION, why=why, source="gate", since=event.number)
         put = f"{name}/{before} again" if before else "nobody"
         self._tell(f"{name}@{CHAMPION} is {put}")
+        return before
 
-    def _champion_before(self, name: str, events: Sequence[Event]) -> int | None:
+    def _champion_before(
+        self, name: str, events: Sequence[Event], first_start: datetime
+    ) -> int | None:
         """The last champion that was not itself clicked and refused, or not yet judged."""
         for event in reversed(events[:-1]):
-            if event.source != "page" or event.to_version is None:
+            is_judged = event.source == "page" and event.at >= first_start
+            if not is_judged or event.to_version is None:
                 return event.to_version
             if self._judged(name, event) == "accepted":
                 return event.to_version

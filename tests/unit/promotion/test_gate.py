@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,14 @@ REFUSED = {
         {"other_scores": np.linspace(0, 3, 100)},
         lambda new, old: checks.check_detection(new, old, BOUNDS, 0),
     ),
+    "nothing found, for there are no scores": (
+        {"other_scores": np.full(100, np.nan)},
+        lambda new, old: checks.check_detection(new, old, BOUNDS, 0),
+    ),
+    "a row that gets no score": (
+        {"scores": np.append(np.linspace(0, 1, 199), np.nan)},
+        lambda new, old: checks.check_scores(new),
+    ),
     "less variance kept": (
         {"errors": np.full(200, 0.6)},
         lambda new, old: checks.check_variance(new, old, np.full(200, 2.0), BOUNDS, 0),
@@ -134,7 +143,16 @@ def test_a_slow_machine_is_not_a_slow_model():
     quick = np.full((7, 2), 1.0)
     quick[:6, 0] = 10.0  # somebody else had the core, but for one round
     assert checks.check_latency(quick, BOUNDS).is_passed
-    assert not checks.check_latency(np.tile([4.0, 1.0], (7, 1)), BOUNDS).is_passed
+    slow = np.tile([4.0, 1.0], (7, 1))
+    assert not checks.check_latency(slow, BOUNDS).is_passed
+    slow[3, 1] = 4.0  # and a moment in which the champion was slow makes it no quicker
+    assert not checks.check_latency(slow, BOUNDS).is_passed
+
+
+def test_a_score_may_be_infinite():
+    far = measured(np.full(200, 0.5), other_scores=np.full(10, np.inf))
+    assert checks.check_scores(far).is_passed
+    assert checks.check_detection(far, far, BOUNDS, 0).is_passed
 
 
 def test_stored_latents_are_kept_where_somebody_asks_for_it():
@@ -198,7 +216,14 @@ def test_what_cannot_be_read_any_more_cannot_be_judged(settings, tmp_path):
     assert champion_of("gone", settings) == 1
 
 
-def test_a_damaged_version_cannot_be_judged_and_the_registry_that_is_away_is_an_error(
+def test_a_handful_of_held_out_rows_decides_nothing(settings, tmp_path):
+    register("few", write_rows(tmp_path / "rows.csv", rows=60), settings, steps=1)
+    few = promotion.judge("few", 1, None, settings)
+    assert few.outcome == "cannot be judged"
+    assert re.match("only [0-9] held-out rows", few.obstacle)
+
+
+def test_damage_refuses_a_challenger_but_protects_no_champion_and_a_registry_away_is_an_error(
     versions, settings
 ):
     from isthmus.errors import RegistryError
@@ -209,6 +234,9 @@ def test_a_damaged_version_cannot_be_judged_and_the_registry_that_is_away_is_an_
     try:
         weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
         assert promotion.judge("m", 2, 1, settings).outcome == "cannot be judged"
+        replacing = promotion.judge("m", 1, 2, settings)
+        assert (replacing.outcome, replacing.champion) == ("passed", None)
+        assert "the champion counts as none, for it cannot be loaded" in replacing.reason
     finally:
         weights.write_bytes(kept)
     away = settings.model_copy(update={"tracking_uri": "http://127.0.0.1:1"})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 
 from isthmus.errors import SpecError
 from isthmus.promotion.reruns import Reruns
-from isthmus.promotion.subscriptions import read_subscriptions
+from isthmus.promotion.subscriptions import Subscription, read_subscriptions
 
 OURS = Path(__file__).parents[3] / "pipelines" / "subscriptions.yaml"
 ONE = "subscriptions:\n  - {model: m, job: detect, input: in.csv, output: out.csv}\n"
@@ -52,6 +54,21 @@ def finish(reruns):
         assert time.monotonic() < until_s
         time.sleep(0.1)
         reruns.advance()
+
+
+def test_a_run_that_hangs_is_ended_with_all_that_it_started(settings, tmp_path, monkeypatch):
+    program, started = tmp_path / "hangs", tmp_path / "pid"
+    program.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {started}; wait\n")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
+    lines: list[str] = []
+    hanging = Subscription("hangs", "detect", "in.csv", tmp_path / "out.csv", timeout_s=2)
+    reruns = Reruns([hanging], settings, lines.append)
+    reruns.follow("hangs", 1)
+    finish(reruns)
+    assert "failed: it took longer than 2 s" in lines[-1]
+    child = int(started.read_text())
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
 
 
 @pytest.mark.slow

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import time
 
 import pytest
 from mlflow.webhooks.delivery import _generate_hmac_signature
 
 from isthmus.errors import UsageError
+from isthmus.promotion import receiver
 from isthmus.promotion.receiver import MOST_BYTES, PATH, listen
 from isthmus.promotion.signature import WINDOW_S, SignatureCheck
 
@@ -93,6 +95,28 @@ def test_a_body_larger_than_any_of_mlflows_and_other_doors_are_refused(call, run
     assert call({}, "", "GET")[0] == 405
     assert call(headers(), path="/other")[0] == 404
     assert rung == []
+
+
+def answer_to(sent, monkeypatch):
+    """What a caller is told who never sends the body that it announces."""
+    monkeypatch.setattr(receiver, "_BODY_TIMEOUT_S", 0.1)
+    with (
+        listen("127.0.0.1", 0, SECRET, print) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=5) as caller,
+    ):
+        lines = [f"POST {PATH} HTTP/1.1", "Host: here", "Content-Length: 99"]
+        lines += [f"{name}: {value}" for name, value in sent.items()]
+        caller.sendall("\r\n".join([*lines, "", "x"]).encode())
+        return caller.recv(100).split()[1]
+
+
+def test_nothing_is_read_of_a_call_that_is_not_signed_or_not_of_now(monkeypatch):
+    assert answer_to({}, monkeypatch) == b"401"
+    assert answer_to(FORGED["too old"], monkeypatch) == b"401"
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
+    assert answer_to(headers(), monkeypatch) == b"408"
 
 
 def test_what_was_seen_is_forgotten_only_when_it_is_too_old_to_be_sent_again():
