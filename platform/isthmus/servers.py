@@ -26,6 +26,9 @@ _ORPHANS_TIMEOUT_S = 2.0
 # The system's clock may be set while a process runs, and its time of birth with it.
 _CREATED_TOLERANCE_S = 2.0
 
+# What a program needs of its surroundings and what is no secret.
+_HARMLESS = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
+
 
 @dataclass(frozen=True)
 class ServerProcess:
@@ -78,6 +81,13 @@ def run_as(user: str | None) -> dict[str, Any]:
 
     entry = pwd.getpwnam(user)
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+
+
+def variables_for(user: str | None) -> dict[str, str]:
+    """This process's variables; for another user, who can read all in /proc, no secret ones."""
+    if user is None:
+        return dict(os.environ)
+    return {name: os.environ[name] for name in _HARMLESS if name in os.environ}
 
 
 def identify(pid: int) -> ServerProcess:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from isthmus.bundle.manifest import GraphName, onnx_file
 from isthmus.core import Autoencoder
+from isthmus.core.calibration import QUANTILES
 
 TOLERANCE = 1e-4
 """Of latents and rows, as a share of the largest of each."""
@@ -27,6 +28,8 @@ SCORE_TOLERANCE = 1e-3
 squared small differences, which has fewer digits than what it is made of."""
 LEAST_SCORE_TOLERANCE = 1e-7
 """Of a score, where its own share is less: what float32 leaves of an error of nothing."""
+# One step, and what float32 rounds.
+_P_VALUE_TOLERANCE = 1.01 / QUANTILES
 # One row, as a service would; an odd number of them; and all.
 _BATCH_SIZES = (1, 7)
 # Rows that lie on an edge are few, or the graph is wrong.
@@ -131,8 +134,10 @@ def _difference(
 ) -> Disagreement:
     wanted = {"encoder": expected.latents, "decoder": expected.decoded, "score": expected.scores}
     target = wanted[graph][:size]
-    if found[0].shape != target.shape:
-        return Disagreement(inf, f"it gives {found[0].shape} where torch gives {target.shape}")
+    # The score's other outputs, p_value and is_anomaly, are one number per row as it is.
+    shapes = [each.shape for each in found]
+    if shapes != [target.shape] * (3 if graph == "score" else 1):
+        return Disagreement(inf, f"it gives shapes {shapes} where torch gives {target.shape}")
     if graph == "decoder":
         share = _share_of_rows(found[0], target, module)
     elif graph == "encoder":
@@ -150,7 +155,11 @@ def _share_of_rows(found: Floats, target: Floats, module: Autoencoder) -> Shares
     """In scaled units, and beyond the last digit that the row's own units have."""
     scale = module.scaling.scale.numpy().astype(np.float64)
     scaled = (target.astype(np.float64) - module.scaling.offset.numpy()) / scale
-    beyond = np.fmax(_distance(found, target) - 2 * np.spacing(np.abs(target)), 0)
+    distance = _distance(found, target)
+    with np.errstate(invalid="ignore"):
+        beyond = np.maximum(distance - 2 * np.spacing(np.abs(target)), 0)
+    # There is no digit after infinity: two that are the same have no distance.
+    beyond = np.where(distance == 0, 0.0, beyond)
     share: NDArray[np.float64] = beyond / scale / max(_largest(scaled), 1.0)
     return share
 
@@ -167,6 +176,11 @@ def _difference_of_scores(
     # A score that is the threshold itself, to the tolerance, may be called either.
     is_mislabelled = (found[2] != labels) & ~(np.abs(scores - threshold) <= allowed)
     shares[is_mislabelled] = inf
+    # By the graph's own scores: many normal rows may score within the tolerance of one.
+    p_values = module.calibration.p_values(torch.from_numpy(found[0])).numpy()
+    is_said = np.abs(found[1] - p_values) <= _P_VALUE_TOLERANCE
+    if not (is_said | np.isnan(found[0])).all():
+        return Disagreement(inf, "p_values are not those that torch gives to its scores")
     return _judged(
         _without_edges(shares, shares > SCORE_TOLERANCE, module, expected),
         SCORE_TOLERANCE,

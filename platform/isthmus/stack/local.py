@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
@@ -19,11 +18,18 @@ from filelock import FileLock
 
 from isthmus.errors import IsthmusError, UsageError, nearest
 from isthmus.quiet import quieten
-from isthmus.servers import end_process, identify, is_alive, is_free, start_process
+from isthmus.servers import (
+    end_process,
+    identify,
+    is_alive,
+    is_free,
+    start_process,
+    variables_for,
+)
 from isthmus.spec import Settings
 from isthmus.stack.mlflow_server import MlflowServer
 from isthmus.stack.object_store import ObjectStore
-from isthmus.stack.place import HOST, Place, State, log_file
+from isthmus.stack.place import HOST, Place, State, is_prepared, log_file
 from isthmus.stack.postgres import Postgres
 from isthmus.stack.prefect_server import PrefectServer
 from isthmus.stack.ray_server import RayHead
@@ -128,11 +134,13 @@ class Stack:
         with self._sole(), _said_in_one_line(self.folder):
             state = State(self.folder)
             _check_ports(state, ports or {})
+            for service in services:
+                # Before they are remembered: the next `up` would be refused for them too.
+                if not _runs(service, state):
+                    _check_free(service, {**state.ports, **(ports or {})})
             place = state.prepare(_PORT_NAMES, ports or {})
             for service in services:
                 service.check(place)
-                if not _runs(service, state):
-                    _check_free(service, place)
             self._start_all(services, state, place, report)
 
     def down(self, *, wipe: bool = False, report: Report = lambda service, said: None) -> None:
@@ -141,17 +149,26 @@ class Stack:
         Args:
             wipe: Deletes the folder with all data too.
             report: Is told of each service that was stopped.
+
+        Raises:
+            UsageError: If what is to be deleted is no stack's folder.
         """
         if not self.folder.exists():
             return
+        if wipe and not is_prepared(self.folder):
+            raise UsageError(
+                f"{self.folder} is no stack's folder: it has neither state.json nor secrets.json; "
+                "nothing is deleted"
+            )
         with self._sole(), _said_in_one_line(self.folder):
             state = State(self.folder)
             for service in reversed(SERVICES):
                 if service.name in state.processes:
                     _stop(service, state)
                     report(service, "stopped")
-        if wipe:
-            shutil.rmtree(self.folder)
+            if wipe and self.folder.exists():
+                # Still locked: another `up` would start servers in what is being deleted.
+                shutil.rmtree(self.folder)
 
     def stop(self, name: str) -> None:
         """Stops one service, and none of those that require it."""
@@ -264,10 +281,12 @@ class _Start:
         log = place.log(service.name)
         if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
+        log.touch(mode=0o600)
+        log.chmod(0o600)  # it may be an older one
         process = start_process(
             service.command(place),
             log=log,
-            environment={**_surroundings(place), **service.environment(place)},
+            environment={**_surroundings(service, place), **service.environment(place)},
             cwd=Path("/"),
             user=service.user(),
         )
@@ -288,10 +307,10 @@ class _Start:
                 )
 
 
-def _surroundings(place: Place) -> dict[str, str]:
+def _surroundings(service: Service, place: Place) -> dict[str, str]:
     """This process's variables, without those that an earlier stack, or another, has set."""
     own = {name for service in SERVICES for name in service.client_environment(place)}
-    return {name: value for name, value in os.environ.items() if name not in own}
+    return {name: value for name, value in variables_for(service.user()).items() if name not in own}
 
 
 def _runs(service: Service, state: State) -> bool:
@@ -331,9 +350,12 @@ def _check_ports(state: State, wanted: Mapping[str, int]) -> None:
                 )
 
 
-def _check_free(service: Service, place: Place) -> None:
+def _check_free(service: Service, ports: Mapping[str, int]) -> None:
+    """Of the ports that are known, those that are not will be chosen from what is free."""
     for name in service.ports:
-        port = place.ports[name]
+        if name not in ports:
+            continue
+        port = ports[name]
         deadline_s = time.monotonic() + _PORT_TIMEOUT_S
         while not is_free(HOST, port):
             if time.monotonic() < deadline_s:

@@ -22,6 +22,8 @@ HOST = "127.0.0.1"
 # Above those of Ray's workers, below those that systems give to outgoing connections: a port from
 # there is still free when the stack is started again.
 _PORTS = range(20_000, 32_000)
+_STATE_FILE = "state.json"
+_SECRETS_FILE = "secrets.json"
 _SECRETS = ("postgres", "mlflow_database", "s3_access", "s3_secret", "ray")
 
 
@@ -55,6 +57,11 @@ def log_file(folder: Path, service: str) -> Path:
     return folder / "logs" / f"{service}.log"
 
 
+def is_prepared(folder: Path) -> bool:
+    """Whether a stack has been made in that folder."""
+    return (folder / _STATE_FILE).is_file() or (folder / _SECRETS_FILE).is_file()
+
+
 class State:
     """What was decided once and what was started, on disk; safe to change from several threads.
 
@@ -64,7 +71,7 @@ class State:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._lock = threading.Lock()
-        self._file = folder / "state.json"
+        self._file = folder / _STATE_FILE
         known = _read(self._file)
         self.ports: dict[str, int] = known.get("ports", {})
         self._scratch: str | None = known.get("scratch")
@@ -79,7 +86,7 @@ class State:
 
     def place(self) -> Place:
         """All that services need; of a stack that has been prepared."""
-        known = _read(self.folder / "secrets.json")
+        known = _read(self.folder / _SECRETS_FILE)
         if not known or self._scratch is None:
             raise IsthmusError(
                 f"the stack in {self.folder} has lost its state; run isthmus stack up"
@@ -97,7 +104,7 @@ class State:
             part.mkdir(parents=True, exist_ok=True)
             # Root's servers that do not run as root must pass through; what is secret is in files.
             part.chmod(0o711 if os.geteuid() == 0 else 0o700)
-        file = self.folder / "secrets.json"
+        file = self.folder / _SECRETS_FILE
         if not file.exists():
             _write(file, _new_secrets())
         self.ports |= wanted

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.errors import IsthmusError, UsageError
-from isthmus.servers import run_as
+from isthmus.servers import run_as, variables_for
 from isthmus.stack.place import HOST, Place
 from isthmus.stack.service import Service
 
@@ -93,6 +93,7 @@ class Postgres(Service):
             timeout=_TIMEOUT_S,
             check=False,
             start_new_session=True,
+            env=variables_for(user),
             **run_as(user),
         )
         password.unlink()

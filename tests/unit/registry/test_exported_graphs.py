@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,40 @@ def test_a_row_on_the_edge_between_two_codes_may_be_given_either(trained, tmp_pa
     assert found.what is None
     other[4, 0] += 1
     assert agreement._difference("encoder", [other], module, expected, len(ROWS)).what
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_decoder_that_gives_no_number_is_found(trained, wrong):
+    module = trained("no-number").module
+    expected = agreement.expect(module, ROWS)
+    found = expected.decoded.copy()
+    assert agreement._difference("decoder", [found], module, expected, len(ROWS)).what is None
+    found[2, 3] = wrong
+    assert agreement._difference("decoder", [found], module, expected, len(ROWS)).what
+    infinite = replace(expected, decoded=found)
+    assert agreement._difference("decoder", [found], module, infinite, len(ROWS)).what is None
+    finite = expected.decoded
+    assert agreement._difference("decoder", [finite], module, infinite, len(ROWS)).what
+
+
+def test_p_values_of_the_score_graph_are_those_of_torch(trained):
+    module = trained("improbable").module
+    with torch.inference_mode():
+        scores = module.score(torch.from_numpy(ROWS))
+        module.calibration.fit(scores)
+        p_values = module.calibration.p_values(scores).numpy()
+    expected = agreement.expect(module, ROWS)
+
+    def said_of(p_values, is_anomaly=expected.is_anomaly):
+        found = [expected.scores, p_values, is_anomaly]
+        return agreement._difference("score", found, module, expected, len(ROWS)).what
+
+    assert said_of(p_values) is None
+    assert said_of(p_values + 1 / 1001) is None
+    assert "p_values" in said_of(p_values + 3 / 1001)
+    assert "p_values" in said_of(np.full_like(p_values, np.nan))
+    assert "shapes" in said_of(p_values[:, None])
+    assert "shapes" in said_of(p_values, expected.is_anomaly[:1])
 
 
 def test_what_the_quick_exporter_cannot_do_the_thorough_one_does(trained, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -144,7 +145,8 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(tmp_path):
         stack = Stack(tmp_path / "stack")
         with pytest.raises(UsageError, match=f"port {port} .*--port prefect=PORT"):
             stack.up(["prefect"], {"prefect": port})
-    assert not State(stack.folder).processes
+        assert not State(stack.folder).processes
+        assert State(stack.folder).ports.get("prefect") != port
 
 
 @pytest.mark.parametrize(
@@ -202,6 +204,54 @@ def test_wiping_asks_first(here, isthmus, stack, monkeypatch):
     assert stack.folder.exists()
     assert isthmus("stack", "down", "--wipe", "--yes", "--folder", stack.folder).code == 0
     assert not stack.folder.exists()
+
+
+def test_what_is_no_stack_is_not_wiped(here, isthmus):
+    thesis = here / "thesis"
+    thesis.mkdir()
+    (thesis / "thesis.txt").write_text("years")
+    said = isthmus("stack", "down", "--wipe", "--yes", "--folder", thesis)
+    assert said.code != 0
+    assert "no stack's folder" in " ".join(said.err.split())
+    assert (thesis / "thesis.txt").read_text() == "years"
+
+
+def test_nothing_else_starts_while_all_is_deleted(stack, monkeypatch):
+    from filelock import FileLock, Timeout
+
+    real, is_locked = shutil.rmtree, []
+
+    def look(folder, **options):
+        if folder == stack.folder:
+            try:
+                with FileLock(f"{folder}.lock", timeout=0):
+                    is_locked.append(False)
+            except Timeout:
+                is_locked.append(True)
+        real(folder, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", look)
+    stack.down(wipe=True)
+    assert is_locked == [True]
+    assert not stack.folder.exists()
+
+
+def test_who_runs_a_service_as_another_user_does_not_give_away_secrets(stack, monkeypatch):
+    monkeypatch.setenv("MY_TOKEN", "secret")
+    service = next(service for service in SERVICES if service.name == "prefect")
+    code = "import os; print('told', 'MY_TOKEN' in os.environ, 'PATH' in os.environ)"
+    monkeypatch.setattr(type(service), "command", lambda *_: [sys.executable, "-Sc", code])
+    monkeypatch.setattr(type(service), "answers", lambda *_: False)
+    log = stack.log("prefect")
+    with pytest.raises(IsthmusError, match="ended with code 0"):
+        stack.up(["prefect"])
+    assert log.read_text() == "told True True\n"
+    assert log.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setattr(type(service), "user", lambda self: "nobody")
+    monkeypatch.setattr("isthmus.servers.run_as", lambda user: {})
+    with pytest.raises(IsthmusError, match="ended with code 0"):
+        stack.up(["prefect"])
+    assert log.read_text().endswith("told False True\n")
 
 
 def test_a_second_up_waits_for_the_first(stack, monkeypatch):
