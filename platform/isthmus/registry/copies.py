@@ -87,7 +87,8 @@ def _card_behind(client: MlflowClient, copied: Any) -> str | None:
 
     name, _, number = str(copied.source).removeprefix("models:/").rpartition("/")
     try:
-        return client.get_model_version(name, number).description
+        card: str | None = client.get_model_version(name, number).description
+        return card
     except MlflowException as error:
         if error.error_code not in GONE:
             raise
@@ -98,4 +99,7 @@ def _card_of(client: MlflowClient, manifest: PairManifest, half: Half) -> str | 
     """The description of a half where it was registered first, if it is still there."""
     name = encoder_name(manifest.name) if half == "encoder" else decoder_name(manifest.name)
     found = versions_from(client, name, f"models:/{manifest.models[half]}")
-    return client.get_model_version(name, str(found[0])).description if found else None
+    card: str | None = None
+    if found:
+        card = client.get_model_version(name, str(found[0])).description
+    return card

@@ -201,7 +201,7 @@ def _repair_one(
     try:
         _complete(client, name, models, settings)
     except (RegistryError, MlflowException) as error:
-        if isinstance(error, MlflowException) and error.error_code not in _GONE:
+        if isinstance(error, MlflowException) and error.error_code not in GONE:
             raise
         _logger.warning("half a pair of %s is removed: %s", name, error)
         _remove(client, name, models)
