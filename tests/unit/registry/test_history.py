@@ -313,8 +313,8 @@ def test_commands_promote_roll_back_and_show_the_history(three, settings, isthmu
     monkeypatch.setenv("ISTHMUS_HOME", str(settings.home))
     monkeypatch.setenv("COLUMNS", "200")
     assert "was never promoted" in isthmus("history", three).out
-    isthmus("promote", three, 1)
-    isthmus("promote", three, 2, "--why", "sharper")
+    isthmus("promote", three, 1, "--force", "--why", "the data are not here")
+    isthmus("promote", three, 2, "--force", "--why", "sharper")
     done = isthmus("rollback", three, "--why", "too many false alarms [sic]")
     assert done.out.strip() == f"{three}@champion is now {three}/1 (before: version 2)"
     lines = isthmus("history", three).out.splitlines()
