@@ -2,9 +2,11 @@
 
 A poller asks where all aliases stand, in one request; a webhook only makes it ask sooner, for
 MLflow may lose one. What was clicked is completed and recorded by `registry.reconcile`, then passes
-the gate, and what the gate refuses is put back. Nothing is lost while no watcher runs: whether a
-click was judged stands on the version itself, so that the next one goes on, and several of them do
-no harm.
+the gate, and what the gate refuses is put back. Whether a click was judged stands on the version
+itself, so that the next watcher goes on where one stopped, and several of them do no harm.
+
+What was clicked before the first watcher of an `ISTHMUS_HOME` began is taken as it is. So keep
+that folder: a watcher with a fresh one judges nothing that was clicked while none ran.
 """
 
 from __future__ import annotations

@@ -8,12 +8,17 @@ import socket
 import time
 
 import pytest
+from mlflow.tracking import MlflowClient
+from mlflow.webhooks import delivery
 from mlflow.webhooks.delivery import _generate_hmac_signature
 
 from isthmus.errors import UsageError
 from isthmus.promotion import receiver
 from isthmus.promotion.receiver import MOST_BYTES, PATH, listen
 from isthmus.promotion.signature import WINDOW_S, SignatureCheck
+from isthmus.registry import register_webhook
+from isthmus.spec import Settings
+from isthmus.tracking import open_store
 
 SECRET = "0123456789abcdef"
 BODY = json.dumps(
@@ -139,3 +144,58 @@ def test_a_short_secret_and_a_taken_port_are_refused(call):
         listen("127.0.0.1", port, SECRET, print),
     ):
         pass
+
+
+@pytest.fixture
+def mlflow(tmp_path, monkeypatch):
+    """An embedded MLflow that delivers webhooks to this machine, once and at once."""
+    from cryptography.fernet import Fernet
+
+    monkeypatch.setenv("MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY", Fernet.generate_key().decode())
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOWED_SCHEMES", "http")
+    monkeypatch.setenv("MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS", "true")
+    monkeypatch.setenv("MLFLOW_WEBHOOK_REQUEST_MAX_RETRIES", "0")
+    # Only a server offers the trial; it is this function there.
+    monkeypatch.setattr(
+        MlflowClient,
+        "test_webhook",
+        lambda self, which: delivery.test_webhook(self.get_webhook(which)),
+    )
+    return Settings.from_environment({}, tmp_path)
+
+
+def urls(settings):
+    return sorted(hook.url for hook in open_store(settings).list_webhooks(max_results=100))
+
+
+@pytest.mark.slow
+def test_webhooks_of_killed_watchers_are_removed_and_no_others(mlflow, monkeypatch):
+    client = open_store(mlflow)
+    list_webhooks = type(client).list_webhooks
+    events = ["model_version.created"]
+    client.create_webhook("isthmus-watch", "http://127.0.0.1:1/mlflow", events, secret=SECRET)
+    client.create_webhook("of-others", "http://127.0.0.1:2/hook", events, secret=SECRET)
+    monkeypatch.setattr(
+        type(client),
+        "list_webhooks",
+        lambda self, **page: list_webhooks(self, **({"max_results": 1} | page)),
+    )
+    with (
+        listen("127.0.0.1", 0, SECRET, print) as one,
+        listen("127.0.0.1", 0, SECRET, print) as two,
+    ):
+        ours = [f"http://127.0.0.1:{port}{PATH}" for port in (one, two)]
+        registered = [register_webhook(url, SECRET, mlflow) for url in (*ours, ours[0])]
+    assert [hook.trouble for hook in registered] == ["", "", ""]
+    assert urls(mlflow) == sorted([*ours, "http://127.0.0.1:2/hook"])
+
+
+@pytest.mark.slow
+def test_a_webhook_whose_trial_fails_is_not_left_behind(mlflow, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(open_store(mlflow)), "test_webhook", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        register_webhook("http://127.0.0.1:1/mlflow", SECRET, mlflow)
+    assert urls(mlflow) == []
