@@ -10,7 +10,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field
 
 from isthmus.core.alignment import LatentMap
 from isthmus.errors import RegistryError
@@ -30,7 +32,7 @@ class Compatibility(SpecModel):
     """Its id."""
     rows: int
     """Held-out rows that the errors were measured on; the maps were fitted to others."""
-    errors: Mapping[MapKind, float]
+    errors: Annotated[Mapping[MapKind, float], Field(min_length=1)]
     """Share of the variance of the champion's latents that each map leaves unexplained."""
     scale: float
     """By how much the Procrustes map enlarges distances."""
@@ -40,7 +42,7 @@ class Compatibility(SpecModel):
     @property
     def best(self) -> MapKind:
         """The map with the lower error; Procrustes if they are equal, since it keeps distances."""
-        return min(MAP_KINDS, key=lambda kind: self.errors[kind])
+        return min(self.errors, key=lambda kind: (self.errors[kind], MAP_KINDS.index(kind)))
 
     @property
     def error(self) -> float:

@@ -62,8 +62,11 @@ def onnx_files(reference: str, settings: Settings) -> Mapping[GraphName, Path]:
             whole.mkdir()
             for half in HALVES:
                 _fetch(client, half, manifest, manifest.onnx, whole)
-            if not folder.exists():
+            try:
                 whole.replace(folder)
+            except OSError:
+                if not folder.exists():  # else another process was quicker
+                    raise
     for file, sha256 in manifest.onnx.sha256.items():
         check_file(folder / file, sha256, manifest)
     return {graph: folder / onnx_file(graph) for half in HALVES for graph in GRAPHS[half]}

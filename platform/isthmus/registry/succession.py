@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from math import prod
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from isthmus.registry.pair import Pair
 from isthmus.registry.reference import CHAMPION
 from isthmus.registry.resolve import load
 from isthmus.spec import DataSpec, Settings
+from isthmus.types import Shape
 
 _logger = logging.getLogger(__name__)
 
@@ -28,6 +30,11 @@ _MOST_NUMBERS = 4_000_000
 # A map has as many numbers as both sizes multiplied; beyond, latents are pictures, not embeddings.
 _LARGEST_LATENT = 1024
 _BATCH_ROWS = 1024
+# Numbers of all rows that are read, and of those that are encoded at once (16 MiB): of images of
+# 224 x 224 x 3, 20,000 would be 12 GB.
+_MOST_NUMBERS_READ = 200_000_000
+_NUMBERS_IN_A_BATCH = 4_000_000
+_FEWEST_ROWS = 64
 
 
 class HeldOutRows(Protocol):
@@ -90,8 +97,9 @@ def find_succession(
     if why_not is None:
         try:
             alignment = _align(module, champion, fit_rows, test_rows)
-        except np.linalg.LinAlgError as error:
-            why_not = str(error)
+        # What torch raises for a champion's tensors, numpy for what they give, files for reading.
+        except (RuntimeError, ValueError, TypeError, LookupError, OSError, MemoryError) as error:
+            why_not = " ".join(str(error).split())[:200] or type(error).__name__
         else:
             why_not = "the latents of one of the two do not vary, or are not finite"
     if alignment is None:
@@ -117,7 +125,7 @@ def _align(
 ) -> Alignment | None:
     """Fits both maps on the one, and measures their errors on the other."""
     latent_dims = (module.plan.latent_dim, champion.module.plan.latent_dim)
-    most = min(_MOST_ROWS, _MOST_NUMBERS // max(latent_dims))
+    most = _most_rows(module.plan.row_shape, max(latent_dims))
     fit, test = (
         tuple(_encode(each, rows, most) for each in (module, champion.module))
         for rows in (fit_rows, test_rows)
@@ -139,12 +147,20 @@ def _align(
     )
 
 
+def _most_rows(row_shape: Shape, latent_dim: int) -> int:
+    """How many rows maps are fitted to; of large ones fewer, since each is read and encoded."""
+    fits = min(_MOST_NUMBERS // latent_dim, _MOST_NUMBERS_READ // prod(row_shape))
+    return min(_MOST_ROWS, max(_FEWEST_ROWS, fits))
+
+
 def _encode(module: Autoencoder, rows: HeldOutRows, most: int) -> NDArray[np.float32]:
     """The latents of at most so many of the rows, evenly spaced: (N, latent_dim)."""
-    spaced = rows[:: -(-len(rows) // most)]
+    every = max(1, -(-len(rows) // most))
+    batch = max(1, min(_BATCH_ROWS, _NUMBERS_IN_A_BATCH // prod(module.plan.row_shape)))
     with torch.inference_mode():
         parts = [
-            module.encode(torch.from_numpy(spaced[first : first + _BATCH_ROWS])).numpy()
-            for first in range(0, len(spaced), _BATCH_ROWS)
+            module.encode(torch.from_numpy(np.ascontiguousarray(part))).numpy()
+            for first in range(0, len(rows), batch * every)
+            for part in [rows[first : first + batch * every : every]]
         ]
     return np.concatenate(parts)

@@ -104,7 +104,7 @@ def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
     resolved, wanted = resolve(reference, settings), resolve(target, settings)
     pair = build(resolved)
     way: list[tuple[Step, LatentMap]] = []
-    here = resolved
+    here, seen = resolved, {resolved.manifest.pair_id}
     while here.manifest.pair_id != wanted.manifest.pair_id:
         said = here.manifest.compatibility
         if said is None:
@@ -112,6 +112,12 @@ def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
         found = read_map(here.folder, said.best, said)
         way.append((Step(here.reference, said.champion, said.best, said.error), found))
         here = _resolve_same(said.champion, said.pair_id, wanted, settings)
+        if here.manifest.pair_id in seen:
+            raise RegistryError(
+                f"the maps of {resolved.reference} lead in a circle, back to {here.reference}; "
+                "pair.json was changed, so restore it, or train the pair again"
+            )
+        seen.add(here.manifest.pair_id)
     if not way:
         return pair
     whole = way[0][1]

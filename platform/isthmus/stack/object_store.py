@@ -20,7 +20,12 @@ _PROBE = ".ready"
 
 
 class ObjectStore(Service):
-    """SeaweedFS; only its S3 port is for others, and asks for a key."""
+    """SeaweedFS; only its S3 port is for others, and asks for a key.
+
+    The ports of its master, volumes and filer ask for none. They listen on 127.0.0.1, so any user
+    of this machine could read and change what is stored, and nobody elsewhere. SeaweedFS can sign
+    what goes over HTTP, but its gRPC would need certificates of our own too.
+    """
 
     name = "s3"
     title = "S3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from dataclasses import replace
@@ -16,7 +17,7 @@ from isthmus import api, registry
 from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
-from isthmus.registry import Latents, TrainedPair
+from isthmus.registry import Latents, TrainedPair, succession
 from isthmus.tracking import open_store
 
 ROWS = np.random.default_rng(1).standard_normal((600, 6)).astype(np.float32)
@@ -159,3 +160,67 @@ def test_a_map_that_loses_something_refuses_to_decode_and_names_who_can(trained,
     loaded = registry.load_compatible(succeed(pair), old, settings)
     with pytest.raises(RegistryError, match=rf"decode them with {old}"):
         loaded.decode(Latents(np.zeros((1, 2), np.float32), loaded.target.manifest.pair_id))
+
+
+def tampered(reference, settings, **compatibility) -> None:
+    """Changes what pair.json of a pair on this machine says of its maps."""
+    file = registry.resolve(reference, settings).folder / "pair.json"
+    content = json.loads(file.read_text())
+    content["compatibility"] |= compatibility
+    file.write_text(json.dumps(content))
+
+
+def test_maps_that_lead_in_a_circle_are_said_and_not_followed_for_ever(trained, succeed, settings):
+    for seed in range(3):
+        succeed(trained("circle", seed), promote=True)
+    last = registry.resolve("circle/3", settings).manifest
+    tampered("circle/2", settings, champion="circle/3", pair_id=last.pair_id)
+    with pytest.raises(RegistryError, match=r"maps of circle/3 lead in a circle"):
+        registry.load_compatible("circle/3", "circle/1", settings)
+
+
+def test_maps_without_errors_are_refused_in_one_line(trained, succeed, settings):
+    for seed in range(2):
+        succeed(trained("errorless", seed), promote=True)
+    tampered("errorless/2", settings, errors={})
+    with pytest.raises(RegistryError, match=r"pair\.json is damaged") as raised:
+        registry.load_compatible("errorless/2", "errorless/1", settings)
+    assert "\n" not in str(raised.value)
+
+
+def test_of_large_rows_few_are_read_and_fewer_at_once(trained, succeed, settings, monkeypatch):
+    succeed(trained("large", 0), promote=True)
+    monkeypatch.setattr(succession, "_MOST_NUMBERS_READ", 6 * 100)
+    monkeypatch.setattr(succession, "_NUMBERS_IN_A_BATCH", 6 * 8)
+    sizes = []
+
+    class Rows:
+        def __len__(self):
+            return len(ROWS)
+
+        def __getitem__(self, rows):
+            sizes.append(len(ROWS[rows]))
+            return ROWS[rows]
+
+    pair = trained("large", 1)
+    found = registry.find_succession("large", pair.module, pair.data, Rows(), Rows(), settings)
+    assert found.alignment is not None
+    assert found.alignment.rows == 100
+    assert max(sizes) <= 8
+
+
+def test_a_champion_that_fails_at_encoding_costs_no_training(
+    trained, succeed, settings, monkeypatch, caplog
+):
+    succeed(trained("failing", 0), promote=True)
+    real = succession.load
+
+    def load(*arguments):
+        pair = real(*arguments)
+        pair.module.encode = lambda x: x @ torch.zeros(5, 5)
+        return pair
+
+    monkeypatch.setattr(succession, "load", load)
+    new = succeed(trained("failing", 1))
+    assert registry.resolve(new, settings).manifest.compatibility is None
+    assert "latents are not mapped to those of failing/1: mat1 and mat2" in caplog.text

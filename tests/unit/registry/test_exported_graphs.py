@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -187,6 +188,20 @@ def test_weights_too_large_for_one_file_lie_beside_it(trained, settings, monkeyp
         width = 2 if graph == "decoder" else 6
         found = session.run(None, {session.get_inputs()[0].name: ROWS[:3, :width]})
         assert len(found[0]) == 3
+
+
+def test_graphs_that_another_process_fetched_first_are_taken(trained, settings, monkeypatch):
+    registered = registry.register_pair(trained("raced"), settings)
+    real = Path.replace
+
+    def replace_too_late(self, target):
+        if self.name == "whole" and not Path(target).exists():
+            shutil.copytree(self, target)
+        return real(self, target)
+
+    registry.resolve(str(registered), settings)
+    monkeypatch.setattr(Path, "replace", replace_too_late)
+    assert all(file.exists() for file in registry.onnx_files(str(registered), settings).values())
 
 
 def test_importing_the_registry_imports_no_onnx():
