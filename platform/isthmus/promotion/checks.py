@@ -86,7 +86,7 @@ def check_detection(new: Measured, old: Measured | None, bounds: PromotionSpec, 
     value = once(auroc(*of_new), *sizes)
     if old is None:
         within = _interval(resampled(auroc(*of_new), *sizes, seed=seed))
-        return Check("AUROC", f"{value:.3f}", "", within, "nothing: there is no champion", True)
+        return Check("AUROC", f"{value:.3f}", "", within, "nothing: no other to compare with", True)
     of_old = (old.scores, old.other_scores)
     gain = auroc_gain(of_new, of_old)
     interval = resampled(gain, *sizes, seed=seed)
@@ -114,7 +114,7 @@ def check_denoising(
         within = _interval(
             resampled(lambda c: 10 * np.log10((c @ noise) / (c @ made)), len(noise), seed=seed)
         )
-        bound = "nothing: there is no champion"
+        bound = "nothing: no other to compare with"
         return Check("PSNR gained", f"{value:.2f} dB", "", within, bound, True)
     before = old.denoised_errors
     interval = resampled(
@@ -143,7 +143,7 @@ def check_variance(
         within = _interval(
             resampled(lambda c: 1 - (c @ new.errors) / (c @ spread), len(spread), seed=seed)
         )
-        bound = "nothing: there is no champion"
+        bound = "nothing: no other to compare with"
         return Check("explained variance", f"{value:.4f}", "", within, bound, True)
     lost = old.errors - new.errors
     interval = resampled(lambda counts: (counts @ lost) / (counts @ spread), len(spread), seed=seed)
@@ -201,7 +201,7 @@ def check_latency(seconds: NDArray[np.float64], bounds: PromotionSpec) -> Check:
     fastest = seconds.min(axis=0)
     rates = [f"{1 / shortest:,.0f} rows/s" for shortest in fastest]
     if len(rates) == 1:
-        return Check("latency", rates[0], "", "", "nothing: there is no champion", True)
+        return Check("latency", rates[0], "", "", "nothing: no other to compare with", True)
     ratio, ratios = fastest[0] / fastest[1], seconds[:, 0] / seconds[:, 1]
     return Check(
         "latency",
@@ -217,7 +217,7 @@ def check_size(new: Measured, old: Measured | None, bounds: PromotionSpec) -> Ch
     """Bytes of weights."""
     said = f"{new.size_bytes:,} bytes"
     if old is None:
-        return Check("size", said, "", "", "nothing: there is no champion", True)
+        return Check("size", said, "", "", "nothing: no other to compare with", True)
     ratio = new.size_bytes / old.size_bytes
     return Check(
         "size",
