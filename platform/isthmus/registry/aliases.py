@@ -106,14 +106,19 @@ class Aliases:
             if other.event.number != entry.event.number:
                 self.trail.confirm(other)
 
-    def follow(self, alias: str) -> Event | None:
+    def follow(self, alias: str, seen: Standing | None = None) -> Event | None:
         """Completes what died half-way, and what was clicked in the page on one half only.
+
+        Args:
+            alias: Which.
+            seen: Where it was a moment ago, if that is known; what is done about it is decided
+                by where it is then.
 
         Returns:
             The event of what was clicked; `None` if nothing was.
         """
         head = self.trail.last_read()
-        actual = self._standing(alias)
+        actual = seen or self._standing(alias)
         if head is None and actual == NOWHERE:
             return None
         abandoned = head.open_entries(alias) if head else ()

@@ -42,7 +42,10 @@ def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
         aliases = Aliases(client, name, settings)
         head = aliases.trail.last_read()
         known = frozenset(head.standings()) if head else frozenset()
-        followed = [aliases.follow(alias) for alias in sorted(halves.aliases | known)]
+        followed = [
+            aliases.follow(alias, halves.standing(alias))
+            for alias in sorted(halves.aliases | known)
+        ]
         followed.append(_adopt(client, name, aliases, halves, settings))
     return tuple(event for event in followed if event is not None)
 

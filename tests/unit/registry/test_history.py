@@ -241,18 +241,18 @@ def test_a_slow_promotion_does_not_undo_a_later_one(three, settings):
 
 @pytest.fixture
 def failing(monkeypatch):
-    """Lets MLflow's client fail at a method, once at its `at`-th call."""
-    from mlflow.tracking import MlflowClient
+    """Lets MLflow's client of the registry fail at a method, once at its `at`-th call."""
+    from mlflow.tracking._model_registry.client import ModelRegistryClient
 
     def fail(method: str, error: BaseException, at: int = 1) -> None:
-        do, calls = getattr(MlflowClient, method), count(1)
+        do, calls = getattr(ModelRegistryClient, method), count(1)
 
         def fail_once(self, *args, **kwargs):
             if next(calls) == at:
                 raise error
             return do(self, *args, **kwargs)
 
-        monkeypatch.setattr(MlflowClient, method, fail_once)
+        monkeypatch.setattr(ModelRegistryClient, method, fail_once)
 
     return fail
 
@@ -272,9 +272,19 @@ def test_a_promotion_that_failed_is_done_by_the_same_process_when_tried_again(
 
 
 def test_a_promotion_that_failed_is_completed_by_reconcile_in_the_same_process(
-    three, settings, failing
+    three, settings, monkeypatch
 ):
-    failing("set_registered_model_tag", OSError("gone"))  # after the event was written
+    from mlflow.tracking import MlflowClient
+
+    tag, failed = MlflowClient.set_experiment_tag, []
+
+    def fail_once(self, experiment_id, key, value):
+        if key.startswith("newest.") and not failed:  # after the event was written
+            failed.append(key)
+            raise OSError("gone")
+        tag(self, experiment_id, key, value)
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", fail_once)
     with pytest.raises(RegistryError, match="gone"):
         registry.promote(three, 2, settings)
     registry.reconcile(three, settings)
@@ -303,17 +313,17 @@ def test_promoting_what_another_process_is_promoting_is_done_when_it_returns(thr
 
 
 def test_what_died_and_was_overtaken_is_never_shown(three, settings, monkeypatch):
-    from mlflow.tracking import MlflowClient
+    from mlflow.tracking._model_registry.client import ModelRegistryClient
 
     _die_after_intent(three, settings, monkeypatch, Standing(2, 2))
     _die_after_intent(three, settings, monkeypatch, Standing(3, 3))
-    give, given = MlflowClient.set_registered_model_alias, []
+    give, given = ModelRegistryClient.set_registered_model_alias, []
 
     def note(self, name, alias, version):
         given.append(version)
         give(self, name, alias, version)
 
-    monkeypatch.setattr(MlflowClient, "set_registered_model_alias", note)
+    monkeypatch.setattr(ModelRegistryClient, "set_registered_model_alias", note)
     registry.reconcile(three, settings)
     assert given == ["3", "3"]
 
