@@ -6,7 +6,6 @@ are worth.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field
 
 from isthmus.core.alignment import LatentMap
+from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.spec.model import SpecModel
 
@@ -86,7 +86,7 @@ def write_maps(alignment: Alignment, folder: Path) -> Compatibility:
         rows=alignment.rows,
         errors=alignment.errors,
         scale=alignment.scale,
-        sha256=_sha256(folder / MAPS_FILE),
+        sha256=sha256_of(folder / MAPS_FILE),
     )
 
 
@@ -101,7 +101,7 @@ def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
     file = folder / MAPS_FILE
     if not file.is_file():
         raise RegistryError(f"{file} is missing; restore it, or train the pair again")
-    found = _sha256(file)
+    found = sha256_of(file)
     if found != said.sha256:
         raise RegistryError(
             f"{file} is damaged: its sha256 is {found[:12]}..., and pair.json says "
@@ -109,8 +109,3 @@ def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
         )
     tensors = load_file(file)
     return LatentMap(tensors[f"{kind}.matrix"], tensors[f"{kind}.offset"])
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -19,8 +19,9 @@ from isthmus.bundle.agreement import (
     expect,
 )
 from isthmus.bundle.graphs import OPSET, Exporter, Graph, graphs_of, is_large, write_graph
-from isthmus.bundle.manifest import GraphName, OnnxExport, sha256_of
+from isthmus.bundle.manifest import GraphName, OnnxExport
 from isthmus.core import Autoencoder
+from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 
 

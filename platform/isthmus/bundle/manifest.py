@@ -5,7 +5,6 @@ It lies in both halves' artifacts, so it survives whatever is done to versions, 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pydantic import ConfigDict, StringConstraints, ValidationError
 
 from isthmus.bundle.compatibility import Compatibility
 from isthmus.bundle.formats import FORMAT, upgrade
+from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.spec import DataSpec, ModelPlan, SpecModel
 
@@ -104,12 +104,6 @@ def weights_file(half: Half) -> str:
 def onnx_file(graph: GraphName) -> str:
     """The name of a graph's file in its artifact."""
     return f"{graph}.onnx"
-
-
-def sha256_of(file: Path) -> str:
-    """The sha256 of a file's content, in hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_manifest(manifest: PairManifest, folder: Path) -> None:

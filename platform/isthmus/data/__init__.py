@@ -1,5 +1,6 @@
 """Rows in, results out: sources, splits, scaling, fingerprints, and files of results."""
 
+from isthmus.data.digest import sha256_of
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
 from isthmus.data.reading import open_input, read_input, read_rows, read_second_look
@@ -42,6 +43,7 @@ __all__ = [
     "read_provenance",
     "read_rows",
     "read_second_look",
+    "sha256_of",
     "sidecar_path",
     "split_rows",
     "store_split",

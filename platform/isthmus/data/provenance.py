@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from isthmus.data.digest import sha256_of
+
 PROVENANCE_KEY = "pair"
 """Name of the array of an npz, and of the text of a png, that holds the provenance."""
 PARQUET_KEY = b"isthmus.pair"
@@ -84,18 +86,13 @@ def content_sha256(output: Path) -> str:
         OSError: If it cannot be read.
     """
     if output.is_file():
-        return _sha256(output)
+        return sha256_of(output)
     digest = hashlib.sha256()
     for file in sorted(output.rglob("*")):
         if file.is_file() and file.name != FOLDER_PROVENANCE:
             name = file.relative_to(output).as_posix()
-            digest.update(f"{name} {_sha256(file)}\n".encode())
+            digest.update(f"{name} {sha256_of(file)}\n".encode())
     return digest.hexdigest()
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _inside(output: Path) -> str | None:

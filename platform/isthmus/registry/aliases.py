@@ -58,14 +58,39 @@ class Aliases:
                 raise
         return entry
 
-    def finish(self, alias: str) -> None:
+    def move(self, draft: Draft, since: int | None) -> Entry | None:
+        """Puts an alias where a draft says, once what died or was clicked before is done.
+
+        Args:
+            draft: Which alias, where it goes, and why.
+            since: As of `promote`.
+
+        Returns:
+            The event; `None` if the alias is there already.
+
+        Raises:
+            Overtaken: If the alias has an event newer than `since`.
+        """
+        alias = draft.alias
+        self.follow(alias)
+
+        def decide(head: Head) -> Draft | None:
+            self._refuse_overtaken(alias, since, head)
+            return None if head.standing(alias) == draft.to else draft
+
+        entry = self.change(decide)
+        if entry is None:
+            self._finish(alias)
+        return entry
+
+    def _finish(self, alias: str) -> None:
         """Does what another process is at, for whoever finds decided what he would decide."""
         head = self.trail.last_read()
         open_entries = head.open_entries(alias) if head else ()
         if open_entries:
             self.settle(open_entries[-1])
 
-    def refuse_overtaken(self, alias: str, since: int | None, head: Head) -> None:
+    def _refuse_overtaken(self, alias: str, since: int | None, head: Head) -> None:
         """Stops what was decided on an event that is no longer an alias's newest.
 
         Args:

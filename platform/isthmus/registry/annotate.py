@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
-from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.registry.lookup import find_encoder, find_halves, open_registry
+from isthmus.registry.reference import Reference
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -17,14 +17,12 @@ def annotate(reference: str, tags: Mapping[str, str], settings: Settings) -> Non
         ModelNotFound: If there is no such pair.
         RegistryError: If the registry does not answer.
     """
-    parsed = Reference.parse(reference)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        encoder = find_encoder(client, parsed)
-        decoder = find_decoder(client, parsed.name, encoder)
+        halves = find_halves(client, Reference.parse(reference))
         for key, value in tags.items():
-            client.set_model_version_tag(encoder_name(parsed.name), encoder.version, key, value)
-            client.set_model_version_tag(decoder_name(parsed.name), decoder.version, key, value)
+            for version in halves:
+                client.set_model_version_tag(version.name, version.version, key, value)
 
 
 def annotation(reference: str, key: str, settings: Settings) -> str | None:

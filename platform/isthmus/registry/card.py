@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from isthmus import plugins, variants
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
-from isthmus.registry.lookup import find_decoder, find_encoder, open_registry
+from isthmus.registry.lookup import find_halves, open_registry
 from isthmus.registry.reference import Reference, decoder_name, encoder_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.spec import DataSpec, ModelPlan, Settings
@@ -108,11 +108,9 @@ def write_section(reference: str, section: str, text: str, settings: Settings) -
         ModelNotFound: If there is no such pair.
         RegistryError: If the registry does not answer.
     """
-    parsed = Reference.parse(reference)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        encoder = find_encoder(client, parsed)
-        for version in (encoder, find_decoder(client, parsed.name, encoder)):
+        for version in find_halves(client, Reference.parse(reference)):
             changed = replace_section(version.description or "", section, text)
             client.update_model_version(version.name, str(version.version), changed)
 

@@ -9,11 +9,11 @@ from isthmus.bundle.manifest import Half, PairManifest, read_manifest
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
 from isthmus.registry.events import Standing
-from isthmus.registry.lookup import find_decoder, find_encoder_of, is_copy
+from isthmus.registry.lookup import GONE, find_decoder, find_encoder_of, is_copy
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.resolve import fetch
-from isthmus.registry.versions import GONE, make_version, versions_from
+from isthmus.registry.versions import make_version, versions_from
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:

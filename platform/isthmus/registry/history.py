@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.errors import RegistryError
 from isthmus.registry.events import Draft, Entry, Event, Head, Standing
-from isthmus.registry.lookup import open_registry
+from isthmus.registry.lookup import GONE, open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import check_name
@@ -174,7 +174,7 @@ class Trail:
         try:
             run = self._client.get_run(run_id)
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in GONE:
                 return None
             raise
         if run.info.lifecycle_stage == "deleted":

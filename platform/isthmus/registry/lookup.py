@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _MOST_NAMED = 10
+GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
+"""MLflow's codes for what is not there; the second where the name or number can be none."""
 
 
 def open_registry(settings: Settings) -> MlflowClient:
@@ -135,7 +137,7 @@ def _find(client: MlflowClient, name: str, reference: Reference) -> Any:
             return client.get_model_version(name, str(reference.version))
         return client.get_model_version_by_alias(name, reference.alias or "")
     except MlflowException as error:
-        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+        if error.error_code not in GONE:
             raise
     return None
 
@@ -167,6 +169,16 @@ def find_decoder(client: MlflowClient, name: str, encoder: Any) -> Any:
     return _find_other(client, decoder_name(name), encoder, encoder.tags.get(tags.DECODER_VERSION))
 
 
+def find_halves(client: MlflowClient, reference: Reference) -> tuple[Any, Any]:
+    """The versions of the encoder and the decoder that a reference means.
+
+    Raises:
+        ModelNotFound: Naming what there is.
+    """
+    encoder = find_encoder(client, reference)
+    return encoder, find_decoder(client, reference.name, encoder)
+
+
 def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:
     """The version of NAME-encoder that belongs to a decoder's.
 
@@ -195,7 +207,7 @@ def _find_other(client: MlflowClient, name: str, half: Any, hint: str | None) ->
             if other.tags.get(tags.PAIR_ID) == pair_id and not _is_same_half(half, other):
                 return other
         except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code not in GONE:
                 raise
     wanted = f"name = '{name}' and tags.`{tags.PAIR_ID}` = '{pair_id}'"
     if tags.HALF in half.tags:

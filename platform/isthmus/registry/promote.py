@@ -78,18 +78,8 @@ def promote(
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         target = _target_repaired(client, reference, settings)
-        aliases = Aliases(client, name, settings)
-        aliases.follow(alias)
-
-        def decide(head: Head) -> Draft | None:
-            aliases.refuse_overtaken(alias, since, head)
-            if head.standing(alias) == target:
-                return None
-            return Draft(alias, target, source, why, actor)
-
-        entry = aliases.change(decide)
-        if entry is None:
-            aliases.finish(alias)
+        draft = Draft(alias, target, source, why, actor)
+        entry = Aliases(client, name, settings).move(draft, since)
     return Promotion(name, version, entry.event.from_version if entry else version, alias)
 
 
@@ -116,18 +106,8 @@ def demote(
     check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        aliases = Aliases(client, name, settings)
-        aliases.follow(alias)
-
-        def decide(head: Head) -> Draft | None:
-            aliases.refuse_overtaken(alias, since, head)
-            if head.standing(alias) == NOWHERE:
-                return None
-            return Draft(alias, NOWHERE, source, why, actor)
-
-        entry = aliases.change(decide)
-        if entry is None:
-            aliases.finish(alias)
+        draft = Draft(alias, NOWHERE, source, why, actor)
+        entry = Aliases(client, name, settings).move(draft, since)
     if entry is None:
         raise ModelNotFound(f'no version of "{name}" is {alias}; see isthmus models {name}')
     return entry.event

@@ -23,9 +23,9 @@ from isthmus.bundle.manifest import (
     Half,
     OnnxExport,
     PairManifest,
-    sha256_of,
 )
 from isthmus.core import Autoencoder
+from isthmus.data import sha256_of
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.card import describe
 from isthmus.registry.patience import patient

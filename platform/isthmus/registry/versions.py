@@ -20,6 +20,7 @@ from isthmus.errors import RegistryError
 from isthmus.registry import tags
 from isthmus.registry.card import describe
 from isthmus.registry.halves import Halves
+from isthmus.registry.lookup import GONE
 from isthmus.registry.owner import Owner
 from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.resolve import fetch_model
@@ -34,7 +35,6 @@ _logger = logging.getLogger(__name__)
 _PENDING = "isthmus.pending."
 # Two versions are made within seconds; only for processes of other machines is it waited so long.
 _GRACE = timedelta(minutes=5)
-GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
 
 
 @dataclass(frozen=True)
