@@ -49,7 +49,10 @@ def test_what_is_installed_by_name_is_pinned_or_required_by_the_project() -> Non
     assert installs[0][-1] == "torch"
     assert "torch" in constrained()
     extra = {Requirement(each).name: each for each in project()["optional-dependencies"]["stack"]}
-    assert installs[1][-1] == extra["psycopg2-binary"]
+    *_, psycopg2, uvloop = installs[1]
+    assert psycopg2 == extra["psycopg2-binary"]
+    assert uvloop == "uvloop"
+    assert "uvloop" in constrained()
 
 
 def test_the_store_is_the_version_that_the_tests_run() -> None:
