@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from isthmus.quiet import quieten
 
 if TYPE_CHECKING:
+    from isthmus.aliases import Event, Promotion
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
     from isthmus.promotion import Verdict
-    from isthmus.registry import Event, Lineage, ModelSummary, Pair, Promotion, VersionSummary
+    from isthmus.registry import Lineage, ModelSummary, Pair, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
     from isthmus.training import Reporter
@@ -197,9 +198,9 @@ def rollback(name: str, *, why: str = "", settings: Settings | None = None) -> P
         IsthmusError: In one line, what is wrong and what to do.
     """
     settings = settings or _settings()
-    from isthmus import registry
+    from isthmus import aliases
 
-    return registry.rollback(name, settings, why=why)
+    return aliases.rollback(name, settings, why=why)
 
 
 def history(name: str, *, settings: Settings | None = None) -> tuple[Event, ...]:
@@ -211,10 +212,10 @@ def history(name: str, *, settings: Settings | None = None) -> tuple[Event, ...]
         IsthmusError: In one line, what is wrong and what to do.
     """
     settings = settings or _settings()
-    from isthmus import registry
+    from isthmus import aliases
 
-    registry.reconcile(name, settings)
-    return registry.history(name, settings)
+    aliases.reconcile(name, settings)
+    return aliases.history(name, settings)
 
 
 def lineage(what: str, *, settings: Settings | None = None) -> Lineage:

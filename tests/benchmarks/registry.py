@@ -39,7 +39,7 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from isthmus import registry, variants
+from isthmus import aliases, registry, variants
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import TrainedPair, register_pair
 from isthmus.spec import Settings
@@ -89,7 +89,7 @@ class Work:
             ),
             self.settings,
         )
-        registry.promote(name, 1, self.settings)
+        aliases.promote(name, 1, self.settings)
 
     def multiply(self, name: str, versions: int) -> None:
         """Makes further versions of the first, as registering would, in the server's own file."""
@@ -203,8 +203,8 @@ def growth(work: Work) -> bool:
     settings = work.settings
 
     def promote(name: str) -> float:
-        seconds = _timed(lambda: registry.promote(name, 1, settings, "next"))
-        registry.demote(name, settings, "next")
+        seconds = _timed(lambda: aliases.promote(name, 1, settings, "next"))
+        aliases.demote(name, settings, "next")
         return seconds
 
     def search(name: str) -> float:

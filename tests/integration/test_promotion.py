@@ -15,12 +15,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from isthmus.aliases import history
 from isthmus.data import sidecar_path
 from isthmus.jobs.detect import detect
 from isthmus.promotion import promote
 from isthmus.promotion.receiver import PATH, listen, register_until_the_end
 from isthmus.promotion.watch import Watcher
-from isthmus.registry import annotation, history, load
+from isthmus.registry import annotation, load
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
 from tests.challengers import BAD_STEPS, GOOD_STEPS, register, write_rows

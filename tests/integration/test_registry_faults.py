@@ -13,42 +13,17 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import pytest
 import requests
-import torch
 
-from isthmus import registry, variants
+from isthmus import aliases, registry
 from isthmus.errors import RegistryError
-from isthmus.jobs.specs import check_job, plan_for
-from isthmus.registry import TrainedPair
 from isthmus.spec import Settings
-from isthmus.tracking import RunLog, open_store
-from isthmus.types import DataKind, ScalingMode
+from isthmus.tracking import open_store
+from tests.untrained import untrained_pair
 
 pytestmark = [pytest.mark.slow]
 PROCESSES = 8
-ROW_SHAPE = (6,)
-
-
-def trained(name: str, seed: int, settings: Settings) -> TrainedPair:
-    """A pair of random weights, ready to register."""
-    spec = check_job({"name": name, "data": {"path": "rows.csv"}, "latent_dim": 2})
-    data = spec.data.model_copy(update={"kind": DataKind.TABULAR, "scaling": ScalingMode.STANDARD})
-    torch.manual_seed(seed)
-    module = variants.build(plan_for(spec, data, ROW_SHAPE)).eval()
-    module.calibration.fit(torch.rand(50))
-    log = RunLog.start(spec, settings)
-    log.finish()
-    return TrainedPair(
-        module=module,
-        spec=spec,
-        data=data,
-        fingerprint="0" * 64,
-        metrics={"test_reconstruction_mse": 0.5},
-        run_id=log.run_id,
-        example=np.random.default_rng(seed).standard_normal((50, *ROW_SHAPE)).astype(np.float32),
-    )
 
 
 @pytest.fixture
@@ -86,27 +61,27 @@ def numbers(settings: Settings, name: str) -> list[int]:
 
 
 def test_a_warm_resolve_makes_at_most_two_requests(settings, requests_made):
-    registry.register_pair(trained("warm", 0, settings), settings)
-    registry.promote("warm", 1, settings)
+    registry.register_pair(untrained_pair("warm", settings), settings)
+    aliases.promote("warm", 1, settings)
     registry.resolve("warm@champion", settings)
     for reference in ("warm", "warm@champion", "warm/1"):
         del requests_made[:]
         registry.resolve(reference, settings)
         assert len(requests_made) <= 2, requests_made
     del requests_made[:]
-    registry.reconcile("warm", settings)
+    aliases.reconcile("warm", settings)
     assert len(requests_made) <= 3, requests_made
 
 
 def register_and_promote(seed: int, settings: Settings, environment: dict[str, str]) -> None:
     """What each of many processes does once all are there."""
     os.environ.update(environment)
-    pair = trained("crowd", seed, settings)
+    pair = untrained_pair("crowd", settings, seed)
     settings.home.parent.joinpath(f"ready-{seed}").touch()
     while not settings.home.parent.joinpath("go").exists():
         time.sleep(0.01)
     made = registry.register_pair(pair, settings)
-    registry.promote("crowd", made.version, settings, why=f"number {seed}")
+    aliases.promote("crowd", made.version, settings, why=f"number {seed}")
 
 
 def test_eight_processes_register_and_promote_one_name_at_once(settings, stack, tmp_path):
@@ -138,7 +113,7 @@ def test_eight_processes_register_and_promote_one_name_at_once(settings, stack, 
     assert len({each.pair_id for each in listed}) == PROCESSES
     assert len({each.decoder_version for each in listed}) == PROCESSES
     assert numbers(settings, "crowd-decoder") == list(range(1, PROCESSES + 1))
-    events = registry.history("crowd", settings)
+    events = aliases.history("crowd", settings)
     assert sorted(event.to_version for event in events) == list(range(1, PROCESSES + 1))
     assert [e.from_version for e in events] == [None, *(e.to_version for e in events[:-1])]
     assert {event.source for event in events} == {"command"}
@@ -149,17 +124,17 @@ def test_eight_processes_register_and_promote_one_name_at_once(settings, stack, 
     decoder = open_store(settings).get_model_version_by_alias("crowd-decoder", "champion")
     assert int(decoder.version) == champions[0].decoder_version
     assert registry.load("crowd", settings).manifest.pair_id == champions[0].pair_id
-    assert registry.reconcile("crowd", settings) == ()
+    assert aliases.reconcile("crowd", settings) == ()
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from isthmus import registry
+from isthmus import aliases, registry
 from isthmus.spec import Settings
 from mlflow.tracking import MlflowClient
-from tests.integration.test_registry_faults import trained
+from tests.untrained import untrained_pair
 create = MlflowClient.create_model_version
 def die_at_the_encoder(self, name, *args, **kwargs):
     if name.endswith("-encoder"):
@@ -167,7 +142,7 @@ def die_at_the_encoder(self, name, *args, **kwargs):
     return create(self, name, *args, **kwargs)
 MlflowClient.create_model_version = die_at_the_encoder
 settings = Settings.from_environment(folder=Path({folder!r}))
-registry.register_pair(trained("killed", 0, settings), settings)
+registry.register_pair(untrained_pair("killed", settings), settings)
 """
 
 
@@ -186,7 +161,7 @@ def test_a_process_killed_between_the_halves_leaves_no_half_to_the_next_command(
 def test_one_byte_changed_in_s3_is_refused_with_the_files_name(settings, stack):
     import boto3
 
-    pair = registry.register_pair(trained("bitten", 0, settings), settings)
+    pair = registry.register_pair(untrained_pair("bitten", settings), settings)
     model = registry.resolve("bitten/1", settings).manifest.models["decoder"]
     s3 = boto3.client("s3")
     (bucket,) = {b["Name"] for b in s3.list_buckets()["Buckets"] if _holds(s3, b["Name"], model)}
@@ -203,7 +178,7 @@ def test_one_byte_changed_in_s3_is_refused_with_the_files_name(settings, stack):
 
 @pytest.mark.parametrize("service", ["postgres", "s3"])
 def test_a_server_that_stops_for_a_moment_is_waited_for(settings, stack, service, monkeypatch):
-    pair = trained(f"pause-{service}", 0, settings)
+    pair = untrained_pair(f"pause-{service}", settings)
     again = threading.Timer(1.0, stack.start, [service])
     _stop_before(stack, monkeypatch, service, again.start)
     try:
@@ -221,7 +196,7 @@ def test_a_server_that_stays_away_is_one_clear_error_and_nothing_is_half_visible
     settings, stack, service, monkeypatch, impatient
 ):
     name = f"away-{service}"
-    pair = trained(name, 0, settings)
+    pair = untrained_pair(name, settings)
     try:
         with monkeypatch.context() as patch:
             _stop_before(stack, patch, service)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from isthmus.aliases import history
 from isthmus.promotion import promote
-from isthmus.registry import history
 from isthmus.stack.page import serve_page
 from isthmus.tracking import open_store
 from tests.challengers import BAD_STEPS, GOOD_STEPS, register, write_rows

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from isthmus.aliases import Promotion
     from isthmus.promotion import Verdict
-    from isthmus.registry import Promotion, VersionSummary
+    from isthmus.registry import VersionSummary
 
 _WHY = "The reason; it is kept in the history."
 _SHOWN = {

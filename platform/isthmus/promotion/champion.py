@@ -5,20 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from isthmus.aliases import Promotion, champion_of, history, reconcile
+from isthmus.aliases import promote as set_alias
 from isthmus.errors import Overtaken, PromotionRefused, UsageError
 from isthmus.promotion.gate import OnStep, judge
 from isthmus.promotion.verdict import Verdict
-from isthmus.registry import (
-    CHAMPION,
-    Promotion,
-    Reference,
-    annotate,
-    champion_of,
-    history,
-    reconcile,
-    write_section,
-)
-from isthmus.registry import promote as set_alias
+from isthmus.registry import CHAMPION, Reference, annotate, write_section
 from isthmus.spec import Settings
 
 TAG_VERDICT, TAG_REASON = "isthmus.verdict", "isthmus.verdict_reason"

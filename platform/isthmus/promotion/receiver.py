@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from isthmus.aliases import register_webhook, remove_webhook
 from isthmus.errors import RegistryError, UsageError
 from isthmus.promotion.signature import SignatureCheck
-from isthmus.registry import register_webhook, remove_webhook
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """Brings the registry in line with what people click in MLflow's page.
 
 A poller asks where all aliases stand, in one request; a webhook only makes it ask sooner, for
-MLflow may lose one. What was clicked is completed and recorded by `registry.reconcile`, then passes
+MLflow may lose one. What was clicked is completed and recorded by `aliases.reconcile`, then passes
 the gate, and what the gate refuses is put back. Whether a click was judged stands on the version
 itself, so that the next watcher goes on where one stopped, and several of them do no harm.
 
@@ -18,23 +18,22 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from isthmus.errors import IsthmusError, ModelNotFound, Overtaken, RegistryError
-from isthmus.promotion.champion import TAG_REASON, write_verdict
-from isthmus.promotion.gate import judge
-from isthmus.promotion.reruns import Reruns
-from isthmus.promotion.subscriptions import Subscription
-from isthmus.registry import (
-    CHAMPION,
+from isthmus.aliases import (
     Event,
     Position,
     alias_positions,
-    annotation,
     champion_of,
     demote,
     history,
     promote,
     reconcile,
 )
+from isthmus.errors import IsthmusError, ModelNotFound, Overtaken, RegistryError
+from isthmus.promotion.champion import TAG_REASON, write_verdict
+from isthmus.promotion.gate import judge
+from isthmus.promotion.reruns import Reruns
+from isthmus.promotion.subscriptions import Subscription
+from isthmus.registry import CHAMPION, annotation
 from isthmus.spec import Settings
 
 POLL_S = 10.0

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from isthmus import plugins, variants
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
 from isthmus.registry.lookup import find_halves, open_registry
-from isthmus.registry.reference import Reference, decoder_name, encoder_name
+from isthmus.registry.reference import Reference, half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.spec import DataSpec, ModelPlan, Settings
 from isthmus.tracking import store_errors
@@ -142,9 +142,8 @@ def describe(
 
 def _write_card(client: MlflowClient, subject: Subject) -> None:
     """What people wrote there stays."""
-    name_of = {"encoder": encoder_name, "decoder": decoder_name}
     for half in HALVES:
-        name, version = name_of[half](subject.manifest.name), str(subject.versions[half])
+        name, version = half_name(subject.manifest.name, half), str(subject.versions[half])
         description = client.get_model_version(name, version).description or ""
         changed = replace_section(description, CARD, card(subject, half))
         client.update_model_version(name, version, changed)
@@ -173,7 +172,7 @@ def card(subject: Subject, half: Half) -> str:
 def _head(subject: Subject, half: Half) -> str:
     manifest, plan = subject.manifest, subject.manifest.plan
     other: Half = "decoder" if half == "encoder" else "encoder"
-    name = decoder_name(manifest.name) if other == "decoder" else encoder_name(manifest.name)
+    name = half_name(manifest.name, other)
     link = f"#/models/{name}/versions/{subject.versions[other]}"
     rows, latents = _rows_in_words(plan, manifest.data), f"latents of {plan.latent_dim} numbers"
     takes, gives = (rows, latents) if half == "encoder" else (latents, rows)

@@ -6,11 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isthmus.registry.events import Standing
 from isthmus.registry.reference import decoder_name, encoder_name
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where an alias is: the version of each half, `None` where it is not set."""
+
+    version: int | None
+    decoder_version: int | None
+
+
+NOWHERE = Standing(None, None)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from isthmus.errors import ModelNotFound
+
+if TYPE_CHECKING:
+    from isthmus.bundle.manifest import Half
 
 CHAMPION = "champion"
 _PATTERN = re.compile(
@@ -59,11 +63,16 @@ def check_name(name: str) -> None:
         raise ModelNotFound(f'"{name}" is more than a name; leave out what follows it')
 
 
+def half_name(name: str, half: Half) -> str:
+    """The registered model that holds a pair's encoders, or its decoders."""
+    return f"{name}-{half}"
+
+
 def encoder_name(name: str) -> str:
     """The registered model that holds a pair's encoders."""
-    return f"{name}-encoder"
+    return half_name(name, "encoder")
 
 
 def decoder_name(name: str) -> str:
     """The registered model that holds a pair's decoders."""
-    return f"{name}-decoder"
+    return half_name(name, "decoder")

@@ -29,6 +29,7 @@ from isthmus.data import sha256_of
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.card import describe
 from isthmus.registry.patience import patient
+from isthmus.registry.reference import half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.spec import DataSpec, JobSpec, Settings
@@ -88,7 +89,7 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
             half: client.create_logged_model(
-                experiment_id, f"{trained.spec.name}-{half}", source_run_id=trained.run_id
+                experiment_id, half_name(trained.spec.name, half), source_run_id=trained.run_id
             ).model_id
             for half in HALVES
         }

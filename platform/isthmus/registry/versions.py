@@ -22,7 +22,7 @@ from isthmus.registry.card import describe
 from isthmus.registry.halves import Halves
 from isthmus.registry.lookup import GONE
 from isthmus.registry.owner import Owner
-from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.reference import decoder_name, encoder_name, half_name
 from isthmus.registry.resolve import fetch_model
 from isthmus.spec import Settings
 from isthmus.tracking.store import as_default_store
@@ -147,21 +147,22 @@ def _existing(client: MlflowClient, manifest: PairManifest) -> RegisteredPair | 
 
 
 def _make_registered_models(client: MlflowClient, manifest: PairManifest, halves: Halves) -> None:
+    if halves.decoder is None:
+        make_registered_model(client, manifest.name, "decoder")
+    if halves.encoder is None:
+        make_registered_model(client, manifest.name, "encoder")
+
+
+def make_registered_model(client: MlflowClient, name: str, half: Half) -> None:
+    """Makes what will hold the versions of a pair's half, if it is not there."""
     from mlflow.exceptions import MlflowException
 
-    missing: dict[Half, str] = {}
-    if halves.decoder is None:
-        missing["decoder"] = decoder_name(manifest.name)
-    if halves.encoder is None:
-        missing["encoder"] = encoder_name(manifest.name)
-    for half, name in missing.items():
-        try:
-            client.create_registered_model(
-                name, tags={tags.PAIR_NAME: manifest.name, tags.HALF: half}
-            )
-        except MlflowException as error:  # another process was quicker
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
+    said = {tags.PAIR_NAME: name, tags.HALF: half}
+    try:
+        client.create_registered_model(half_name(name, half), tags=said)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 def _announce(client: MlflowClient, manifest: PairManifest) -> str:
@@ -225,7 +226,7 @@ def _remove(client: MlflowClient, name: str, models: Mapping[Half, str]) -> None
     """Deletes the versions made of a pair's models; the encoder's first, which is what is seen."""
     for half in HALVES:
         if half in models:
-            registered = encoder_name(name) if half == "encoder" else decoder_name(name)
+            registered = half_name(name, half)
             for version in versions_from(client, registered, f"models:/{models[half]}"):
                 _delete(client, registered, version)
 

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from isthmus import promotion
+from isthmus.aliases import champion_of, demote, history
 from isthmus.errors import ModelNotFound, PromotionRefused, UsageError
 from isthmus.promotion import checks
 from isthmus.promotion.bootstrap import auroc, improvement, once, resampled
 from isthmus.promotion.measures import Measured
-from isthmus.registry import annotation, champion_of, demote, history
+from isthmus.registry import annotation
 from isthmus.spec import PromotionSpec
 from isthmus.tracking import open_store
 from tests.challengers import register, write_rows

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from isthmus import promotion
+from isthmus.aliases import champion_of, history, promote, reconcile
 from isthmus.errors import Overtaken
 from isthmus.promotion import Verdict, champion, watch
 from isthmus.promotion.subscriptions import Subscription
 from isthmus.promotion.watch import Watcher
-from isthmus.registry import champion_of, history, promote, reconcile
 from isthmus.tracking import open_store
 from tests.challengers import register
 

@@ -12,11 +12,11 @@ from mlflow.tracking import MlflowClient
 from mlflow.webhooks import delivery
 from mlflow.webhooks.delivery import _generate_hmac_signature
 
+from isthmus.aliases import register_webhook
 from isthmus.errors import UsageError
 from isthmus.promotion import receiver
 from isthmus.promotion.receiver import MOST_BYTES, PATH, listen
 from isthmus.promotion.signature import WINDOW_S, SignatureCheck
-from isthmus.registry import register_webhook
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
 

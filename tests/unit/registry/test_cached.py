@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from isthmus import registry
+from isthmus import aliases, registry
 from isthmus.bundle import manifest, verification
 from isthmus.errors import RegistryError
 
@@ -53,7 +53,7 @@ def test_one_changed_byte_in_the_cache_is_found_whatever_its_times_say(
 def test_the_newest_versions_are_listed_and_all_on_demand(register, settings):
     for seed in range(3):
         register("paged", seed)
-    registry.promote("paged", 1, settings)
+    aliases.promote("paged", 1, settings)
     assert [v.version for v in registry.list_versions("paged", settings, 2)] == [3, 2]
     listed = registry.list_versions("paged", settings, None)
     assert [v.version for v in listed] == [3, 2, 1]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import isthmus as package
-from isthmus import registry
+from isthmus import aliases, registry
 from isthmus.registry.card import MOST_CHARACTERS, replace_section, write_section
 from isthmus.tracking import open_store
 
@@ -24,7 +24,7 @@ def card_of(settings, name: str, version: int, half: str = "encoder") -> str:
 def described(trained, settings):
     """Registers a second version beside a champion; returns its card."""
     registry.register_pair(trained("told", 0), settings)
-    registry.promote("told", 1, settings)
+    aliases.promote("told", 1, settings)
     pair = trained("told", 1)
     found = registry.find_succession("told", pair.module, pair.data, ROWS[:300], ROWS, settings)
     counted = {"train": 400, "validation": 50, "test": 50}

@@ -13,7 +13,7 @@ import torch
 from scipy.stats import ortho_group
 from torch import nn
 
-from isthmus import api, registry
+from isthmus import aliases, api, registry
 from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
@@ -46,7 +46,7 @@ def succeed(settings):
         )
         pair = registry.register_pair(replace(trained, succession=found), settings)
         if promote:
-            registry.promote(pair.name, pair.version, settings)
+            aliases.promote(pair.name, pair.version, settings)
         return str(pair)
 
     return run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus import registry
+from isthmus import aliases, registry
 from isthmus.errors import DataError, ModelNotFound, RegistryError, UsageError
 from isthmus.registry import Latents, Reference
 from isthmus.tracking import open_store
@@ -39,8 +39,8 @@ def test_versions_count_up_and_are_listed_newest_first(register, settings):
 def test_an_alias_moves_on_both_halves_and_tells_what_had_it(register, settings):
     register("moved", 0)
     register("moved", 1)
-    assert registry.promote("moved", 1, settings).previous is None
-    assert registry.promote("moved", 2, settings).previous == 1
+    assert aliases.promote("moved", 1, settings).previous is None
+    assert aliases.promote("moved", 2, settings).previous == 1
     client = open_store(settings)
     for half in ("encoder", "decoder"):
         assert client.get_model_version_by_alias(f"moved-{half}", "champion").version in (2, "2")
@@ -87,7 +87,7 @@ def test_a_decoder_that_was_deleted_is_said_so_when_its_pair_is_promoted(registe
     pair = register("widowed")
     open_store(settings).delete_model_version("widowed-decoder", str(pair.decoder_version))
     with pytest.raises(ModelNotFound, match="it was deleted"):
-        registry.promote("widowed", 1, settings)
+        aliases.promote("widowed", 1, settings)
 
 
 @pytest.mark.parametrize("name", ["../up", "a b", "a/b/c", "ä", "", "@champion", "a@", "a/0x1"])
@@ -99,7 +99,7 @@ def test_names_that_are_none_are_refused(settings, name):
 @pytest.mark.parametrize("alias", ["v3", "12", "latest", "a b", ""])
 def test_aliases_that_mlflow_would_not_take_are_refused(register, settings, alias):
     with pytest.raises(UsageError, match="cannot be an alias"):
-        registry.promote("any", 1, settings, alias)
+        aliases.promote("any", 1, settings, alias)
 
 
 def test_looking_into_an_empty_folder_makes_no_store(tmp_path, settings):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import registry
+from isthmus import aliases, registry
 from isthmus.errors import ModelNotFound, RegistryError
 from isthmus.registry import versions
 from isthmus.registry.owner import Owner
@@ -63,11 +63,11 @@ def test_the_next_command_completes_a_pair_of_which_one_half_was_registered(
     if command == "list":
         assert [v.version for v in registry.list_versions(name, settings)] == [1]
     elif command == "reconcile":
-        registry.reconcile(name, settings)
+        aliases.reconcile(name, settings)
     elif command == "register":
         assert register(name, 7).version == 2
     else:
-        registry.promote(name, 1, settings)
+        aliases.promote(name, 1, settings)
     assert versions_of(settings, f"{name}-encoder")[0] == 1
     assert versions_of(settings, f"{name}-decoder")[0] == 1
     assert pending(settings, name) == []
@@ -83,8 +83,8 @@ def test_a_half_whose_files_are_gone_is_removed(die_between, settings, caplog):
     folder = Path(model.artifact_location.removeprefix("file://"))
     (folder / "data/pair/decoder.safetensors").unlink()
     with pytest.raises(ModelNotFound):
-        registry.promote("emptied", 1, settings)
-    registry.reconcile("emptied", settings)
+        aliases.promote("emptied", 1, settings)
+    aliases.reconcile("emptied", settings)
     assert versions_of(settings, "emptied-decoder") == []
     assert pending(settings, "emptied") == []
     assert "emptied" not in [model.name for model in registry.list_models(settings)]
@@ -99,10 +99,10 @@ def test_a_half_whose_model_was_deleted_stops_no_other(die_between, register, se
     (key,) = pending(settings, name)
     models = json.loads(client.get_registered_model(f"{name}-encoder").tags[key])["models"]
     client.delete_logged_model(models[half])
-    registry.reconcile(name, settings)
+    aliases.reconcile(name, settings)
     assert versions_of(settings, f"{name}-decoder") == []
     assert pending(settings, name) == []
-    registry.promote(name, register(name, 1).version, settings)
+    aliases.promote(name, register(name, 1).version, settings)
 
 
 def test_what_a_living_process_is_at_is_left_to_it(die_between, settings):
@@ -113,7 +113,7 @@ def test_what_a_living_process_is_at_is_left_to_it(die_between, settings):
     content = client.get_registered_model("living-encoder").tags[key]
     content = content.replace('"started": 0.0', f'"started": {alive.started}')
     client.set_registered_model_tag("living-encoder", key, content)
-    registry.reconcile("living", settings)
+    aliases.reconcile("living", settings)
     assert versions_of(settings, "living-encoder") == []
     assert pending(settings, "living") == [key]
 

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from isthmus.aliases.copies import whole
+from isthmus.aliases.events import Draft, Entry, Event, Head
+from isthmus.aliases.history import Trail
 from isthmus.errors import ModelNotFound, Overtaken
-from isthmus.registry.copies import whole
-from isthmus.registry.events import NOWHERE, Draft, Entry, Event, Head, Standing
-from isthmus.registry.history import Trail
+from isthmus.registry.halves import NOWHERE, Standing
 from isthmus.registry.lookup import holder, without_checks
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import decoder_name, encoder_name

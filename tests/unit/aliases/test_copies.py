@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from isthmus import registry
+from isthmus import aliases, registry
 from isthmus.errors import ModelNotFound, RegistryError
 from isthmus.registry import RegisteredPair
 from isthmus.tracking import open_store
@@ -40,7 +40,7 @@ def test_a_copy_of_either_half_in_any_model_is_the_pair_it_was(register, setting
     registered = f"{name}-{half}" if suffix else name
     version = press_promote(settings, half, second, registered)
     if suffix and half == "decoder":
-        registry.reconcile(name, settings)
+        aliases.reconcile(name, settings)
     open_store(settings).set_registered_model_alias(registered, "champion", str(version))
     expected = registry.load(str(second), settings)
     for reference in (f"{name}/{version}", f"{name}@champion"):
@@ -57,7 +57,7 @@ def test_the_other_half_of_a_copy_is_copied_and_a_first_copy_is_champion(registe
     press_promote(settings, half, second, f"{name}-{half}")
     if half == "encoder":  # used at once: whoever pressed the button meant it to be
         assert registry.load(name, settings).manifest.pair_id == second.pair_id
-    (event,) = registry.reconcile(name, settings)
+    (event,) = aliases.reconcile(name, settings)
     assert (event.to_version, event.source) == (1, "page")
     assert event.why == f"Promote model: whole-{half}-{half}/2"
     client = open_store(settings)
@@ -69,20 +69,20 @@ def test_the_other_half_of_a_copy_is_copied_and_a_first_copy_is_champion(registe
         assert champion.description == original.description
     (listed,) = registry.list_versions(name, settings)
     assert (listed.version, listed.decoder_version, listed.aliases) == (1, 1, ("champion",))
-    assert registry.reconcile(name, settings) == ()
+    assert aliases.reconcile(name, settings) == ()
     assert registry.load(name, settings).manifest.pair_id == second.pair_id
 
 
 def test_a_later_copy_waits_for_its_alias(register, settings):
     first, second = register("waits", 1), register("waits", 2)
     press_promote(settings, "encoder", first, "live-encoder")
-    registry.reconcile("live", settings)
+    aliases.reconcile("live", settings)
     press_promote(settings, "encoder", second, "live-encoder")
-    assert registry.reconcile("live", settings) == ()
+    assert aliases.reconcile("live", settings) == ()
     assert registry.load("live", settings).manifest.pair_id == first.pair_id
-    registry.promote("live", 2, settings)
+    aliases.promote("live", 2, settings)
     assert registry.load("live", settings).manifest.pair_id == second.pair_id
-    assert registry.rollback("live", settings).version == 1
+    assert aliases.rollback("live", settings).version == 1
 
 
 def test_a_copy_outlives_what_it_was_copied_from(register, settings):
@@ -91,14 +91,14 @@ def test_a_copy_outlives_what_it_was_copied_from(register, settings):
     client = open_store(settings)
     client.delete_registered_model("gone-encoder")
     client.delete_registered_model("gone-decoder")
-    registry.promote("kept", 1, settings)
+    aliases.promote("kept", 1, settings)
     assert registry.load("kept@champion", settings).manifest.pair_id == pair.pair_id
 
 
 def test_copies_of_copies_are_the_first_ones_pair(register, settings):
     pair = register("origin", 1)
     press_promote(settings, "encoder", pair, "second-encoder")
-    registry.promote("second", 1, settings)
+    aliases.promote("second", 1, settings)
     copy = RegisteredPair("second", 1, 1, pair.pair_id)
     press_promote(settings, "encoder", copy, "third-encoder")
     assert registry.load("third/1", settings).manifest.pair_id == pair.pair_id
@@ -111,11 +111,11 @@ def test_a_half_that_was_copied_among_the_others_is_no_champion(register, settin
     version = press_promote(settings, half, pair, f"{name}-{other}")
     client = open_store(settings)
     client.set_registered_model_alias(f"{name}-{other}", "champion", str(version))
-    assert registry.reconcile(name, settings) == ()
+    assert aliases.reconcile(name, settings) == ()
     assert not client.search_registered_models(f"name='{name}-{half}'")
     if other == "encoder":
         with pytest.raises(ModelNotFound, match=f"holds the {half} of a pair"):
-            registry.promote(name, version, settings)
+            aliases.promote(name, version, settings)
 
 
 def test_a_half_that_was_copied_among_the_others_is_not_taken_for_the_other(register, settings):
@@ -124,7 +124,7 @@ def test_a_half_that_was_copied_among_the_others_is_not_taken_for_the_other(regi
     press_promote(settings, "encoder", pair, "clean-decoder")
     press_promote(settings, "encoder", pair, "clean-encoder")
     for name in ("intruded", "clean"):
-        registry.promote(name, 1, settings)
+        aliases.promote(name, 1, settings)
         champion = open_store(settings).get_model_version_by_alias(f"{name}-decoder", "champion")
         assert champion.tags["isthmus.half"] == "decoder"
 
@@ -137,7 +137,7 @@ def test_a_model_that_isthmus_did_not_make_is_said_so(settings, register):
     with pytest.raises(RegistryError, match="was not registered by Isthmus"):
         registry.load("foreign/1", settings)
     with pytest.raises(ModelNotFound, match="no half of an Isthmus pair"):
-        registry.promote("foreign", 1, settings)
+        aliases.promote("foreign", 1, settings)
     client.set_registered_model_alias("foreign-encoder", "champion", "1")
-    assert registry.reconcile("foreign", settings) == ()
+    assert aliases.reconcile("foreign", settings) == ()
     assert client.get_registered_model("foreign-encoder").aliases == {"champion": 1}

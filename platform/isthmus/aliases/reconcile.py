@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from isthmus.aliases.copies import mark, whole
+from isthmus.aliases.events import Draft, Event, Head
+from isthmus.aliases.moves import PAGE, Aliases
 from isthmus.errors import ModelNotFound
-from isthmus.registry.aliases import PAGE, Aliases
-from isthmus.registry.copies import mark, whole
-from isthmus.registry.events import NOWHERE, Draft, Event, Head
-from isthmus.registry.halves import Halves
+from isthmus.registry.halves import NOWHERE, Halves
 from isthmus.registry.lookup import is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, check_name
 from isthmus.registry.versions import repaired

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from isthmus.bundle.manifest import Half, PairManifest, read_manifest
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
-from isthmus.registry.events import Standing
+from isthmus.registry.halves import Standing
 from isthmus.registry.lookup import GONE, find_decoder, find_encoder_of, is_copy
 from isthmus.registry.patience import beside_others
-from isthmus.registry.reference import decoder_name, encoder_name
+from isthmus.registry.reference import encoder_name, half_name
 from isthmus.registry.resolve import fetch
-from isthmus.registry.versions import make_version, versions_from
+from isthmus.registry.versions import make_registered_model, make_version, versions_from
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ def whole(client: MlflowClient, name: str, version: Any, settings: Settings) -> 
     """
     is_encoder = version.name == encoder_name(name)
     half: Half = "encoder" if is_encoder else "decoder"
-    copied = version.tags.get(tags.HALF, half)
+    copied: Half = version.tags.get(tags.HALF, half)
     if copied != half:
         raise ModelNotFound(
             f"{version.name} version {version.version} holds the {copied} of a pair; delete it, "
-            f"and copy that to {name}-{copied}"
+            f"and copy that to {half_name(name, copied)}"
         )
     try:
         found = (find_decoder if is_encoder else find_encoder_of)(client, name, version)
@@ -64,21 +64,14 @@ def mark(client: MlflowClient, copied: Any, standing: Standing) -> None:
 
 
 def _copy_other(client: MlflowClient, name: str, version: Any, settings: Settings) -> int:
-    from mlflow.exceptions import MlflowException
-
     manifest = read_manifest(fetch(client, version, settings))
     half: Half = "decoder" if version.name == encoder_name(name) else "encoder"
-    registered = decoder_name(name) if half == "decoder" else encoder_name(name)
-    try:
-        client.create_registered_model(registered, tags={tags.PAIR_NAME: name, tags.HALF: half})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
+    make_registered_model(client, name, half)
     beside = {tags.COPY: str(version.source).removeprefix("models:/")}
     if half == "encoder":
         beside[tags.DECODER_VERSION] = str(version.version)
     card = _card_of(client, manifest, half)
-    return make_version(client, registered, half, manifest, beside, settings, card)
+    return make_version(client, half_name(name, half), half, manifest, beside, settings, card)
 
 
 def _card_behind(client: MlflowClient, copied: Any) -> str | None:
@@ -97,7 +90,7 @@ def _card_behind(client: MlflowClient, copied: Any) -> str | None:
 
 def _card_of(client: MlflowClient, manifest: PairManifest, half: Half) -> str | None:
     """The description of a half where it was registered first, if it is still there."""
-    name = encoder_name(manifest.name) if half == "encoder" else decoder_name(manifest.name)
+    name = half_name(manifest.name, half)
     found = versions_from(client, name, f"models:/{manifest.models[half]}")
     card: str | None = None
     if found:

@@ -30,8 +30,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isthmus.aliases.events import Draft, Entry, Event, Head
 from isthmus.errors import RegistryError
-from isthmus.registry.events import Draft, Entry, Event, Head, Standing
+from isthmus.registry.halves import Standing
 from isthmus.registry.lookup import GONE, open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others

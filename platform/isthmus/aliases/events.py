@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
+from isthmus.registry.halves import NOWHERE, Standing
 from isthmus.registry.owner import Owner
 
 Source = Literal["command", "page", "gate", "rollback", "schedule"]
@@ -41,17 +42,6 @@ class Event:
     from_version: int | None
     to_version: int | None
     why: str
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where an alias is: the version of each half, `None` where it is not set."""
-
-    version: int | None
-    decoder_version: int | None
-
-
-NOWHERE = Standing(None, None)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from isthmus.aliases.copies import mark, whole
+from isthmus.aliases.events import Draft, Event, Head, Source
+from isthmus.aliases.moves import Aliases
 from isthmus.errors import ModelNotFound, UsageError
-from isthmus.registry.aliases import Aliases
-from isthmus.registry.copies import mark, whole
-from isthmus.registry.events import NOWHERE, Draft, Event, Head, Source, Standing
+from isthmus.registry.halves import NOWHERE, Standing
 from isthmus.registry.lookup import find_encoder, is_new_copy, open_registry
 from isthmus.registry.reference import CHAMPION, Reference, check_name
 from isthmus.registry.versions import repaired

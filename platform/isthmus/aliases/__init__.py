@@ -1,0 +1,24 @@
+"""Who is champion, and who was: an alias is one of both halves, and every move is recorded."""
+
+from isthmus.aliases.events import Event
+from isthmus.aliases.history import history
+from isthmus.aliases.promote import Promotion, demote, promote, rollback
+from isthmus.aliases.reconcile import reconcile
+from isthmus.aliases.standings import Position, alias_positions, champion_of
+from isthmus.aliases.webhooks import Webhook, register_webhook, remove_webhook
+
+__all__ = [
+    "Event",
+    "Position",
+    "Promotion",
+    "Webhook",
+    "alias_positions",
+    "champion_of",
+    "demote",
+    "history",
+    "promote",
+    "reconcile",
+    "register_webhook",
+    "remove_webhook",
+    "rollback",
+]
