@@ -9,14 +9,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 
 from isthmus.errors import Fault, SpecError, UsageError, nearest
 from isthmus.jobs.specs import load_job_file
 from isthmus.spec import Settings, SpecModel
-from isthmus.spec.faults import faults_of
 from isthmus.spec.job import NAME_PATTERN
-from isthmus.spec.yaml_file import read_yaml
+from isthmus.spec.list_file import read_list
 
 DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
 
@@ -61,10 +60,6 @@ class Schedule(SpecModel):
         return value
 
 
-class _File(SpecModel):
-    schedules: tuple[Schedule, ...]
-
-
 @dataclass(frozen=True)
 class Entry:
     """A schedule and the job file that it means.
@@ -84,17 +79,9 @@ def read_schedules(path: Path) -> tuple[Entry, ...]:
     Raises:
         SpecError: With every fault at once.
     """
-    source = str(path)
-    content, lines, duplicates = read_yaml(path, "schedules")
-    faults = [Fault(where, message, lines.get(where)) for where, message in duplicates]
-    try:
-        found = _File.model_validate(content)
-    except ValidationError as error:
-        raise SpecError([*faults, *faults_of(error, _File, "", content, lines)], source) from None
-    if not found.schedules:
-        faults.append(Fault("schedules", "is empty; give at least one", lines.get("schedules")))
-    entries = tuple(Entry(each, path.parent / each.job) for each in found.schedules)
-    names = [each.name for each in found.schedules]
+    schedules, _, faults = read_list(path, "schedules", Schedule)
+    entries = tuple(Entry(each, path.parent / each.job) for each in schedules)
+    names = [each.name for each in schedules]
     faults += [
         Fault("schedules", f'"{name}" stands twice; give each a name of its own')
         for name in sorted(set(names))
@@ -108,7 +95,7 @@ def read_schedules(path: Path) -> tuple[Entry, ...]:
                 Fault(entry.schedule.name, f"{entry.job}: {fault}") for fault in error.faults
             ]
     if faults:
-        raise SpecError(faults, source)
+        raise SpecError(faults, str(path))
     return entries
 
 

@@ -29,7 +29,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import TrainResult, train
-from isthmus.nets.conv import Conv
 from isthmus.spec import JobSpec, Settings
 from isthmus.training import CheckpointStorage, fit_here, ray_session
 
@@ -87,8 +86,29 @@ def dense(widths: tuple[int, ...], rows: int, batch: int, epochs: int) -> Work:
 
 
 def conv_net() -> nn.Module:
-    made = Conv(Conv.Config(), (1, 28, 28))
-    return nn.Sequential(made.encoder(16), made.decoder(16))
+    """The layers of the net that `conv` gives, as anyone would write them down."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.GELU(),
+        nn.Conv2d(32, 32, 3, stride=2, padding=1),
+        nn.GELU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
+        nn.GELU(),
+        nn.Flatten(),
+        nn.Linear(64 * 7 * 7, 256),
+        nn.GELU(),
+        nn.Linear(256, 16),
+        nn.Linear(16, 256),
+        nn.GELU(),
+        nn.Linear(256, 64 * 7 * 7),
+        nn.GELU(),
+        nn.Unflatten(1, (64, 7, 7)),
+        nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+        nn.GELU(),
+        nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1),
+        nn.GELU(),
+        nn.Conv2d(32, 1, 3, padding=1),
+    )
 
 
 def conv() -> Work:

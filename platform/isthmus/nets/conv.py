@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from isthmus.nets._levels import CropTo, PadTo, channels_for, padded
 from isthmus.nets._net import Activation, Net
+from isthmus.nets._picture import ToPicture
 from isthmus.spec import SpecModel
 from isthmus.types import DataKind
 
@@ -109,7 +110,7 @@ class Conv(Net):
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1),
                 self.options.activation.module(),
             ]
-        layers.append(nn.Conv2d(channels[-1], self.row_shape[0], 3, padding=1))
+        layers.append(ToPicture(channels[-1], self.row_shape[0]))
         return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
 
     def _from_latent(self, inputs: int) -> list[nn.Module]:

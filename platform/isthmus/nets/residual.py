@@ -14,6 +14,7 @@ from torch import nn
 
 from isthmus.nets._levels import CropTo, PadTo, Shortcut, channels_for, group_norm, padded
 from isthmus.nets._net import Activation, Net
+from isthmus.nets._picture import ToPicture
 from isthmus.spec import SpecModel
 from isthmus.types import DataKind
 
@@ -74,7 +75,7 @@ class Residual(Net):
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
         layers += [
             self.options.activation.module(),
-            nn.Conv2d(channels[-1], self.row_shape[0], 3, padding=1),
+            ToPicture(channels[-1], self.row_shape[0]),
         ]
         return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
 

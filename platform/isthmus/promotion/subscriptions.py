@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from isthmus.data import check_table_output
 from isthmus.errors import DataError, Fault, SpecError
 from isthmus.spec import SpecModel
-from isthmus.spec.faults import faults_of
 from isthmus.spec.job import NAME_PATTERN
-from isthmus.spec.yaml_file import read_yaml
+from isthmus.spec.list_file import read_list
 
 LONGEST_S = 3600.0
 
@@ -31,10 +30,6 @@ class SubscriptionSpec(SpecModel):
     """Where the result goes, relative to this file; it replaces the former one, whole."""
     timeout_s: float = Field(default=LONGEST_S, gt=0.0)
     """Seconds after which it is ended and counts as failed: it keeps the others waiting."""
-
-
-class _File(SpecModel):
-    subscriptions: tuple[SubscriptionSpec, ...]
 
 
 @dataclass(frozen=True)
@@ -65,16 +60,8 @@ def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
     Raises:
         SpecError: With every fault at once.
     """
-    source = str(path)
-    content, lines, duplicates = read_yaml(path, "subscriptions")
-    faults = [Fault(where, message, lines.get(where)) for where, message in duplicates]
-    try:
-        found = _File.model_validate(content)
-    except ValidationError as error:
-        raise SpecError([*faults, *faults_of(error, _File, "", content, lines)], source) from None
-    if not found.subscriptions:
-        faults.append(Fault("subscriptions", "is empty; give at least one", 1))
-    read = tuple(_subscription(each, path.parent) for each in found.subscriptions)
+    entries, lines, faults = read_list(path, "subscriptions", SubscriptionSpec)
+    read = tuple(_subscription(each, path.parent) for each in entries)
     outputs: dict[Path, int] = {}
     for number, each in enumerate(read):
         where = f"subscriptions.{number}.output"
@@ -90,7 +77,7 @@ def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
             faults.append(Fault(where, message, line))
         outputs.setdefault(each.output, number)
     if faults:
-        raise SpecError(faults, source)
+        raise SpecError(faults, str(path))
     return read
 
 
