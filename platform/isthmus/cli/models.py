@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import age, err, out
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ def models(
 
 def promote(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
-    version: Annotated[int, typer.Argument(help="The pair's version.", show_default=False)],
+    version: Annotated[
+        int,
+        typer.Argument(help="The pair's version.", show_default=False, parser=whole_number),
+    ],
     alias: Annotated[str, typer.Option(help="The alias to give it.")] = "champion",
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
     force: Annotated[

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import out
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -13,7 +14,8 @@ _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 def ui(
     port: Annotated[
-        int | None, typer.Option(help="By default 5000, or the next that is free.")
+        int | None,
+        typer.Option(help="By default 5000, or the next that is free.", parser=whole_number),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.numbers import whole_number
 from isthmus.cli.panels import Panels
 from isthmus.cli.terminal import age, err, out
 
@@ -90,7 +91,9 @@ def status(folder: Folder = None) -> None:
 @stack.command("logs")
 def logs(
     service: Annotated[str, typer.Argument(help="As in status.", show_default=False)],
-    lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many.")] = 50,
+    lines: Annotated[
+        int, typer.Option("-n", "--lines", help="How many.", parser=whole_number)
+    ] = 50,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Until Ctrl-C.")] = False,
     folder: Folder = None,
 ) -> None:

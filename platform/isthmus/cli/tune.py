@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import err, out
 from isthmus.cli.train import INTERRUPTED, JobFile, Overrides
 
@@ -36,7 +37,8 @@ def tune(
         ),
     ] = None,
     trials: Annotated[
-        int | None, typer.Option(help="How many settings to try.", show_default=False)
+        int | None,
+        typer.Option(help="How many settings to try.", show_default=False, parser=whole_number),
     ] = None,
 ) -> None:
     """Search for the best values of a job file's fields, and register the best trial's pair.

@@ -190,7 +190,7 @@ def _the_one(reference: str, client: MlflowClient) -> Run:
     close = get_close_matches(reference, names, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
     newest = ", ".join(names[:_MOST_IN_A_MESSAGE]) or "none yet"
-    raise UsageError(f'no run "{reference}"; {hint}The newest: {newest}')
+    raise UsageError(f'no run "{reference}"; {hint}newest first there are: {newest}')
 
 
 def _search(client: MlflowClient, condition: str | None = None) -> list[Run]:

@@ -10,7 +10,7 @@ from isthmus import nets, variants
 
 COMMANDS = [
     *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
-    *("gate", "watch"),
+    *("gate", "watch", "rollback", "history", "lineage", "tune"),
     *("denoise", "detect", "ui", "doctor", "variants", "nets"),
 ]
 NESTED = [("schedule", each) for each in ("serve", "run", "list")] + [
@@ -87,6 +87,15 @@ def test_a_failure_is_told_with_what_to_do(here, isthmus, arguments, code, said)
     done = isthmus(*arguments)
     assert done.code == code, done
     assert said in " ".join((done.err).split())
+
+
+@pytest.mark.parametrize(
+    "words", [("promote", "digits", "one"), ("stack", "logs", "mlflow", "-n", "-3")], ids=" ".join
+)
+def test_a_number_that_is_none_is_named(here, isthmus, words):
+    done = isthmus(*words)
+    assert done.code == 2
+    assert f'"{words[-1]}" is no whole number above 0' in done.err
 
 
 @pytest.mark.parametrize(
