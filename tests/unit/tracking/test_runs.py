@@ -30,7 +30,8 @@ def test_a_run_is_found_by_its_id_the_beginning_of_it_and_its_name(finished, set
 
 
 def test_an_unknown_name_shows_the_nearest_and_the_newest(finished, settings):
-    with pytest.raises(UsageError, match=f'did you mean "{finished.name}"\\? newest first there are: '):
+    said = f'did you mean "{finished.name}"\\? newest first there are: '
+    with pytest.raises(UsageError, match=said):
         find_run(f"{finished.name}x", settings)
 
 
