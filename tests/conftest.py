@@ -33,6 +33,25 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps tests that share what takes long to make in one of `make test`'s processes."""
+    for item in items:
+        group = _group_of(item)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group_of(item: pytest.Item) -> str | None:
+    """What an item is kept together with; `None` if it may run anywhere."""
+    fixtures = getattr(item, "fixturenames", ())
+    if item.get_closest_marker("distributed") or {"project", "ray_session"} & set(fixtures):
+        return "ray"
+    room = item.path.relative_to(Path(__file__).parent).parts
+    if "stack" in fixtures or room[0] in ("integration", "ui"):
+        return "servers"
+    return None if room[0] == "contract" else "/".join(room[:2])
+
+
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray for the whole session: it takes seconds to start."""
