@@ -49,7 +49,7 @@ def test_the_learned_variance_becomes_that_of_the_residuals() -> None:
         *((ssim, size) for size in ((8, 8), (9, 14), (28, 28))),
         *((multiscale_ssim, size) for size in ((40, 33), (60, 60), (96, 96))),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_images_are_most_similar_to_themselves_and_less_so_the_more_noise(
     similarity: Callable[..., torch.Tensor], size: tuple[int, int]
