@@ -65,6 +65,7 @@ def _version(distribution: str) -> str:
         return "not installed"
 
 
+@cache
 def _installed() -> dict[str, str]:
     found = {each.name: each.version for each in metadata.distributions() if each.name}
     return dict(sorted(found.items(), key=lambda item: item[0].lower()))

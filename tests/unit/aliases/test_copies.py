@@ -31,6 +31,7 @@ def press_promote(settings, half: str, source: RegisteredPair, name: str) -> int
     return int(copied.version)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", ["encoder", "decoder"])
 @pytest.mark.parametrize("suffix", ["-half", ""], ids=["NAME-half", "any name"])
 def test_a_copy_of_either_half_in_any_model_is_the_pair_it_was(register, settings, half, suffix):

@@ -167,6 +167,7 @@ def test_p_values_of_the_score_graph_are_those_of_torch(trained):
     assert "shapes" in said_of(p_values, expected.is_anomaly[:1])
 
 
+@pytest.mark.slow
 def test_what_the_quick_exporter_cannot_do_the_thorough_one_does(trained, monkeypatch, tmp_path):
     def fail(*_):
         raise RuntimeError("no such operator")
@@ -176,6 +177,7 @@ def test_what_the_quick_exporter_cannot_do_the_thorough_one_does(trained, monkey
     assert max(found.record.largest_differences.values()) < 1e-4
 
 
+@pytest.mark.slow
 def test_weights_too_large_for_one_file_lie_beside_it(trained, settings, monkeypatch):
     monkeypatch.setattr(graphs, "_MOST_BYTES_IN_A_GRAPH", 1000)
     registered = registry.register_pair(trained("large"), settings)
@@ -204,6 +206,7 @@ def test_graphs_that_another_process_fetched_first_are_taken(trained, settings, 
     assert all(file.exists() for file in registry.onnx_files(str(registered), settings).values())
 
 
+@pytest.mark.slow
 def test_importing_the_registry_imports_no_onnx():
     program = (
         "import sys, isthmus.registry, isthmus.jobs.finishing;"

@@ -36,6 +36,7 @@ print(log.experiment_id, log.run_id)
 """
 
 
+@pytest.mark.slow
 def test_processes_that_create_the_same_store_and_experiment_at_once_share_them(tmp_path):
     processes = [
         subprocess.Popen(

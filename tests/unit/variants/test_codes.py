@@ -303,6 +303,7 @@ def test_rounding_is_noise_in_training_and_whole_numbers_after() -> None:
     assert torch.equal(quantized(y, is_training=False), torch.zeros_like(y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prior", ["factorized", "scale_hyperprior"])
 def test_more_weight_on_distortion_costs_bits_and_lowers_the_error(prior: str) -> None:
     torch.manual_seed(0)
