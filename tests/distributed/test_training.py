@@ -179,7 +179,10 @@ def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
 
 def _kill_one_training_worker() -> None:
     for process in psutil.Process().children(recursive=True):
-        title = " ".join(process.cmdline())
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.NoSuchProcess:
+            continue  # ended meanwhile: another test's
         if title.startswith("ray::") and "TrainWorker" in title:
             process.kill()
             return
