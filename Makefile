@@ -7,7 +7,8 @@ FAST := $(wildcard tests/architecture) tests/unit tests/contract
 SLOW := $(wildcard tests/integration tests/distributed tests/ui)
 
 # Side by side, in the order of their files: half of a test's time is waiting for servers.
-TOGETHER := -n $(or $(TEST_PROCESSES),2) --dist loadgroup --no-loadscope-reorder
+TEST_PROCESSES ?= 2
+TOGETHER = -n $(TEST_PROCESSES) --dist loadgroup --no-loadscope-reorder
 
 export RAY_USAGE_STATS_ENABLED := 0
 export MLFLOW_DISABLE_TELEMETRY := true

@@ -43,11 +43,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _group_of(item: pytest.Item) -> str | None:
     """What an item is kept together with; `None` if it may run anywhere."""
-    fixtures = getattr(item, "fixturenames", ())
-    if item.get_closest_marker("distributed") or {"project", "ray_session"} & set(fixtures):
+    if {"project", "ray_session"} & set(getattr(item, "fixturenames", ())):
         return "ray"
     room = item.path.relative_to(Path(__file__).parent).parts
-    if "stack" in fixtures or room[0] in ("integration", "ui"):
+    if room[0] in ("integration", "ui"):
         return "servers"
     return None if room[0] == "contract" else "/".join(room[:2])
 

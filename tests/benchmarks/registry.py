@@ -31,7 +31,6 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-import numpy as np
 import requests as http
 import torch
 from measuring import compare, tell, wanted
@@ -39,14 +38,12 @@ from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from isthmus import aliases, registry, variants
-from isthmus.jobs.specs import check_job, plan_for
-from isthmus.registry import TrainedPair, register_pair
+from isthmus import aliases, registry
 from isthmus.spec import Settings
-from isthmus.tracking import RunLog, open_store
+from isthmus.tracking import open_store
 from isthmus.tracking.store import as_default_store
-from isthmus.types import DataKind, ScalingMode
 from tests.servers.mlflow_server import MlflowServer
+from tests.untrained import untrained_pair
 
 COLUMNS = 64
 LARGE, MEDIUM, SMALL = [6144, 6144, 2048], [4096, 4096, 2048], [256]
@@ -68,27 +65,8 @@ class Work:
     def register(self, name: str, hidden: list[int]) -> None:
         """A pair of weights as they are drawn, champion of its name."""
         net = {"name": "dense", "hidden": hidden, "activation": "relu"}
-        spec = check_job({"name": name, "data": {"path": "rows.csv"}, "latent_dim": 16, "net": net})
-        data = spec.data.model_copy(
-            update={"kind": DataKind.TABULAR, "scaling": ScalingMode.STANDARD}
-        )
-        module = variants.build(plan_for(spec, data, (COLUMNS,))).eval()
-        module.calibration.fit(torch.rand(50))
-        log = RunLog.start(spec, self.settings)
-        log.finish()
-        rows = np.random.default_rng(0).standard_normal((50, COLUMNS)).astype(np.float32)
-        register_pair(
-            TrainedPair(
-                module=module,
-                spec=spec,
-                data=data,
-                fingerprint="0" * 64,
-                metrics={"test_reconstruction_mse": 0.5},
-                run_id=log.run_id,
-                example=rows,
-            ),
-            self.settings,
-        )
+        pair = untrained_pair(name, self.settings, columns=COLUMNS, net=net, latent_dim=16)
+        registry.register_pair(pair, self.settings)
         aliases.promote(name, 1, self.settings)
 
     def multiply(self, name: str, versions: int) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _SIDE = 3
+_PADDING = _SIDE // 2
 # Of more than a colour picture's channels the products are as many as a convolution's.
 _FEW = 4
 
@@ -26,7 +27,7 @@ class ToPicture(nn.Conv2d):
         channels: That come in.
         picture_channels: That go out.
         """
-        super().__init__(channels, picture_channels, _SIDE, padding=1)
+        super().__init__(channels, picture_channels, _SIDE, padding=_PADDING)
 
     def forward(self, input: Tensor) -> Tensor:
         """(B, channels, H, W) to (B, picture_channels, H, W)."""
@@ -37,11 +38,7 @@ class ToPicture(nn.Conv2d):
         return super().forward(input)
 
     def _is_by_products(self, x_BCHW: Tensor) -> bool:
-        is_recorded = (
-            torch._C._get_tracing_state() is not None
-            or torch.compiler.is_compiling()
-            or torch.compiler.is_exporting()
-        )
+        is_recorded = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
         return (
             self.out_channels <= _FEW
             and x_BCHW.device.type == "cpu"
@@ -61,7 +58,7 @@ class _ByProducts(torch.autograd.Function):
         # What a pixel adds to its neighbour on the left is what that takes from its right.
         taps_TC = w_OCKK.flip(2, 3).permute(0, 2, 3, 1).flatten(0, 2)
         return functional.fold(
-            taps_TC @ x_BCHW.flatten(2), x_BCHW.shape[2:], _SIDE, padding=_SIDE // 2
+            taps_TC @ x_BCHW.flatten(2), x_BCHW.shape[2:], _SIDE, padding=_PADDING
         )
 
     @staticmethod
@@ -71,9 +68,9 @@ class _ByProducts(torch.autograd.Function):
         x_BCHW, w_OCKK = ctx.saved_tensors
         of_x = of_w = None
         if ctx.needs_input_grad[0]:
-            of_x = functional.conv2d(g_BOHW, w_OCKK.transpose(0, 1).flip(2, 3), padding=_SIDE // 2)
+            of_x = functional.conv2d(g_BOHW, w_OCKK.transpose(0, 1).flip(2, 3), padding=_PADDING)
         if ctx.needs_input_grad[1]:
-            taken_BTP = functional.unfold(g_BOHW, _SIDE, padding=_SIDE // 2)
+            taken_BTP = functional.unfold(g_BOHW, _SIDE, padding=_PADDING)
             taps_TC = torch.bmm(taken_BTP, x_BCHW.flatten(2).transpose(1, 2)).sum(0)
             of_w = taps_TC.view(len(w_OCKK), _SIDE, _SIDE, -1).permute(0, 3, 1, 2).flip(2, 3)
         return of_x, of_w

@@ -1,4 +1,4 @@
-"""Encoder/decoder pairs: registered together, promoted together, never mixed."""
+"""Encoder/decoder pairs: registered together, checked whenever they are loaded, never mixed."""
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.registry.annotate import annotate, annotation

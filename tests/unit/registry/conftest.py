@@ -1,33 +1,5 @@
-"""Pairs registered without training: what the registry does is the same, and takes no Ray."""
+"""A registry of this folder's tests."""
 
-from __future__ import annotations
+from tests.untrained import register, settings, trained
 
-from collections.abc import Callable
-
-import pytest
-
-from isthmus.registry import RegisteredPair, TrainedPair, register_pair
-from isthmus.spec import Settings
-from tests.untrained import untrained_pair
-
-
-@pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    # Not the folder that the tests run in: MLflow's own default store is another one.
-    return Settings.from_environment({}, tmp_path_factory.mktemp("registry"))
-
-
-@pytest.fixture(scope="session")
-def trained(settings: Settings) -> Callable[..., TrainedPair]:
-    """Makes a pair that is ready to register."""
-    return lambda name, seed=0, store=settings: untrained_pair(name, store, seed)
-
-
-@pytest.fixture(scope="session")
-def register(settings: Settings) -> Callable[..., RegisteredPair]:
-    """Registers a pair of random weights."""
-
-    def run(name: str, seed: int = 0) -> RegisteredPair:
-        return register_pair(untrained_pair(name, settings, seed), settings)
-
-    return run
+__all__ = ["register", "settings", "trained"]
