@@ -11,9 +11,9 @@ On a real MLflow server with a SQLite file. Prints a JSON line each:
 - growth-resolve, growth-list, growth-promote: the same with 1, 10, 100 and 1,000 registered
   versions, in turns; the ratio is of the slowest size's median to the quickest's. A list has a
   row for each version up to a page of them: its ratio is of the sizes that fill a page, and the
-  medians of all are printed. `mlflow_alone` are bare requests that the step cannot do without and
-  for which MLflow itself reads all versions: the list's, for the aliases, and both of promote
-  that set one.
+  medians of all are printed. `mlflow_alone` are the bare requests for which MLflow's own store
+  would read all versions, and ours (isthmus.stack.registry_store) does not: the list's, for the
+  aliases, and both of promote that set one.
 
     python tests/benchmarks/registry.py [NAME ...]
 """

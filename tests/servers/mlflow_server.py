@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.stack.registry_scheme import registry_uri
+
 _START_TIMEOUT_S = 90.0
 
 
@@ -73,7 +75,7 @@ class MlflowServer:
         store = f"sqlite:///{self.folder / 'mlflow.db'}"
         return {
             "_MLFLOW_SERVER_FILE_STORE": store,
-            "_MLFLOW_SERVER_REGISTRY_STORE": store,
+            "_MLFLOW_SERVER_REGISTRY_STORE": registry_uri(store),
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": str(self.folder / "artifacts"),
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",

@@ -9,6 +9,7 @@ from isthmus.servers import answers
 from isthmus.stack.object_store import BUCKET, ObjectStore
 from isthmus.stack.place import HOST, Place
 from isthmus.stack.postgres import database_uri
+from isthmus.stack.registry_scheme import registry_uri
 from isthmus.stack.service import Service
 
 _TIMEOUT_S = 2.0
@@ -41,7 +42,7 @@ class MlflowServer(Service):
         return {
             **ObjectStore().client_environment(place),
             "_MLFLOW_SERVER_FILE_STORE": store,
-            "_MLFLOW_SERVER_REGISTRY_STORE": store,
+            "_MLFLOW_SERVER_REGISTRY_STORE": registry_uri(store),
             "_MLFLOW_SERVER_ARTIFACT_ROOT": "mlflow-artifacts:/",
             "_MLFLOW_SERVER_ARTIFACT_DESTINATION": f"s3://{BUCKET}/mlflow",
             "_MLFLOW_SERVER_SERVE_ARTIFACTS": "true",

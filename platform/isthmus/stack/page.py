@@ -12,6 +12,7 @@ from isthmus.errors import UsageError
 from isthmus.quiet import quieten
 from isthmus.servers import is_free, run_server
 from isthmus.spec import Settings
+from isthmus.stack.registry_scheme import registry_uri
 
 _FIRST_PORT = 5000
 _PORTS_TRIED = 50
@@ -54,6 +55,7 @@ def serve_page(settings: Settings, host: str, port: int | None) -> Iterator[Page
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
         *("--backend-store-uri", settings.tracking_uri),
+        *("--registry-store-uri", registry_uri(settings.tracking_uri)),
         *("--default-artifact-root", settings.local_artifact_root or "mlruns"),
         *("--host", host, "--port", str(port), "--workers", "1"),
     ]
