@@ -5,7 +5,6 @@ Nothing here imports them. What the user has set stays.
 
 from __future__ import annotations
 
-import logging
 import os
 
 _DEFAULTS = {
@@ -35,6 +34,8 @@ def quieten() -> None:
 
 def hand_over_ray_logs() -> None:
     """Gives Ray's log lines to `logging`; after Ray was imported, which gives them to stderr."""
+    import logging  # Not for `isthmus --help`, of whose time it took a twentieth.
+
     for name in ("ray", "ray.train", "ray.data"):
         logger = logging.getLogger(name)
         for handler in tuple(logger.handlers):

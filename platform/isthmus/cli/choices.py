@@ -1,7 +1,5 @@
 """`variants`, `nets`: what a job file can choose from."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -59,7 +57,7 @@ def _show(what: Literal["variants", "nets"], name: str | None) -> None:
     out.print(table, soft_wrap=False)
 
 
-def _options(found: Choice) -> Table:
+def _options(found: "Choice") -> "Table":
     from rich.markup import escape
     from rich.table import Table
 

@@ -1,7 +1,5 @@
 """`submit`, `jobs`, `logs`, `cancel`, `head`: jobs that outlive this terminal."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -150,13 +148,13 @@ def stop() -> None:
     out.print("Stopped." if stop_head(_settings()) else "No head runs.")
 
 
-def _settings() -> Settings:
+def _settings() -> "Settings":
     from isthmus.spec import Settings
 
     return Settings.from_environment()
 
 
-def _cluster(address: str | None, settings: Settings) -> Cluster:
+def _cluster(address: str | None, settings: "Settings") -> "Cluster":
     from isthmus.cluster.client import find_cluster
 
     return find_cluster(address, settings)

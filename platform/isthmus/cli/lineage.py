@@ -1,7 +1,5 @@
 """`lineage`: where something came from, and what came of it."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,7 +44,7 @@ def lineage(
     out.print(_tree(found), soft_wrap=False, width=None if out.is_terminal else _PIPE_WIDTH)
 
 
-def _tree(found: Lineage) -> Tree:
+def _tree(found: "Lineage") -> "Tree":
     from rich.tree import Tree
 
     if found.loose is not None:
@@ -61,7 +59,7 @@ def _tree(found: Lineage) -> Tree:
     return tree
 
 
-def _add_run(tree: Tree, linked: LinkedRun, found: Lineage) -> None:
+def _add_run(tree: "Tree", linked: "LinkedRun", found: "Lineage") -> None:
     run = linked.run
     line = f"run {run.name} ({run.run_id[:8]}), {run.status.lower()}, {age(run.started)} ago"
     branch = tree.add(_asked(line, found, run.run_id))
@@ -69,7 +67,7 @@ def _add_run(tree: Tree, linked: LinkedRun, found: Lineage) -> None:
         _add_pair(branch, pair, found.asked)
 
 
-def _add_pair(tree: Tree, pair: LinkedPair, asked: str) -> None:
+def _add_pair(tree: "Tree", pair: "LinkedPair", asked: str) -> None:
     names = ", ".join(pair.names) or "not in this registry"
     branch = tree.add(_marked(f"{names} (pair {pair.pair_id})", asked == pair.pair_id))
     for output in pair.outputs[:_MOST_OUTPUTS]:
@@ -78,7 +76,7 @@ def _add_pair(tree: Tree, pair: LinkedPair, asked: str) -> None:
         branch.add(f"... and {len(pair.outputs) - _MOST_OUTPUTS:,} older (--json shows all)")
 
 
-def _output(output: LinkedOutput) -> str:
+def _output(output: "LinkedOutput") -> str:
     record = output.record
     rows = f", {record.rows:,} rows" if record.rows else ""
     where = f" on {record.host}" if output.state == "elsewhere" else ""
@@ -95,7 +93,7 @@ def _short(path: str) -> str:
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
-def _asked(line: str, found: Lineage, what: str | None) -> str:
+def _asked(line: str, found: "Lineage", what: str | None) -> str:
     return _marked(line, what == found.asked)
 
 

@@ -1,7 +1,5 @@
 """`models`, `promote`, `gate`, `rollback`, `history`: what there is, and which version jobs use."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -161,7 +159,7 @@ def gate(
         raise typer.Exit(1)
 
 
-def _checks(verdict: Verdict) -> Table:
+def _checks(verdict: "Verdict") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -177,12 +175,12 @@ def _version(version: int | None) -> str:
     return "-" if version is None else str(version)
 
 
-def _say(done: Promotion) -> None:
+def _say(done: "Promotion") -> None:
     before = f" (before: version {done.previous})" if done.previous else ""
     out.print(f"{done.name}@{done.alias} is now [bold]{done.name}/{done.version}[/bold]{before}")
 
 
-def _table(versions: Iterable[VersionSummary]) -> Table:
+def _table(versions: "Iterable[VersionSummary]") -> "Table":
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")

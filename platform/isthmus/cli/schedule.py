@@ -1,7 +1,5 @@
 """`schedule serve|run|list`: retraining on a cron, or once, now."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,7 +81,7 @@ def show(file: File = None) -> None:
     out.print(_table(file or DEFAULT_FILE))
 
 
-def _table(path: Path) -> Table:
+def _table(path: Path) -> "Table":
     from rich.table import Table
 
     from pipelines.schedules import read_schedules

@@ -1,7 +1,5 @@
 """`ui`, `doctor`: the MLflow page, and what is wrong with this machine."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import typer

@@ -1,7 +1,5 @@
 """`stack up|status|logs|down|env`: a team's servers on this machine, without Docker."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -140,14 +138,14 @@ def env(folder: Folder = None) -> None:
         out.print(f"export {name}={shlex.quote(value)}", markup=False)
 
 
-def _stack(folder: Path | None) -> Stack:
+def _stack(folder: Path | None) -> "Stack":
     from isthmus.spec import Settings
     from isthmus.stack.local import Stack, stack_of
 
     return stack_of(Settings.from_environment()) if folder is None else Stack(folder)
 
 
-def _say(service: Service, said: str) -> None:
+def _say(service: "Service", said: str) -> None:
     out.print(f"{service.name:<9} {said}", markup=False)
 
 

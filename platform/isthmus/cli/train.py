@@ -1,8 +1,5 @@
 """`train`, `validate`, `schema`: from a job file to a registered pair."""
 
-from __future__ import annotations
-
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,12 +92,14 @@ def schema() -> None:
 
     Example: isthmus schema > job.schema.json
     """
+    import json
+
     from isthmus.jobs.specs import schema as job_schema
 
     out.print_json(json.dumps(job_schema()))
 
 
-def _summarise(result: TrainResult) -> None:
+def _summarise(result: "TrainResult") -> None:
     assert result.pair is not None  # noqa: S101 (finished)
     metrics, plan = result.metrics, result.plan
     out.print(f"[bold]{result.pair}[/bold] is registered (pair {result.pair.pair_id})")

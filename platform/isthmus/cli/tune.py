@@ -1,7 +1,5 @@
 """`tune`: from a job file and ranges to the pair of the best trial."""
 
-from __future__ import annotations
-
 import shlex
 import time
 from pathlib import Path
@@ -70,7 +68,7 @@ class SearchProgress:
         self._live = Live(console=err.console, refresh_per_second=4, transient=True)
         self._line_s = time.monotonic()
 
-    def __enter__(self) -> SearchProgress:
+    def __enter__(self) -> "SearchProgress":
         if err.is_terminal:
             self._live.start()
         return self
@@ -78,11 +76,11 @@ class SearchProgress:
     def __exit__(self, *error: object) -> None:
         self._live.stop()
 
-    def on_trial(self, trial: TrialRecord) -> None:
+    def on_trial(self, trial: "TrialRecord") -> None:
         """A trial was made."""
         self._show(trial)
 
-    def on_trial_epoch(self, trial: TrialRecord, report: EpochReport) -> None:
+    def on_trial_epoch(self, trial: "TrialRecord", report: "EpochReport") -> None:
         """A trial has finished an epoch."""
         self._show(trial)
         now_s = time.monotonic()
@@ -93,7 +91,7 @@ class SearchProgress:
                 f"validation {trial.loss:.4g}"
             )
 
-    def on_trial_end(self, trial: TrialRecord) -> None:
+    def on_trial_end(self, trial: "TrialRecord") -> None:
         """A trial is over."""
         self._show(trial)
         if err.is_terminal:
@@ -106,16 +104,16 @@ class SearchProgress:
         said += f"  best {best.value:.4g} (trial {best.number})" if best and best.value else ""
         err.print(said, markup=False)
 
-    def _show(self, trial: TrialRecord) -> None:
+    def _show(self, trial: "TrialRecord") -> None:
         self._trials[trial.number] = trial
         if err.is_terminal:
             self._live.update(self._table())
 
-    def _best(self) -> TrialRecord | None:
+    def _best(self) -> "TrialRecord | None":
         valued = [trial for trial in self._trials.values() if trial.value is not None]
         return min(valued, key=lambda trial: trial.value or 0.0, default=None)
 
-    def _table(self) -> Table:
+    def _table(self) -> "Table":
         """The running trials, the best, and the newest that are over."""
         best = self._best()
         from rich.table import Table
@@ -138,7 +136,7 @@ class SearchProgress:
         return table
 
 
-def _summarise(job: Path, given: list[str], result: TuneResult) -> None:
+def _summarise(job: Path, given: list[str], result: "TuneResult") -> None:
     best, plan, metrics = result.best, result.plan, result.metrics or {}
     assert best is not None  # noqa: S101 (finished)
     assert plan is not None  # noqa: S101 (finished)
@@ -159,11 +157,11 @@ def _summarise(job: Path, given: list[str], result: TuneResult) -> None:
     out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")
 
 
-def _options(trial: TrialRecord) -> str:
+def _options(trial: "TrialRecord") -> str:
     from isthmus.spec import as_options
 
     return " ".join(f"--set {shlex.quote(each)}" for each in as_options(trial.values))
 
 
-def _count(result: TuneResult) -> int:
+def _count(result: "TuneResult") -> int:
     return len(result.trials)

@@ -1,7 +1,5 @@
 """`denoise`, `detect`: a registered pair put to work on a file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """`watch`: what people click in MLflow's page is completed, recorded, judged and followed."""
 
-from __future__ import annotations
-
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -76,8 +74,8 @@ def _listen(
     address: str,
     url: str | None,
     register: bool,
-    settings: Settings,
-    watcher: Watcher,
+    settings: "Settings",
+    watcher: "Watcher",
     open_until_the_end: ExitStack,
 ) -> None:
     from isthmus.promotion.receiver import PATH, SECRET_VARIABLE, listen, register_until_the_end
