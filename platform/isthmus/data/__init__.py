@@ -17,7 +17,7 @@ from isthmus.data.splits import Split, split_rows
 from isthmus.data.storage import locate
 from isthmus.data.stored import StoredRows
 from isthmus.data.storing import StoredSplit, store_split
-from isthmus.data.stream import Block, RowStream, read_ahead
+from isthmus.data.stream import Block, RowStream, read_ahead, write_behind
 
 __all__ = [
     "Block",
@@ -47,6 +47,7 @@ __all__ = [
     "sidecar_path",
     "split_rows",
     "store_split",
+    "write_behind",
     "write_reconstructions",
     "write_table",
 ]

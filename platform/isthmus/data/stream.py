@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from isthmus.types import Shape
 # 8 MiB of float32: long enough that what is done once for a block does not count.
 _NUMBERS_IN_A_BLOCK = 2**21
 _MOST_ROWS_IN_A_BLOCK = 2**17
+Written = ParamSpec("Written")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +110,27 @@ def read_ahead(blocks: Iterator[Block]) -> Generator[Block]:
         while (block := upcoming.result()) is not None:
             upcoming = thread.submit(next, blocks, None)
             yield block
+
+
+@contextmanager
+def write_behind(write: Callable[Written, None]) -> Iterator[Callable[Written, None]]:
+    """The same function, but that a thread writes while the next block is worked on.
+
+    One call is under way at most: the next one waits for it and raises what went wrong with it, as
+    does the end of the block.
+    """
+    underway: Future[None] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="isthmus-write") as thread:
+
+        def write_later(*args: Written.args, **kwargs: Written.kwargs) -> None:
+            nonlocal underway
+            if underway is not None:
+                underway.result()
+            underway = thread.submit(write, *args, **kwargs)
+
+        yield write_later
+        if underway is not None:
+            underway.result()
 
 
 def kept_numbers(first: int, count: int, kept: NDArray[np.int64] | None) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import open_input
+from isthmus.data import open_input, write_behind
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
@@ -69,7 +69,8 @@ def denoise_with(
     stream.check_output(Path(output))
     rows = 0
     with (
-        stream.open_output(Path(output), provenance_of(pair, source, job="denoise")) as write,
+        stream.open_output(Path(output), provenance_of(pair, source, job="denoise")) as write_now,
+        write_behind(write_now) as write,
         closing(blocks_of(stream, on_rows, carry=True)) as blocks,
     ):
         for block, on_block_rows in blocks:

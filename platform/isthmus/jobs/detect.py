@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import check_table_output, open_input, open_results
+from isthmus.data import check_table_output, open_input, open_results, write_behind
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
@@ -75,7 +75,8 @@ def detect_with(
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
     rows = anomalies = 0
     with (
-        open_results(Path(output), provenance) as append,
+        open_results(Path(output), provenance) as append_now,
+        write_behind(append_now) as append,
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
         for block, on_block_rows in blocks:

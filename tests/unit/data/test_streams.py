@@ -21,10 +21,12 @@ from isthmus.data import (
     open_results,
     read_ahead,
     read_input,
+    write_behind,
     write_reconstructions,
 )
 from isthmus.data import stream as stream_module
 from isthmus.data import table_stream as table_stream_module
+from isthmus.data.output import whole_file
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode, Shape
@@ -340,6 +342,41 @@ def test_the_next_block_is_read_while_one_is_worked_on() -> None:
     for position, _ in enumerate(read_ahead(numbered())):
         for event in began[: position + 2]:
             assert event.wait(5)
+
+
+def test_a_block_is_written_while_the_next_is_worked_on_and_all_are_by_the_end() -> None:
+    may_end = threading.Event()
+    written: list[int] = []
+
+    def write(number: int) -> None:
+        assert may_end.wait(5)
+        written.append(number)
+
+    with write_behind(write) as write_later:
+        write_later(1)
+        assert written == []
+        may_end.set()
+        write_later(2)
+        assert written[0] == 1
+        write_later(3)
+    assert written == [1, 2, 3]
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_what_goes_wrong_in_writing_behind_is_raised(
+    blocks: int, in_tmp: Path, provenance: Provenance
+) -> None:
+    def write(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    def write_all() -> None:
+        with whole_file(in_tmp / "o.csv", provenance), write_behind(write) as write_later:
+            for number in range(blocks):
+                write_later(number)
+
+    with pytest.raises(DataError, match=r"o\.csv: cannot be written: No space left on device"):
+        write_all()
+    assert list(in_tmp.iterdir()) == []
 
 
 def test_rows_read_whole_are_streamed_as_one_block() -> None:
