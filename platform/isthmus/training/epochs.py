@@ -6,13 +6,14 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, distributed
 
-from isthmus.core import Autoencoder, Stage
+from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 from isthmus.training import checkpoints
@@ -114,10 +115,14 @@ class EpochKeeper(Callback):
         """Sums up, reports, keeps the best weights, stops early, saves."""
         assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
         elapsed_s = time.monotonic() - self._epoch_began_s
+        self.progress.epochs = trainer.current_epoch + 1
+        if self.sender:
+            self.sender.ask_now()
+        summary = self._sum_up(pl_module)
         report = EpochReport(
-            epoch=trainer.current_epoch + 1,
-            train=self._averages(pl_module, "train"),
-            validation=self._averages(pl_module, "validation"),
+            epoch=self.progress.epochs,
+            train=summary.train,
+            validation=summary.validation,
             learning_rate=trainer.optimizers[0].param_groups[0]["lr"],
             rows_per_s=self._batches.rows_per_epoch / elapsed_s,
             attempt=self.progress.attempt,
@@ -125,17 +130,14 @@ class EpochKeeper(Callback):
         self._refuse_divergence(report)
         self._keep_best(report, pl_module)
         self.progress.history.append(report)
-        self.progress.epochs = report.epoch
         if self.sender:
             self.sender.send(report)
-            self.sender.ask_now()
-        is_stopped = self._workers_agree_to_stop()
-        self.progress.finished = not is_stopped and (
+        self.progress.finished = not summary.is_stopped and (
             report.epoch >= self._training.epochs or self._patience_is_over(report)
         )
-        if is_stopped or self.progress.finished or self.save_is_due():
+        if summary.is_stopped or self.progress.finished or summary.is_save_due:
             self.save(trainer)
-        trainer.should_stop = is_stopped or self.progress.finished
+        trainer.should_stop = summary.is_stopped or self.progress.finished
 
     # -- its own work ---------------------------------------------------------------------------
 
@@ -146,18 +148,23 @@ class EpochKeeper(Callback):
         if self._batches.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _averages(self, module: Autoencoder, stage: Stage) -> dict[str, float]:
-        """The stage's losses, averaged over the rows of all workers."""
-        sums = module.pop_sums(stage)
-        if self._meter and stage == "validation":
-            sums |= self._meter.pop()
-        names = list(sums)
-        values = torch.stack([sums[name].double() for name in names])
-        if self._is_distributed():
-            distributed.all_reduce(values)
-        numbers = dict(zip(names, values.tolist(), strict=True))
-        rows = numbers.pop("rows")
-        return {name: value / rows for name, value in numbers.items()}
+    def _sum_up(self, module: Autoencoder) -> _Summary:
+        """What all workers know of an epoch, in one message: each wakes every one of them."""
+        train, validation = module.pop_sums("train"), module.pop_sums("validation")
+        if self._meter:
+            validation |= self._meter.pop()
+        sums = torch.stack([each.double() for each in (*train.values(), *validation.values())])
+        flags = [float(self._stop_was_requested()), float(self.save_is_due())]
+        together = torch.cat([sums, sums.new_tensor(flags)])
+        if self._batches.workers > 1:
+            distributed.all_reduce(together)
+        numbers = iter(together.tolist())
+        return _Summary(
+            train=_per_row(dict(zip(train, numbers, strict=False))),
+            validation=_per_row(dict(zip(validation, numbers, strict=False))),
+            is_stopped=next(numbers) > 0,
+            is_save_due=next(numbers) > 0,
+        )
 
     def _refuse_divergence(self, report: EpochReport) -> None:
         for stage, losses in (("training", report.train), ("validation", report.validation)):
@@ -185,9 +192,8 @@ class EpochKeeper(Callback):
         )
 
     def save_is_due(self) -> bool:
-        """Whether the interval is over, as the first worker's clock says."""
-        waited_s = time.monotonic() - self._saved_s
-        return self._any_worker(waited_s >= self._training.checkpoint_interval_s)
+        """Whether the interval is over, as this worker's clock says."""
+        return time.monotonic() - self._saved_s >= self._training.checkpoint_interval_s
 
     def save(self, trainer: Trainer) -> None:
         """Keeps what is needed to go on, and the best weights."""
@@ -199,20 +205,28 @@ class EpochKeeper(Callback):
             self._keep(folder if self._batches.rank == 0 else None, self.progress.epochs)
         self._saved_s = time.monotonic()
 
-    def _workers_agree_to_stop(self) -> bool:
-        return self._any_worker(self._stop_was_requested())
-
     def _stop_was_requested(self) -> bool:
         """As the first worker knows; the others have no line to the driver."""
         return self.sender is not None and self.sender.stop_was_requested()
 
-    def _any_worker(self, flag: bool) -> bool:
-        """Whether the flag is up on any worker; the same answer on all."""
-        if not self._is_distributed():
-            return flag
-        shared = torch.tensor(float(flag), device=self._batches.device)
-        distributed.all_reduce(shared, op=distributed.ReduceOp.MAX)
-        return bool(shared.item())
 
-    def _is_distributed(self) -> bool:
-        return self._batches.workers > 1
+@dataclass(frozen=True)
+class _Summary:
+    """An epoch, over all workers.
+
+    Attributes:
+        train: Means over the training rows, by name.
+        validation: Means over the held-out rows.
+        is_stopped: Whether any worker is to stop.
+        is_save_due: Whether on any worker it is time to save.
+    """
+
+    train: dict[str, float]
+    validation: dict[str, float]
+    is_stopped: bool
+    is_save_due: bool
+
+
+def _per_row(sums: dict[str, float]) -> dict[str, float]:
+    rows = sums.pop("rows")
+    return {name: total / rows for name, total in sums.items()}

@@ -28,40 +28,48 @@ _CACHE_LINE = 64
 
 
 class Exchange(Protocol):
-    """Writes the sum over all workers of a vector that lies in parts; all must call it."""
+    """Sums tensors over all workers; all must call it together."""
 
-    def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
+    def __call__(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Args:
-        parts: Of one axis each; one after another they are the vector.
-        total: Shape (size,).
+            tensors: This worker's, in the shapes it was made for; they may be overwritten.
+
+        Returns:
+            The sums, the same on all workers; good until the next call.
         """
 
 
-def exchange_for(size: int, workers: int, workers_here: int, device: torch.device) -> Exchange:
-    """The fastest way to sum vectors of `size` float32 numbers.
+def exchange_for(like: Sequence[Tensor], workers: int, workers_here: int) -> Exchange:
+    """The fastest way to sum tensors.
 
     Args:
-        size: Numbers in each.
-        workers: That take part; all must call this together.
+        like: Of their shapes and type, where they lie; all workers call this together.
+        workers: That take part.
         workers_here: Of them on this machine.
-        device: Where the vectors lie.
     """
+    on_cpu = like[0].device.type == "cpu"
     # Without fences of its own it relies on x86, where a worker's writes are seen in their order.
-    if device.type == "cpu" and workers_here == workers and platform.machine() in _ORDERED:
-        return MemoryExchange(size, distributed.get_rank(), workers)
-    return GroupExchange()
+    if on_cpu and workers_here == workers and platform.machine() in _ORDERED:
+        return MemoryExchange(like, distributed.get_rank(), workers)
+    return GroupExchange(like)
 
 
 _ORDERED = ("x86_64", "AMD64")
 
 
 class GroupExchange:
-    """Through torch's process group: NCCL, or gloo."""
+    """Through torch's process group, NCCL or gloo, in one message."""
 
-    def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
+    def __init__(self, like: Sequence[Tensor]) -> None:
+        """As `exchange_for`."""
+        self._total = like[0].new_empty(_size(like))
+        self._sums = _views(self._total, like)
+
+    def __call__(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """As `Exchange`."""
-        torch.cat(list(parts), out=total)
-        distributed.all_reduce(total)
+        torch.cat([each.flatten() for each in tensors], out=self._total)
+        distributed.all_reduce(self._total)
+        return self._sums
 
 
 class MemoryExchange:
@@ -71,42 +79,50 @@ class MemoryExchange:
     has read what the last but one wrote, so that nobody writes where another still reads.
     """
 
-    def __init__(self, size: int, rank: int, workers: int) -> None:
+    def __init__(self, like: Sequence[Tensor], rank: int, workers: int) -> None:
         """Args:
-        size: Numbers in each vector.
+        like: As in `exchange_for`.
         rank: This worker, from 0.
         workers: That take part; all must make theirs together.
         """
         self._rank = rank
         self._others = [other for other in range(workers) if other != rank]
         self._calls = 0
+        size, of_type = _size(like), torch.empty(0, dtype=like[0].dtype).numpy().dtype
         path = _shared_path(rank)
         try:
             if rank == 0:
-                _make(path, workers * _CACHE_LINE + 2 * workers * size * 4)
+                _make(path, workers * _CACHE_LINE + 2 * workers * size * of_type.itemsize)
             distributed.barrier()
             arrivals = workers * _CACHE_LINE // 8
             # One in each cache line, so that a worker's arrival does not disturb its neighbour's.
             self._arrived = np.memmap(path, np.int64, "r+", shape=(arrivals,))[:: _CACHE_LINE // 8]
-            slots = np.memmap(
-                path, np.float32, "r+", workers * _CACHE_LINE, shape=(2, workers, size)
-            )
-            self._slots = torch.from_numpy(slots)
+            slots = np.memmap(path, of_type, "r+", workers * _CACHE_LINE, shape=(2, workers, size))
+            self._slots = [
+                [_views(slot, like) for slot in half] for half in torch.from_numpy(slots)
+            ]
             distributed.barrier()
         finally:
             if rank == 0:
                 path.unlink(missing_ok=True)  # what is mapped stays until the last worker ends
 
-    def __call__(self, parts: Sequence[Tensor], total: Tensor) -> None:
-        """As `Exchange`; the sum is taken in the workers' order, so that all have the same."""
+    def __call__(self, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+        """As `Exchange`; the sums take the place of the tensors, which are in the cache."""
         self._calls += 1
         slots = self._slots[self._calls % 2]
-        torch.cat(list(parts), out=slots[self._rank])
+        for tensor, mine in zip(tensors, slots[self._rank], strict=True):
+            mine.copy_(tensor)
         self._arrived[self._rank] = self._calls
         self._wait()
-        torch.add(slots[0], slots[1], out=total)
-        for other in slots[2:]:
-            total.add_(other)
+        if len(self._others) == 1:
+            _add(tensors, slots[self._others[0]])
+            return tensors
+        # Of more than two numbers the sum depends on the order, and all workers must have the same.
+        for tensor, first in zip(tensors, slots[0], strict=True):
+            tensor.copy_(first)
+        for others in slots[1:]:
+            _add(tensors, others)
+        return tensors
 
     def _wait(self) -> None:
         """Until all workers are at this call."""
@@ -123,6 +139,21 @@ class MemoryExchange:
                     time.sleep(_PAUSE_S)
                 else:
                     os.sched_yield()
+
+
+def _size(tensors: Sequence[Tensor]) -> int:
+    return sum(each.numel() for each in tensors)
+
+
+def _views(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """Parts of one vector, one after another, in the shapes of tensors."""
+    parts = torch.split(flat, [each.numel() for each in like])
+    return [part.view_as(each) for part, each in zip(parts, like, strict=True)]
+
+
+def _add(tensors: Sequence[Tensor], others: Sequence[Tensor]) -> None:
+    for tensor, other in zip(tensors, others, strict=True):
+        tensor.add_(other)
 
 
 def _shared_path(rank: int) -> Path:

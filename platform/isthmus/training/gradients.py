@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed, nn
 
-from isthmus.training.exchange import exchange_for
+from isthmus.training.exchange import Exchange, exchange_for
 
 _STEPS_BETWEEN_READS = 32
 
 
 class SharedGradients:
-    """Every worker's gradients as one vector, so that a step exchanges one message.
+    """Every worker's gradients, summed in one exchange a step.
 
     Attributes:
         parameters: Those that are trained.
@@ -24,17 +24,12 @@ class SharedGradients:
         workers_here: Of them on this machine.
         """
         self.parameters = [each for each in module.parameters() if each.requires_grad]
-        self._total: Tensor | None = None
-        self._views: list[Tensor] = []
+        self._sum: Exchange | None = None
         self._steps = 0
         if workers > 1:
-            # And one number more, by which a worker tells the others that it is to leave.
-            numbers = sum(each.numel() for each in self.parameters) + 1
-            self._total = self.parameters[0].new_zeros(numbers)
-            self._views = _views(self._total[:-1], self.parameters)
-            self._nothing = [torch.zeros_like(view).flatten() for view in self._views]
-            self._flags = (self._total.new_zeros(1), self._total.new_ones(1))
-            self._sum = exchange_for(numbers, workers, workers_here, self._total.device)
+            # By which a worker tells the others that it is to leave.
+            self._flag = self.parameters[0].new_zeros(1)
+            self._sum = exchange_for([*self.parameters, self._flag], workers, workers_here)
             for parameter in module.parameters():
                 distributed.broadcast(parameter.data, src=0)
 
@@ -55,26 +50,20 @@ class SharedGradients:
         Returns:
             Whether any worker is, the same on all; on a GPU as of some steps ago.
         """
-        if self._total is None:
+        if self._sum is None:
             return is_leaving
-        self._sum([*self._parts(), self._flags[is_leaving]], self._total)
-        for parameter, view in zip(self.parameters, self._views, strict=True):
-            parameter.grad = view
+        mine = [_gradient(parameter) for parameter in self.parameters]
+        *sums, leaving = self._sum([*mine, self._flag.fill_(is_leaving)])
+        for parameter, summed in zip(self.parameters, sums, strict=True):
+            if parameter.grad is not summed:
+                parameter.grad = summed
         self._steps += 1
         # Reading a number waits for a GPU.
-        if self._total.is_cuda and self._steps % _STEPS_BETWEEN_READS:
+        if leaving.is_cuda and self._steps % _STEPS_BETWEEN_READS:
             return False
-        return bool(self._total[-1] > 0)
-
-    def _parts(self) -> list[Tensor]:
-        """This worker's gradients, of one axis each; zeros where the loss knows no parameter."""
-        return [
-            nothing if parameter.grad is None else parameter.grad.flatten()
-            for parameter, nothing in zip(self.parameters, self._nothing, strict=True)
-        ]
+        return bool(leaving > 0)
 
 
-def _views(flat: Tensor, parameters: list[nn.Parameter]) -> list[Tensor]:
-    """Parts of one vector, each in the shape of a parameter."""
-    parts = torch.split(flat, [each.numel() for each in parameters])
-    return [part.view_as(each) for part, each in zip(parts, parameters, strict=True)]
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    """Zeros where the loss knows no parameter."""
+    return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
