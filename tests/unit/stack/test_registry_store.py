@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from mlflow.entities.model_registry import ModelVersionTag, RegisteredModelTag
 from mlflow.exceptions import MlflowException
-from mlflow.store.model_registry.dbmodels.models import SqlModelVersion
+from mlflow.store.model_registry import SEARCH_REGISTERED_MODEL_MAX_RESULTS_THRESHOLD
+from mlflow.store.model_registry.dbmodels.models import SqlModelVersion, SqlRegisteredModel
 from mlflow.store.model_registry.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking._model_registry.registry import ModelRegistryStoreRegistry
 from sqlalchemy import event
@@ -73,6 +75,16 @@ def test_only_the_newest_of_each_stage_are_read(stores: Any, read: list[int]) ->
     read.clear()
     ours.search_registered_models("name = 'digits'")
     assert sorted(read) == [4, 5, VERSIONS - 1]
+
+
+def test_as_many_models_are_found_at_once_as_mlflow_allows(tmp_path: Path) -> None:
+    store = open_registry_store(registry_uri(f"sqlite:///{tmp_path / 'mlflow.db'}"))
+    with store.ManagedSessionMaker(read_only=False) as session:
+        names = [f"m{number}" for number in range(SEARCH_REGISTERED_MODEL_MAX_RESULTS_THRESHOLD)]
+        session.add_all(SqlRegisteredModel(name=name) for name in names)
+        session.add_all(SqlModelVersion(name=name, version=7) for name in names)
+    found = store.search_registered_models(max_results=len(names))
+    assert [model.latest_versions[0].version for model in found] == [7] * len(names)
 
 
 def test_mlflow_finds_it_by_its_scheme(stores: Any) -> None:
