@@ -100,5 +100,7 @@ class Verdict:
             change = check.change.replace("95 % interval ", "")  # as the head of the column says
             said = "passed" if check.is_passed else "**refused**"
             cells = (check.challenger, check.beside, change, check.bound, said)
-            lines.append(f"| {check.name} | {' | '.join(f'{GAP}{cell}' for cell in cells)} |")
+            lines.append(
+                f"| {check.name} | {' | '.join(cell and f'{GAP}{cell}' for cell in cells)} |"
+            )
         return "\n".join([*lines, "", "---"])

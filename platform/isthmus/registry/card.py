@@ -32,8 +32,10 @@ MOST_CHARACTERS = 5000
 """Of a description: MLflow's column on a database server holds no more."""
 CARD = "card"
 """The section that `register_pair` writes."""
-GAP = "&emsp;"
-"""Before a cell of a table: MLflow's page sets columns side by side without any space between."""
+GAP = "&nbsp;&nbsp;"
+"""Before a cell of a table: MLflow's page sets columns side by side without any space between.
+
+At a wider space, such as an em's, a narrow window would break the line."""
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
 _ROUGH_BELOW_ROWS = 1000

@@ -40,7 +40,8 @@ def test_the_card_states_the_pair_its_data_and_the_champions_figures(described, 
         "rows.csv",
         "400 train, 50 validation, 50 test",
         'compatible_with="told/1"',
-        "| reconstruction error (mean square, scaled) | &emsp;0.5 | &emsp;0.5 | &emsp;0.6 |",
+        "| reconstruction error (mean square, scaled) | "
+        "&nbsp;&nbsp;0.5 | &nbsp;&nbsp;0.5 | &nbsp;&nbsp;0.6 |",
     ):
         assert said in card
     assert card.startswith("<!-- isthmus:card -->")  # and nothing beside it
