@@ -16,6 +16,7 @@ import pytest
 
 from isthmus.aliases import history
 from isthmus.promotion import promote
+from isthmus.servers import free_port
 from isthmus.stack.page import serve_page
 from isthmus.tracking import open_store
 from tests.challengers import BAD_STEPS, GOOD_STEPS, register, write_rows
@@ -49,7 +50,8 @@ def browser() -> Iterator[object]:
 @pytest.fixture(scope="session")
 def page_url(project: Project) -> Iterator[str]:
     """What `isthmus ui` serves."""
-    with serve_page(project.settings, "127.0.0.1", None) as page:
+    # Of its own: two processes that look for the first free one at once would both take it.
+    with serve_page(project.settings, "127.0.0.1", free_port("127.0.0.1")) as page:
         yield page.url
 
 
