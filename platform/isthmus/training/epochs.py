@@ -11,9 +11,10 @@ from pathlib import Path
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
-from torch import Tensor, distributed
+from torch import Tensor
 
 from isthmus.core import Autoencoder
+from isthmus.core.workers import sum_over_workers
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 from isthmus.training import checkpoints
@@ -155,10 +156,7 @@ class EpochKeeper(Callback):
             validation |= self._meter.pop()
         sums = torch.stack([each.double() for each in (*train.values(), *validation.values())])
         flags = [float(self._stop_was_requested()), float(self.save_is_due())]
-        together = torch.cat([sums, sums.new_tensor(flags)])
-        if self._batches.workers > 1:
-            distributed.all_reduce(together)
-        numbers = iter(together.tolist())
+        numbers = iter(sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist())
         return _Summary(
             train=_per_row(dict(zip(train, numbers, strict=False))),
             validation=_per_row(dict(zip(validation, numbers, strict=False))),

@@ -43,7 +43,7 @@ def exchange_for(like: Sequence[Tensor], workers: int, workers_here: int) -> Exc
     """The fastest way to sum tensors.
 
     Args:
-        like: Of their shapes and type, where they lie; all workers call this together.
+        like: Of their shapes, float32, where they lie; all workers call this together.
         workers: That take part.
         workers_here: Of them on this machine.
     """
@@ -88,16 +88,18 @@ class MemoryExchange:
         self._rank = rank
         self._others = [other for other in range(workers) if other != rank]
         self._calls = 0
-        size, of_type = _size(like), torch.empty(0, dtype=like[0].dtype).numpy().dtype
+        size = _size(like)
         path = _shared_path(rank)
         try:
             if rank == 0:
-                _make(path, workers * _CACHE_LINE + 2 * workers * size * of_type.itemsize)
+                _make(path, workers * _CACHE_LINE + 2 * workers * size * 4)
             distributed.barrier()
             arrivals = workers * _CACHE_LINE // 8
             # One in each cache line, so that a worker's arrival does not disturb its neighbour's.
             self._arrived = np.memmap(path, np.int64, "r+", shape=(arrivals,))[:: _CACHE_LINE // 8]
-            slots = np.memmap(path, of_type, "r+", workers * _CACHE_LINE, shape=(2, workers, size))
+            slots = np.memmap(
+                path, np.float32, "r+", workers * _CACHE_LINE, shape=(2, workers, size)
+            )
             self._slots = [
                 [_views(slot, like) for slot in half] for half in torch.from_numpy(slots)
             ]

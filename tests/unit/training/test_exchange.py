@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from torch import distributed, multiprocessing
 
+from isthmus.servers import free_port
 from isthmus.training.exchange import GroupExchange, MemoryExchange
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -43,9 +43,7 @@ def test_every_worker_has_the_same_sum_and_it_is_that_of_the_process_group(
     workers: int, tmp_path: Path
 ) -> None:
     before = set(Path("/dev/shm").glob("isthmus-*"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port("127.0.0.1")
     multiprocessing.spawn(exchange_often, (workers, port, str(tmp_path)), nprocs=workers)
     first, *others = (torch.load(tmp_path / f"{rank}.pt") for rank in range(workers))
     assert all(torch.equal(first, other) for other in others)
