@@ -70,4 +70,4 @@ class TrialSender(ActorSender):
 
     def send(self, event: Event | Kept) -> Any:
         """Sends and does not wait; gives what can be waited for."""
-        return self._mailbox.put.remote(TrialEvent(self._number, event))
+        return self._put(TrialEvent(self._number, event))

@@ -162,7 +162,7 @@ class _Relay:
         self._sender.send(Started(epochs, rows, first_epoch))
 
     def on_rows(self, epoch: int, done: int) -> None:
-        self._sender.send_rows(RowsDone(epoch, done))
+        self._sender.send(RowsDone(epoch, done))
         self._heed_the_driver()
 
     def on_epoch(self, report: EpochReport) -> None:
@@ -170,7 +170,6 @@ class _Relay:
         self._history.append(report)
         if report.epoch in self._task.rungs:
             self._ask(report.epoch)
-        self._sender.ask_now()
         self._heed_the_driver()
 
     def _ask(self, epoch: int) -> None:

@@ -178,6 +178,9 @@ class TrainingSpec(SpecModel):
     has it, else float32."""
     workers: int = Field(default=1, ge=1, le=4096)
     """Processes that share the batch, each on a GPU if there is one."""
+    local_steps: int = Field(default=1, ge=1)
+    """Steps that a worker takes alone, on its share of the batch, before the workers average their
+    weights (local SGD). 1: they take every step together, and train as one worker does."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: a GPU for each worker where the cluster has that many, else the CPU."""
     threads_per_worker: int | None = Field(default=None, ge=1)
@@ -217,6 +220,15 @@ class TrainingSpec(SpecModel):
             raise ValueError(
                 "precision=float16 scales its gradients, which gradient_clip_norm cannot clip; use "
                 "precision: bfloat16, or leave gradient_clip_norm out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _averages_once(self) -> TrainingSpec:
+        if self.local_steps > 1 and self.weight_average_decay is not None:
+            raise ValueError(
+                f"local_steps={self.local_steps} lets each worker have weights of its own, which "
+                "weight_average_decay cannot follow; leave out one of the two"
             )
         return self
 

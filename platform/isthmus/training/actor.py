@@ -10,14 +10,19 @@ from typing import Any
 
 import ray
 
-from isthmus.training.events import Event, Mailbox, RowsDone, Seldom
+from isthmus.training.events import Event, Mailbox
 
 
 def open_mailbox(kind: type[Mailbox] = Mailbox) -> Any:
     """Starts the actor; returns its handle, which travels to the workers."""
     # On the driver's own node: a worker's node may be lost.
     node = ray.get_runtime_context().get_node_id()
-    return ray.remote(kind).options(num_cpus=0, label_selector={"ray.io/node-id": node}).remote()
+    options = {
+        "num_cpus": 0,
+        "label_selector": {"ray.io/node-id": node},
+        "max_concurrency": 2,  # one of which may be the driver, who waits
+    }
+    return ray.remote(kind).options(**options).remote()
 
 
 class DriversEnd:
@@ -25,11 +30,19 @@ class DriversEnd:
 
     def __init__(self, mailbox: Any) -> None:
         self._mailbox = mailbox
+        self._answer: Any = None
 
-    def drain(self) -> list[Event]:
-        """Gives all that came since it was last asked."""
-        events: list[Event] = ray.get(self._mailbox.drain.remote())
+    def drain(self, wait_s: float = 0.0) -> list[Event]:
+        """Gives all that came since it was last asked, if need be after waiting for the first."""
+        # Ctrl-C while it waits must not lose what the mailbox gives then.
+        self._answer = self._answer or self._mailbox.drain.remote(wait_s)
+        events: list[Event] = ray.get(self._answer)
+        self._answer = None
         return events
+
+    def wake(self) -> None:
+        """Ends the waiting."""
+        self._mailbox.wake.remote()
 
     def request_stop(self) -> None:
         """Asks the workers to stop."""
@@ -41,33 +54,23 @@ class ActorSender:
 
     def __init__(self, mailbox: Any) -> None:
         self._mailbox = mailbox
-        self._seldom = Seldom()
-        self._asked: Any = None
+        self._answer: Any = None
         self._stop = False
 
-    def send(self, event: Event) -> object:
-        """Sends and does not wait."""
-        return self._mailbox.put.remote(event)
-
-    def send_rows(self, event: RowsDone) -> None:
-        """Sends at most a few times a second, and asks by the way whether to stop."""
-        if self._seldom.is_due():
-            self.send(event)
-            self._ask()
+    def send(self, event: Event) -> Any:
+        """Sends and does not wait; gives what can be waited for."""
+        return self._put(event)
 
     def stop_was_requested(self) -> bool:
-        """Whether the driver wants training to stop, as of a fraction of a second ago."""
+        """Whether the driver wants training to stop, by the last answer that is here already."""
+        if self._answer is not None and ray.wait([self._answer], timeout=0)[0]:
+            self._stop = self._stop or bool(ray.get(self._answer))
+            self._answer = None
         return self._stop
 
-    def ask_now(self) -> bool:
-        """As `stop_was_requested`, for the end of an epoch: epochs may be long in coming."""
-        self._ask()
-        return self._stop
-
-    def _ask(self) -> None:
-        if self._asked is not None:
-            ready, _ = ray.wait([self._asked], timeout=0)
-            if not ready:
-                return
-            self._stop = self._stop or bool(ray.get(self._asked))
-        self._asked = self._mailbox.is_stop_requested.remote()
+    def _put(self, what: object) -> Any:
+        # The answer says whether to stop: a question of its own would be one more message.
+        answer = self._mailbox.put.remote(what)
+        if self._answer is None:
+            self._answer = answer
+        return answer

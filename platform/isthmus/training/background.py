@@ -17,10 +17,17 @@ class Background(Generic[Result]):
             it makes Python 3.11 take a running thread for ended.
     """
 
-    def __init__(self, work: Callable[[], Result]) -> None:
+    def __init__(
+        self, work: Callable[[], Result], at_end: Callable[[], object] | None = None
+    ) -> None:
+        """Args:
+        work: What to call.
+        at_end: Called in the same thread once the call is over, however it ended.
+        """
         self.is_there = threading.Event()
         self._result: list[Result] = []
         self._error: BaseException | None = None
+        self._at_end = at_end
         threading.Thread(target=self._run, args=(work,), daemon=True).start()
 
     def _run(self, work: Callable[[], Result]) -> None:
@@ -30,6 +37,8 @@ class Background(Generic[Result]):
             self._error = error
         finally:
             self.is_there.set()
+            if self._at_end:
+                self._at_end()
 
     def result(self) -> Result:
         """What the call returned; raises what it raised."""

@@ -9,15 +9,16 @@ from isthmus.training.background import Background
 from isthmus.training.events import Event, RowsDone, Started
 from isthmus.training.reporter import EpochReport, Reporter
 
-_POLL_S = 0.1
+# Of waiting for events: Ray hears of Ctrl-C only after it.
+_PATIENCE_S = 0.5
 Result = TypeVar("Result")
 
 
 class Line(Protocol):
     """The driver's end of the line to training."""
 
-    def drain(self) -> list[Event]:
-        """Gives all that came since it was last asked."""
+    def drain(self, wait_s: float) -> list[Event]:
+        """Gives all that came since it was last asked, if need be after waiting for the first."""
 
     def request_stop(self) -> None:
         """Asks training to stop."""
@@ -26,7 +27,8 @@ class Line(Protocol):
 def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> None:
     """Returns when training is over, however it ended.
 
-    The first Ctrl-C asks training to stop after the epoch; the second is raised.
+    `outcome` is to wake the line when it is there. The first Ctrl-C asks training to stop after
+    the epoch; the second is raised.
 
     Raises:
         TrainingError: If training says that it cannot go on.
@@ -36,13 +38,12 @@ def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> No
     try:
         while not outcome.is_there.is_set():
             try:
-                outcome.is_there.wait(_POLL_S)
-                courier.deliver()
+                courier.deliver(_PATIENCE_S)
             except KeyboardInterrupt:
                 if courier.stopping:
                     raise  # the second Ctrl-C: at once
                 courier.request_stop()
-        courier.deliver()
+        courier.deliver(0.0)
     except BaseException:
         line.request_stop()
         raise
@@ -67,8 +68,8 @@ class _Courier:
         if not self._is_started:
             raise KeyboardInterrupt  # there is nothing yet to bring to an end
 
-    def deliver(self) -> None:
-        for event in self._line.drain():
+    def deliver(self, wait_s: float) -> None:
+        for event in self._line.drain(wait_s):
             match event:
                 case Started():
                     self._is_started = True

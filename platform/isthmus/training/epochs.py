@@ -22,8 +22,9 @@ from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import Batches, mix_seed
 from isthmus.training.checkpoints import Progress
 from isthmus.training.error_meter import ErrorMeter
-from isthmus.training.events import RowsDone, Sender, Started
+from isthmus.training.events import RowsDone, Seldom, Sender, Started
 from isthmus.training.reporter import EpochReport
+from isthmus.training.steps import EpochSteps
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
 # A person who pressed Ctrl-C waits for the end of an epoch, but not for longer.
@@ -66,6 +67,9 @@ class EpochKeeper(Callback):
         self._keep = keep
         self._averaged = averaged
         self._meter = meter
+        # As the first worker knows; the others have no line to the driver.
+        self._is_stopping = False
+        self._seldom = Seldom()
         self._epoch_began_s = 0.0
         self._saved_s = time.monotonic()
 
@@ -94,19 +98,18 @@ class EpochKeeper(Callback):
         self._epoch_began_s = time.monotonic()
 
     def after_step(self, steps: int) -> None:
-        """Tells the driver how many rows of the epoch are through."""
-        if self.sender:
+        """Tells the driver a few times a second how many rows of the epoch are through."""
+        if self.sender and self._seldom.is_due():
             done = min(steps * self._batches.global_batch_size, self._batches.rows_per_epoch)
-            self.sender.send_rows(RowsDone(self._batches.epoch + 1, done))
+            self.sender.send(RowsDone(self._batches.epoch + 1, done))
+            self._is_stopping = self.sender.stop_was_requested()
 
     def wants_to_leave(self) -> bool:
         """Whether this worker is to leave the epoch before its end.
 
         What the epoch has learned is then lost: a short one comes to its end.
         """
-        if not self._stop_was_requested():
-            return False
-        return time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
+        return self._is_stopping and time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gives validation the same noise in every epoch, so that its losses can be compared."""
@@ -118,7 +121,7 @@ class EpochKeeper(Callback):
         elapsed_s = time.monotonic() - self._epoch_began_s
         self.progress.epochs = trainer.current_epoch + 1
         if self.sender:
-            self.sender.ask_now()
+            self._is_stopping = self.sender.stop_was_requested()
         summary = self._sum_up(pl_module)
         report = EpochReport(
             epoch=self.progress.epochs,
@@ -155,7 +158,7 @@ class EpochKeeper(Callback):
         if self._meter:
             validation |= self._meter.pop()
         sums = torch.stack([each.double() for each in (*train.values(), *validation.values())])
-        flags = [float(self._stop_was_requested()), float(self.save_is_due())]
+        flags = [float(self._is_stopping), float(self.save_is_due())]
         numbers = iter(sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist())
         return _Summary(
             train=_per_row(dict(zip(train, numbers, strict=False))),
@@ -195,6 +198,9 @@ class EpochKeeper(Callback):
 
     def save(self, trainer: Trainer) -> None:
         """Keeps what is needed to go on, and the best weights."""
+        steps = trainer.train_dataloader
+        assert isinstance(steps, EpochSteps)  # noqa: S101 (for the type checker)
+        steps.gather(trainer.optimizers[0])
         with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
             folder = Path(name)
             if self._batches.rank == 0:
@@ -202,10 +208,6 @@ class EpochKeeper(Callback):
                 checkpoints.write_side_files(folder, self.best, self.progress)
             self._keep(folder if self._batches.rank == 0 else None, self.progress.epochs)
         self._saved_s = time.monotonic()
-
-    def _stop_was_requested(self) -> bool:
-        """As the first worker knows; the others have no line to the driver."""
-        return self.sender is not None and self.sender.stop_was_requested()
 
 
 @dataclass(frozen=True)

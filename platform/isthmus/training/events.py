@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from isthmus.errors import TrainingError
 from isthmus.training.reporter import EpochReport
 
 # Often enough for a progress bar and for Ctrl-C, seldom enough to cost nothing.
-_INTERVAL_S = 0.25
+_INTERVAL_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,27 @@ class Mailbox:
     """Keeps events until the driver fetches them, and a flag the other way; safe for threads."""
 
     def __init__(self) -> None:
-        self._events: deque[Event] = deque()
+        # Of C, so that Ctrl-C in the midst of it leaves it whole; `threading.Event` it does not.
+        self._events: SimpleQueue[Event | None] = SimpleQueue()
         self._stop = False
 
-    def put(self, event: Event) -> None:
-        """Takes an event."""
-        self._events.append(event)
+    def put(self, event: Event) -> bool:
+        """Takes an event; gives whether the flag is up."""
+        self._events.put(event)
+        return self._stop
 
-    def drain(self) -> list[Event]:
-        """Gives all that came since it was last asked."""
-        return [self._events.popleft() for _ in range(len(self._events))]
+    def wake(self) -> None:
+        """Lets whoever waits for events go on without."""
+        self._events.put(None)
+
+    def drain(self, wait_s: float = 0.0) -> list[Event]:
+        """Gives all that came since it was last asked, if need be after waiting for the first."""
+        found: list[Event | None] = []
+        with suppress(Empty):
+            found.append(self._events.get(timeout=wait_s))
+            while True:
+                found.append(self._events.get_nowait())
+        return [event for event in found if event is not None]
 
     def request_stop(self) -> None:
         """Puts the flag up."""
@@ -65,14 +77,8 @@ class Sender(Protocol):
     def send(self, event: Event) -> object:
         """Sends."""
 
-    def send_rows(self, event: RowsDone) -> None:
-        """Sends at most a few times a second, and asks by the way whether to stop."""
-
     def stop_was_requested(self) -> bool:
-        """Whether the driver wants training to stop, as of a fraction of a second ago."""
-
-    def ask_now(self) -> bool:
-        """As `stop_was_requested`, for the end of an epoch: epochs may be long in coming."""
+        """Whether the driver wants training to stop, as of what was sent last but a moment ago."""
 
 
 class Seldom:

@@ -14,7 +14,7 @@ from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
 from isthmus.training.courier import accompany
-from isthmus.training.events import Event, Mailbox, RowsDone, Seldom
+from isthmus.training.events import Event, Mailbox
 from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
 from isthmus.training.share import Place, ScaledRows, WorkerTask, train_share
@@ -65,7 +65,7 @@ def fit_here(
             return ended[0] if ended else FitResult.read(folder)
 
     keep_freed_memory()
-    outcome = Background(work)
+    outcome = Background(work, mailbox.wake)
     try:
         accompany(outcome, mailbox, reporter)
     except BaseException:
@@ -87,19 +87,11 @@ class _ThreadSender:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
-        self._seldom = Seldom()
 
     def send(self, event: Event) -> None:
         self._mailbox.put(event)
 
-    def send_rows(self, event: RowsDone) -> None:
-        if self._seldom.is_due():
-            self._mailbox.put(event)
-
     def stop_was_requested(self) -> bool:
-        return self._mailbox.is_stop_requested()
-
-    def ask_now(self) -> bool:
         return self._mailbox.is_stop_requested()
 
 

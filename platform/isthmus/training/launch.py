@@ -76,8 +76,9 @@ def fit(
             failure_config=FailureConfig(max_failures=training.max_failures),
         ),
     )
-    outcome = Background(trainer.fit)
-    accompany(outcome, DriversEnd(mailbox), reporter)
+    line = DriversEnd(mailbox)
+    outcome = Background(trainer.fit, line.wake)
+    accompany(outcome, line, reporter)
     return _read_result(_result_of(outcome))
 
 

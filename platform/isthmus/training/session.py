@@ -26,7 +26,7 @@ _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # How often Ray Train looks at its workers: each report, the start and the end wait for it,
     # and its own 2 s would be most of a small job.
-    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
 }
 # For a Ray of our own, which ends with this process: what watches over clusters takes a second of
 # its cores before the first step, and some of them for as long as it trains.
@@ -34,6 +34,10 @@ _OURS = {
     RAY_IS_OURS: "1",
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    # Of a Ray without a dashboard nobody reads these.
+    "RAY_enable_metrics_collection": "0",
+    "RAY_event_stats": "0",
+    "RAY_task_events_report_interval_ms": "0",
     # Train's processes have an environment of their own, and use none that waits for work.
     "RAY_prestart_worker_first_driver": "0",
     # Ray gives way to all other processes, also to those that only wait for its workers.

@@ -16,7 +16,10 @@ from isthmus.core import Autoencoder
 from isthmus.spec import TrainingSpec
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import Batches
-from isthmus.training.gradients import SharedGradients
+from isthmus.training.joint_step import GroupStep, JointStep
+from isthmus.training.local_step import LocalStep
+from isthmus.training.memory_step import MemoryStep
+from isthmus.training.shared_memory import suits_memory
 
 
 class StopRequested(Exception):
@@ -50,7 +53,7 @@ class EpochSteps:
         self._after_step = after_step
         self._wants_to_leave = wants_to_leave
         self._workers_here = workers_here
-        self._gradients: SharedGradients | None = None
+        self._joint: JointStep | None = None
 
     def __len__(self) -> int:
         return 1
@@ -69,16 +72,17 @@ class EpochSteps:
         """
         optimizer = _bare(module.optimizers())
         schedule: Any = module.lr_schedulers()
-        gradients = self._gradients_of(module)
+        joint = self._joint_step(module)
         clip_norm = self._training.gradient_clip_norm
         module.steps_done = self._batches.epoch * len(self._batches)
         for step, rows in enumerate(self._batches, start=1):
-            gradients.clear()
-            self._add_gradients(module, rows)
-            is_left = gradients.share(self._wants_to_leave())
+            joint.begin()
+            self._add_gradients(module, rows, joint.summed)
+            is_left = joint.share(self._wants_to_leave())
             if clip_norm is not None:
-                torch.nn.utils.clip_grad_norm_(gradients.parameters, clip_norm)
+                joint.clip(clip_norm)
             self._update(module, optimizer)
+            joint.end()
             module.steps_done += 1
             if schedule is not None:
                 schedule.step()
@@ -87,14 +91,20 @@ class EpochSteps:
             self._after_step(step)
             if is_left:
                 raise StopRequested
+        joint.end_epoch(optimizer)
 
-    def _add_gradients(self, module: Autoencoder, rows: Tensor) -> None:
-        """This worker's share of the gradients of the mean loss of a step's rows.
+    def gather(self, optimizer: torch.optim.Optimizer) -> None:
+        """Before the first worker writes a checkpoint: it gets the optimizer's whole state."""
+        if self._joint:
+            self._joint.gather(optimizer)
+
+    def _add_gradients(self, module: Autoencoder, rows: Tensor, workers: int) -> None:
+        """This worker's share of the gradients of the mean loss of the rows of so many workers.
 
         They may be taken in parts.
         """
         for part in torch.split(rows, self._batches.rows_at_once):
-            share = len(part) / (len(rows) * self._batches.workers)
+            share = len(part) / (len(rows) * workers)
             loss = module.step_loss(part)
             self._backward(module, loss if share == 1 else loss * share)
 
@@ -113,10 +123,20 @@ class EpochSteps:
         else:
             optimizer.step()
 
-    def _gradients_of(self, module: Autoencoder) -> SharedGradients:
-        if self._gradients is None:
-            self._gradients = SharedGradients(module, self._batches.workers, self._workers_here)
-        return self._gradients
+    def _joint_step(self, module: Autoencoder) -> JointStep:
+        if self._joint is None:
+            self._joint = self._make_joint_step(module)
+        return self._joint
+
+    def _make_joint_step(self, module: Autoencoder) -> JointStep:
+        rank, workers, here = self._batches.rank, self._batches.workers, self._workers_here
+        if workers == 1:
+            return JointStep(module)
+        if self._training.local_steps > 1:
+            return LocalStep(module, rank, workers, here, self._training.local_steps)
+        if suits_memory(module, workers, here):
+            return MemoryStep(module, rank, workers)
+        return GroupStep(module, workers)
 
 
 def _bare(optimizer: Any) -> torch.optim.Optimizer:

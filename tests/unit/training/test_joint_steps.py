@@ -1,0 +1,189 @@
+"""A step that several workers take together is the step that one takes on all their rows."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import distributed, multiprocessing, nn
+
+from isthmus.servers import free_port
+from isthmus.training.joint_step import GroupStep, JointStep
+from isthmus.training.local_step import LocalStep
+from isthmus.training.memory_step import MemoryStep
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+STEPS = 200
+ROWS = 12
+
+
+class Net(nn.Module):
+    """With more parameters than workers, of unequal sizes, and one that no loss knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(7, 33), nn.Linear(33, 7)
+        self.unknown = nn.Parameter(torch.ones(5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.second(self.first(x).tanh())
+
+
+def trained(
+    joint_step: Any, rank: int, workers: int, clip: float | None, seed: int = 0
+) -> tuple[Net, torch.optim.Optimizer, JointStep]:
+    """After many steps, each on this worker's share of the same rows."""
+    torch.manual_seed(seed)
+    net = Net()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2, weight_decay=0.0, fused=True)
+    joint = joint_step(net)
+    draw = torch.Generator().manual_seed(1)
+    for step in range(STEPS):
+        if workers > 1 and step % (7 + rank) == 0:
+            time.sleep(0.003)  # workers are not equally fast, and not always the same one first
+        rows = torch.randn(ROWS, 7, generator=draw)[rank::workers]
+        joint.begin()
+        ((net(rows) - rows).square().mean() / joint.summed).backward()
+        is_left = joint.share(is_leaving=rank == workers - 1 and step == STEPS - 2)
+        assert is_left == (step == STEPS - 2)
+        if clip is not None:
+            joint.clip(clip)
+        optimizer.step()
+        joint.end()
+    return net, optimizer, joint
+
+
+def work(rank: int, kind: str, workers: int, clip: float | None, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+    memory = partial(MemoryStep, rank=rank, workers=workers)
+    group = partial(GroupStep, workers=workers)
+    # The first worker's weights are everyone's, whatever the others drew.
+    net, optimizer, joint = trained(
+        group if kind == "group" else memory, rank, workers, clip, seed=rank
+    )
+    joint.gather(optimizer)
+    kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save(kept, Path(folder) / f"{rank}.pt")
+    distributed.barrier()  # the first worker keeps the others' meeting point
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("clip", [None, 0.05])
+@pytest.mark.parametrize(("kind", "workers"), [("memory", 2), ("memory", 3), ("group", 2)])
+def test_workers_train_as_one_does_and_the_first_has_the_whole_optimizer(
+    kind: str, workers: int, clip: float | None, tmp_path: Path
+) -> None:
+    before = set(Path("/dev/shm").glob("isthmus-*"))
+    port = free_port("127.0.0.1")
+    multiprocessing.spawn(work, (kind, workers, clip, port, str(tmp_path)), nprocs=workers)
+    first, *others = (torch.load(tmp_path / f"{rank}.pt") for rank in range(workers))
+    net, optimizer, _ = trained(JointStep, 0, 1, clip)
+    for name, alone in net.state_dict().items():
+        torch.testing.assert_close(first["net"][name], alone, atol=1e-5, rtol=1e-4)
+        assert all(torch.equal(first["net"][name], other["net"][name]) for other in others)
+    expected = optimizer.state_dict()["state"]
+    for index, state in expected.items():
+        found = first["optimizer"]["state"][index]
+        assert found["step"] == state["step"]
+        torch.testing.assert_close(found["exp_avg"], state["exp_avg"], atol=1e-5, rtol=1e-3)
+    assert set(Path("/dev/shm").glob("isthmus-*")) <= before
+
+
+def test_each_worker_keeps_the_optimizers_state_of_its_own_parameters_alone(tmp_path: Path) -> None:
+    port = free_port("127.0.0.1")
+    multiprocessing.spawn(keep_own_state, (port, str(tmp_path)), nprocs=2)
+    kept = [set(torch.load(tmp_path / f"{rank}.pt")) for rank in range(2)]
+    assert kept[0] | kept[1] == set(range(5))
+    assert not kept[0] & kept[1]
+
+
+def keep_own_state(rank: int, port: int, folder: str) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+    _, optimizer, _ = trained(partial(MemoryStep, rank=rank, workers=2), rank, 2, None)
+    torch.save(list(optimizer.state_dict()["state"]), Path(folder) / f"{rank}.pt")
+    distributed.barrier()  # the first worker keeps the others' meeting point
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize(("workers", "here"), [(2, 2), (3, 3), (2, 1)])
+def test_weights_that_are_averaged_after_each_step_are_those_of_averaged_gradients(
+    workers: int, here: int, tmp_path: Path
+) -> None:
+    # Of plain descent, whose steps are proportional to the gradients.
+    first, *others = averaged_every(1, workers, here, tmp_path, optimizer="sgd")
+    alone = descended(JointStep, 0, 1, "sgd", epochs=2)[0].state_dict()
+    for name, weights in alone.items():
+        torch.testing.assert_close(first["net"][name], weights, atol=1e-5, rtol=1e-4)
+        assert all(torch.equal(first["net"][name], other["net"][name]) for other in others)
+
+
+def test_workers_that_step_alone_go_on_alike_after_each_epoch(tmp_path: Path) -> None:
+    first, second = averaged_every(8, 2, 2, tmp_path, optimizer="adamw")
+    assert all(torch.equal(first["net"][name], second["net"][name]) for name in first["net"])
+    for index, state in first["optimizer"]["state"].items():
+        for name, value in state.items():
+            assert torch.equal(value, second["optimizer"]["state"][index][name])
+    # In between they go their own ways, and are told of one that leaves at the next average.
+    assert not torch.equal(first["before"], second["before"])
+    assert first["left_at"] == second["left_at"] == 8
+
+
+def averaged_every(
+    steps: int, workers: int, here: int, folder: Path, optimizer: str
+) -> list[dict[str, Any]]:
+    port = free_port("127.0.0.1")
+    arguments = (steps, workers, here, port, str(folder), optimizer)
+    multiprocessing.spawn(average, arguments, nprocs=workers)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(workers)]
+
+
+def average(
+    rank: int, steps: int, workers: int, here: int, port: int, folder: str, optimizer: str
+) -> None:
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+    local = partial(LocalStep, rank=rank, workers=workers, workers_here=here, steps=steps)
+    net, taken, before, left_at = descended(local, rank, workers, optimizer, epochs=2)
+    kept = {"net": net.state_dict(), "optimizer": taken.state_dict()}
+    torch.save({**kept, "before": before, "left_at": left_at}, Path(folder) / f"{rank}.pt")
+    distributed.barrier()  # the first worker keeps the others' meeting point
+    distributed.destroy_process_group()
+
+
+def descended(
+    joint_step: Any, rank: int, workers: int, optimizer: str, epochs: int
+) -> tuple[Net, torch.optim.Optimizer, torch.Tensor, int]:
+    """Weights and optimizer after epochs of 20 steps; weights before the last epoch's end; and the
+    step of the first epoch at which a worker was told that the last one is to leave."""
+    torch.manual_seed(rank)
+    net = Net()
+    made: torch.optim.Optimizer = (
+        torch.optim.SGD(net.parameters(), lr=0.05)
+        if optimizer == "sgd"
+        else torch.optim.AdamW(net.parameters(), lr=1e-2, fused=True)
+    )
+    joint = joint_step(net)
+    draw = torch.Generator().manual_seed(1)
+    left_at = -1
+    for epoch in range(epochs):
+        for step in range(20):
+            rows = torch.randn(ROWS, 7, generator=draw)[rank::workers]
+            joint.begin()
+            ((net(rows) - rows).square().mean() / joint.summed).backward()
+            is_left = joint.share(is_leaving=rank == workers - 1 and epoch == 0)
+            left_at = step if is_left and left_at < 0 else left_at
+            made.step()
+            joint.end()
+        before = net.first.weight.detach().clone()
+        joint.end_epoch(made)
+    return net, made, before, left_at
