@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, distributed, nn
 
+from isthmus.core.workers import from_first_worker
+
 _STEPS_BETWEEN_READS = 32
 
 
@@ -90,7 +92,7 @@ class GroupStep(JointStep):
 def take_first_workers(parameters: list[nn.Parameter]) -> None:
     """Every worker's weights become the first one's."""
     for parameter in parameters:
-        distributed.broadcast(parameter.data, src=0)
+        parameter.data.copy_(from_first_worker(parameter))
 
 
 def gradient(parameter: nn.Parameter) -> Tensor:

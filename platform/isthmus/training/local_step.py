@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
+from isthmus.core.workers import mean_over_workers
 from isthmus.training.joint_step import JointStep, take_first_workers
 from isthmus.training.shared_memory import SharedMemory, suits_memory
 
@@ -44,7 +45,7 @@ class LocalStep(JointStep):
         self._average: _Average = (
             _MemoryAverage(like, rank, workers)
             if suits_memory(module, workers, workers_here)
-            else _GroupAverage(workers)
+            else _GroupAverage()
         )
 
     def share(self, is_leaving: bool) -> bool:
@@ -87,13 +88,8 @@ class _Average(Protocol):
 class _GroupAverage:
     """Through torch's process group, in one message."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-
     def __call__(self, tensors: Sequence[Tensor]) -> None:
-        mean = torch.cat([each.flatten() for each in tensors])
-        distributed.all_reduce(mean)
-        mean /= self._workers
+        mean = mean_over_workers(torch.cat([each.flatten() for each in tensors]))
         parts = torch.split(mean, [each.numel() for each in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
