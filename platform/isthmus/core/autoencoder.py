@@ -17,6 +17,7 @@ from pytorch_lightning.utilities.types import OptimizerConfig, OptimizerLRSchedu
 from torch import Tensor, nn
 
 from isthmus.core.calibration import Calibration
+from isthmus.core.lean_adamw import LeanAdamW
 from isthmus.core.learning_rate import learning_rate_schedule
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
@@ -255,13 +256,12 @@ class Autoencoder(LightningModule, ABC):
         self.training_rows = rows
 
     def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
-        """AdamW, fused: one kernel for all parameters; and its learning rate, step by step."""
+        """AdamW, one kernel for all parameters; and its learning rate, step by step."""
         training = self._options()
-        optimizer = torch.optim.AdamW(
+        optimizer = LeanAdamW(
             self._parameter_groups(training),
             lr=training.learning_rate,
             weight_decay=training.weight_decay,
-            fused=True,
         )
         if training.schedule == "constant" and not training.warm_up_epochs:
             return {"optimizer": optimizer}  # nothing to do at each step

@@ -22,13 +22,14 @@ from isthmus.search.proposals import Proposals
 from isthmus.search.trial import TrialTask, run_trial, rungs
 from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 from isthmus.spec import TrainingSpec, TuningSpec
-from isthmus.training.actor import open_mailbox
+from isthmus.training.actor_line import ActorLine, open_mailbox
 from isthmus.training.background import Background
 from isthmus.training.launch import uses_gpus
 from isthmus.training.result import FitResult
 
 _logger = logging.getLogger(__name__)
-_POLL_S = 0.1
+# Of waiting for events: what Ray Tune's own thread says, and Ctrl-C, is heard only after it.
+_PATIENCE_S = 0.1
 _QUIET = {
     # Tune's own tables, files and signal handler; ours are the driver's.
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -97,12 +98,13 @@ def search(
             run_name=f"{run_name}-{number}",
         )
 
-    trials = Trials(board, candidate, make_task, reporter)
+    line = ActorLine(board)
+    trials = Trials(board, line, candidate, make_task, reporter)
     proposals = Proposals(tuning, trials.accept, trials.end)
     folder = f"{run_name}-search"
     tuner = _tuner(plan, tuning, training, proposals, board, storage_path, folder)
     try:
-        is_interrupted = _run(tuner, proposals, trials, board)
+        is_interrupted = _run(tuner, proposals, trials, line)
     finally:
         # The driver has the best weights, and MLflow what is to be known of the trials.
         own = (f"{run_name}-{trial.number}" for trial in trials.records if plan.has_workers)
@@ -199,19 +201,18 @@ def _tuner(
     )
 
 
-def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, board: Any) -> bool:
+def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, line: ActorLine) -> bool:
     """Runs Ray Tune to its end; returns whether Ctrl-C was it."""
-    tuning = Background(tuner.fit)
+    tuning = Background(tuner.fit, line.wake)
     try:
         while not tuning.is_there.is_set():
             try:
-                tuning.is_there.wait(_POLL_S)
-                trials.deliver()
+                trials.deliver(_PATIENCE_S)
             except KeyboardInterrupt:
                 if proposals.is_over:
                     raise  # the second Ctrl-C: at once
                 proposals.is_over = trials.is_interrupted = True
-                board.request_stop.remote()
+                line.request_stop()
         tuning.result()
     except tune.TuneError as error:
         trials.close("failed", "Ray Tune failed")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -11,9 +11,10 @@ import ray
 from safetensors.torch import load
 
 from isthmus.errors import IsthmusError, TrainingError
-from isthmus.search.events import Kept, TrialEvent
+from isthmus.search.events import Kept
 from isthmus.search.trial import TrialTask
 from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training.actor_line import ActorLine
 from isthmus.training.checkpoints import Progress
 from isthmus.training.events import Started
 from isthmus.training.launch import put_rows
@@ -97,18 +98,21 @@ class Trials:
     def __init__(
         self,
         board: Any,
+        line: ActorLine,
         candidate: Callable[[int, Values], Candidate],
         make_task: Callable[[int, Candidate, Any], TrialTask],
         reporter: SearchReporter,
     ) -> None:
         """Args:
         board: The `TrialBoard`.
+        line: The driver's end of it.
         candidate: Makes of a trial's number and values what is to be trained.
         make_task: Makes of a number, a candidate and Ray's reference to its rows a task.
         reporter: Hears of it all.
         """
         self.is_interrupted = False
         self._board = board
+        self._line = line
         self._candidate = candidate
         self._make_task = make_task
         self._reporter = reporter
@@ -148,19 +152,20 @@ class Trials:
 
     # -- the driver's thread ----------------------------------------------------------------------
 
-    def deliver(self) -> None:
-        """Tells the reporter what is new."""
-        # In this order: a trial's end is taken before its last events are fetched, and its
-        # beginning after its first.
-        ended = list(_emptied(self._ended))
-        events: list[TrialEvent] = ray.get(self._board.drain.remote())
-        for record in _emptied(self._made):
+    def deliver(self, wait_s: float = 0.0) -> None:
+        """Tells the reporter what is new, if need be after waiting for a trial's event."""
+        # In this order: a trial's end is known before its last events are fetched, and its
+        # beginning after its first. Ctrl-C, most likely in the waiting, loses neither.
+        ended = len(self._ended)
+        events: list[Any] = self._line.drain(wait_s)
+        while self._made:
+            record = self._made.popleft()
             self._records[record.number] = record
             self._reporter.on_trial(record)
         for each in events:
             self._take(each.number, each.event)
-        for number, value, reason in ended:
-            self._close(number, value, reason)
+        for _ in range(ended):
+            self._close(*self._ended.popleft())
 
     def close(self, state: TrialState, reason: str | None = None) -> None:
         """Ends what Ray Tune has left without an end."""
@@ -231,8 +236,3 @@ class Trials:
 
     def _best_number(self) -> int | None:
         return min(self._kept, key=lambda number: (self._kept[number].value, number), default=None)
-
-
-def _emptied(waiting: deque[Any]) -> Iterator[Any]:
-    while waiting:
-        yield waiting.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol, TypeVar
 
 from isthmus.errors import TrainingError
@@ -61,6 +62,8 @@ class _Courier:
         self._reporter = reporter
         self._is_started = False
         self._epochs_told = 0
+        # Ctrl-C while one is told must not lose the next.
+        self._events: deque[Event] = deque()
 
     def request_stop(self) -> None:
         self.stopping = True
@@ -69,7 +72,9 @@ class _Courier:
             raise KeyboardInterrupt  # there is nothing yet to bring to an end
 
     def deliver(self, wait_s: float) -> None:
-        for event in self._line.drain(wait_s):
+        self._events += self._line.drain(wait_s)
+        while self._events:
+            event = self._events.popleft()
             match event:
                 case Started():
                     self._is_started = True

@@ -12,11 +12,13 @@ from ray.train.torch import TorchConfig
 
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.actor import DriversEnd, open_mailbox
+from isthmus.training.actor_line import ActorLine, open_mailbox
 from isthmus.training.background import Background
 from isthmus.training.courier import accompany
+from isthmus.training.folder_line import FolderLine
 from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
+from isthmus.training.session import ray_is_ours
 from isthmus.training.share import ScaledRows, WorkerTask
 from isthmus.training.storage import CheckpointStorage
 from isthmus.training.trainer import LeanTrainer
@@ -55,7 +57,8 @@ def fit(
         TrainingError: If training diverged, or workers were lost more often than allowed.
         ClusterError: If the cluster has too little for the workers asked for.
     """
-    mailbox = open_mailbox()
+    # A Ray of our own is on this machine alone.
+    line = FolderLine() if ray_is_ours() else ActorLine(open_mailbox())
     task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
     trainer = LeanTrainer(
         run_worker,
@@ -64,7 +67,7 @@ def fit(
             # in a list, so that they are not fetched for it either.
             "task": ray.put(task),
             "rows": [rows if isinstance(rows, ray.ObjectRef) else put_rows(rows)],
-            "mailbox": mailbox,
+            "sender": line.sender,
             "storage": CheckpointStorage(storage_path, run_name),
         },
         torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
@@ -76,9 +79,11 @@ def fit(
             failure_config=FailureConfig(max_failures=training.max_failures),
         ),
     )
-    line = DriversEnd(mailbox)
-    outcome = Background(trainer.fit, line.wake)
-    accompany(outcome, line, reporter)
+    try:
+        outcome = Background(trainer.fit, line.wake)
+        accompany(outcome, line, reporter)
+    finally:
+        line.close()
     return _read_result(_result_of(outcome))
 
 

@@ -64,14 +64,11 @@ class LocalStep(JointStep):
         self._steps = 0
         self._average_weights()
         for moment in _MOMENTS:
-            states = [optimizer.state.get(each, {}) for each in self.parameters]
-            self._average(
-                [
-                    state.get(moment, torch.zeros_like(each))
-                    for state, each in zip(states, self.parameters, strict=True)
-                ]
-                + [self._flag]
-            )
+            found = (optimizer.state.get(each, {}).get(moment) for each in self.parameters)
+            # An optimizer without it, SGD, averages zeros: all numbers are one message's.
+            pairs = zip(found, self.parameters, strict=True)
+            moments = [torch.zeros_like(each) if one is None else one for one, each in pairs]
+            self._average([*moments, self._flag])
         self._is_left = False
 
     def _average_weights(self) -> None:

@@ -42,6 +42,22 @@ _OURS = {
     "RAY_prestart_worker_first_driver": "0",
     # Ray gives way to all other processes, also to those that only wait for its workers.
     "RAY_worker_niceness": "0",
+    # How often its processes look for what nobody waits for here: logs for the driver, nodes to
+    # add, figures for the dashboard, events, demand of other nodes; and memory and disk, for which
+    # once a second is enough. Workers that use all cores wait for each other, and so twice over
+    # for whatever else runs.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "3600",
+    "AUTOSCALER_UPDATE_INTERVAL_S": "3600",
+    "REPORTER_UPDATE_INTERVAL_MS": "3600000",
+    "EVENT_AGENT_REPORT_INTERVAL_SECONDS": "60",
+    "SCAN_EVENT_DIR_INTERVAL_SECONDS": "3600",
+    "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
+    "RAY_io_context_monitor_probe_interval_ms": "60000",
+    "RAY_memory_monitor_refresh_ms": "1000",
+    "RAY_local_fs_monitor_interval_ms": "1000",
+    "RAY_raylet_check_gc_period_milliseconds": "1000",
+    "RAY_kill_idle_workers_interval_ms": "1000",
 }
 _ANSWER_TIMEOUT_S = 10.0
 
@@ -69,6 +85,11 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def ray_is_ours() -> bool:
+    """Whether this is a process of a Ray that `ray_session` started, on one machine."""
+    return RAY_IS_OURS in os.environ
 
 
 def _start(address: str | None, workers: int) -> None:

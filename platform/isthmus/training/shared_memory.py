@@ -115,7 +115,8 @@ def _map_together(rank: int, size_bytes: int) -> np.ndarray[Any, np.dtype[np.uin
         if rank == 0:
             _make(path, size_bytes)
         distributed.barrier()
-        mapped = np.memmap(path, np.uint8, "r+", shape=(size_bytes,))
+        # Without the class, whose every access is a call of Python's.
+        mapped = np.asarray(np.memmap(path, np.uint8, "r+", shape=(size_bytes,)))
         distributed.barrier()
     finally:
         if rank == 0:

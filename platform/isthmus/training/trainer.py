@@ -6,13 +6,12 @@ starts a few seconds later.
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import Any
 
 from ray.train.torch import TorchTrainer
 
-from isthmus.training.session import RAY_IS_OURS
+from isthmus.training.session import ray_is_ours
 
 # Gives out Ray's datasets; rows come to the workers in another way.
 _WITHOUT_DATASETS = "DatasetsCallback"
@@ -25,19 +24,15 @@ class LeanTrainer(TorchTrainer):  # type: ignore[misc]
 
     def _create_default_callbacks(self) -> list[Any]:
         unused = set() if self.datasets else {_WITHOUT_DATASETS}
-        if _ray_is_ours():
+        if ray_is_ours():
             unused.add(_WITHOUT_CLUSTER)
         given: list[Any] = super()._create_default_callbacks()
         return [each for each in given if type(each).__name__ not in unused]
 
     def _initialize_and_run_controller(self, **arguments: Any) -> Any:
-        if _ray_is_ours():
+        if ray_is_ours():
             with suppress(ImportError):
                 from isthmus.training.scaling_policy import FixedWorkers
 
                 arguments["scaling_policy"] = FixedWorkers(self.scaling_config)
         return super()._initialize_and_run_controller(**arguments)
-
-
-def _ray_is_ours() -> bool:
-    return RAY_IS_OURS in os.environ

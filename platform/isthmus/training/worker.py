@@ -11,7 +11,6 @@ import ray
 from ray import train as ray_train
 from ray.train import torch as ray_torch
 
-from isthmus.training.actor import ActorSender
 from isthmus.training.share import Place, ScaledRows, WorkerTask, train_share
 from isthmus.training.storage import CheckpointStorage
 
@@ -21,7 +20,7 @@ def run_worker(config: dict[str, Any]) -> None:
 
     Args:
         config: `task`: Ray's reference to the `WorkerTask`; `rows`: to the `ScaledRows`, which lie
-            once on each host; `mailbox`: the line to the driver; `storage`: where checkpoints of
+            once on each host; `sender`: the line to the driver; `storage`: where checkpoints of
             a run that did not begin on Ray would be.
     """
     task: WorkerTask = ray.get(config["task"])
@@ -33,7 +32,7 @@ def run_worker(config: dict[str, Any]) -> None:
         workers_here=context.get_local_world_size(),
         device=ray_torch.get_device(),
     )
-    sender = ActorSender(config["mailbox"]) if place.rank == 0 else None
+    sender = config["sender"] if place.rank == 0 else None
     with _last_checkpoint(config["storage"]) as folder:
         train_share(task, rows, place, sender, _report, folder)
 

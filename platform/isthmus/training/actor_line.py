@@ -1,4 +1,4 @@
-"""The line between a Ray worker and the driver: a mailbox in an actor.
+"""The line between Ray's workers and the driver, wherever they are: a mailbox in an actor.
 
 Ray's own `report` is a barrier and is polled every two seconds; a small actor is neither. The
 driver owns it, so events survive the worker that sent them.
@@ -25,20 +25,34 @@ def open_mailbox(kind: type[Mailbox] = Mailbox) -> Any:
     return ray.remote(kind).options(**options).remote()
 
 
-class DriversEnd:
-    """The driver's end: what it asks of the mailbox."""
+class ActorLine:
+    """The driver's end: a `courier.Line`.
+
+    Attributes:
+        sender: The first worker's end, which travels to it.
+    """
 
     def __init__(self, mailbox: Any) -> None:
+        self.sender = ActorSender(mailbox)
         self._mailbox = mailbox
         self._answer: Any = None
+        self._events: list[Event] = []
 
     def drain(self, wait_s: float = 0.0) -> list[Event]:
         """Gives all that came since it was last asked, if need be after waiting for the first."""
-        # Ctrl-C while it waits must not lose what the mailbox gives then.
-        self._answer = self._answer or self._mailbox.drain.remote(wait_s)
-        events: list[Event] = ray.get(self._answer)
-        self._answer = None
+        # Ctrl-C while it waits must not lose what the mailbox gives then; nor is an answer from
+        # before it the newest.
+        if self._answer is not None:
+            self._fetch()
+            wait_s = 0.0
+        self._answer = self._mailbox.drain.remote(wait_s)
+        self._fetch()
+        events, self._events = self._events, []
         return events
+
+    def _fetch(self) -> None:
+        self._events += ray.get(self._answer)
+        self._answer = None
 
     def wake(self) -> None:
         """Ends the waiting."""
@@ -47,6 +61,9 @@ class DriversEnd:
     def request_stop(self) -> None:
         """Asks the workers to stop."""
         self._mailbox.request_stop.remote()
+
+    def close(self) -> None:
+        """Nothing: the actor ends when nobody knows of it any more."""
 
 
 class ActorSender:
