@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -57,33 +58,30 @@ def fit(
         TrainingError: If training diverged, or workers were lost more often than allowed.
         ClusterError: If the cluster has too little for the workers asked for.
     """
-    # A Ray of our own is on this machine alone.
-    line = FolderLine() if ray_is_ours() else ActorLine(open_mailbox())
     task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
-    trainer = LeanTrainer(
-        run_worker,
-        train_loop_config={
-            # As references, so that Ray's controller need not load torch to read them; the rows'
-            # in a list, so that they are not fetched for it either.
-            "task": ray.put(task),
-            "rows": [rows if isinstance(rows, ray.ObjectRef) else put_rows(rows)],
-            "sender": line.sender,
-            "storage": CheckpointStorage(storage_path, run_name),
-        },
-        torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
-        scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=uses_gpus(training)),
-        run_config=RunConfig(
-            name=run_name,
-            storage_path=storage_path,
-            checkpoint_config=CheckpointConfig(num_to_keep=1),
-            failure_config=FailureConfig(max_failures=training.max_failures),
-        ),
-    )
-    try:
+    # A Ray of our own is on this machine alone.
+    with closing(FolderLine() if ray_is_ours() else ActorLine(open_mailbox())) as line:
+        trainer = LeanTrainer(
+            run_worker,
+            train_loop_config={
+                # As references, so that Ray's controller need not load torch to read them; the
+                # rows' in a list, so that they are not fetched for it either.
+                "task": ray.put(task),
+                "rows": [rows if isinstance(rows, ray.ObjectRef) else put_rows(rows)],
+                "sender": line.sender,
+                "storage": CheckpointStorage(storage_path, run_name),
+            },
+            torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
+            scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=uses_gpus(training)),
+            run_config=RunConfig(
+                name=run_name,
+                storage_path=storage_path,
+                checkpoint_config=CheckpointConfig(num_to_keep=1),
+                failure_config=FailureConfig(max_failures=training.max_failures),
+            ),
+        )
         outcome = Background(trainer.fit, line.wake)
         accompany(outcome, line, reporter)
-    finally:
-        line.close()
     return _read_result(_result_of(outcome))
 
 

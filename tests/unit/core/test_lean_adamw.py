@@ -67,21 +67,18 @@ def test_mixed_types_are_left_to_pytorch():
     )
 
 
+def resumed(make):
+    def made(groups):
+        optimizer = make(groups)
+        optimizer.load_state_dict(trained(of_torch, net())[1])
+        return optimizer
+
+    return made
+
+
 def test_a_state_of_pytorchs_goes_on():
-    def resumed(groups):
-        optimizer = lean(groups)
-        _, state = trained(of_torch, net())
-        optimizer.load_state_dict(state)
-        return optimizer
-
-    def resumed_by_torch(groups):
-        optimizer = of_torch(groups)
-        _, state = trained(of_torch, net())
-        optimizer.load_state_dict(state)
-        return optimizer
-
     torch.testing.assert_close(
-        trained(resumed, net()), trained(resumed_by_torch, net()), rtol=0, atol=0
+        trained(resumed(lean), net()), trained(resumed(of_torch), net()), rtol=0, atol=0
     )
 
 
