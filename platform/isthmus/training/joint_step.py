@@ -30,7 +30,10 @@ class JointStep:
         self.summed = 1
 
     def begin(self) -> None:
-        """Frees the gradients: the backward pass then hands its own over, and need not add."""
+        """Frees the gradients: the backward pass then hands its own over, and need not add.
+
+        From here on the weights are those that all workers go on with.
+        """
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -50,7 +53,10 @@ class JointStep:
         torch.nn.utils.clip_grad_norm_(self.parameters, max_norm)
 
     def end(self) -> None:
-        """After the optimizer's step: the weights are those that this worker goes on with."""
+        """After the optimizer's step: tells the others that this worker's part of it is done."""
+
+    def settle(self) -> None:
+        """Before the weights are read between two steps: they are those that all go on with."""
 
     def end_epoch(self, optimizer: torch.optim.Optimizer) -> None:
         """After an epoch's last step: all workers have the same weights, and go on alike."""

@@ -9,13 +9,18 @@ Source: Rajbhandari et al. 2020, "ZeRO", arXiv:1910.02054, its first two stages.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from isthmus.training.joint_step import JointStep, gradient
 from isthmus.training.shared_memory import SharedMemory
+
+# Numbers of a gradient that is handed over before the backward pass is through: a call from within
+# it takes as long as to copy a few thousand.
+_WORTH_A_HOOK = 1 << 16
 
 
 class MemoryStep(JointStep):
@@ -41,16 +46,39 @@ class MemoryStep(JointStep):
             if rank == 0:
                 shared.copy_(parameter.data)
             parameter.data = shared
+        self._handed_over: set[int] = set()
+        for index in self._not_owned:
+            if self.parameters[index].numel() >= _WORTH_A_HOOK:
+                hand_over = partial(self._hand_over, index)
+                self.parameters[index].register_post_accumulate_grad_hook(hand_over)
         self._memory.meet()
 
+    def begin(self) -> None:
+        """As `JointStep`."""
+        super().begin()
+        self._handed_over.clear()
+        self.settle()
+
+    def _hand_over(self, index: int, parameter: Tensor) -> None:
+        """Gives the gradient to its owner; a large one as soon as it is there, and in the cache.
+
+        Where the rows are taken in parts, those of the parts are summed. This worker is left
+        without it, which the optimizer takes for a parameter that is not to be updated.
+        """
+        mine = self._gradients[self._rank][index]
+        if index in self._handed_over:
+            mine += gradient(parameter)
+        else:
+            mine.copy_(gradient(parameter))
+            self._handed_over.add(index)
+        parameter.grad = None
+
     def share(self, is_leaving: bool) -> bool:
-        """As `JointStep`, of what this worker owns; the rest is left without gradients, which the
-        optimizer takes for not to be updated."""
+        """As `JointStep`, of what this worker owns."""
         self._memory.leaving[self._rank] = is_leaving
         for index in self._not_owned:
-            parameter = self.parameters[index]
-            self._gradients[self._rank][index].copy_(gradient(parameter))
-            parameter.grad = None
+            if index not in self._handed_over:
+                self._hand_over(index, self.parameters[index])
         self._memory.meet()
         for index in self._owned:
             parameter = self.parameters[index]
@@ -70,8 +98,16 @@ class MemoryStep(JointStep):
         torch.nn.utils.clip_grads_with_norm_(owned, max_norm, norm)
 
     def end(self) -> None:
-        """As `JointStep`: waits for the others' updates."""
-        self._memory.meet()
+        """As `JointStep`."""
+        self._memory.arrive()
+
+    def settle(self) -> None:
+        """As `JointStep`: what this worker does between two steps need not wait for the others."""
+        self._memory.wait()
+
+    def end_epoch(self, optimizer: torch.optim.Optimizer) -> None:
+        """As `JointStep`."""
+        self.settle()
 
     def gather(self, optimizer: torch.optim.Optimizer) -> None:
         """As `JointStep`."""

@@ -75,9 +75,21 @@ class SharedMemory:
 
     def meet(self) -> None:
         """Returns when all workers are here, and all that they wrote before can be read."""
+        self.arrive()
+        self.wait()
+
+    def arrive(self) -> None:
+        """Tells the others that this worker is here, and has written what it had to.
+
+        What it does between this and `wait` takes nothing of the time that it would wait for one
+        that is late (Gupta 1989, "The fuzzy barrier", ASPLOS III).
+        """
         self._meetings += 1
+        self._arrived[self._rank] = self._meetings
+
+    def wait(self) -> None:
+        """Returns when all others have arrived as often as this worker."""
         arrived, meetings = self._arrived, self._meetings
-        arrived[self._rank] = meetings
         began_s = time.monotonic()
         for other in self._others:
             while arrived[other] < meetings:

@@ -87,6 +87,7 @@ class EpochSteps:
             if schedule is not None:
                 schedule.step()
             if self._averaged:
+                joint.settle()
                 self._averaged.follow(module)
             self._after_step(step)
             if is_left:

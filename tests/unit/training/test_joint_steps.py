@@ -55,6 +55,7 @@ def trained(
             joint.clip(clip)
         optimizer.step()
         joint.end()
+    joint.settle()
     return net, optimizer, joint
 
 
