@@ -101,6 +101,6 @@ def take_first_workers(parameters: list[nn.Parameter]) -> None:
         parameter.data.copy_(from_first_worker(parameter))
 
 
-def gradient(parameter: nn.Parameter) -> Tensor:
+def gradient(parameter: Tensor) -> Tensor:
     """Zeros where the loss knows no parameter."""
     return torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

@@ -50,7 +50,8 @@ class MemoryStep(JointStep):
         for index in self._not_owned:
             if self.parameters[index].numel() >= _WORTH_A_HOOK:
                 hand_over = partial(self._hand_over, index)
-                self.parameters[index].register_post_accumulate_grad_hook(hand_over)
+                parameter = self.parameters[index]
+                parameter.register_post_accumulate_grad_hook(hand_over)  # type: ignore[no-untyped-call]
         self._memory.meet()
 
     def begin(self) -> None:
