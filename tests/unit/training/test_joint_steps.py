@@ -12,6 +12,7 @@ import torch
 from torch import distributed, multiprocessing, nn
 
 from isthmus.servers import free_port
+from isthmus.training import memory_step
 from isthmus.training.joint_step import GroupStep, JointStep
 from isthmus.training.local_step import LocalStep
 from isthmus.training.memory_step import MemoryStep
@@ -35,7 +36,7 @@ class Net(nn.Module):
 
 
 def trained(
-    joint_step: Any, rank: int, workers: int, clip: float | None, seed: int = 0
+    joint_step: Any, rank: int, workers: int, clip: float | None, seed: int = 0, parts: int = 1
 ) -> tuple[Net, torch.optim.Optimizer, JointStep]:
     """After many steps, each on this worker's share of the same rows."""
     torch.manual_seed(seed)
@@ -48,7 +49,9 @@ def trained(
             time.sleep(0.003)  # workers are not equally fast, and not always the same one first
         rows = torch.randn(ROWS, 7, generator=draw)[rank::workers]
         joint.begin()
-        ((net(rows) - rows).square().mean() / joint.summed).backward()
+        for part in rows.chunk(parts):
+            loss = (net(part) - part).square().sum() / rows.numel()
+            (loss / joint.summed).backward()
         is_left = joint.share(is_leaving=rank == workers - 1 and step == STEPS - 2)
         assert is_left == (step == STEPS - 2)
         if clip is not None:
@@ -59,16 +62,21 @@ def trained(
     return net, optimizer, joint
 
 
-def work(rank: int, kind: str, workers: int, clip: float | None, port: int, folder: str) -> None:
+def work(
+    rank: int, kind: str, workers: int, clip: float | None, parts: int, port: int, folder: str
+) -> None:
     torch.set_num_threads(1)
     address = f"tcp://127.0.0.1:{port}"
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
-    memory = partial(MemoryStep, rank=rank, workers=workers)
-    group = partial(GroupStep, workers=workers)
-    # The first worker's weights are everyone's, whatever the others drew.
-    net, optimizer, joint = trained(
-        group if kind == "group" else memory, rank, workers, clip, seed=rank
+    if kind == "memory, early":
+        memory_step._WORTH_A_HOOK = 1
+    step = (
+        partial(GroupStep, workers=workers)
+        if kind == "group"
+        else partial(MemoryStep, rank=rank, workers=workers)
     )
+    # The first worker's weights are everyone's, whatever the others drew.
+    net, optimizer, joint = trained(step, rank, workers, clip, seed=rank, parts=parts)
     joint.gather(optimizer)
     kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save(kept, Path(folder) / f"{rank}.pt")
@@ -76,14 +84,17 @@ def work(rank: int, kind: str, workers: int, clip: float | None, port: int, fold
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("clip", [None, 0.05])
-@pytest.mark.parametrize(("kind", "workers"), [("memory", 2), ("memory", 3), ("group", 2)])
+@pytest.mark.parametrize(("clip", "parts"), [(None, 1), (0.05, 2)])
+@pytest.mark.parametrize(
+    ("kind", "workers"), [("memory", 2), ("memory", 3), ("memory, early", 2), ("group", 2)]
+)
 def test_workers_train_as_one_does_and_the_first_has_the_whole_optimizer(
-    kind: str, workers: int, clip: float | None, tmp_path: Path
+    kind: str, workers: int, clip: float | None, parts: int, tmp_path: Path
 ) -> None:
     before = set(Path("/dev/shm").glob("isthmus-*"))
     port = free_port("127.0.0.1")
-    multiprocessing.spawn(work, (kind, workers, clip, port, str(tmp_path)), nprocs=workers)
+    arguments = (kind, workers, clip, parts, port, str(tmp_path))
+    multiprocessing.spawn(work, arguments, nprocs=workers)
     first, *others = (torch.load(tmp_path / f"{rank}.pt") for rank in range(workers))
     net, optimizer, _ = trained(JointStep, 0, 1, clip)
     for name, alone in net.state_dict().items():
