@@ -17,7 +17,7 @@ from pathlib import Path
 from isthmus.training.events import Event
 
 # How often the driver looks: too seldom to cost anything, and sooner than a person notices.
-_LOOK_S = 0.05
+_LOOK_S = 0.1
 _EVENTS, _STOP = "events", "stop"
 _LENGTH = struct.Struct("<I")
 
