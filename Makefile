@@ -3,8 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 FAST := tests/architecture tests/unit tests/contract
-# What fails quickly comes first. The contract's tests share nothing and so come last: both processes
-# have some to run until the end, when one has long been at the servers and the other at Ray.
+# What fails quickly comes first. The contract's tests share nothing and come last: both processes
+# have some to run until the end.
 ALL := tests/architecture tests/unit tests/integration tests/ui tests/distributed tests/contract
 
 # Side by side, in the order of their files: half of a test's time is waiting for servers.

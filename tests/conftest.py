@@ -33,20 +33,27 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Tests that share the one local Ray.
+_RAY = "ray"
+
+
 # First, so that xdist finds the groups.
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keeps tests that share what takes long to make in one of `make test`'s processes."""
-    for item in items:
-        group = _group_of(item)
+    groups = {item: _group_of(item) for item in items}
+    for item, group in groups.items():
         if group is not None:
             item.add_marker(pytest.mark.xdist_group(group))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # Those take one process as long as all others take the other: it begins with them.
+        items.sort(key=lambda item: groups[item] != _RAY)
 
 
 def _group_of(item: pytest.Item) -> str | None:
     """What an item is kept together with; `None` if it may run anywhere."""
     if {"project", "ray_session"} & set(getattr(item, "fixturenames", ())):
-        return "ray"
+        return _RAY
     room = item.path.relative_to(Path(__file__).parent).parts
     if room[0] in ("integration", "ui"):
         return "servers"
