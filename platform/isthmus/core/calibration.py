@@ -11,6 +11,9 @@ from isthmus.core.ranks import Ranks
 QUANTILES = 1001
 DEFAULT_FALSE_POSITIVE_RATE = 0.01
 _WORTH_A_TABLE = 16_384
+# Scores that are ranked at once: few enough that what is made of them on the way stays in the
+# cache, and in memory that is asked for once.
+_RANKED_AT_ONCE = 8192
 
 
 class Calibration(nn.Module):
@@ -29,6 +32,7 @@ class Calibration(nn.Module):
         # NaN, not 0: a module that was never calibrated must not call every row an anomaly.
         self.register_buffer("quantiles", torch.full((QUANTILES,), torch.nan))
         self.register_buffer("threshold", torch.tensor(torch.nan))
+        self._ranks: Ranks | None = None
 
     def fit(self, scores: Tensor, false_positive_rate: float = DEFAULT_FALSE_POSITIVE_RATE) -> None:
         """Learns from the scores, shape (N,), of rows that are normal and were not trained on."""
@@ -49,14 +53,24 @@ class Calibration(nn.Module):
             Shape (B,), in [1/1001, 1]: a finite sample cannot show a smaller one.
         """
         if len(scores) < _WORTH_A_TABLE:
-            below = torch.searchsorted(self.quantiles, scores.contiguous(), right=False)
-        else:
-            below = Ranks(self.quantiles).below(scores)
-        return ((QUANTILES - below).clamp(min=1)) / QUANTILES
+            return _p_values(torch.searchsorted(self.quantiles, scores.contiguous(), right=False))
+        # Made again only where the quantiles are others: that takes as long as many scores.
+        if self._ranks is None or not torch.equal(self._ranks.ordered, self.quantiles):
+            self._ranks = Ranks(self.quantiles)
+        ranks, by_rank = self._ranks, _p_values(torch.arange(QUANTILES + 1))
+        found = torch.empty_like(scores)
+        parts = (torch.split(each, _RANKED_AT_ONCE) for each in (scores, found))
+        for part, into in zip(*parts, strict=True):
+            torch.index_select(by_rank, 0, ranks.below(part), out=into)
+        return found
 
     def is_anomaly(self, scores: Tensor) -> Tensor:
         """Shape (B,), bool: which scores are above the threshold."""
         return scores > self.threshold
+
+
+def _p_values(below: Tensor) -> Tensor:
+    return (QUANTILES - below).clamp(min=1) / QUANTILES
 
 
 def _interpolate(ordered: Tensor, probabilities: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ class Scaling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Data units to model units; a missing value (NaN) becomes 0, the mean if standardised."""
-        return torch.nan_to_num((x - self.offset) / self.scale, nan=0.0)
+        # In place, of what is only ours: each tensor more of a large batch is a fill of the cache.
+        return (x - self.offset).div_(self.scale).nan_to_num_(nan=0.0)
 
     def inverse(self, x: Tensor) -> Tensor:
         """Model units to data units."""
