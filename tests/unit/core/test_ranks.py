@@ -38,3 +38,14 @@ def test_a_score_that_is_no_number_or_a_module_without_calibration_is_no_crash()
     calibration.p_values(scores)
     calibration.fit(torch.rand(100))
     assert calibration.p_values(scores).max() < 0.01
+
+
+def test_a_module_that_is_calibrated_anew_ranks_by_its_new_scores() -> None:
+    many = torch.rand(20_000)
+    calibration = Calibration()
+    calibration.fit(torch.rand(2000))
+    calibration.p_values(many)
+    calibration.fit(torch.rand(2000) + 0.5)
+    fresh = Calibration()
+    fresh.load_state_dict(calibration.state_dict())
+    assert torch.equal(calibration.p_values(many), fresh.p_values(many))
