@@ -25,14 +25,14 @@ class Ranks:
         """Args:
         ordered: Shape (N,), ascending, on the CPU.
         """
-        self.ordered = ordered.clone()
+        # Its last stands for the number after the last, which nothing is above.
+        self._padded = torch.cat([ordered, ordered.new_full((1,), torch.inf)])
+        self.ordered = self._padded[:-1]
         self._per_unit = _CELLS / (ordered[-1] - ordered[0]).clamp(min=torch.finfo().tiny)
         cells = self._cells(ordered)
         all_cells = torch.arange(_CELLS, dtype=torch.int32)
         self._in_lower_cells = torch.searchsorted(cells, all_cells, out_int32=True)
         self._most_in_a_cell = int(torch.bincount(cells, minlength=1).max())
-        # Stands for the number after the last, which nothing is above.
-        self._padded = torch.cat([ordered, ordered.new_full((1,), torch.inf)])
 
     def below(self, values: Tensor) -> Tensor:
         """Shape (B,), int32: how many are below each of the values, shape (B,)."""
