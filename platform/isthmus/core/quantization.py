@@ -71,7 +71,10 @@ class Codebook(nn.Module):
             self._begin_at(v_ND)
         chosen_NK = nn.functional.one_hot(self.nearest(v_ND), len(self.codes)).to(v_ND.dtype)
         self.counts.lerp_(sum_over_workers(chosen_NK.sum(dim=0)), 1 - self.decay)
-        self.sums.lerp_(sum_over_workers(chosen_NK.t() @ v_ND), 1 - self.decay)
+        # Sums that are rounded would pull the codes away from the means that they are.
+        with torch.autocast(v_ND.device.type, enabled=False):
+            of_code_KD = chosen_NK.t() @ v_ND
+        self.sums.lerp_(sum_over_workers(of_code_KD), 1 - self.decay)
         total = self.counts.sum()
         smoothed = (self.counts + _EPSILON) / (total + len(self.counts) * _EPSILON) * total
         self.codes.copy_(self.sums / smoothed.unsqueeze(1))
