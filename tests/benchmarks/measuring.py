@@ -119,6 +119,8 @@ def _short(value: Any) -> Any:
         return float(f"{value:.4g}")
     if isinstance(value, list):
         return [_short(each) for each in value]
+    if isinstance(value, dict):
+        return {key: _short(each) for key, each in value.items()}
     return value
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from isthmus.core.calibration import Calibration
 from isthmus.core.lean_adamw import LeanAdamW
 from isthmus.core.learning_rate import learning_rate_schedule
+from isthmus.core.loss_sums import LossSums
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
@@ -34,8 +35,6 @@ _LATENT_RANGE = (2, 32)
 # a weight: while it is behind, the reconstruction weighs too little, and the posterior collapses.
 # On digits the evidence lower bound rose from -1 to 65 nats.
 _LOG_VARIANCE_GAIN = 10.0
-# Steps whose losses are kept one by one.
-_FOLDED_STEPS = 256
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,10 @@ class LossOutput:
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def means(self) -> dict[str, Tensor]:
+        """All of it by name: `loss`, and the parts."""
+        return {"loss": self.total, **self.parts}
 
 
 class Autoencoder(LightningModule, ABC):
@@ -93,6 +96,11 @@ class Autoencoder(LightningModule, ABC):
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
     """Whether it weighs the error of single numbers, which SSIM and spectral losses have not."""
 
+    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    """Whether training does the same at each step but for the numbers in its tensors, so that a
+    GPU can record a step once and replay it. A Python number or branch that changes from step to
+    step would be replayed as it was; `warm_up` does not."""
+
     options: SpecModel
     """The variant's `Config`, as the plan has it."""
 
@@ -111,9 +119,9 @@ class Autoencoder(LightningModule, ABC):
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
         self.training_rows = 0
-        self.steps_done = 0
+        self.steps_done: int | Tensor = 0
         self._training: TrainingSpec | None = None
-        self._sums: dict[Stage, _Sums] = {"train": _Sums(), "validation": _Sums()}
+        self._sums: dict[Stage, LossSums] = {"train": LossSums(), "validation": LossSums()}
 
     # -- what a variant says --------------------------------------------------------------------
 
@@ -160,20 +168,22 @@ class Autoencoder(LightningModule, ABC):
         """Shape (): the plan's reconstruction loss, summed over a row, averaged over the batch."""
         return self.reconstruction.mean(output, target)
 
-    def warm_up(self, epochs: float) -> float:
+    def warm_up(self, epochs: float) -> float | Tensor:
         """The share of the first `epochs` epochs, or of half the job's if those are fewer, that
         training has been through.
 
         Returns:
             In (0, 1], rising linearly with the optimizer's steps; 1 outside training, where a
-            loss must be what is wanted at the end.
+            loss must be what is wanted at the end. Of shape () where steps are recorded, for a
+            recording holds tensors and no numbers.
         """
         if not self.training or epochs <= 0:
             return 1.0
         # A short job shall not end before what it is trained for has begun.
         epochs = min(epochs, self._options().epochs / 2)
         steps = self.global_step if self.automatic_optimization else self.steps_done
-        return min(1.0, (steps + 1) / (epochs * self._steps_per_epoch()))
+        share = (steps + 1) / (epochs * self._steps_per_epoch())
+        return share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share)
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 
@@ -304,12 +314,12 @@ class Autoencoder(LightningModule, ABC):
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         """The loss of held-out rows."""
-        self._sums["validation"].add(self.loss(batch), len(batch))
+        self._sums["validation"].add(self.loss(batch).means(), len(batch))
 
     def step_loss(self, rows: Tensor) -> Tensor:
         """The loss to take gradients of, shape (), of scaled rows; it and its parts are summed."""
         output = self.loss(rows)
-        self._sums["train"].add(output, len(rows))
+        self._sums["train"].add(output.means(), len(rows))
         return output.total
 
     def pop_sums(self, stage: Stage) -> dict[str, Tensor]:
@@ -326,40 +336,3 @@ class Steps(Protocol):
     """Takes optimizer steps of its own."""
 
     def __call__(self, module: Autoencoder) -> None: ...
-
-
-class _Sums:
-    """Losses summed over rows; they stay on the device, for reading a number waits for the GPU."""
-
-    def __init__(self) -> None:
-        self._values: dict[str, list[Tensor]] = {}
-        self._weights: list[int] = []
-
-    def add(self, output: LossOutput, rows: int) -> None:
-        self._weights.append(rows)
-        for name, value in {"loss": output.total, **output.parts}.items():
-            self._values.setdefault(name, []).append(value.detach())
-        if len(self._weights) == _FOLDED_STEPS:
-            self._fold()
-
-    def pop(self) -> dict[str, Tensor]:
-        """The sums by name, and `rows`; starts counting anew."""
-        self._fold()
-        values, weights = self._values, self._weights
-        self._values, self._weights = {}, []
-        if not weights:
-            return {}
-        some = next(iter(values.values()))[0]
-        sums = {name: value[0] * weights[0] for name, value in values.items()}
-        return {**sums, "rows": torch.full_like(some, weights[0])}
-
-    def _fold(self) -> None:
-        """Many numbers to their mean: a long epoch has many steps."""
-        if len(self._weights) < 2:
-            return
-        rows = sum(self._weights)
-        for name, values in self._values.items():
-            stacked = torch.stack(values)
-            weights = torch.tensor(self._weights, dtype=stacked.dtype, device=stacked.device)
-            self._values[name] = [(stacked * weights).sum() / rows]
-        self._weights = [rows]

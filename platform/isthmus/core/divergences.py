@@ -106,7 +106,7 @@ def mmd(x_BD: Tensor, y_BD: Tensor, kernel: Kernel) -> Tensor:
 
 def _within(x: Tensor, kernel: Kernel) -> Tensor:
     """The mean similarity of two different rows."""
-    with_itself = float(_similarity(x.new_zeros(()), x.shape[1], kernel))
+    with_itself = _similarity(x.new_zeros(()), x.shape[1], kernel)
     return (_similarities(x, x, kernel).mean() - with_itself) / max(1, len(x) - 1)
 
 

@@ -16,6 +16,9 @@ class LeanAdamW(torch.optim.AdamW):
     profiler, each time anew. A small net's kernel takes a fifth of that time. What is not plain
     (a closure, a scaled loss, parameters without a state) is left to PyTorch's own.
 
+    Attributes:
+        is_uniform: Whether all parameters are of one type on one device.
+
     Source: Loshchilov and Hutter 2019, "Decoupled weight decay regularization", arXiv:1711.05101.
     """
 
@@ -25,7 +28,8 @@ class LeanAdamW(torch.optim.AdamW):
         kinds = {
             (each.device, each.dtype) for group in self.param_groups for each in group["params"]
         }
-        self._is_uniform = len(kinds) == 1
+        self.is_uniform = len(kinds) == 1
+        self._rates: list[Tensor] | None = None
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -33,8 +37,9 @@ class LeanAdamW(torch.optim.AdamW):
         lists = None if closure or hasattr(self, "grad_scale") else self._lists()
         if lists is None:
             return super().step(closure)
-        for group, (parameters, gradients, means, squares, steps) in zip(
-            self.param_groups, lists, strict=True
+        rates = self._rates or [group["lr"] for group in self.param_groups]
+        for group, rate, (parameters, gradients, means, squares, steps) in zip(
+            self.param_groups, rates, lists, strict=True
         ):
             if not parameters:
                 continue
@@ -47,7 +52,7 @@ class LeanAdamW(torch.optim.AdamW):
                 squares,
                 [],
                 steps,
-                lr=group["lr"],
+                lr=rate,
                 beta1=beta1,
                 beta2=beta2,
                 weight_decay=group["weight_decay"],
@@ -57,12 +62,24 @@ class LeanAdamW(torch.optim.AdamW):
             )
         return None
 
+    def rates_to(self, device: torch.device) -> None:
+        """From now on a step reads the learning rates from memory of a device, as of this call.
+
+        A recorded step has no other way to learn that they changed.
+        """
+        rates = torch.tensor([float(group["lr"]) for group in self.param_groups])
+        if self._rates is None:
+            self._rates = list(rates.to(device).unbind())
+        else:
+            for held, rate in zip(self._rates, rates.tolist(), strict=True):
+                held.fill_(rate)
+
     # PyTorch would wrap it to find out at each step whether there are hooks.
     step.hooked = True  # type: ignore[attr-defined]
 
     def _lists(self) -> list[tuple[list[Tensor], ...]] | None:
         """What the kernel takes, of each group; `None` if it has to be PyTorch that looks."""
-        if not self._is_uniform:
+        if not self.is_uniform:
             return None
         found: list[tuple[list[Tensor], ...]] = []
         for group in self.param_groups:

@@ -107,7 +107,7 @@ class Usage(nn.Module):
     def update(self, z_BD: Tensor) -> None:
         """Counts a batch, of which each worker has its share."""
         used_D = sum_over_workers((z_BD != 0).sum(dim=0).float()) > 0
-        rows = sum_over_workers(torch.tensor(float(len(z_BD)), device=z_BD.device))
+        rows = sum_over_workers(self.rows_unused.new_full((), len(z_BD)))
         self.rows_unused.copy_(torch.where(used_D, 0.0, self.rows_unused + rows))
 
     def dead(self, after_rows: int) -> Tensor:

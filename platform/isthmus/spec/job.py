@@ -173,7 +173,7 @@ class TrainingSpec(SpecModel):
     weight_average_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
     """Keeps an exponential moving average of the weights (0.999, say), which is what is
     validated and registered; none by default."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of the step; weights and losses stay float32. `auto`: bfloat16 on a GPU that
     has it, else float32."""
     workers: int = Field(default=1, ge=1, le=4096)

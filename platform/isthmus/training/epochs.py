@@ -118,11 +118,12 @@ class EpochKeeper(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Sums up, reports, keeps the best weights, stops early, saves."""
         assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
-        elapsed_s = time.monotonic() - self._epoch_began_s
         self.progress.epochs = trainer.current_epoch + 1
         if self.sender:
             self._is_stopping = self.sender.stop_was_requested()
         summary = self._sum_up(pl_module)
+        # Only now: to read the sums is to wait for the GPU.
+        elapsed_s = time.monotonic() - self._epoch_began_s
         report = EpochReport(
             epoch=self.progress.epochs,
             train=summary.train,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import warnings
@@ -17,7 +18,7 @@ from numpy import float32, ndarray
 from numpy.typing import NDArray
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import SingleDeviceStrategy
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus import variants
 from isthmus.core import Autoencoder
@@ -36,6 +37,11 @@ from isthmus.training.steps import EpochSteps, StopRequested
 if TYPE_CHECKING:
     from isthmus.data import StoredRows
 
+_LIGHTNINGS_NAMES: dict[str, Any] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
+}
 # Validation keeps no gradients, so it can take larger steps than training.
 _VALIDATION_ROWS = 4096
 # Of a GPU's free memory, for rows that would else be read from disk in each epoch.
@@ -120,6 +126,9 @@ def train_share(
     """
     device = place.device
     _prepare_process(task.training, place.workers_here)
+    if device.type == "cuda":
+        # What an earlier training left is in cycles, and some of it in the GPU's memory.
+        gc.collect()
     train_rows = _resident(rows.train, device)
     progress = checkpoints.read_progress(folder) if folder else Progress()
     if progress.finished:
@@ -129,11 +138,18 @@ def train_share(
         progress.attempt += 1
         best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
     module = _build(task, rows)
+    if device.type == "cuda":
+        _take_channels_last(module)
     # A run that goes on keeps its batch size, however much memory is free now.
     progress.global_batch_size = progress.global_batch_size or _batch_size(
         task.training, module, train_rows, place
     )
-    training = task.training.model_copy(update={"global_batch_size": progress.global_batch_size})
+    training = task.training.model_copy(
+        update={
+            "global_batch_size": progress.global_batch_size,
+            "precision": _precision(task.training, device),
+        }
+    )
     module.configure_training(training, len(train_rows))
     batches = _batches(train_rows, training, place)
     validation = ValidationBatches(
@@ -243,6 +259,8 @@ def _fit(
 
 
 def _trainer(keeper: EpochKeeper, training: TrainingSpec, device: torch.device) -> Trainer:
+    if training.precision == "float16" and device.type == "cpu":
+        raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
     return Trainer(
         max_epochs=training.epochs,
         accelerator="gpu" if device.type == "cuda" else "cpu",
@@ -250,7 +268,7 @@ def _trainer(keeper: EpochKeeper, training: TrainingSpec, device: torch.device) 
         # Of each worker its own: what they share is exchanged in `EpochSteps` and `EpochKeeper`.
         strategy=SingleDeviceStrategy(device=device),
         callbacks=keeper.callbacks,
-        precision=_precision(training, device),
+        precision=_LIGHTNINGS_NAMES[training.precision],
         # Some variants take gradients in their loss (contractive), also on validation rows.
         inference_mode=False,
         logger=False,
@@ -262,12 +280,25 @@ def _trainer(keeper: EpochKeeper, training: TrainingSpec, device: torch.device) 
     )
 
 
-def _precision(training: TrainingSpec, device: torch.device) -> Any:
-    """Lightning's name for the arithmetic."""
+def _precision(training: TrainingSpec, device: torch.device) -> str:
+    """The arithmetic of the step, settled."""
     wanted = training.precision
     if wanted == "auto":
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        wanted = "bfloat16" if has_it else "float32"
-    if wanted == "float16" and device.type == "cpu":
-        raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
-    return {"float32": "32-true", "bfloat16": "bf16-mixed", "float16": "16-mixed"}[wanted]
+        return "bfloat16" if has_it else "float32"
+    return wanted
+
+
+def _take_channels_last(module: Autoencoder) -> None:
+    """Convolutions of pictures get the layout that tensor cores compute in, and pass it on.
+
+    In the other one they convert what they get and what they give. Weights keep theirs, for
+    checkpoints and the optimizer go by it.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.register_forward_pre_hook(_to_channels_last)
+
+
+def _to_channels_last(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(each.contiguous(memory_format=torch.channels_last) for each in inputs)

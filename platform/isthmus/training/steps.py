@@ -7,18 +7,21 @@ own loop takes longer than the step itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from isthmus.core import Autoencoder
+from isthmus.core.lean_adamw import LeanAdamW
 from isthmus.spec import TrainingSpec
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import Batches
 from isthmus.training.joint_step import GroupStep, JointStep
 from isthmus.training.local_step import LocalStep
 from isthmus.training.memory_step import MemoryStep
+from isthmus.training.recorded_step import RecordedStep
 from isthmus.training.shared_memory import suits_memory
 
 
@@ -54,6 +57,7 @@ class EpochSteps:
         self._wants_to_leave = wants_to_leave
         self._workers_here = workers_here
         self._joint: JointStep | None = None
+        self._recorded: RecordedStep | None = None
 
     def __len__(self) -> int:
         return 1
@@ -73,19 +77,17 @@ class EpochSteps:
         optimizer = _bare(module.optimizers())
         schedule: Any = module.lr_schedulers()
         joint = self._joint_step(module)
-        clip_norm = self._training.gradient_clip_norm
-        module.steps_done = self._batches.epoch * len(self._batches)
+        recorded = self._recorded_step(module, optimizer, joint)
+        self._begin_count(module)
         for step, rows in enumerate(self._batches, start=1):
-            joint.begin()
-            self._add_gradients(module, rows, joint.summed)
-            is_left = joint.share(self._wants_to_leave())
-            if clip_norm is not None:
-                joint.clip(clip_norm)
-            self._update(module, optimizer)
-            joint.end()
-            module.steps_done += 1
+            if recorded:
+                recorded(rows)
+                is_left = self._wants_to_leave()
+            else:
+                is_left = self._step(module, optimizer, joint, rows)
             if schedule is not None:
                 schedule.step()
+                self._tell_rates(optimizer)
             if self._averaged:
                 joint.settle()
                 self._averaged.follow(module)
@@ -98,6 +100,51 @@ class EpochSteps:
         """Before the first worker writes a checkpoint: it gets the optimizer's whole state."""
         if self._joint:
             self._joint.gather(optimizer)
+
+    def _step(
+        self, module: Autoencoder, optimizer: torch.optim.Optimizer, joint: JointStep, rows: Tensor
+    ) -> bool:
+        """One step of the optimizer; whether a worker is to leave the epoch after it."""
+        joint.begin()
+        self._add_gradients(module, rows, joint.summed)
+        is_left = joint.share(self._wants_to_leave())
+        if self._training.gradient_clip_norm is not None:
+            joint.clip(self._training.gradient_clip_norm)
+        self._update(module, optimizer)
+        joint.end()
+        module.steps_done += 1
+        return is_left
+
+    def _begin_count(self, module: Autoencoder) -> None:
+        """The module counts on from the epoch's first step; where it is recorded, in a tensor."""
+        steps = self._batches.epoch * len(self._batches)
+        if self._recorded is None:
+            module.steps_done = steps
+        elif isinstance(module.steps_done, Tensor):
+            module.steps_done.fill_(steps)
+        else:
+            module.steps_done = torch.tensor(steps, device=self._batches.device)
+
+    def _tell_rates(self, optimizer: torch.optim.Optimizer) -> None:
+        if self._recorded and isinstance(optimizer, LeanAdamW):
+            optimizer.rates_to(self._batches.device)
+
+    def _recorded_step(
+        self, module: Autoencoder, optimizer: torch.optim.Optimizer, joint: JointStep
+    ) -> RecordedStep | None:
+        """The step of a worker that trains alone on a GPU, where it can be recorded."""
+        if (
+            self._recorded is None
+            and self._batches.device.type == "cuda"
+            and self._batches.workers == 1
+            and self._training.precision != "float16"  # which looks at its gradients
+            and module.STEPS_ARE_ALIKE
+            and isinstance(optimizer, LeanAdamW)
+            and optimizer.is_uniform
+        ):
+            self._recorded = RecordedStep(partial(self._step, module, optimizer, joint))
+            self._tell_rates(optimizer)
+        return self._recorded
 
     def _add_gradients(self, module: Autoencoder, rows: Tensor, workers: int) -> None:
         """This worker's share of the gradients of the mean loss of the rows of so many workers.

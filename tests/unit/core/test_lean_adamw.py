@@ -92,3 +92,24 @@ def test_a_schedule_of_pytorchs_counts_its_steps():
         optimizer.step()
         schedule.step()  # warns if it saw no step, and warnings are errors here
     assert optimizer.param_groups[0]["lr"] == 0.125
+
+
+def test_a_step_that_is_replayed_takes_the_learning_rates_it_is_told():
+    def held(groups):
+        optimizer = lean(groups)
+        optimizer.rates_to(torch.device("cpu"))
+        return optimizer
+
+    def halve_and_tell(optimizer, step):
+        halve(optimizer, step)
+        optimizer.rates_to(torch.device("cpu"))
+
+    told, of_torchs = (
+        trained(make, net(), between=between)
+        for make, between in ((held, halve_and_tell), (of_torch, halve))
+    )
+    torch.testing.assert_close(told, of_torchs)
+    untold, constant = (
+        trained(make, net(), between=between) for make, between in ((held, halve), (of_torch, None))
+    )
+    torch.testing.assert_close(untold[0], constant[0])

@@ -37,7 +37,7 @@ class SeedsEpochs(Callback):
 
 def fitted(variant: str, *, is_fast: bool, **options: object) -> tuple[Autoencoder, list]:
     training = TrainingSpec(
-        epochs=EPOCHS, global_batch_size=32, learning_rate=3e-3, **options
+        epochs=EPOCHS, global_batch_size=32, learning_rate=3e-3, precision="float32", **options
     )  # 100 rows: the last step of an epoch is a smaller one
     torch.manual_seed(0)
     plan = ModelPlan(

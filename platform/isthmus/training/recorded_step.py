@@ -1,0 +1,111 @@
+"""A GPU's step recorded once and replayed: for most nets its launches take longer than its work.
+
+A step is some hundred kernels, and Python needs a few microseconds to launch each; a recording is
+launched as one. It holds kernels, addresses and numbers, so what changes from step to step must be
+in tensors that stay where they are: the rows are copied to where the recorded ones lay.
+
+Source: Ng et al. 2021, "Accelerating PyTorch with CUDA Graphs".
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+_logger = logging.getLogger(__name__)
+# Steps that are taken before one is recorded: libraries choose their kernels and get their memory.
+_STEPS_BEFORE = 3
+# Of the GPU's free memory, at most, for a step that is to be recorded: a recording keeps its own.
+_SHARE_OF_FREE_MEMORY = 0.5
+
+Step = Callable[[Tensor], object]
+
+
+class RecordedStep:
+    """A step on rows of a GPU, which is recorded when rows of that shape have come a few times."""
+
+    def __init__(self, step: Step) -> None:
+        """Args:
+        step: Takes rows, shape (B, *row_shape). It does the same each time, whatever the
+            numbers in its tensors are, and waits for nothing.
+        """
+        self._step = step
+        self._seen: dict[torch.Size, int] = {}
+        self._recordings: dict[torch.Size, _Recording] = {}
+        self._is_recordable = True
+        # What a step leaves behind shall not tie a recording to the stream that all else runs on.
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+
+    def __call__(self, rows: Tensor) -> None:
+        """Takes the step."""
+        recording = self._recordings.get(rows.shape)
+        if recording is None and self._is_due(rows):
+            recording = self._recordings[rows.shape] = self._record(rows)
+        if recording is None:
+            self._take(rows)
+        else:
+            recording.replay(rows)
+
+    def _is_due(self, rows: Tensor) -> bool:
+        if not self._is_recordable or self._seen.get(rows.shape, 0) < _STEPS_BEFORE:
+            return False
+        free_bytes, _ = torch.cuda.mem_get_info(rows.device)
+        held_bytes = torch.cuda.memory_allocated(rows.device)
+        step_bytes = torch.cuda.max_memory_allocated(rows.device) - held_bytes
+        self._is_recordable = step_bytes < _SHARE_OF_FREE_MEMORY * free_bytes
+        return self._is_recordable
+
+    def _take(self, rows: Tensor) -> None:
+        """As it is, and once with a look at whether it can be recorded."""
+        if not self._is_recordable:
+            self._step(rows)
+            return
+        self._seen[rows.shape] = self._seen.get(rows.shape, 0) + 1
+        others = torch.cuda.current_stream(rows.device)
+        self._stream.wait_stream(others)
+        with torch.cuda.stream(self._stream):
+            if self._seen[rows.shape] == _STEPS_BEFORE:
+                self._is_recordable = _waits_for_nothing(partial(self._step, rows))
+            else:
+                self._step(rows)
+        others.wait_stream(self._stream)
+
+    def _record(self, rows: Tensor) -> _Recording:
+        recorded_rows, graph = rows.clone(), torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            self._step(recorded_rows)
+        return _Recording(graph, recorded_rows)
+
+
+def _waits_for_nothing(work: Callable[[], object]) -> bool:
+    """Does the work; whether it did so without waiting for the GPU, which ends a recording."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            work()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+    waits = [str(each.message) for each in found if "called a synchronizing" in str(each.message)]
+    if waits:
+        _logger.info("the step is taken from Python each time: %s", waits[0])
+    return not waits
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """A step, and where it expects its rows."""
+
+    graph: torch.cuda.CUDAGraph
+    rows: Tensor
+
+    def replay(self, rows: Tensor) -> None:
+        self.rows.copy_(rows)
+        self.graph.replay()
