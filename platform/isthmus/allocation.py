@@ -8,6 +8,7 @@ import ctypes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _LARGEST_INT = 2**31 - 1
 _LARGEST_MMAP_THRESHOLD = 32 << 20
+_is_kept = False
 
 # The same for a process that is yet to be started.
 ENVIRONMENT = {
@@ -25,8 +26,15 @@ def keep_freed_memory() -> None:
     One arena, since those of other threads are too small for such tensors. Does nothing where
     the C library is another.
     """
+    global _is_kept
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
+        _is_kept = True
         mallopt(_M_ARENA_MAX, 1)
         mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
         mallopt(_M_TRIM_THRESHOLD, _LARGEST_INT)
+
+
+def freed_memory_is_kept() -> bool:
+    """Whether this process keeps it, so that large tensors cost no more than small ones."""
+    return _is_kept

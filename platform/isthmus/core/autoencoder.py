@@ -220,8 +220,11 @@ class Autoencoder(LightningModule, ABC):
     def reconstruction_error(self, x: Tensor) -> Tensor:
         """The mean squared error of each row's reconstruction, scaled units, shape (B,)."""
         scaled: Tensor = self.scaling(x)
-        residual = self._decode_scaled(self.latent(self.encoder(scaled))) - scaled
-        return residual.square().flatten(1).mean(dim=1)
+        decoded = self._decode_scaled(self.latent(self.encoder(scaled)))
+        if torch.is_grad_enabled():
+            return (scaled - decoded).square().flatten(1).mean(dim=1)
+        # In place: memory that is asked for anew takes longer than to compute what it is for.
+        return scaled.sub_(decoded).square_().flatten(1).mean(dim=1)
 
     def load_halves(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
         """Takes the weights of both registered halves; what only training needs stays as drawn.

@@ -13,7 +13,7 @@ DEFAULT_FALSE_POSITIVE_RATE = 0.01
 _WORTH_A_TABLE = 16_384
 # Scores that are ranked at once: few enough that what is made of them on the way stays in the
 # cache, and in memory that is asked for once.
-_RANKED_AT_ONCE = 8192
+_RANKED_AT_ONCE = 16_384
 
 
 class Calibration(nn.Module):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from isthmus.allocation import freed_memory_is_kept
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.errors import DataError, RegistryError
@@ -23,7 +24,8 @@ OnRows = Callable[[int, int], None]
 # and its matrix products are the quicker the more rows they have.
 _NUMBERS_IN_A_BATCH = 2**16
 _NUMBERS_OF_A_TABLE_IN_A_BATCH = 2**18
-_MOST_ROWS_IN_A_BATCH = 4096
+# And where a batch's memory is the last one's.
+_MOST_ROWS_IN_A_BATCH, _MOST_IN_KEPT_MEMORY = 4096, 8192
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,4 +164,5 @@ def _rows_at_once(row_shape: Shape) -> int:
     """Of what goes into a net or comes out, whichever is larger."""
     is_table = len(row_shape) == 1
     numbers = _NUMBERS_OF_A_TABLE_IN_A_BATCH if is_table else _NUMBERS_IN_A_BATCH
-    return max(1, min(numbers // prod(row_shape), _MOST_ROWS_IN_A_BATCH))
+    most = _MOST_IN_KEPT_MEMORY if freed_memory_is_kept() else _MOST_ROWS_IN_A_BATCH
+    return max(1, min(numbers // prod(row_shape), most))

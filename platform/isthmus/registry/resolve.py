@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
+from isthmus import nets
 from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.bundle.manifest import (
     HALVES,
@@ -109,6 +110,7 @@ def build(resolved: ResolvedPair) -> Pair:
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
     module = build_module(resolved.manifest, state)
+    nets.act_in_place(module)
     return Pair(module, resolved.manifest, resolved.reference)
 
 
