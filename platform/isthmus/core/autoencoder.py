@@ -54,6 +54,17 @@ class LossOutput:
         return {"loss": self.total, **self.parts}
 
 
+@dataclass
+class StepCount:
+    """How far training is; no attribute of a module itself, for to set those takes long.
+
+    Attributes:
+        steps: Of the optimizer, taken so far; a tensor where steps are recorded.
+    """
+
+    steps: int | Tensor = 0
+
+
 class Autoencoder(LightningModule, ABC):
     """An encoder and a decoder that are trained together and used apart.
 
@@ -119,7 +130,7 @@ class Autoencoder(LightningModule, ABC):
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
         self.training_rows = 0
-        self.steps_done: int | Tensor = 0
+        self.progress = StepCount()
         self._training: TrainingSpec | None = None
         self._sums: dict[Stage, LossSums] = {"train": LossSums(), "validation": LossSums()}
 
@@ -181,7 +192,7 @@ class Autoencoder(LightningModule, ABC):
             return 1.0
         # A short job shall not end before what it is trained for has begun.
         epochs = min(epochs, self._options().epochs / 2)
-        steps = self.global_step if self.automatic_optimization else self.steps_done
+        steps = self.global_step if self.automatic_optimization else self.progress.steps
         share = (steps + 1) / (epochs * self._steps_per_epoch())
         return share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share)
 

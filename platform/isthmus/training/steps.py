@@ -112,18 +112,19 @@ class EpochSteps:
             joint.clip(self._training.gradient_clip_norm)
         self._update(module, optimizer)
         joint.end()
-        module.steps_done += 1
+        module.progress.steps += 1
         return is_left
 
     def _begin_count(self, module: Autoencoder) -> None:
         """The module counts on from the epoch's first step; where it is recorded, in a tensor."""
         steps = self._batches.epoch * len(self._batches)
+        progress = module.progress
         if self._recorded is None:
-            module.steps_done = steps
-        elif isinstance(module.steps_done, Tensor):
-            module.steps_done.fill_(steps)
+            progress.steps = steps
+        elif isinstance(progress.steps, Tensor):
+            progress.steps.fill_(steps)
         else:
-            module.steps_done = torch.tensor(steps, device=self._batches.device)
+            progress.steps = torch.tensor(steps, device=self._batches.device)
 
     def _tell_rates(self, optimizer: torch.optim.Optimizer) -> None:
         if self._recorded and isinstance(optimizer, LeanAdamW):
@@ -151,7 +152,9 @@ class EpochSteps:
 
         They may be taken in parts.
         """
-        for part in torch.split(rows, self._batches.rows_at_once):
+        at_once = self._batches.rows_at_once
+        # To split what is one part would take a fortieth of a small net's step.
+        for part in (rows,) if len(rows) <= at_once else torch.split(rows, at_once):
             share = len(part) / (len(rows) * workers)
             loss = module.step_loss(part)
             self._backward(module, loss if share == 1 else loss * share)
