@@ -64,7 +64,7 @@ def test_a_cancelled_job_ends_after_its_epoch_and_its_run_can_be_resumed(home, c
     assert sent.code == 0, sent
     job_id = sent.out.split()[0]
     deadline = time.monotonic() + 120
-    while "training from epoch" not in isthmus("logs", job_id).out:
+    while "epoch 1/5000" not in isthmus("logs", job_id).out:
         assert time.monotonic() < deadline
         time.sleep(0.5)
     cancelled = isthmus("cancel", job_id)
