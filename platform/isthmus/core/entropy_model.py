@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isthmus.core.all_digits import with_all_digits
+
 # An entropy coder gives no value a share of nothing.
 _LEAST_LIKELIHOOD = 1e-9
 _LEAST_SCALE = 0.11
@@ -44,6 +46,7 @@ class FactorizedDensity(nn.Module):
         for _, after in layers[:-1]:
             self.gates.append(nn.Parameter(torch.zeros(size, after, 1)))
 
+    @with_all_digits
     def cumulative_logits(self, y_BD: Tensor) -> Tensor:
         """The log odds of the cumulative at y, shape (B, D)."""
         x_D1B = y_BD.t().unsqueeze(1)
@@ -57,6 +60,7 @@ class FactorizedDensity(nn.Module):
         """The share of the density below y, shape (B, D), in [0, 1]."""
         return self.cumulative_logits(y_BD).sigmoid()
 
+    @with_all_digits
     def likelihood(self, y_BD: Tensor) -> Tensor:
         """The density's share within half a step of y, shape (B, D), above 0."""
         lower = self.cumulative_logits(y_BD - 0.5)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from isthmus.core.all_digits import with_all_digits
 from isthmus.core.similarity import multiscale_ssim, ssim
 from isthmus.core.spectrum import spectral_distance
 from isthmus.types import DataKind, ReconstructionLoss, Shape
@@ -49,6 +50,7 @@ class Reconstruction(nn.Module):
             )
             self.log_variance = nn.Parameter(torch.zeros(shape))
 
+    @with_all_digits
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """The error of each row.
 
@@ -72,6 +74,7 @@ class Reconstruction(nn.Module):
             case _:
                 return self.elementwise(output, target).flatten(1).sum(dim=1)
 
+    @with_all_digits
     def mean(self, output: Tensor, target: Tensor) -> Tensor:
         """The error of a row, averaged over the batch, shape (); as `forward`, in fewer passes."""
         if self.loss in _ELEMENTWISE:
@@ -79,6 +82,7 @@ class Reconstruction(nn.Module):
         error: Tensor = self(output, target)
         return error.mean()
 
+    @with_all_digits
     def elementwise(self, output: Tensor, target: Tensor) -> Tensor:
         """The error of each number, shape (B, *row); only where the loss is elementwise."""
         if self.loss is ReconstructionLoss.GAUSSIAN_NLL:

@@ -38,6 +38,7 @@ class Hyperprior(Autoencoder):
     SUMMARY: ClassVar[str] = "a rounded latent with its cost in bits; for compression to a file"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "entropy")
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "entropy")
+    STEPS_ARE_ALIKE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
@@ -56,7 +57,8 @@ class Hyperprior(Autoencoder):
 
     def loss(self, x: Tensor) -> LossOutput:
         """Bits plus weighted reconstruction, of scaled rows (B, *row_shape)."""
-        y = self.encoder(x)
+        # What is rounded must have the digits to be; in half precision large numbers have none.
+        y = self.encoder(x).to(x.dtype)
         y_hat = quantized(y, is_training=self.training)
         reconstruction = self.reconstruction_term(self.decoder(y_hat), x)
         latent_bits, side_bits = self.entropy(y, y_hat)

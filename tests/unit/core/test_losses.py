@@ -108,3 +108,28 @@ def test_a_loss_is_refused_where_it_means_nothing_with_what_to_use(
 ) -> None:
     why = refusal(ReconstructionLoss(loss), DataKind(kind), row_shape)
     assert (why is None) if instead is None else (why is not None and instead in why)
+
+
+@pytest.mark.parametrize("loss", ReconstructionLoss)
+def test_mixed_precision_leaves_a_loss_and_its_gradient_all_digits(
+    loss: ReconstructionLoss,
+) -> None:
+    row_shape = (2, 64) if loss is ReconstructionLoss.SPECTRAL else (1, 32, 32)
+    module = Reconstruction(loss, row_shape)
+    torch.manual_seed(0)
+    target = torch.rand(4, *row_shape)
+    found = []
+    for is_mixed in (False, True):
+        # Near the end of training, where the differences are small.
+        torch.manual_seed(1)
+        output = (target + 0.01 * torch.randn_like(target)).bfloat16()
+        output = (output if is_mixed else output.float()).requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            values = (module.mean(output, target), module(output, target).mean())
+        assert {each.dtype for each in values} == {torch.float32}
+        (gradient,) = torch.autograd.grad(values[0], output)
+        found.append((*values, gradient.float()))
+    for full, mixed in zip(*found, strict=True):
+        torch.testing.assert_close(
+            mixed, full, rtol=1e-2, atol=1e-2 * float(full.detach().abs().max())
+        )

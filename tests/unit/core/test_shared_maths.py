@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch import distributions
 
 from isthmus.core import Calibration, Corruption, Reconstruction, Scaling, corrupt
+from isthmus.core.entropy_model import FactorizedDensity, bits
 from isthmus.core.gaussian import kl_to_standard_normal
 from isthmus.types import ReconstructionLoss
 
@@ -102,3 +103,18 @@ def test_calibrated_p_values_are_the_share_of_normal_scores_at_least_as_high() -
 
 def test_an_uncalibrated_module_calls_nothing_an_anomaly() -> None:
     assert not Calibration().is_anomaly(torch.tensor([0.0, 1e9])).any()
+
+
+def test_mixed_precision_leaves_the_bits_of_a_latent_and_their_gradient_all_digits() -> None:
+    torch.manual_seed(0)
+    density = FactorizedDensity(8)
+    y = 10 * torch.randn(256, 8)
+    found = []
+    for is_mixed in (False, True):
+        y.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            needed = bits(density.likelihood(y)).mean()
+        (gradient,) = torch.autograd.grad(needed, y)
+        found.append((needed.detach(), gradient))
+    for full, mixed in zip(*found, strict=True):
+        torch.testing.assert_close(mixed, full, rtol=1e-4, atol=1e-6)
