@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import gc
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 # glibc's names in malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
@@ -38,3 +43,17 @@ def keep_freed_memory() -> None:
 def freed_memory_is_kept() -> bool:
     """Whether this process keeps it, so that large tensors cost no more than small ones."""
     return _is_kept
+
+
+def free_memory_of(device: torch.device) -> None:
+    """Gives back what a training that is over left of a GPU's memory; on a CPU nothing.
+
+    A trainer and its module hold each other, and so do a step and its recording.
+    """
+    if device.type != "cuda":
+        return
+    import torch
+
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats(device)

@@ -23,6 +23,7 @@ from isthmus.core.loss_sums import LossSums
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
+from isthmus.overwriting import may_overwrite
 from isthmus.spec import ModelPlan, SpecModel, TrainingSpec
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
@@ -59,7 +60,7 @@ class StepCount:
     """How far training is; no attribute of a module itself, for to set those takes long.
 
     Attributes:
-        steps: Of the optimizer, taken so far; a tensor where steps are recorded.
+        steps: Of the optimizer, taken so far; a tensor where steps may be recorded.
     """
 
     steps: int | Tensor = 0
@@ -107,10 +108,10 @@ class Autoencoder(LightningModule, ABC):
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
     """Whether it weighs the error of single numbers, which SSIM and spectral losses have not."""
 
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
-    """Whether training does the same at each step but for the numbers in its tensors, so that a
-    GPU can record a step once and replay it. A Python number or branch that changes from step to
-    step would be replayed as it was; `warm_up` does not."""
+    STEPS_ARE_ALIKE: ClassVar[bool] = False
+    """Whether training does the same at each step but for the numbers in its tensors, and never
+    waits to look at them, so that a GPU can record a step once and replay it. A Python number or
+    branch that changes from step to step would be replayed as it was; `warm_up` does not."""
 
     options: SpecModel
     """The variant's `Config`, as the plan has it."""
@@ -232,10 +233,9 @@ class Autoencoder(LightningModule, ABC):
         """The mean squared error of each row's reconstruction, scaled units, shape (B,)."""
         scaled: Tensor = self.scaling(x)
         decoded = self._decode_scaled(self.latent(self.encoder(scaled)))
-        if torch.is_grad_enabled():
-            return (scaled - decoded).square().flatten(1).mean(dim=1)
-        # In place: memory that is asked for anew takes longer than to compute what it is for.
-        return scaled.sub_(decoded).square_().flatten(1).mean(dim=1)
+        if may_overwrite():
+            return scaled.sub_(decoded).square_().flatten(1).mean(dim=1)
+        return (scaled - decoded).square().flatten(1).mean(dim=1)
 
     def load_halves(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
         """Takes the weights of both registered halves; what only training needs stays as drawn.

@@ -58,7 +58,9 @@ class LossSums:
         """Adds to the total; all of it happens on the device."""
         means = torch.stack([*values, torch.ones_like(values[0])])
         if self._total is None:
-            self._total = torch.zeros_like(means, dtype=torch.float64)
+            # Of a trainer that validates in inference mode it shall be reset outside.
+            with torch.inference_mode(False):
+                self._total = torch.zeros(len(means), dtype=torch.float64, device=means.device)
         self._total.add_(means, alpha=rows)
 
     def _fold(self) -> None:

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.nets._tracing import is_traced
-
 _SIDE = 3
 _PADDING = _SIDE // 2
 # Of more than a colour picture's channels the products are as many as a convolution's.
@@ -40,12 +38,13 @@ class ToPicture(nn.Conv2d):
         return super().forward(input)
 
     def _is_by_products(self, x_BCHW: Tensor) -> bool:
+        is_recorded = torch._C._get_tracing_state() is not None or torch.compiler.is_compiling()
         return (
             self.out_channels <= _FEW
             and x_BCHW.device.type == "cpu"
             and x_BCHW.dtype == self.weight.dtype
             and not torch.is_autocast_enabled("cpu")
-            and not is_traced()
+            and not is_recorded
         )
 
 

@@ -15,6 +15,7 @@ from isthmus.allocation import freed_memory_is_kept
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.errors import DataError, RegistryError
+from isthmus.overwriting import overwriting
 from isthmus.types import Shape
 
 Floats = NDArray[np.float32]
@@ -151,7 +152,7 @@ def _apply(
 ) -> Floats:
     result = np.empty((len(rows), *shape), dtype=np.float32)
     at_once = _rows_at_once(max(rows.shape[1:], shape, key=prod))
-    with torch.inference_mode():
+    with torch.inference_mode(), overwriting():
         for start in range(0, len(rows), at_once):
             part = torch.from_numpy(rows[start : start + at_once])
             result[start : start + at_once] = function(part).numpy()

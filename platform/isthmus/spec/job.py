@@ -176,6 +176,9 @@ class TrainingSpec(SpecModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of the step; weights and losses stay float32. `auto`: bfloat16 on a GPU that
     has it, else float32."""
+    record_steps: bool = True
+    """Of one worker on a GPU: whether a step that does the same each time is recorded once and
+    replayed."""
     workers: int = Field(default=1, ge=1, le=4096)
     """Processes that share the batch, each on a GPU if there is one."""
     local_steps: int = Field(default=1, ge=1)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from isthmus.allocation import keep_freed_memory
+from isthmus.allocation import free_memory_of, keep_freed_memory
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
@@ -62,7 +62,9 @@ def fit_here(
         with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:
             train_share(task, rows, place, _ThreadSender(mailbox), keep, folder)
             # A stop in the middle of an epoch goes back to what was kept last.
-            return ended[0] if ended else FitResult.read(folder)
+            result = ended[0] if ended else FitResult.read(folder)
+        free_memory_of(place.device)
+        return result
 
     keep_freed_memory()
     outcome = Background(work, mailbox.wake)

@@ -18,6 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from isthmus.errors import TrainingError
+
 _logger = logging.getLogger(__name__)
 # Steps that are taken before one is recorded: libraries choose their kernels and get their memory.
 _STEPS_BEFORE = 3
@@ -78,8 +80,15 @@ class RecordedStep:
 
     def _record(self, rows: Tensor) -> _Recording:
         recorded_rows, graph = rows.clone(), torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._step(recorded_rows)
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                self._step(recorded_rows)
+        except RuntimeError as error:
+            # Half a recording leaves the generator of random numbers unusable.
+            first_line = str(error).strip().partition("\n")[0]
+            raise TrainingError(
+                f"this step cannot be recorded: {first_line}; set training.record_steps: false"
+            ) from error
         return _Recording(graph, recorded_rows)
 
 
@@ -93,9 +102,12 @@ def _waits_for_nothing(work: Callable[[], object]) -> bool:
             work()
         finally:
             torch.cuda.set_sync_debug_mode(mode)
-    waits = [str(each.message) for each in found if "called a synchronizing" in str(each.message)]
+    waits = [each for each in found if "called a synchronizing" in str(each.message)]
+    for other in found:
+        if other not in waits and "debug mode" not in str(other.message):
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
     if waits:
-        _logger.info("the step is taken from Python each time: %s", waits[0])
+        _logger.info("the step waits for the GPU, and is taken from Python each time")
     return not waits
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import os
 import warnings
@@ -21,6 +20,7 @@ from pytorch_lightning.strategies import SingleDeviceStrategy
 from torch import Tensor, nn
 
 from isthmus import variants
+from isthmus.allocation import free_memory_of
 from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
@@ -126,9 +126,7 @@ def train_share(
     """
     device = place.device
     _prepare_process(task.training, place.workers_here)
-    if device.type == "cuda":
-        # What an earlier training left is in cycles, and some of it in the GPU's memory.
-        gc.collect()
+    free_memory_of(device)
     train_rows = _resident(rows.train, device)
     progress = checkpoints.read_progress(folder) if folder else Progress()
     if progress.finished:
@@ -301,4 +299,7 @@ def _take_channels_last(module: Autoencoder) -> None:
 
 
 def _to_channels_last(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return tuple(each.contiguous(memory_format=torch.channels_last) for each in inputs)
+    return tuple(
+        each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each
+        for each in inputs
+    )

@@ -138,6 +138,7 @@ class EpochSteps:
             self._recorded is None
             and self._batches.device.type == "cuda"
             and self._batches.workers == 1
+            and self._training.record_steps
             and self._training.precision != "float16"  # which looks at its gradients
             and module.STEPS_ARE_ALIKE
             and isinstance(optimizer, LeanAdamW)

@@ -47,7 +47,6 @@ class DeepSvdd(Autoencoder):
 
     SUMMARY: ClassVar[str] = "distance to the centre of normal rows; for one kind of normal"
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "sphere")
-    STEPS_ARE_ALIKE: ClassVar[bool] = False  # the first ones seek the centre
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

@@ -21,6 +21,7 @@ class Noise2Noise(Autoencoder):
     arXiv:1803.04189, equations 3 to 6.
     """
 
+    STEPS_ARE_ALIKE: ClassVar[bool] = True
     SUMMARY: ClassVar[str] = "denoises from two noisy looks at each row; when no clean data exist"
     LOOKS: ClassVar[int] = 2
     TAKES_SKIPS: ClassVar[bool] = True

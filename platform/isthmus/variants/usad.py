@@ -36,7 +36,6 @@ class Usad(Autoencoder):
 
     SUMMARY: ClassVar[str] = "two decoders, one unmasks the other; for anomalies close to normal"
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "second_decoder")
-    STEPS_ARE_ALIKE: ClassVar[bool] = False  # their weights change with the epoch
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

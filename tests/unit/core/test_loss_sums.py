@@ -7,8 +7,11 @@ from isthmus.core.loss_sums import LossSums
 
 
 @pytest.mark.parametrize("steps", [1, 255, 256, 700])
-def test_the_sums_are_of_rows_and_counting_begins_anew(steps):
+@pytest.mark.parametrize("is_as_on_a_gpu", [False, True])
+def test_the_sums_are_of_rows_and_counting_begins_anew(steps, is_as_on_a_gpu, monkeypatch):
     sums = LossSums()
+    if is_as_on_a_gpu:
+        monkeypatch.setattr(sums, "add", lambda means, rows: _add_in_place(sums, means, rows))
     for _ in range(2):
         means = torch.rand(steps, 2)
         rows = torch.randint(1, 50, (steps,))
@@ -19,6 +22,11 @@ def test_the_sums_are_of_rows_and_counting_begins_anew(steps):
         assert found["rows"] == rows.sum()
         wanted = (means.double() * rows.unsqueeze(1)).sum(dim=0)
         torch.testing.assert_close(torch.stack([found["loss"], found["part"]]), wanted)
+
+
+def _add_in_place(sums, means, rows):
+    sums._names = tuple(means)
+    sums._add_in_place(list(means.values()), rows)
 
 
 def test_none_were_seen():

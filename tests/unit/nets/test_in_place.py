@@ -15,6 +15,7 @@ from torch import nn
 from isthmus import nets
 from isthmus.nets._in_place import _InPlace
 from isthmus.nets._net import Activation
+from isthmus.overwriting import overwriting
 from isthmus.types import DataKind
 from tests.unit.variants.building import build
 
@@ -40,7 +41,7 @@ def changed(name: str, activation: str | None = None) -> tuple[nn.Module, nn.Mod
 def test_each_net_gives_the_same_and_leaves_its_rows_alone(name):
     net, in_place, rows = changed(name)
     before = rows.clone()
-    with torch.inference_mode():
+    with torch.inference_mode(), overwriting():
         assert torch.equal(in_place(rows), net(rows))
         assert torch.equal(in_place(rows), net(rows))  # nothing of the first pass is left
     assert torch.equal(rows, before)
@@ -51,8 +52,27 @@ def test_each_net_gives_the_same_and_leaves_its_rows_alone(name):
 def test_each_nonlinearity_is_replaced_and_gives_the_same(activation):
     net, in_place, rows = changed("dense", activation)
     assert any(isinstance(each, _InPlace) for each in in_place.modules())
-    with torch.inference_mode():
+    with torch.inference_mode(), overwriting():
         assert torch.equal(in_place(rows), net(rows))
+
+
+def test_who_looks_into_it_sees_what_each_layer_gave():
+    net, in_place, rows = changed("dense")
+    seen: dict[nn.Module, list[torch.Tensor]] = {net: [], in_place: []}
+    for each, kept in seen.items():
+        for layer in each.modules():
+            if isinstance(layer, nn.Linear):
+                layer.register_forward_hook(lambda *found, kept=kept: kept.append(found[-1]))
+        with torch.inference_mode():
+            each(rows)
+    for mine, wanted in zip(seen[in_place], seen[net], strict=True):
+        assert torch.equal(mine, wanted)
+
+
+def test_another_function_is_not_taken_for_gelu():
+    net = nn.Sequential(nn.Linear(3, 3), nn.GELU(approximate="tanh"))
+    nets.act_in_place(net)
+    assert type(net[1]) is nn.GELU
 
 
 def test_it_can_still_be_trained():
@@ -68,6 +88,12 @@ def test_it_can_still_be_pickled():
     again = pickle.loads(pickle.dumps(in_place))
     with torch.inference_mode():
         assert torch.equal(again(rows), net(rows))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_can_still_be_compiled_to_torchscript():
+    net, in_place, rows = changed("dense")
+    assert torch.equal(torch.jit.script(in_place)(rows), net(rows))
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -87,5 +113,9 @@ def test_what_a_shortcut_adds_to_is_not_overwritten():
     in_place = deepcopy(module)
     nets.act_in_place(in_place)
     rows = torch.randn(5, 12)
+    before = rows.clone()
     with torch.inference_mode():
-        assert torch.equal(in_place.score(rows), module.score(rows))
+        wanted = module.score(rows)
+        with overwriting():
+            assert torch.equal(in_place.score(rows), wanted)
+    assert torch.equal(rows, before)

@@ -15,6 +15,7 @@ def test_each_variant_learns_in_bfloat16_what_it_learns_in_float32(name, tmp_pat
         for precision in ("bfloat16", "float32")
     )
     assert half == pytest.approx(full, rel=0.05)
+    assert half != full
 
 
 def test_without_a_gpu_a_step_keeps_all_its_digits(tmp_path):
