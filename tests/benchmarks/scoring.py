@@ -113,6 +113,7 @@ def detect_limit(work: Work) -> bool:
             lambda pair=pair: len(rows) / timed(lambda: pair.detect(rows)),
             lambda net=net, batch=batch: len(rows) / timed(lambda: forward(net, rows, batch)),
             target=0.9,
+            pairs=15,  # each takes a third of a second, in which a machine's speed may change
             batch_of_reference=batch,
             net=widths(pair),
         )
