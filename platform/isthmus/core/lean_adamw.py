@@ -67,12 +67,11 @@ class LeanAdamW(torch.optim.AdamW):
 
         A recorded step has no other way to learn that they changed.
         """
-        rates = torch.tensor([float(group["lr"]) for group in self.param_groups])
+        rates = [float(group["lr"]) for group in self.param_groups]
         if self._rates is None:
-            self._rates = list(rates.to(device).unbind())
-        else:
-            for held, rate in zip(self._rates, rates.tolist(), strict=True):
-                held.fill_(rate)
+            self._rates = [torch.tensor(rate, device=device) for rate in rates]
+        for held, rate in zip(self._rates, rates, strict=True):
+            held.fill_(rate)
 
     # PyTorch would wrap it to find out at each step whether there are hooks.
     step.hooked = True  # type: ignore[attr-defined]

@@ -16,17 +16,14 @@ from isthmus import nets
 from isthmus.nets._in_place import _InPlace
 from isthmus.nets._net import Activation
 from isthmus.overwriting import overwriting
-from isthmus.types import DataKind
+from tests.unit.training.fitting import SHAPES, kind_of
 from tests.unit.variants.building import build
-
-SHAPES = {DataKind.TABULAR: (12,), DataKind.SERIES: (2, 32), DataKind.IMAGES: (1, 16, 16)}
 
 
 def changed(name: str, activation: str | None = None) -> tuple[nn.Module, nn.Module, torch.Tensor]:
     """A net with its two halves in a row, the same in place, and rows for it."""
     found = nets.get(name)
-    kind = next(kind for kind in SHAPES if kind in found.KINDS)
-    shape = SHAPES[kind]
+    shape = SHAPES[kind_of(name, nets)]
     has = activation is not None and "activation" in found.Config.model_fields
     made = found(found.Config(**{"activation": activation} if has else {}), shape)
     latent_dim = made.nearest_latent_dim(4)

@@ -9,19 +9,11 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
-from isthmus.training import CheckpointStorage, EpochReport, ScaledRows, fit_here
+from isthmus.training import CheckpointStorage, Reporters, ScaledRows, fit_here
 from isthmus.types import DataKind, ScalingMode
 
 SHAPES = {DataKind.TABULAR: (12,), DataKind.SERIES: (2, 32), DataKind.IMAGES: (1, 16, 16)}
 ROWS, BATCH = 1000, 64
-
-
-class _Silent:
-    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None: ...
-
-    def on_rows(self, epoch: int, done: int) -> None: ...
-
-    def on_epoch(self, report: EpochReport) -> None: ...
 
 
 def kind_of(name: str, room: Any) -> DataKind:
@@ -61,7 +53,7 @@ def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) 
         ScaledRows(train=rows[:ROWS], validation=rows[ROWS:], offset=0 * ones, scale=ones),
         storage=lambda: CheckpointStorage(str(folder), "run"),
         is_resumed=False,
-        reporter=_Silent(),
+        reporter=Reporters(),
     )
     return [
         loss

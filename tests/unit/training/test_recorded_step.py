@@ -10,7 +10,6 @@ import torch
 
 from isthmus import nets, variants
 from isthmus.training.recorded_step import RecordedStep
-from isthmus.training.steps import EpochSteps
 from isthmus.types import DataKind
 from tests.unit.training.fitting import BATCH, ROWS, job_of, kind_of, trained
 
@@ -39,28 +38,27 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def both_ways(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, kind: DataKind, job: dict[str, Any], **more: Any
+    folder: Path, kind: DataKind, job: dict[str, Any], **more: Any
 ) -> tuple[list[float], list[float]]:
     more["device"] = "gpu"
     recorded = trained(folder / "recorded", kind, job, **more)
-    monkeypatch.setattr(EpochSteps, "_recorded_step", lambda *_: None)
-    return recorded, trained(folder / "stepwise", kind, job, **more)
+    return recorded, trained(folder / "stepwise", kind, job, **{**more, "record_steps": False})
 
 
 @pytest.mark.parametrize("name", variants.names())
-def test_each_variant_learns_the_same(name, tmp_path, monkeypatch, replays):
-    recorded, stepwise = both_ways(tmp_path, monkeypatch, *job_of(name))
+def test_each_variant_learns_the_same(name, tmp_path, replays):
+    recorded, stepwise = both_ways(tmp_path, *job_of(name))
     assert recorded == pytest.approx(stepwise, rel=2e-3)
     assert replays == ([] if name in NOT_RECORDED else RECORDED)
 
 
 @pytest.mark.parametrize("name", nets.names())
-def test_each_net_learns_the_same(name, tmp_path, monkeypatch, replays):
+def test_each_net_learns_the_same(name, tmp_path, replays):
     kind = kind_of(name, nets)
     job: dict[str, Any] = {"net": {"name": name}}
     if name == "unet":
         job |= {"variant": "denoising", "latent_dim": "auto"}
-    recorded, stepwise = both_ways(tmp_path, monkeypatch, kind, job)
+    recorded, stepwise = both_ways(tmp_path, kind, job)
     assert recorded == pytest.approx(stepwise, rel=2e-3)
     assert replays == RECORDED
 
@@ -78,9 +76,9 @@ def test_each_net_learns_the_same(name, tmp_path, monkeypatch, replays):
     ],
     ids=str,
 )
-def test_so_does_each_way_to_train(training, tmp_path, monkeypatch, replays):
+def test_so_does_each_way_to_train(training, tmp_path, replays):
     recorded, stepwise = both_ways(
-        tmp_path, monkeypatch, DataKind.TABULAR, {"net": {"name": "dense"}}, **training
+        tmp_path, DataKind.TABULAR, {"net": {"name": "dense"}}, **training
     )
     assert recorded == pytest.approx(stepwise, rel=2e-3)
     assert recorded[-2] < recorded[0]
@@ -98,8 +96,6 @@ def test_what_cannot_be_recorded_is_taken_as_it_is(tmp_path, monkeypatch, replay
         return output
 
     monkeypatch.setattr(plain, "loss", waiting)
-    recorded, stepwise = both_ways(
-        tmp_path, monkeypatch, DataKind.TABULAR, {"net": {"name": "dense"}}
-    )
+    recorded, stepwise = both_ways(tmp_path, DataKind.TABULAR, {"net": {"name": "dense"}})
     assert recorded == pytest.approx(stepwise, rel=2e-3)
     assert replays == []
