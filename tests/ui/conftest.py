@@ -33,8 +33,8 @@ _FLAGS = [
 ]
 
 
-# For a module, not for the session: Playwright's event loop runs in this thread as long as a browser
-# is open, and whatever test this process comes to next may want one of its own.
+# For a module, not for the session: Playwright's event loop runs in this thread as long as its
+# browser is open, and whatever test this process comes to next may want one of its own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     """Chromium, without a window."""

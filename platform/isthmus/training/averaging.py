@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from pytorch_lightning import LightningModule
@@ -28,6 +30,15 @@ class AveragedWeights(WeightAveraging):
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: Lightning's batch is an epoch here, and each step was followed."""
+
+    @contextmanager
+    def in_place_of(self, module: LightningModule) -> Iterator[None]:
+        """The module has the averaged weights in the block, and after it its own again."""
+        self._swap_models(module)
+        try:
+            yield
+        finally:
+            self._swap_models(module)
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights, by the module's own names."""

@@ -155,34 +155,6 @@ class StoredBatches(Batches):
             yield mixed[:filled]
 
 
-@dataclass
-class ValidationBatches:
-    """One worker's share of the held-out rows, in order.
-
-    Attributes:
-        rows: Shape (N, *row_shape), scaled.
-        device: That trains.
-        batch_size: Rows of one step.
-        rank: This worker, from 0.
-        workers: How many share the rows.
-    """
-
-    rows: Tensor | StoredRows
-    device: torch.device
-    batch_size: int
-    rank: int
-    workers: int
-
-    def __len__(self) -> int:
-        return ceil(len(range(self.rank, len(self.rows), self.workers)) / self.batch_size)
-
-    def __iter__(self) -> Iterator[Tensor]:
-        of_all = self.batch_size * self.workers
-        for step in range(len(self)):
-            rows = self.rows[step * of_all : (step + 1) * of_all]
-            yield torch.as_tensor(rows, device=self.device)[self.rank :: self.workers]
-
-
 def mix_seed(*parts: int) -> int:
     """One seed from several numbers, such that neighbours give unrelated streams.
 

@@ -18,13 +18,12 @@ from isthmus.core.workers import sum_over_workers
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 from isthmus.training import checkpoints
-from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import Batches, mix_seed
 from isthmus.training.checkpoints import Progress
-from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import RowsDone, Seldom, Sender, Started
 from isthmus.training.reporter import EpochReport
 from isthmus.training.steps import EpochSteps
+from isthmus.training.validation import Validation
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
 # A person who pressed Ctrl-C waits for the end of an epoch, but not for longer.
@@ -42,31 +41,30 @@ class EpochKeeper(Callback):
         self,
         training: TrainingSpec,
         batches: Batches,
+        validation: Validation,
         progress: Progress,
         best: dict[str, Tensor],
         sender: Sender | None,
         keep: KeepCheckpoint,
-        averaged: AveragedWeights | None = None,
-        meter: ErrorMeter | None = None,
     ) -> None:
         """Args:
         training: The job's training options.
         batches: The training rows; told the epoch before each pass.
+        validation: Finds the losses of held-out rows.
         progress: Where training stands: a new one, or a checkpoint's.
         best: The best weights so far; empty before the first epoch.
         sender: The line to the driver; only the first worker has one.
         keep: Keeps a checkpoint.
-        averaged: What is validated and kept instead of the trained weights, if anything.
-        meter: Measures what the variant's own loss does not, if that is wanted.
         """
         self.progress = progress
         self.best = best
         self._training = training
         self._batches = batches
+        self._validation = validation
+        # Kept instead of the trained weights, as it is what is validated.
+        self._averaged = validation.averaged
         self.sender = sender
         self._keep = keep
-        self._averaged = averaged
-        self._meter = meter
         # As the first worker knows; the others have no line to the driver.
         self._is_stopping = False
         self._seldom = Seldom()
@@ -76,7 +74,7 @@ class EpochKeeper(Callback):
     @property
     def callbacks(self) -> list[Callback]:
         """What Lightning is to call: this, after the others that it reads."""
-        return [each for each in (self._averaged, self._meter, self) if each is not None]
+        return [each for each in (self._averaged, self) if each is not None]
 
     # -- Lightning's hooks, in the order in which they come -------------------------------------
 
@@ -111,17 +109,16 @@ class EpochKeeper(Callback):
         """
         return self._is_stopping and time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
 
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gives validation the same noise in every epoch, so that its losses can be compared."""
-        self._seed(_VALIDATION_STREAM, 0)
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sums up, reports, keeps the best weights, stops early, saves."""
+        """Validates, sums up, reports, keeps the best weights, stops early, saves."""
         assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
         self.progress.epochs = trainer.current_epoch + 1
         if self.sender:
             self._is_stopping = self.sender.stop_was_requested()
-        summary = self._sum_up(pl_module)
+        # The same noise in every epoch, so that its losses can be compared.
+        self._seed(_VALIDATION_STREAM, 0)
+        validation = self._validation(trainer, pl_module)
+        summary = self._sum_up(pl_module.pop_sums("train"), validation)
         # Only now: to read the sums is to wait for the GPU.
         elapsed_s = time.monotonic() - self._epoch_began_s
         report = EpochReport(
@@ -153,11 +150,8 @@ class EpochKeeper(Callback):
         if self._batches.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def _sum_up(self, module: Autoencoder) -> _Summary:
+    def _sum_up(self, train: dict[str, Tensor], validation: dict[str, Tensor]) -> _Summary:
         """What all workers know of an epoch, in one message: each wakes every one of them."""
-        train, validation = module.pop_sums("train"), module.pop_sums("validation")
-        if self._meter:
-            validation |= self._meter.pop()
         sums = torch.stack([each.double() for each in (*train.values(), *validation.values())])
         flags = [float(self._is_stopping), float(self.save_is_due())]
         numbers = iter(sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist())

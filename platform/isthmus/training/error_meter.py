@@ -6,16 +6,13 @@ terms, which are what a search tries out.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from isthmus.core import Autoencoder
 
 
-class ErrorMeter(Callback):
+class ErrorMeter:
     """Reconstructs each validation batch without noise, with the weights that are validated."""
 
     NAME = "mse"
@@ -23,21 +20,12 @@ class ErrorMeter(Callback):
     def __init__(self) -> None:
         self._sum: Tensor | None = None
 
-    def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Tensor,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Adds the batch's errors."""
-        assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
-        first_look = batch[:, 0] if pl_module.LOOKS == 2 else batch
+    def measure(self, module: Autoencoder, batch: Tensor) -> None:
+        """Adds the errors of a batch of scaled rows, shape (B, *row_shape)."""
+        first_look = batch[:, 0] if module.LOOKS == 2 else batch
         # No draw of its own may change what validation draws next.
         with torch.random.fork_rng(devices=[]):
-            errors = pl_module.reconstruction_error(pl_module.scaling.inverse(first_look))
+            errors = module.reconstruction_error(module.scaling.inverse(first_look))
         total = errors.detach().sum()
         self._sum = total if self._sum is None else self._sum + total
 

@@ -27,12 +27,13 @@ from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batch_size import PROBE_ROWS, choose_batch_size
-from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
+from isthmus.training.batches import Batches, ResidentBatches, StoredBatches
 from isthmus.training.checkpoints import Progress
 from isthmus.training.epochs import EpochKeeper, KeepCheckpoint
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import Sender
 from isthmus.training.steps import EpochSteps, StopRequested
+from isthmus.training.validation import Validation, ValidationBatches
 
 if TYPE_CHECKING:
     from isthmus.data import StoredRows
@@ -150,19 +151,19 @@ def train_share(
     )
     module.configure_training(training, len(train_rows))
     batches = _batches(train_rows, training, place)
-    validation = ValidationBatches(
-        _resident(rows.validation, device), device, _VALIDATION_ROWS, place.rank, place.workers
-    )
     decay = training.weight_average_decay
     averaged = AveragedWeights(decay) if decay is not None else None
-    meter = ErrorMeter() if task.measures_error else None
-    keeper = make_keeper(training, batches, progress, best, sender, keep, averaged, meter)
+    held_out = ValidationBatches(
+        _resident(rows.validation, device), device, _VALIDATION_ROWS, place.rank, place.workers
+    )
+    validation = Validation(held_out, averaged, ErrorMeter() if task.measures_error else None)
+    keeper = make_keeper(training, batches, validation, progress, best, sender, keep)
     module.automatic_optimization = False
     steps = EpochSteps(
         training, batches, averaged, keeper.after_step, keeper.wants_to_leave, place.workers_here
     )
     resume_from = folder / checkpoints.LAST if folder else None
-    _fit(module, keeper, steps, validation, training, device, resume_from)
+    _fit(module, keeper, steps, training, device, resume_from)
 
 
 def _batches(rows: Tensor | StoredRows, training: TrainingSpec, place: Place) -> Batches:
@@ -240,14 +241,13 @@ def _fit(
     module: Autoencoder,
     keeper: EpochKeeper,
     steps: EpochSteps,
-    validation: ValidationBatches,
     training: TrainingSpec,
     device: torch.device,
     resume_from: Path | None,
 ) -> None:
     try:
         trainer = _trainer(keeper, training, device)
-        trainer.fit(module, steps, validation, ckpt_path=resume_from, weights_only=True)
+        trainer.fit(module, steps, ckpt_path=resume_from, weights_only=True)
     except StopRequested:
         return
     except TrainingError as error:
@@ -267,8 +267,6 @@ def _trainer(keeper: EpochKeeper, training: TrainingSpec, device: torch.device) 
         strategy=SingleDeviceStrategy(device=device),
         callbacks=keeper.callbacks,
         precision=_LIGHTNINGS_NAMES[training.precision],
-        # Some variants take gradients in their loss (contractive), also on validation rows.
-        inference_mode=False,
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,

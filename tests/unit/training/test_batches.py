@@ -12,13 +12,8 @@ from hypothesis import strategies as st
 
 from isthmus.data import ScalingStatistics, StoredRows
 from isthmus.training import batches as batches_module
-from isthmus.training.batches import (
-    Batches,
-    ResidentBatches,
-    StoredBatches,
-    ValidationBatches,
-    mix_seed,
-)
+from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, mix_seed
+from isthmus.training.validation import ValidationBatches
 
 CPU = torch.device("cpu")
 
