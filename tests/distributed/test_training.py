@@ -8,14 +8,12 @@ import threading
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import psutil
 import pytest
 import torch
 
-from isthmus import nets, variants
 from isthmus.errors import ClusterError, TrainingError
-from isthmus.spec import EarlyStoppingSpec, ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import EarlyStoppingSpec
 from isthmus.training import (
     CheckpointStorage,
     EpochReport,
@@ -24,6 +22,7 @@ from isthmus.training import (
     fit,
     fit_here,
 )
+from tests.distributed.small_jobs import plan, rows, same_weights, training
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
 
@@ -49,32 +48,7 @@ class Recorder:
             self._action()
 
 
-def plan(variant: str = "denoising") -> ModelPlan:
-    return ModelPlan(
-        kind="tabular",
-        row_shape=(6,),
-        latent_dim=2,
-        variant=PluginSpec(
-            name=variant, options=variants.config(variant)().model_dump(mode="json")
-        ),
-        net=PluginSpec(
-            name="dense", options=nets.config("dense")(hidden=(16,)).model_dump(mode="json")
-        ),
-        reconstruction="mse",
-    )
-
-
-def rows(count: int = 301) -> ScaledRows:
-    generator = np.random.default_rng(0)
-    factors = generator.standard_normal((count + 50, 2)).astype(np.float32)
-    values = factors @ generator.standard_normal((2, 6)).astype(np.float32)
-    return ScaledRows(
-        values[:count], values[count:], np.zeros(6, np.float32), np.ones(6, np.float32)
-    )
-
-
 Where = Literal["ray", "here"]
-EVERYWHERE = pytest.mark.parametrize("where", ["ray", "here"])
 
 
 def train(
@@ -86,40 +60,23 @@ def train(
     scaled: ScaledRows | None = None,
     **options: object,
 ) -> FitResult:
-    options = {"epochs": 6, "global_batch_size": 64, "early_stopping": None, **options}
-    training = TrainingSpec.model_validate(options)
+    spec = training(**options)
     made, scaled, reporter = plan(variant), scaled or rows(), reporter or Recorder()
     # Ray takes seconds to start workers: it is asked where it matters.
-    if where == "ray" or training.workers > 1:
-        return fit(
-            made, training, scaled, storage_path=str(storage), run_name=name, reporter=reporter
-        )
+    if where == "ray" or spec.workers > 1:
+        return fit(made, spec, scaled, storage_path=str(storage), run_name=name, reporter=reporter)
     place = CheckpointStorage(str(storage), name)
     is_resumed = (storage / name).exists()
     return fit_here(
-        made, training, scaled, storage=lambda: place, is_resumed=is_resumed, reporter=reporter
+        made, spec, scaled, storage=lambda: place, is_resumed=is_resumed, reporter=reporter
     )
 
 
-def same_weights(first: FitResult, second: FitResult) -> bool:
-    assert first.state is not None
-    assert second.state is not None
-    return all(
-        torch.equal(first.state[name], second.state[name])
-        for name in first.state
-        if not name.startswith("calibration")
-    )
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, workers: int) -> None:
-    first, again = (
-        train(tmp_path, name, workers=workers, where="ray") for name in ("first", "again")
-    )
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    first, again = (train(tmp_path, name) for name in ("first", "again"))
     assert first.progress.finished
     assert same_weights(first, again)
-    if workers == 1:
-        assert not same_weights(first, train(tmp_path, "other", seed=1))
+    assert not same_weights(first, train(tmp_path, "other", seed=1))
 
 
 def test_two_workers_that_share_each_step_train_as_one_does(tmp_path: Path) -> None:
@@ -165,18 +122,18 @@ def test_a_run_stopped_by_ctrl_c_and_resumed_matches_the_uninterrupted_run(
     ]
 
 
-@pytest.mark.parametrize(("workers", "local_steps"), [(1, 1), (2, 1), (2, 3)])
+@pytest.mark.parametrize("workers", [1, 2])
 def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
-    tmp_path: Path, workers: int, local_steps: int
+    tmp_path: Path, workers: int
 ) -> None:
     # Each epoch is kept, which Ray notes within a second or two: no more than are needed.
-    options = {"epochs": 12, "workers": workers, "local_steps": local_steps}
+    options = {"epochs": 8, "workers": workers}
     whole = train(tmp_path, "whole", **options)
-    recorder = Recorder(after_epoch=4, action=_kill_one_training_worker)
+    recorder = Recorder(after_epoch=3, action=_kill_one_training_worker)
     hurt = train(tmp_path, "hurt", recorder, "denoising", "ray", checkpoint_interval_s=0, **options)
     assert hurt.progress.finished
     assert hurt.progress.attempt == 2
-    assert [report.epoch for report in recorder.epochs] == list(range(1, 13))
+    assert [report.epoch for report in recorder.epochs] == list(range(1, 9))
     assert same_weights(whole, hurt)
 
 
@@ -205,12 +162,10 @@ def test_training_in_this_process_gives_the_weights_that_ray_gives(tmp_path: Pat
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-@EVERYWHERE
-def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path, where: Where) -> None:
+def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path) -> None:
     result = train(
         tmp_path,
         "early",
-        where=where,
         epochs=500,
         learning_rate=0.05,
         early_stopping=EarlyStoppingSpec(patience=3).model_dump(),
@@ -221,7 +176,7 @@ def test_early_stopping_keeps_the_weights_of_the_best_epoch(tmp_path: Path, wher
     assert result.progress.best_loss == min(losses) == losses[result.progress.best_epoch - 1]
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("where", ["ray", "here"])
 def test_divergence_ends_in_one_line_that_names_the_learning_rate(
     tmp_path: Path, where: Where
 ) -> None:
@@ -308,20 +263,6 @@ def test_float16_on_a_cpu_is_refused_in_one_line(tmp_path: Path) -> None:
         train(tmp_path, "float16", precision="float16", device="cpu")
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_automatic_batch_size_leaves_enough_steps_in_an_epoch(
-    tmp_path: Path, workers: int
-) -> None:
-    result = train(tmp_path, "auto", epochs=1, global_batch_size="auto", workers=workers)
+def test_an_automatic_batch_size_leaves_enough_steps_in_an_epoch(tmp_path: Path) -> None:
+    result = train(tmp_path, "auto", epochs=1, global_batch_size="auto")
     assert result.progress.global_batch_size == 32
-
-
-@pytest.mark.parametrize("variant", ["vqvae", "batchtopk", "dagmm", "deep_svdd"])
-def test_two_workers_train_a_variant_that_learns_from_whole_batches(
-    tmp_path: Path, variant: str
-) -> None:
-    first, again = (
-        train(tmp_path, name, variant=variant, workers=2, epochs=2) for name in ("first", "again")
-    )
-    assert first.progress.finished
-    assert same_weights(first, again)

@@ -31,14 +31,25 @@ class AveragedWeights(WeightAveraging):
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: Lightning's batch is an epoch here, and each step was followed."""
 
+    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing: what is kept was kept, and another worker may not be done with the weights."""
+
     @contextmanager
     def in_place_of(self, module: LightningModule) -> Iterator[None]:
-        """The module has the averaged weights in the block, and after it its own again."""
-        self._swap_models(module)
+        """The module has the averaged weights in the block, and after it its own again.
+
+        They change places and are not copied: a module's may lie in memory that all workers share.
+        """
+        assert self._average_model is not None  # noqa: S101 (made when fit begins)
+        averaged = list(self._average_model.module.parameters())
+        own = [parameter.data for parameter in module.parameters()]
+        for parameter, average in zip(module.parameters(), averaged, strict=True):
+            parameter.data = average.data
         try:
             yield
         finally:
-            self._swap_models(module)
+            for parameter, data in zip(module.parameters(), own, strict=True):
+                parameter.data = data
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights, by the module's own names."""

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import distributed, multiprocessing, nn
+from torch import nn
 
-from isthmus.servers import free_port
 from isthmus.training import memory_step
 from isthmus.training.joint_step import GroupStep, JointStep
 from isthmus.training.local_step import LocalStep
 from isthmus.training.memory_step import MemoryStep
+from tests.together import run_together
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
@@ -63,11 +63,8 @@ def trained(
 
 
 def work(
-    rank: int, kind: str, workers: int, clip: float | None, parts: int, port: int, folder: str
-) -> None:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+    rank: int, workers: int, kind: str, clip: float | None, parts: int
+) -> dict[str, dict[str, Any]]:
     if kind == "memory, early":
         memory_step._WORTH_A_HOOK = 1
     step = (
@@ -78,10 +75,7 @@ def work(
     # The first worker's weights are everyone's, whatever the others drew.
     net, optimizer, joint = trained(step, rank, workers, clip, seed=rank, parts=parts)
     joint.gather(optimizer)
-    kept = {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
-    torch.save(kept, Path(folder) / f"{rank}.pt")
-    distributed.barrier()  # the first worker keeps the others' meeting point
-    distributed.destroy_process_group()
+    return {"net": net.state_dict(), "optimizer": optimizer.state_dict()}
 
 
 @pytest.mark.parametrize(("clip", "parts"), [(None, 1), (0.05, 2)])
@@ -89,13 +83,10 @@ def work(
     ("kind", "workers"), [("memory", 2), ("memory", 3), ("memory, early", 2), ("group", 2)]
 )
 def test_workers_train_as_one_does_and_the_first_has_the_whole_optimizer(
-    kind: str, workers: int, clip: float | None, parts: int, tmp_path: Path
+    kind: str, workers: int, clip: float | None, parts: int
 ) -> None:
     before = set(Path("/dev/shm").glob("isthmus-*"))
-    port = free_port("127.0.0.1")
-    arguments = (kind, workers, clip, parts, port, str(tmp_path))
-    multiprocessing.spawn(work, arguments, nprocs=workers)
-    first, *others = (torch.load(tmp_path / f"{rank}.pt") for rank in range(workers))
+    first, *others = run_together(workers, work, kind, clip, parts)
     net, optimizer, _ = trained(JointStep, 0, 1, clip)
     for name, alone in net.state_dict().items():
         torch.testing.assert_close(first["net"][name], alone, atol=1e-5, rtol=1e-4)
@@ -108,38 +99,31 @@ def test_workers_train_as_one_does_and_the_first_has_the_whole_optimizer(
     assert set(Path("/dev/shm").glob("isthmus-*")) <= before
 
 
-def test_each_worker_keeps_the_optimizers_state_of_its_own_parameters_alone(tmp_path: Path) -> None:
-    port = free_port("127.0.0.1")
-    multiprocessing.spawn(keep_own_state, (port, str(tmp_path)), nprocs=2)
-    kept = [set(torch.load(tmp_path / f"{rank}.pt")) for rank in range(2)]
+def test_each_worker_keeps_the_optimizers_state_of_its_own_parameters_alone() -> None:
+    kept = run_together(2, own_state)
     assert kept[0] | kept[1] == set(range(5))
     assert not kept[0] & kept[1]
 
 
-def keep_own_state(rank: int, port: int, folder: str) -> None:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=2)
+def own_state(rank: int, workers: int) -> set[int]:
     _, optimizer, _ = trained(partial(MemoryStep, rank=rank, workers=2), rank, 2, None)
-    torch.save(list(optimizer.state_dict()["state"]), Path(folder) / f"{rank}.pt")
-    distributed.barrier()  # the first worker keeps the others' meeting point
-    distributed.destroy_process_group()
+    return set(optimizer.state_dict()["state"])
 
 
 @pytest.mark.parametrize(("workers", "here"), [(2, 2), (3, 3), (2, 1)])
 def test_weights_that_are_averaged_after_each_step_are_those_of_averaged_gradients(
-    workers: int, here: int, tmp_path: Path
+    workers: int, here: int
 ) -> None:
     # Of plain descent, whose steps are proportional to the gradients.
-    first, *others = averaged_every(1, workers, here, tmp_path, optimizer="sgd")
+    first, *others = run_together(workers, average, 1, here, "sgd")
     alone = descended(JointStep, 0, 1, "sgd", epochs=2)[0].state_dict()
     for name, weights in alone.items():
         torch.testing.assert_close(first["net"][name], weights, atol=1e-5, rtol=1e-4)
         assert all(torch.equal(first["net"][name], other["net"][name]) for other in others)
 
 
-def test_workers_that_step_alone_go_on_alike_after_each_epoch(tmp_path: Path) -> None:
-    first, second = averaged_every(8, 2, 2, tmp_path, optimizer="adamw")
+def test_workers_that_step_alone_go_on_alike_after_each_epoch() -> None:
+    first, second = run_together(2, average, 8, 2, "adamw")
     assert all(torch.equal(first["net"][name], second["net"][name]) for name in first["net"])
     for index, state in first["optimizer"]["state"].items():
         for name, value in state.items():
@@ -149,27 +133,11 @@ def test_workers_that_step_alone_go_on_alike_after_each_epoch(tmp_path: Path) ->
     assert first["left_at"] == second["left_at"] == 8
 
 
-def averaged_every(
-    steps: int, workers: int, here: int, folder: Path, optimizer: str
-) -> list[dict[str, Any]]:
-    port = free_port("127.0.0.1")
-    arguments = (steps, workers, here, port, str(folder), optimizer)
-    multiprocessing.spawn(average, arguments, nprocs=workers)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(workers)]
-
-
-def average(
-    rank: int, steps: int, workers: int, here: int, port: int, folder: str, optimizer: str
-) -> None:
-    torch.set_num_threads(1)
-    address = f"tcp://127.0.0.1:{port}"
-    distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
+def average(rank: int, workers: int, steps: int, here: int, optimizer: str) -> dict[str, Any]:
     local = partial(LocalStep, rank=rank, workers=workers, workers_here=here, steps=steps)
     net, taken, before, left_at = descended(local, rank, workers, optimizer, epochs=2)
     kept = {"net": net.state_dict(), "optimizer": taken.state_dict()}
-    torch.save({**kept, "before": before, "left_at": left_at}, Path(folder) / f"{rank}.pt")
-    distributed.barrier()  # the first worker keeps the others' meeting point
-    distributed.destroy_process_group()
+    return {**kept, "before": before, "left_at": left_at}
 
 
 def descended(

@@ -1,0 +1,49 @@
+"""A job that takes a second, for tests of who trains it and where."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from isthmus import nets, variants
+from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.training import FitResult, ScaledRows
+
+
+def plan(variant: str = "denoising") -> ModelPlan:
+    return ModelPlan(
+        kind="tabular",
+        row_shape=(6,),
+        latent_dim=2,
+        variant=PluginSpec(
+            name=variant, options=variants.config(variant)().model_dump(mode="json")
+        ),
+        net=PluginSpec(
+            name="dense", options=nets.config("dense")(hidden=(16,)).model_dump(mode="json")
+        ),
+        reconstruction="mse",
+    )
+
+
+def training(**options: object) -> TrainingSpec:
+    options = {"epochs": 6, "global_batch_size": 64, "early_stopping": None, **options}
+    return TrainingSpec.model_validate(options)
+
+
+def rows(count: int = 301) -> ScaledRows:
+    generator = np.random.default_rng(0)
+    factors = generator.standard_normal((count + 50, 2)).astype(np.float32)
+    values = factors @ generator.standard_normal((2, 6)).astype(np.float32)
+    return ScaledRows(
+        values[:count], values[count:], np.zeros(6, np.float32), np.ones(6, np.float32)
+    )
+
+
+def same_weights(first: FitResult, second: FitResult) -> bool:
+    assert first.state is not None
+    assert second.state is not None
+    return all(
+        torch.equal(first.state[name], second.state[name])
+        for name in first.state
+        if not name.startswith("calibration")
+    )

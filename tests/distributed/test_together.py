@@ -1,0 +1,115 @@
+"""What workers do together in training, without Ray, whose workers take seconds to start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from isthmus.training import CheckpointStorage, FitResult
+from isthmus.training.share import Place, WorkerTask, train_share
+from tests.distributed.small_jobs import plan, rows, same_weights, training
+from tests.together import run_together
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+
+def share(
+    rank: int, workers: int, folder: Path, runs: dict[str, tuple[str, dict[str, Any]]]
+) -> None:
+    """This worker's part of runs, one after another; each goes on from its last checkpoint."""
+    place = Place(rank=rank, workers=workers, workers_here=workers, device=torch.device("cpu"))
+    for name, (variant, options) in runs.items():
+        storage = CheckpointStorage(str(folder), name)
+
+        def keep(kept: Path | None, epochs: int, storage: CheckpointStorage = storage) -> None:
+            assert (kept is not None) == (rank == 0)
+            if kept:
+                storage.keep(kept, epochs)
+            torch.distributed.barrier()
+
+        task = WorkerTask(plan(variant), training(workers=workers, **options))
+        with storage.last() as last:
+            train_share(task, rows(), place, None, keep, last)
+
+
+def trained(
+    folder: Path, runs: dict[str, tuple[str, dict[str, Any]]], workers: int = 2
+) -> list[FitResult]:
+    run_together(workers, share, folder, runs)
+    return [result(folder, name) for name in runs]
+
+
+def result(folder: Path, name: str) -> FitResult:
+    with CheckpointStorage(str(folder), name).last() as last:
+        return FitResult.read(last)
+
+
+@pytest.mark.parametrize(
+    "variant",
+    ["denoising", "vqvae", "residual_vq", "topk", "batchtopk", "dagmm", "deep_svdd", "vamp"],
+)
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, variant: str) -> None:
+    short = {"epochs": 2}
+    runs = {"first": (variant, short), "again": (variant, short)}
+    other = {"other": (variant, {**short, "seed": 1})}
+    first, again, different = trained(tmp_path, runs | other)
+    assert first.progress.finished
+    assert same_weights(first, again)
+    assert not same_weights(first, different)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"weight_average_decay": 0.9, "schedule": "cosine"}, {"local_steps": 3}],
+    ids=["shared-steps", "local-steps"],
+)
+def test_a_run_that_goes_on_from_a_checkpoint_ends_as_if_nothing_had_been(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    whole = trained(tmp_path, {"whole": ("denoising", {"epochs": 12, **options})})[0]
+    # Of a job that was lost after its fourth epoch.
+    stops = {"checkpoint_interval_s": 0, "epochs": 12, **options}
+    run_together(2, lost_after, tmp_path, 4, stops)
+    assert result(tmp_path, "hurt").progress.epochs == 4
+    (hurt,) = trained(tmp_path, {"hurt": ("denoising", stops)})
+    assert hurt.progress.finished
+    assert hurt.progress.attempt == 2
+    assert [report.epoch for report in hurt.progress.history] == list(range(1, 13))
+    assert same_weights(whole, hurt)
+
+
+class Lost(Exception):
+    """Of a worker."""
+
+
+def lost_after(rank: int, workers: int, folder: Path, epochs: int, options: dict[str, Any]) -> None:
+    place = Place(rank=rank, workers=workers, workers_here=workers, device=torch.device("cpu"))
+    task = WorkerTask(plan("denoising"), training(workers=workers, **options))
+    storage = CheckpointStorage(str(folder), "hurt")
+
+    def keep(kept: Path | None, done: int) -> None:
+        if done > epochs:
+            raise Lost
+        if kept:
+            storage.keep(kept, done)
+
+    with pytest.raises(Lost):
+        train_share(task, rows(), place, None, keep)
+
+
+def test_early_stopping_ends_all_workers_at_the_same_epoch(tmp_path: Path) -> None:
+    options = {"epochs": 500, "learning_rate": 0.05, "early_stopping": {"patience": 3}}
+    (stopped,) = trained(tmp_path, {"early": ("denoising", options)})
+    losses = [report.validation["loss"] for report in stopped.progress.history]
+    assert stopped.progress.finished
+    assert stopped.progress.epochs == stopped.progress.best_epoch + 3 < 500
+    assert stopped.progress.best_loss == min(losses) == losses[stopped.progress.best_epoch - 1]
+
+
+def test_an_automatic_batch_size_leaves_enough_steps_in_an_epoch(tmp_path: Path) -> None:
+    options = {"epochs": 1, "global_batch_size": "auto"}
+    (automatic,) = trained(tmp_path, {"auto": ("denoising", options)})
+    assert automatic.progress.global_batch_size == 32
