@@ -104,5 +104,7 @@ def test_the_graphs_hold_the_output_activation_of_the_loss(
 
 
 def run(file: Path, name: str, values: torch.Tensor) -> list[np.ndarray]:
-    session = onnxruntime.InferenceSession(file)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # others test beside this process
+    session = onnxruntime.InferenceSession(file, options)
     return session.run(None, {name: values.numpy()})

@@ -25,14 +25,14 @@ ONE_WORKER = "training.workers=1"
 ABOVE_PCA = "promotion.beat_pca=false"
 
 
-def test_only_a_challenger_that_is_better_becomes_champion(here, ray_session):
+def test_only_a_challenger_that_is_better_becomes_champion(here):
     settings = Settings.from_environment()
     with prefect_api(settings):
         from pipelines.retrain import retrain
 
-        first = retrain(str(JOB), ["training.epochs=12", ONE_WORKER, ABOVE_PCA])
-        worse = retrain(str(JOB), ["training.epochs=2", ONE_WORKER, ABOVE_PCA])
-        better = retrain(str(JOB), ["training.epochs=40", ONE_WORKER, ABOVE_PCA])
+        first = retrain(str(JOB), ["training.epochs=6", ONE_WORKER, ABOVE_PCA])
+        worse = retrain(str(JOB), ["training.epochs=1", ONE_WORKER, ABOVE_PCA])
+        better = retrain(str(JOB), ["training.epochs=16", ONE_WORKER, ABOVE_PCA])
     verdicts = [each.verdict for each in (first, worse, better)]
     assert verdicts == ["passed", "refused", "passed"]
     assert [each.is_promoted for each in (first, worse, better)] == [True, False, True]
