@@ -20,6 +20,9 @@ from isthmus.errors import RegistryError
 from isthmus.registry import Latents, TrainedPair, succession
 from isthmus.tracking import open_store
 
+# Each registers several pairs, and fits the maps between them.
+pytestmark = pytest.mark.slow
+
 ROWS = np.random.default_rng(1).standard_normal((600, 6)).astype(np.float32)
 FIT, TEST = ROWS[:400], ROWS[400:]
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -35,7 +36,9 @@ def sleeper(tmp_path):
         time.sleep(0.01)
     started = identify(process.pid)
     yield started
-    end_process(started)
+    with suppress(ProcessLookupError):
+        os.killpg(started.pid, signal.SIGKILL)
+    process.wait()
 
 
 @pytest.fixture

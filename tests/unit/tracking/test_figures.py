@@ -77,6 +77,7 @@ def _odd(report: RunReport) -> dict[str, RunReport]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "shape", [("tabular", (6,)), ("images", (1, 8, 8))], ids=["table", "images"]
 )

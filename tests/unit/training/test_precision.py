@@ -7,8 +7,17 @@ import pytest
 from isthmus import variants
 from tests.unit.training.fitting import job_of, trained
 
+# A codebook, and nothing beside the layers; the others in the whole run.
+FAST = ("plain", "vqvae")
 
-@pytest.mark.parametrize("name", variants.names())
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST else (pytest.mark.slow,))
+        for name in variants.names()
+    ],
+)
 def test_each_variant_learns_in_bfloat16_what_it_learns_in_float32(name, tmp_path):
     half, full = (
         trained(tmp_path / precision, *job_of(name), precision=precision, epochs=2)

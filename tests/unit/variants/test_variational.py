@@ -285,6 +285,7 @@ def test_spectral_normalisation_holds_every_layer_at_norm_one() -> None:
 # -- on real rows --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["vae", "beta_tcvae", "vamp"])
 def test_the_latent_of_digits_does_not_collapse(variant: str) -> None:
     """A variance that is learned too slowly makes the reconstruction weigh too little."""
