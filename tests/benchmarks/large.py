@@ -36,7 +36,7 @@ NAMES = ("memory-training", "growth-training")
 COLUMNS = 32
 ROW_GROUP = 100_000
 ROWS_OF_MEMORY = (2_500_000, 25_000_000)
-# And the epochs of each: many, so that what a training does once is as little of it.
+# And the epochs of each: so many that what a training does once is little of its time.
 ROWS_OF_GROWTH = {10_000: 300, 100_000: 30, 1_000_000: 3, 10_000_000: 1}
 TURNS = 5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,22 +17,36 @@ from tests.together import run_together
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
+class Lost(Exception):
+    """Of a worker."""
+
+
 def share(
-    rank: int, workers: int, folder: Path, runs: dict[str, tuple[str, dict[str, Any]]]
+    rank: int,
+    workers: int,
+    folder: Path,
+    runs: dict[str, tuple[str, dict[str, Any]]],
+    lost_after: int | None = None,
 ) -> None:
-    """This worker's part of runs, one after another; each goes on from its last checkpoint."""
+    """This worker's part of runs, one after another; each goes on from its last checkpoint.
+
+    `lost_after` is the epoch after which all workers are lost.
+    """
     place = Place(rank=rank, workers=workers, workers_here=workers, device=torch.device("cpu"))
     for name, (variant, options) in runs.items():
         storage = CheckpointStorage(str(folder), name)
 
         def keep(kept: Path | None, epochs: int, storage: CheckpointStorage = storage) -> None:
+            if lost_after is not None and epochs > lost_after:
+                raise Lost
             assert (kept is not None) == (rank == 0)
             if kept:
                 storage.keep(kept, epochs)
             torch.distributed.barrier()
 
         task = WorkerTask(plan(variant), training(workers=workers, **options))
-        with storage.last() as last:
+        end = nullcontext() if lost_after is None else pytest.raises(Lost)
+        with end, storage.last() as last:
             train_share(task, rows(), place, None, keep, last)
 
 
@@ -70,34 +85,14 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_as_if_nothing_had_been(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
     whole = trained(tmp_path, {"whole": ("denoising", {"epochs": 12, **options})})[0]
-    # Of a job that was lost after its fourth epoch.
-    stops = {"checkpoint_interval_s": 0, "epochs": 12, **options}
-    run_together(2, lost_after, tmp_path, 4, stops)
+    hurt_run = {"hurt": ("denoising", {"checkpoint_interval_s": 0, "epochs": 12, **options})}
+    run_together(2, share, tmp_path, hurt_run, 4)
     assert result(tmp_path, "hurt").progress.epochs == 4
-    (hurt,) = trained(tmp_path, {"hurt": ("denoising", stops)})
+    (hurt,) = trained(tmp_path, hurt_run)
     assert hurt.progress.finished
     assert hurt.progress.attempt == 2
     assert [report.epoch for report in hurt.progress.history] == list(range(1, 13))
     assert same_weights(whole, hurt)
-
-
-class Lost(Exception):
-    """Of a worker."""
-
-
-def lost_after(rank: int, workers: int, folder: Path, epochs: int, options: dict[str, Any]) -> None:
-    place = Place(rank=rank, workers=workers, workers_here=workers, device=torch.device("cpu"))
-    task = WorkerTask(plan("denoising"), training(workers=workers, **options))
-    storage = CheckpointStorage(str(folder), "hurt")
-
-    def keep(kept: Path | None, done: int) -> None:
-        if done > epochs:
-            raise Lost
-        if kept:
-            storage.keep(kept, done)
-
-    with pytest.raises(Lost):
-        train_share(task, rows(), place, None, keep)
 
 
 def test_early_stopping_ends_all_workers_at_the_same_epoch(tmp_path: Path) -> None:

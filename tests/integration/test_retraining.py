@@ -19,7 +19,7 @@ from isthmus.stack.scheduler import prefect_api
 from isthmus.tracking import open_store
 from tests.project import JOB
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 ONE_WORKER = "training.workers=1"
 # So few epochs do not beat it.
 ABOVE_PCA = "promotion.beat_pca=false"

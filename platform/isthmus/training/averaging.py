@@ -9,7 +9,7 @@ from typing import Any
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 class AveragedWeights(WeightAveraging):
@@ -25,8 +25,7 @@ class AveragedWeights(WeightAveraging):
 
     def follow(self, module: LightningModule) -> None:
         """Takes the weights after a step into the average."""
-        assert self._average_model is not None  # noqa: S101 (made when fit begins)
-        self._average_model.update_parameters(module)
+        self._average.update_parameters(module)
 
     def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
         """Nothing: Lightning's batch is an epoch here, and each step was followed."""
@@ -40,8 +39,7 @@ class AveragedWeights(WeightAveraging):
 
         They change places and are not copied: a module's may lie in memory that all workers share.
         """
-        assert self._average_model is not None  # noqa: S101 (made when fit begins)
-        averaged = list(self._average_model.module.parameters())
+        averaged = self._average.module.parameters()
         own = [parameter.data for parameter in module.parameters()]
         for parameter, average in zip(module.parameters(), averaged, strict=True):
             parameter.data = average.data
@@ -53,6 +51,10 @@ class AveragedWeights(WeightAveraging):
 
     def state(self) -> dict[str, Tensor]:
         """The averaged weights, by the module's own names."""
-        assert self._average_model is not None  # noqa: S101 (made when fit begins)
-        state: dict[str, Tensor] = self._average_model.module.state_dict()
+        state: dict[str, Tensor] = self._average.module.state_dict()
         return state
+
+    @property
+    def _average(self) -> AveragedModel:
+        assert self._average_model is not None  # noqa: S101 (made when fit begins)
+        return self._average_model

@@ -106,7 +106,7 @@ def test_each_worker_keeps_the_optimizers_state_of_its_own_parameters_alone() ->
 
 
 def own_state(rank: int, workers: int) -> set[int]:
-    _, optimizer, _ = trained(partial(MemoryStep, rank=rank, workers=2), rank, 2, None)
+    _, optimizer, _ = trained(partial(MemoryStep, rank=rank, workers=workers), rank, workers, None)
     return set(optimizer.state_dict()["state"])
 
 
