@@ -84,7 +84,7 @@ def data_sets() -> Iterator[DataSet]:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [name for name in variants.names() if variants.get(name).LOOKS == 1]
+    wanted = sys.argv[1:] or [name for name in variants.names() if variants.get(name).VIEWS == 1]
     table = Table(box=None, header_style="bold")
     for column in ("data", "variant", "error", "PCA", "own figures", "rows/s", "why"):
         table.add_column(column)

@@ -81,9 +81,9 @@ def batch_of(kind: DataKind, seed: int = 1) -> torch.Tensor:
 
 
 def training_batch_of(variant: str, kind: DataKind, scale: float = 1.0) -> torch.Tensor:
-    """What the variant's loss takes: a batch, or two looks at each of its rows."""
-    looks = [batch_of(kind, seed) * scale for seed in range(1, variants.get(variant).LOOKS + 1)]
-    return looks[0] if len(looks) == 1 else torch.stack(looks, dim=1)
+    """What the variant's loss takes: a batch, or two views of each of its rows."""
+    views = [batch_of(kind, seed) * scale for seed in range(1, variants.get(variant).VIEWS + 1)]
+    return views[0] if len(views) == 1 else torch.stack(views, dim=1)
 
 
 def losses_for(variant: str, net: str, kind: DataKind) -> list[ReconstructionLoss]:
@@ -240,7 +240,7 @@ def test_a_variant_says_in_one_line_when_to_pick_it_and_cites_its_source(variant
 
 
 @pytest.mark.parametrize(
-    "variant", [name for name in variants.names() if variants.get(name).LOOKS == 1]
+    "variant", [name for name in variants.names() if variants.get(name).VIEWS == 1]
 )
 def test_its_own_figures_are_finite_numbers(variant: str) -> None:
     kind = variants.get(variant).KINDS[0]

@@ -97,7 +97,7 @@ class Autoencoder(LightningModule, ABC):
     """Submodules that only training needs (a discriminator): in no half, and not registered."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data that it takes."""
-    LOOKS: ClassVar[int] = 1
+    VIEWS: ClassVar[int] = 1
     """Measurements of each row that it trains on; 2 makes `loss` take (B, 2, *row_shape)."""
     TAKES_SKIPS: ClassVar[bool] = False
     """Whether it goes with nets whose skip connections let the row through: it must then be
@@ -108,7 +108,7 @@ class Autoencoder(LightningModule, ABC):
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
     """Whether it weighs the error of single numbers, which SSIM and spectral losses have not."""
 
-    STEPS_ARE_ALIKE: ClassVar[bool] = False
+    CUDA_GRAPH_SAFE: ClassVar[bool] = False
     """Whether training does the same at each step but for the numbers in its tensors, and never
     waits to look at them, so that a GPU can record a step once and replay it. A Python number or
     branch that changes from step to step would be replayed as it was; `warm_up` does not."""

@@ -3,7 +3,7 @@
 from isthmus.data.digest import sha256_of
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
-from isthmus.data.reading import open_input, read_input, read_rows, read_second_look
+from isthmus.data.reading import open_input, read_input, read_rows, read_paired_rows
 from isthmus.data.results import (
     check_reconstructions_output,
     check_table_output,
@@ -42,7 +42,7 @@ __all__ = [
     "read_input",
     "read_provenance",
     "read_rows",
-    "read_second_look",
+    "read_paired_rows",
     "sha256_of",
     "sidecar_path",
     "split_rows",

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from isthmus.data.rows import Rows
 
 
-def fingerprint(*looks: Rows) -> str:
+def fingerprint(*views: Rows) -> str:
     """The sha256 of rows and other measurements of them: shape, type, content, and labels.
 
     Returns:
         64 hexadecimal digits.
     """
     digest = Fingerprint()
-    for array in (array for rows in looks for array in (rows.values, rows.labels)):
+    for array in (array for rows in views for array in (rows.values, rows.labels)):
         if array is not None:
             digest.add(array)
     return digest.hexdigest()

@@ -126,7 +126,7 @@ def open_input(data: DataSpec, path: str, row_shape: Shape) -> RowStream:
     return WholeRows(read_input(data, path, row_shape))
 
 
-def read_second_look(data: DataSpec, rows: Rows) -> Rows | None:
+def read_paired_rows(data: DataSpec, rows: Rows) -> Rows | None:
     """Reads the other measurements of the same rows, in the same order; `None` if there are none.
 
     Args:
@@ -136,20 +136,20 @@ def read_second_look(data: DataSpec, rows: Rows) -> Rows | None:
     Raises:
         DataError: If they cannot be read, or are not as many.
     """
-    if data.second is None:
+    if data.paired_path is None:
         return None
     if data.keep_labels is not None or data.missing == "drop":
         raise DataError(
-            "data.second needs every row in its place; leave out data.keep_labels and "
+            "data.paired_path needs every row in its place; leave out data.keep_labels and "
             "data.missing: drop"
         )
-    second = read_input(data, data.second, rows.values.shape[1:])
-    if len(second) != len(rows):
+    paired = read_input(data, data.paired_path, rows.values.shape[1:])
+    if len(paired) != len(rows):
         raise DataError(
-            f"{data.second}: {len(second)} rows, and {data.path} has {len(rows)}; "
+            f"{data.paired_path}: {len(paired)} rows, and {data.path} has {len(rows)}; "
             "both must measure the same things in the same order"
         )
-    return second
+    return paired
 
 
 def _guess_kind(source: Source, spec: DataSpec) -> DataKind:

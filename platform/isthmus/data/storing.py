@@ -56,7 +56,7 @@ def store_split(spec: DataSpec, seed: int) -> tuple[StoredSplit, DataSpec] | Non
 
     Returns:
         The rows, and the spec with what the data settle, as of `read_rows`; `None` if the rows
-        fit in memory, or have to be there: for categories, a second look or chosen labels.
+        fit in memory, or have to be there: for categories, a second view or chosen labels.
 
     Raises:
         DataError: If the data cannot be read, or cannot be trained on as they are.
@@ -139,7 +139,7 @@ class _Storing:
 def _may_be_stored(source: Source, spec: DataSpec) -> bool:
     is_table = not source.is_bundled and source.ending in TABLE_ENDINGS
     is_tabular = spec.kind == DataKind.TABULAR or (spec.kind == "auto" and spec.window is None)
-    needs_memory = spec.categories or spec.second is not None or spec.keep_labels is not None
+    needs_memory = spec.categories or spec.paired_path is not None or spec.keep_labels is not None
     standard = spec.scaling in ("auto", ScalingMode.STANDARD)
     # What is wrong with such a job is said where all rows are in memory.
     return is_table and is_tabular and not needs_memory and (spec.missing != "mean" or standard)

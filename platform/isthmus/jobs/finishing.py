@@ -53,7 +53,7 @@ def finish(
     """
     module = _trained_module(prepared, result)
     calibrate(module, prepared.validation)
-    evaluation = evaluate(module, prepared.first_look, prepared.test)
+    evaluation = evaluate(module, prepared.first_view, prepared.test)
     succession = find_succession(
         prepared.spec.name, module, prepared.data, prepared.validation, prepared.test, settings
     )

@@ -14,7 +14,7 @@ from isthmus.data import (
     fingerprint,
     fit_scaling,
     read_rows,
-    read_second_look,
+    read_paired_rows,
     split_rows,
     store_split,
 )
@@ -64,10 +64,10 @@ class Prepared:
         }
 
     @property
-    def first_look(self) -> NDArray[np.float32] | StoredRows:
+    def first_view(self) -> NDArray[np.float32] | StoredRows:
         """The scaled training rows, one measurement of each."""
         train = self.scaled.train
-        if self.data.second is None or isinstance(train, StoredRows):
+        if self.data.paired_path is None or isinstance(train, StoredRows):
             return train
         return train[:, 0]
 
@@ -87,27 +87,27 @@ def prepare(spec: JobSpec) -> Prepared:
 
 def _prepare_in_memory(spec: JobSpec) -> Prepared:
     rows, data = read_rows(spec.data)
-    second = read_second_look(data, rows)
+    paired = read_paired_rows(data, rows)
     split = split_rows(rows, data, spec.training.seed)
     plan = plan_for(spec, data, rows.values.shape[1:])
     train_rows = rows.values[split.train]
     _refuse_fewer_than_workers(len(train_rows), spec)
     statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind, data.indicators)
-    looks = [rows] if second is None else [rows, second]
+    views = [rows] if paired is None else [rows, paired]
 
     def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
         # As `core.Scaling` does; here once for all epochs instead of at every step.
-        scaled_looks = [
-            np.nan_to_num((look.values[part] - statistics.offset) / statistics.scale, nan=0.0)
-            for look in looks
+        scaled_views = [
+            np.nan_to_num((view.values[part] - statistics.offset) / statistics.scale, nan=0.0)
+            for view in views
         ]
-        return scaled_looks[0] if second is None else np.stack(scaled_looks, axis=1)
+        return scaled_views[0] if paired is None else np.stack(scaled_views, axis=1)
 
     return Prepared(
         spec=spec,
         data=data,
         plan=plan,
-        fingerprint=fingerprint(*looks),
+        fingerprint=fingerprint(*views),
         scaled=ScaledRows(
             train=scaled(split.train),
             validation=scaled(split.validation),

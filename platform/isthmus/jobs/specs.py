@@ -105,7 +105,7 @@ def _contradictions(spec: JobSpec) -> list[Fault]:
         *_of_the_kind(spec),
         *_of_variant_and_net(spec),
         *_of_the_loss(spec),
-        *_of_second_looks(spec),
+        *_of_paired_views(spec),
     ]
 
 
@@ -159,18 +159,18 @@ def _of_the_loss(spec: JobSpec) -> list[Fault]:
     return faults
 
 
-def _of_second_looks(spec: JobSpec) -> list[Fault]:
+def _of_paired_views(spec: JobSpec) -> list[Fault]:
     name = spec.variant.name
-    if variants.get(name).LOOKS == 2 and spec.data.second is None:
+    if variants.get(name).VIEWS == 2 and spec.data.paired_path is None:
         message = (
             f"{name} learns from two noisy measurements of each row; name the other file in "
-            "data.second, or use noise2void, which needs one"
+            "data.paired_path, or use noise2void, which needs one"
         )
-        return [Fault("data.second", message)]
-    if variants.get(name).LOOKS == 1 and spec.data.second is not None:
-        takers = ", ".join(other for other in variants.names() if variants.get(other).LOOKS == 2)
-        message = f"{name} looks at each row once; leave data.second out, or use variant {takers}"
-        return [Fault("data.second", message)]
+        return [Fault("data.paired_path", message)]
+    if variants.get(name).VIEWS == 1 and spec.data.paired_path is not None:
+        takers = ", ".join(other for other in variants.names() if variants.get(other).VIEWS == 2)
+        message = f"{name} takes one view of each row; leave data.paired_path out, or use {takers}"
+        return [Fault("data.paired_path", message)]
     return []
 
 

@@ -101,7 +101,7 @@ def read_held_out(
             others=_others(job, prepared),
             offset=prepared.scaled.offset,
             scale=prepared.scaled.scale,
-            pca=fit_pca(prepared.first_look, challenger.module.code_size),
+            pca=fit_pca(prepared.first_view, challenger.module.code_size),
             seed=job.training.seed,
         )
 

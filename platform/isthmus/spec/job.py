@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AliasChoices,
     BaseModel,
     ConfigDict,
     Field,
@@ -72,9 +73,11 @@ class DataSpec(SpecModel):
     categories: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     """Columns of a csv or parquet that hold categories, texts or codes: each value becomes a
     feature of its own, 0 or 1. A list of columns, or the values of each, `{size: [S, M, L]}`."""
-    second: str | None = None
+    paired_path: str | None = Field(
+        default=None, validation_alias=AliasChoices("paired_path", "second")
+    )
     """A second file or folder of the same layout: other noisy measurements of the same rows, in
-    the same order. What `noise2noise` learns from."""
+    the same order. `noise2noise` learns from both. Job files once called it `second`."""
     labels: str | None = None
     """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
     keep_labels: tuple[int | str, ...] | None = None

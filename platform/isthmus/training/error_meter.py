@@ -22,10 +22,10 @@ class ErrorMeter:
 
     def measure(self, module: Autoencoder, batch: Tensor) -> None:
         """Adds the errors of a batch of scaled rows, shape (B, *row_shape)."""
-        first_look = batch[:, 0] if module.LOOKS == 2 else batch
+        first_view = batch[:, 0] if module.VIEWS == 2 else batch
         # No draw of its own may change what validation draws next.
         with torch.random.fork_rng(devices=[]):
-            errors = module.reconstruction_error(module.scaling.inverse(first_look))
+            errors = module.reconstruction_error(module.scaling.inverse(first_view))
         total = errors.detach().sum()
         self._sum = total if self._sum is None else self._sum + total
 

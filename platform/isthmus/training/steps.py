@@ -140,7 +140,7 @@ class EpochSteps:
             and self._batches.workers == 1
             and self._training.record_steps
             and self._training.precision != "float16"  # which looks at its gradients
-            and module.STEPS_ARE_ALIKE
+            and module.CUDA_GRAPH_SAFE
             and isinstance(optimizer, LeanAdamW)
             and optimizer.is_uniform
         ):

@@ -35,7 +35,7 @@ class Aae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "latents like draws of N(0, 1), reconstructed sharply; to sample from"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("discriminator",)
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

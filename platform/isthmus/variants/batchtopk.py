@@ -48,7 +48,7 @@ class Batchtopk(Autoencoder):
     SUMMARY: ClassVar[str] = "k numbers in use on average, more where needed; for features"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "gate")
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("usage",)
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

@@ -41,7 +41,7 @@ class BetaTcvae(Autoencoder):
     SUMMARY: ClassVar[str] = "latent numbers independent of each other; to tell factors apart"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:

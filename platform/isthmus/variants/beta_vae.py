@@ -44,7 +44,7 @@ class BetaVae(Autoencoder):
     SUMMARY: ClassVar[str] = "latent numbers that mean one thing each, at a set budget of nats"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class Contractive(Autoencoder):
         """Samples of the estimate in each step."""
 
     SUMMARY: ClassVar[str] = "a latent that small changes hardly move; for robust features"
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def loss(self, x: Tensor) -> LossOutput:

@@ -54,7 +54,7 @@ class Denoising(Autoencoder):
 
     SUMMARY: ClassVar[str] = "learns to take noise away; for denoising, and robust features"
     TAKES_SKIPS: ClassVar[bool] = True
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def loss(self, x: Tensor) -> LossOutput:

@@ -33,7 +33,7 @@ class Fsq(Autoencoder):
 
     SUMMARY: ClassVar[str] = "a latent of whole levels, with no codebook to collapse; to compress"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "rounding")
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

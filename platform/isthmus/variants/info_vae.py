@@ -50,7 +50,7 @@ class InfoVae(Autoencoder):
     SUMMARY: ClassVar[str] = "latents together like N(0, 1), and each informative; to sample from"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:

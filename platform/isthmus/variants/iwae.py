@@ -57,7 +57,7 @@ class Iwae(Autoencoder):
     SUMMARY: ClassVar[str] = "a tighter likelihood bound than the VAE's; more of the latent in use"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class Masked(Autoencoder):
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("mask_value",)
     TAKES_SKIPS: ClassVar[bool] = True
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = True
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

@@ -43,7 +43,7 @@ class Memory(Autoencoder):
 
     SUMMARY: ClassVar[str] = "decodes from remembered normal rows; for anomalies it must not learn"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "memory")
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

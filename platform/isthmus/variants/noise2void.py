@@ -47,7 +47,7 @@ class Noise2Void(Autoencoder):
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES, DataKind.SERIES, DataKind.AUDIO)
     TAKES_SKIPS: ClassVar[bool] = True
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = True
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     @classmethod

@@ -35,7 +35,7 @@ class Plain(Autoencoder):
         and a linear pair comes close to PCA. Only for nets of linear layers that mirror: dense."""
 
     SUMMARY: ClassVar[str] = "reconstruction alone; the first one to try"
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

@@ -49,7 +49,7 @@ class Rae(Autoencoder):
         """Weight of the penalty; the paper's lambda."""
 
     SUMMARY: ClassVar[str] = "a VAE's smooth latent space without its noise; sharp, and simple"
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

@@ -38,7 +38,7 @@ class ResidualVq(Autoencoder):
     SUMMARY: ClassVar[str] = "a code upon a code, coarse to fine; to compress at several rates"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "codebooks")
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "codebooks")
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

@@ -39,7 +39,7 @@ class Sparse(Autoencoder):
         """For `kl`, the mean activation that is wanted."""
 
     SUMMARY: ClassVar[str] = "few active numbers in a larger latent; for features one can name"
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     @classmethod

@@ -45,7 +45,7 @@ class Topk(Autoencoder):
 
     SUMMARY: ClassVar[str] = "k numbers of a large latent in use; for features one can name"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("usage",)
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:

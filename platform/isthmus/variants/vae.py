@@ -37,7 +37,7 @@ class Vae(Autoencoder):
     SUMMARY: ClassVar[str] = "a smooth latent space to sample from; for generation and scoring"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class WaeMmd(Autoencoder):
         """Epochs over which the weight rises from 0."""
 
     SUMMARY: ClassVar[str] = "sharp reconstructions, and latents like draws of N(0, 1)"
-    STEPS_ARE_ALIKE: ClassVar[bool] = True
+    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def loss(self, x: Tensor) -> LossOutput:

@@ -57,7 +57,7 @@ REFUSALS = {
         "use latent_dim: auto",
     ),
     "neighbours in a table": ((5,), {"variant": "noise2void"}, "does not take tabular"),
-    "one look for two": ((5,), {"variant": "noise2noise"}, "data.second"),
+    "one look for two": ((5,), {"variant": "noise2noise"}, "data.paired_path"),
     "whole-row loss, masked numbers": (
         (1, 8, 8),
         {"variant": "masked", "reconstruction": "ssim"},

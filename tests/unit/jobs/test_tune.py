@@ -42,7 +42,7 @@ WRONG = {
     ),
     "a variant that contradicts the job": (
         {"variant": {"choice": ["noise2noise"]}},
-        "data.second: noise2noise learns from two noisy measurements",
+        "data.paired_path: noise2noise learns from two noisy measurements",
     ),
     "the name": ({"name": {"choice": ["b", "c"]}}, "it cannot be searched"),
     "data that cannot be compared": (

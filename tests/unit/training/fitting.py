@@ -31,8 +31,8 @@ def job_of(variant: str) -> tuple[DataKind, dict[str, Any]]:
 
 def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) -> list[float]:
     """The losses of each epoch, in training and validation."""
-    looks = variants.get(job.get("variant", "plain")).LOOKS
-    second = {"second": "again.npy"} if looks == 2 else {}
+    views = variants.get(job.get("variant", "plain")).VIEWS
+    second = {"paired_path": "again.npy"} if views == 2 else {}
     content = {
         "name": "recorded",
         "data": {"path": "rows.npy", "kind": kind, **second},
@@ -44,7 +44,7 @@ def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) 
     data = spec.data.model_copy(update={"scaling": ScalingMode.NONE})
     shape = SHAPES[kind]
     plan = plan_for(spec, data, shape)
-    shape = shape if looks == 1 else (looks, *shape)
+    shape = shape if views == 1 else (views, *shape)
     rows = np.random.default_rng(0).random((ROWS + 200, *shape), dtype=np.float32)
     ones = np.ones((1,) * len(SHAPES[kind]), np.float32)
     result = fit_here(

@@ -52,8 +52,8 @@ def fitted(variant: str, *, is_fast: bool, **options: object) -> tuple[Autoencod
     )
     module = variants.build(plan)
     torch.manual_seed(1)
-    looks = (2,) if module.LOOKS == 2 else ()
-    rows = torch.randn(100, *looks, 3) @ torch.randn(3, 8)
+    views = (2,) if module.VIEWS == 2 else ()
+    rows = torch.randn(100, *views, 3) @ torch.randn(3, 8)
     module.configure_training(training, len(rows))
     parts = training.accumulate_batches
     batches = ResidentBatches(

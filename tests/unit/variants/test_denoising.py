@@ -82,7 +82,7 @@ def test_each_corruption_has_its_own_range_of_levels(
 # -- noise2noise ----------------------------------------------------------------------------------
 
 
-def test_two_looks_are_input_and_target_in_turn() -> None:
+def test_two_views_are_input_and_target_in_turn() -> None:
     module, x = build("noise2noise", (5,)), torch.randn(6, 2, 5)
     first, second = x[:, 0], x[:, 1]
     error = module.reconstruction
@@ -91,14 +91,14 @@ def test_two_looks_are_input_and_target_in_turn() -> None:
     torch.testing.assert_close(module.loss(x).total, (there + back) / 2)
 
 
-def test_two_noisy_looks_teach_the_clean_signal() -> None:
+def test_two_noisy_views_teach_the_clean_signal() -> None:
     """A linear pair with a latent of the signal's own rank; the noise has a variance of 1."""
     torch.manual_seed(0)
     mixing = torch.randn(3, 20)
     clean = torch.randn(2000, 3) @ mixing
-    looks = clean.unsqueeze(1) + torch.randn(2000, 2, 20)
+    views = clean.unsqueeze(1) + torch.randn(2000, 2, 20)
     module = build("noise2noise", (20,), net_options={"hidden": ()})
-    trained(module, looks, 600)
+    trained(module, views, 600)
     unseen = torch.randn(500, 3) @ mixing
     noisy = unseen + torch.randn(500, 20)
     with torch.no_grad():
