@@ -17,6 +17,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from isthmus.errors import TrainingError
+from isthmus.resources import cpus
 from isthmus.search.events import TrialBoard
 from isthmus.search.proposals import Proposals
 from isthmus.search.trial import TrialTask, run_trial, rungs
@@ -93,7 +94,7 @@ def search(
             metric=tuning.measured,
             rungs=plan.rungs,
             has_workers=plan.has_workers,
-            trials_here=min(plan.trials_at_once, os.cpu_count() or 1),
+            trials_here=min(plan.trials_at_once, cpus()),
             storage_path=storage_path,
             run_name=f"{run_name}-{number}",
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from isthmus.errors import IsthmusError
+from isthmus.resources import cpus, memory_limit_bytes
 from isthmus.spec import Settings
 from isthmus.stack.local import stack_of
 
@@ -70,9 +71,8 @@ def _packages() -> Iterator[Finding]:
 
 
 def _processors() -> Finding:
-    cores = os.cpu_count() or 1
-    memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Finding("ok", "machine", f"{cores} cores, {memory_bytes / 2**30:.0f} GiB of memory")
+    memory_gib = memory_limit_bytes() / 2**30
+    return Finding("ok", "machine", f"{cpus()} CPUs and {memory_gib:.0f} GiB of memory may be used")
 
 
 def _accelerators() -> Finding:

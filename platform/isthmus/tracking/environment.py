@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import os
 import platform
 import shutil
 import subprocess
@@ -12,6 +11,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from isthmus.resources import cpus, memory_limit_bytes
 
 _COMMAND_TIMEOUT_S = 5.0
 _LIBRARIES = ("torch", "pytorch-lightning", "ray", "mlflow", "numpy", "scikit-learn")
@@ -28,8 +29,8 @@ def environment() -> dict[str, Any]:
         "user": _user(),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "cpu": _cpu_name(),
-        "cpu_cores": os.cpu_count(),
-        "memory_bytes": _memory_bytes(),
+        "cpu_cores": cpus(),
+        "memory_bytes": memory_limit_bytes(),
         "gpus": _gpus(),
         "git_commit": commit,
         "git_has_changes": is_dirty,
@@ -48,7 +49,7 @@ def environment_tags() -> dict[str, str]:
         "isthmus.version": _version("isthmus"),
         "isthmus.python": platform.python_version(),
         "isthmus.host": platform.node(),
-        "isthmus.cpu": f"{os.cpu_count()} cores, {_cpu_name()}",
+        "isthmus.cpu": f"{cpus()} cores, {_cpu_name()}",
         "isthmus.gpu": ", ".join(_gpus()) or "none",
         "isthmus.libraries": ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES),
     }
@@ -86,13 +87,6 @@ def _cpu_name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-def _memory_bytes() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 @cache

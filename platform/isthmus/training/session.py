@@ -14,6 +14,7 @@ import ray
 from isthmus.allocation import ENVIRONMENT
 from isthmus.errors import ClusterError
 from isthmus.quiet import hand_over_ray_logs
+from isthmus.resources import cpus
 
 # Set in all processes of a Ray that `ray_session` started.
 RAY_IS_OURS = "ISTHMUS_RAY_IS_OURS"
@@ -110,7 +111,7 @@ def _start(address: str | None, workers: int) -> None:
     try:
         if address is None:
             ray.init(
-                num_cpus=max(os.cpu_count() or 1, workers),
+                num_cpus=max(cpus(), workers),
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,
