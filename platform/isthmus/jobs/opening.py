@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 
 from isthmus.tracking import RunLog, preload
@@ -68,6 +68,10 @@ class Opening:
             self._future.result().close()
 
     # -- Reporter -----------------------------------------------------------------------------
+
+    def on_resume(self, history: Sequence[EpochReport]) -> None:
+        """Tells the log of the epochs that the run's checkpoint knows of."""
+        self._tell(lambda log: log.on_resume(history))
 
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Training runs: what is imported from now on does not keep it from beginning."""

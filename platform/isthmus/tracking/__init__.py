@@ -3,12 +3,10 @@
 from isthmus.tracking.baseline import PcaBaseline, fit_pca
 from isthmus.tracking.outputs import OutputRecord, OutputRecorder, find_outputs, this_host
 from isthmus.tracking.preload import preload
+from isthmus.tracking.replay import SEARCH, TAG_KIND, TRIAL, end_lost_runs
 from isthmus.tracking.report import RunReport
 from isthmus.tracking.run import RunLog
 from isthmus.tracking.runs import (
-    SEARCH,
-    TAG_KIND,
-    TRIAL,
     RunSummary,
     StoredRun,
     find_run,
@@ -28,6 +26,7 @@ __all__ = [
     "RunReport",
     "RunSummary",
     "StoredRun",
+    "end_lost_runs",
     "find_outputs",
     "find_run",
     "fit_pca",

@@ -149,9 +149,10 @@ class Backlog:
         while self.artifacts:
             path = PurePosixPath(self.artifacts[0])
             folder = None if path.parent == PurePosixPath() else str(path.parent)
-            with _final_errors_dropped(run_id, str(path)):
-                client.log_artifact(run_id, str(files / path), folder)
-            (files / path).unlink(missing_ok=True)
+            if (files / path).exists():  # else it was sent before the process was killed
+                with _final_errors_dropped(run_id, str(path)):
+                    client.log_artifact(run_id, str(files / path), folder)
+                (files / path).unlink(missing_ok=True)
             del self.artifacts[0]
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from isthmus.spec import Settings
-from isthmus.tracking.runs import TAG_KIND
+from isthmus.tracking.replay import TAG_KIND
 from isthmus.tracking.store import experiment_id_of, first_line, open_store, store_errors
 
 if TYPE_CHECKING:

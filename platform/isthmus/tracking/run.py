@@ -18,16 +18,22 @@ from isthmus.tracking.backlog import DatasetUse, MetricPoint
 from isthmus.tracking.environment import environment, environment_tags
 from isthmus.tracking.note import note
 from isthmus.tracking.params import flattened
+from isthmus.tracking.replay import (
+    TAG_RESUMABLE,
+    TAG_SPOOL,
+    TAG_STATUS,
+    interrupted_tags,
+    replay,
+)
 from isthmus.tracking.report import RunReport
 from isthmus.tracking.runs import (
-    JOB_FILE,
     TAG_ATTEMPT,
     TAG_JOB,
     TAG_STORAGE,
     attempt_of,
     read_job,
 )
-from isthmus.tracking.spool import Spool, prepare_spool, replay, spool_folder
+from isthmus.tracking.spool import Spool, new_spool, spool_folder
 from isthmus.tracking.store import experiment_id_of, first_line, open_store, shown, store_errors
 from isthmus.tracking.writer import RunWriter
 
@@ -46,8 +52,6 @@ _RUN_NAMES = (
     *("robin", "siskin", "tern", "wagtail", "wren"),
 )
 
-TAG_STATUS = "isthmus.status"
-TAG_RESUMABLE = "isthmus.resumable"
 TAG_ERROR = "isthmus.error"
 TAG_NOTE = "mlflow.note.content"
 TAG_PARENT = "mlflow.parentRunId"
@@ -75,12 +79,16 @@ class RunLog:
         run: Run,
         spec: JobSpec,
         settings: Settings,
+        spool: Spool,
         *,
         attempt: int,
         written: Iterable[tuple[str, int]] = (),
         is_child: bool = False,
     ) -> None:
-        """For `start` and `resume`; `written` are the (metric, step) that MLflow has."""
+        """For `start` and `resume`; `written` are the (metric, step) that MLflow has.
+
+        What waits in the spool is written, as if it had been said to this log.
+        """
         self.run_id: str = run.info.run_id
         self.experiment_id: str = run.info.experiment_id
         self.name: str = run.info.run_name or self.run_id
@@ -88,12 +96,12 @@ class RunLog:
         self.attempt = attempt
         self._spec = spec
         self._known_params = set(run.data.params)
-        self._written = set(written)
         self._columns: Sequence[str] | None = None
         self._noted: dict[str, Any] = {}
         self._is_over = False
         self._threads: list[threading.Thread] = []
-        spool = Spool(spool_folder(settings, self.run_id))
+        waiting = spool.read()
+        self._written = {*written, *((point.key, point.step) for point in waiting.metrics)}
         self._writer = RunWriter(client, self.run_id, settings.tracking_uri, spool)
         if is_child:
             return  # its parent says what both have in common
@@ -126,26 +134,30 @@ class RunLog:
             RegistryError: If the store cannot be reached within seconds, or refuses.
             UsageError: If the experiment was deleted, or Isthmus's home cannot be written to.
         """
-        prepare_spool(settings)
-        client = open_store(settings)
-        with store_errors(settings.tracking_uri):
-            experiment_id = experiment_id_of(spec.name, client, settings)
-            all_tags = {
-                TAG_JOB: spec.name,
-                "isthmus.variant": spec.variant.name,
-                "isthmus.net": spec.net.name,
-                TAG_ATTEMPT: "1",
-                TAG_STATUS: "running",
-                TAG_NOTE: note(spec),
-                **({TAG_PARENT: parent.run_id} if parent else {}),
-                **(tags or {}),
-            }
+        content = spec.model_dump(mode="json")
+        spool = new_spool(settings, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        with spool.let_go_on_error(remove=True):
+            client = open_store(settings)
+            with store_errors(settings.tracking_uri):
+                experiment_id = experiment_id_of(spec.name, client, settings)
+        all_tags = {
+            TAG_JOB: spec.name,
+            "isthmus.variant": spec.variant.name,
+            "isthmus.net": spec.net.name,
+            TAG_ATTEMPT: "1",
+            TAG_STATUS: "running",
+            TAG_NOTE: note(spec),
+            TAG_SPOOL: spool.folder.name,
+            **({TAG_PARENT: parent.run_id} if parent else {}),
+            **(tags or {}),
+        }
+        # The run may be made and the answer be lost: `replay` looks for it by its tag.
+        with spool.let_go_on_error(remove=False), store_errors(settings.tracking_uri):
             run = client.create_run(
                 experiment_id, tags=all_tags, run_name=name or _run_name(spec.name)
             )
-        log = cls(client, run, spec, settings, attempt=1, is_child=parent is not None)
-        content = spec.model_dump(mode="json")
-        log._writer.add_text(JOB_FILE, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+            spool.move(spool_folder(settings, run.info.run_id))
+        log = cls(client, run, spec, settings, spool, attempt=1, is_child=parent is not None)
         # A parameter can be written once: what is still open waits until it is known.
         log._add_params(
             {
@@ -166,18 +178,21 @@ class RunLog:
         """
         client = open_store(settings)
         with store_errors(settings.tracking_uri):
-            replay(client, settings, run_id)
+            replay(client, settings, client.get_run(run_id))
             run = client.get_run(run_id)
-            spec = JobSpec.model_validate(read_job(client, run))
+            spec = JobSpec.model_validate(read_job(client, run, settings))
             written = {
                 (key, point.step)
                 for key in run.data.metrics
                 for point in client.get_metric_history(run_id, key)
             }
-            client.update_run(run_id, status="RUNNING")
-            if TAG_ERROR in run.data.tags:
-                client.delete_tag(run_id, TAG_ERROR)
-        log = cls(client, run, spec, settings, attempt=attempt_of(run) + 1, written=written)
+            # Locked before the run says that somebody works on it, which else nobody would end.
+            spool = Spool(spool_folder(settings, run_id))
+            with spool.let_go_on_error(remove=False):
+                client.update_run(run_id, status="RUNNING")
+                if TAG_ERROR in run.data.tags:
+                    client.delete_tag(run_id, TAG_ERROR)
+        log = cls(client, run, spec, settings, spool, attempt=attempt_of(run) + 1, written=written)
         log._writer.add(
             tags={
                 TAG_ATTEMPT: str(log.attempt),
@@ -252,6 +267,14 @@ class RunLog:
 
     # -- Reporter ---------------------------------------------------------------------------------
 
+    def on_resume(self, history: Sequence[EpochReport]) -> None:
+        """Adds the points of a checkpoint's epochs that MLflow has not.
+
+        A process that was killed had told the checkpoint of them and not yet MLflow.
+        """
+        for report in history:
+            self.on_epoch(report)
+
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Nothing that a run's page would show."""
 
@@ -321,8 +344,7 @@ class RunLog:
 
     def interrupt(self, *, resumable: bool = True) -> None:
         """The run was interrupted: writes all that is left."""
-        tags = {TAG_STATUS: "interrupted", TAG_RESUMABLE: str(resumable).lower()}
-        self._end("KILLED", tags)
+        self._end("KILLED", interrupted_tags(resumable=resumable))
 
     def close(self) -> None:
         """Writes all that is left, or leaves it on disk for later; the run's status stays."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -15,24 +15,21 @@ import yaml
 
 from isthmus.errors import UsageError
 from isthmus.spec import Settings
-from isthmus.tracking.spool import replay
-from isthmus.tracking.store import open_store, store_errors
+from isthmus.tracking.replay import TAG_KIND, TRIAL, replay
+from isthmus.tracking.spool import JOB_FILE, staged_job
+from isthmus.tracking.store import open_store, search_runs, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-JOB_FILE = "job.yaml"
 TAG_JOB = "isthmus.job"
 TAG_ATTEMPT = "isthmus.attempt"
 TAG_STORAGE = "isthmus.storage_path"
-TAG_KIND = "isthmus.kind"
-SEARCH, TRIAL = "search", "trial"
 PARAM_FINGERPRINT = "data.fingerprint"
 
 _SHORTEST_PREFIX = 4
 _MOST_IN_A_MESSAGE = 8
-_MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -76,13 +73,13 @@ def find_run(reference: str, settings: Settings) -> StoredRun:
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
         run = _the_one(reference, client)
-        if replay(client, settings, run.info.run_id):
+        if replay(client, settings, run):
             run = client.get_run(run.info.run_id)
         return StoredRun(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             name=run.info.run_name or run.info.run_id,
-            job=read_job(client, run),
+            job=read_job(client, run, settings),
             status=run.info.status,
             attempt=attempt_of(run),
             fingerprint=run.data.params.get(PARAM_FINGERPRINT),
@@ -153,19 +150,23 @@ def _summary(run: Run) -> RunSummary:
     )
 
 
-def read_job(client: MlflowClient, run: Run) -> dict[str, Any]:
-    """The job of a run, as a job file says it.
+def read_job(client: MlflowClient, run: Run, settings: Settings) -> dict[str, Any]:
+    """The job of a run, as a job file says it; from the spool if MLflow has not got it yet.
 
     Raises:
         UsageError: If the run has none.
     """
-    if JOB_FILE not in {each.path for each in client.list_artifacts(run.info.run_id)}:
-        raise UsageError(
-            f"run {run.info.run_name} has no {JOB_FILE}; start it again with isthmus train"
-        )
     with TemporaryDirectory() as folder:
-        file = Path(client.download_artifacts(run.info.run_id, JOB_FILE, folder))
-        content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if JOB_FILE in {each.path for each in client.list_artifacts(run.info.run_id)}:
+            file = Path(client.download_artifacts(run.info.run_id, JOB_FILE, folder))
+        else:
+            file = staged_job(settings, run.info.run_id)
+        try:
+            content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UsageError(
+                f"run {run.info.run_name} has no {JOB_FILE}; start it again with isthmus train"
+            ) from None
     return content
 
 
@@ -196,22 +197,4 @@ def _the_one(reference: str, client: MlflowClient) -> Run:
 def _search(client: MlflowClient, condition: str | None = None) -> list[Run]:
     """The newest runs of Isthmus that meet a condition."""
     ours = f"tags.`{TAG_JOB}` != ''"
-    runs: list[Run] = []
-    for experiments in _pages_of_experiments(client):
-        runs += client.search_runs(
-            experiments,
-            f"{condition} and {ours}" if condition else ours,
-            max_results=_MOST_RUNS,
-            order_by=["attributes.start_time DESC"],
-        )
-    return sorted(runs, key=lambda run: run.info.start_time, reverse=True)
-
-
-def _pages_of_experiments(client: MlflowClient) -> Iterator[list[str]]:
-    token = None
-    while True:
-        page = client.search_experiments(page_token=token)
-        yield [each.experiment_id for each in page]
-        token = page.token
-        if not token:
-            return
+    return search_runs(client, f"{condition} and {ours}" if condition else ours)

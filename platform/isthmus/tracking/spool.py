@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import logging
+import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from isthmus.errors import UsageError
 from isthmus.spec import Settings
 from isthmus.tracking.backlog import Backlog
-from isthmus.tracking.store import check_reachable
 
-if TYPE_CHECKING:
-    from mlflow.tracking import MlflowClient
-
-_logger = logging.getLogger(__name__)
-_PENDING = "pending.json"
-_NEW_S = 60.0
+JOB_FILE = "job.yaml"
+_PENDING, _FILES = "pending.json", "files"
+# The folder of a run that MLflow is being asked for.
+_UNBORN = "new-"
+# A folder that was just made is about to be locked.
+_NEW_S = 5.0
 
 
 class Spool:
@@ -34,7 +34,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.files = folder / "files"
+        self.files = folder / _FILES
         _make(self.files)
         self._pending = folder / _PENDING
         self._lock = FileLock(folder / "lock")
@@ -45,13 +45,19 @@ class Spool:
                 f"run {folder.name} is being written by another process; "
                 "wait for it to end, or stop it"
             ) from None
+        except OSError as error:
+            raise _unwritable(folder, error) from error
 
     def read(self) -> Backlog:
-        """What was kept; empty if nothing was."""
+        """What was kept, and the job's file if it was staged; empty if nothing was."""
         try:
-            return Backlog.from_json(self._pending.read_text(encoding="utf-8"))
+            backlog = Backlog.from_json(self._pending.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            return Backlog()
+            backlog = Backlog()
+        # Without it a run cannot be resumed: it is staged before there is the run, and so is whole.
+        if (self.files / JOB_FILE).exists() and JOB_FILE not in backlog.artifacts:
+            backlog.artifacts.append(JOB_FILE)
+        return backlog
 
     def keep(self, backlog: Backlog) -> None:
         """Replaces what was kept; it is there whole or not at all."""
@@ -69,6 +75,32 @@ class Spool:
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
+    def move(self, folder: Path) -> None:
+        """Gives the folder another name; it stays locked.
+
+        Raises:
+            OSError: If there is something of that name.
+        """
+        self.folder.rename(folder)
+        self.folder, self.files, self._pending = folder, folder / _FILES, folder / _PENDING
+
+    def touch(self) -> None:
+        """Notes that the run's process lives."""
+        os.utime(self.files)
+
+    def touched_ms(self) -> int:
+        """When the run's process was last known to live, in milliseconds since 1970."""
+        return int(self.files.stat().st_mtime * 1000)
+
+    @contextmanager
+    def let_go_on_error(self, *, remove: bool) -> Iterator[None]:
+        """Releases the folder if the block raises."""
+        try:
+            yield
+        except BaseException:
+            self.release(remove=remove)
+            raise
+
     def release(self, *, remove: bool) -> None:
         """Lets others write the run; removes the folder if nothing waits in it."""
         if remove:
@@ -76,55 +108,44 @@ class Spool:
         self._lock.release()
 
 
-def prepare_spool(settings: Settings) -> None:
-    """Makes the folder that runs keep their records in, before there is a run.
+def new_spool(settings: Settings, job: str) -> Spool:
+    """The spool of a run that MLflow is still to be asked for: its id is not known yet.
+
+    MLflow's run is to name the folder (`TAG_SPOOL`), which then gets the run's id with `move`.
+
+    Args:
+        settings: Where the spool is.
+        job: The run's job file, which lies there before there is a run that needs it.
 
     Raises:
         UsageError: If it cannot be made.
     """
-    _make(_store_folder(settings))
+    spool = Spool(_store_folder(settings) / f"{_UNBORN}{secrets.token_hex(8)}")
+    with spool.let_go_on_error(remove=True):
+        try:
+            spool.stage(JOB_FILE).write_text(job, encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(spool.folder, error) from error
+    return spool
 
 
-def spool_folder(settings: Settings, run_id: str) -> Path:
-    """Where the records of a run wait."""
-    return _store_folder(settings) / run_id
+def spool_folder(settings: Settings, name: str) -> Path:
+    """Where the records of a run wait; `name` is the run's id, or what its `TAG_SPOOL` says."""
+    return _store_folder(settings) / name
 
 
-def replay(client: MlflowClient, settings: Settings, run_id: str | None = None) -> int:
-    """Writes what earlier runs could not, if MLflow takes it now.
-
-    Args:
-        client: The store.
-        settings: Where the spool is.
-        run_id: Only this run; by default all that no living process writes.
-
-    Returns:
-        How many runs were made whole.
-    """
-    folders = [spool_folder(settings, run_id)] if run_id else list(_waiting(settings))
-    return sum(_replay_one(client, settings, folder) for folder in folders if folder.is_dir())
+def staged_job(settings: Settings, run_id: str) -> Path:
+    """Where a run's job file is for as long as MLflow has not taken it."""
+    return spool_folder(settings, run_id) / _FILES / JOB_FILE
 
 
-def _replay_one(client: MlflowClient, settings: Settings, folder: Path) -> bool:
-    try:
-        spool = Spool(folder)
-    except UsageError:
-        return False  # its own process will write it
-    backlog = spool.read()
-    try:
-        check_reachable(settings.tracking_uri)
-        backlog.send(client, folder.name, spool.files)
-    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
-        spool.keep(backlog)
-        _logger.warning("records of run %s still wait in %s: %s", folder.name, folder, error)
-    else:
-        _logger.info("the records of run %s that waited are written", folder.name)
-    finally:
-        spool.release(remove=not backlog)
-    return not backlog
+def is_unborn(folder: Path) -> bool:
+    """Whether the folder is of a run whose id was not known."""
+    return folder.name.startswith(_UNBORN)
 
 
-def _waiting(settings: Settings) -> Iterator[Path]:
+def waiting_folders(settings: Settings) -> Iterator[Path]:
+    """The folders of runs, but for those that were made a moment ago."""
     folder = _store_folder(settings)
     if folder.is_dir():
         for each in sorted(folder.iterdir()):
@@ -137,10 +158,14 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be made ({error.strerror}); set ISTHMUS_HOME to a folder that can "
-            "be written to"
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{folder} cannot be written to ({error.strerror}); free its disk, or set ISTHMUS_HOME to "
+        "a folder that can be written to"
+    )
 
 
 def _store_folder(settings: Settings) -> Path:

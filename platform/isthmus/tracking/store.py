@@ -22,12 +22,14 @@ from isthmus.quiet import quieten
 from isthmus.spec import Settings
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
 _PROBE_TIMEOUT_S = 8.0
 # A first start creates the tables, which takes seconds; other processes wait for it.
 _CREATION_TIMEOUT_S = 60.0
 _DEFAULT_STORE = threading.RLock()
+_MOST_RUNS = 1000
 _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -114,6 +116,34 @@ def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str
         )
     experiment_id: str = experiment.experiment_id
     return experiment_id
+
+
+def search_runs(client: MlflowClient, condition: str) -> list[Run]:
+    """The runs of all experiments that meet a condition, newest first; a thousand at most of each.
+
+    Args:
+        client: The store.
+        condition: In MLflow's language.
+    """
+    runs: list[Run] = []
+    for experiments in _pages_of_experiments(client):
+        runs += client.search_runs(
+            experiments,
+            condition,
+            max_results=_MOST_RUNS,
+            order_by=["attributes.start_time DESC"],
+        )
+    return sorted(runs, key=lambda run: run.info.start_time, reverse=True)
+
+
+def _pages_of_experiments(client: MlflowClient) -> Iterator[list[str]]:
+    token = None
+    while True:
+        page = client.search_experiments(page_token=token)
+        yield [each.experiment_id for each in page]
+        token = page.token
+        if not token:
+            return
 
 
 def database_file(uri: str) -> Path | None:

@@ -101,14 +101,7 @@ class RunWriter:
                 left = self._in_flight.before(self._backlog)
             if left:
                 self._is_out = True
-                self._keep(left)
-                _logger.warning(
-                    "MLflow at %s could not be written to; what is left of run %s waits in %s "
-                    "and is written when Isthmus next starts or resumes a run",
-                    shown(self._tracking_uri),
-                    self._run_id,
-                    self._spool.folder,
-                )
+                self._say_what_is_left(self._keep(left))
             self._spool.release(remove=not left)
         return not left
 
@@ -137,6 +130,7 @@ class RunWriter:
         if not self._in_flight:
             return True
         try:
+            self._spool.touch()
             check_reachable(self._tracking_uri)
             self._in_flight.send(self._client, self._run_id, self._spool.files)
         except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
@@ -152,18 +146,42 @@ class RunWriter:
         with self._guard:
             self._backlog = self._in_flight.before(self._backlog)
             self._in_flight = Backlog()
-            self._keep(self._backlog)
+            refusal = self._keep(self._backlog)
         if not self._is_out:
             self._is_out = True
+            kept = (
+                "are kept and written later"
+                if refusal is None
+                else f"wait in memory, for the disk does not take them ({refusal})"
+            )
             _logger.warning(
-                "%s. Training goes on; the run's records are kept and written later",
-                first_line(str(error)),
+                "%s. Training goes on; the run's records %s", first_line(str(error)), kept
             )
         _logger.debug("the tracking store could not be written to", exc_info=error)
 
-    def _keep(self, backlog: Backlog) -> None:
+    def _keep(self, backlog: Backlog) -> str | None:
+        """Keeps the records on disk; returns why the disk refuses them if it does."""
         try:
             self._spool.keep(backlog)
-        except OSError:
-            # Still in memory; a full disk must not end training.
-            _logger.exception("the records of run %s could not be kept on disk", self._run_id)
+        except OSError as error:
+            return error.strerror or str(error)  # a full disk must not end training
+        return None
+
+    def _say_what_is_left(self, refusal: str | None) -> None:
+        if refusal is None:
+            _logger.warning(
+                "MLflow at %s could not be written to; what is left of run %s waits in %s "
+                "and is written when Isthmus next starts or resumes a run",
+                shown(self._tracking_uri),
+                self._run_id,
+                self._spool.folder,
+            )
+        else:
+            _logger.warning(
+                "MLflow at %s could not be written to, nor could %s (%s): the last records of run "
+                "%s are lost; free the disk, or set ISTHMUS_HOME to another",
+                shown(self._tracking_uri),
+                self._spool.folder,
+                refusal,
+                self._run_id,
+            )

@@ -11,7 +11,8 @@ from isthmus.errors import UsageError
 from isthmus.tracking import RunLog, find_run
 from isthmus.tracking import writer as writer_module
 from isthmus.tracking.backlog import Backlog, DatasetUse, MetricPoint
-from isthmus.tracking.spool import Spool, replay, spool_folder
+from isthmus.tracking.replay import replay
+from isthmus.tracking.spool import Spool, spool_folder
 from isthmus.tracking.writer import RunWriter
 
 
