@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.spec import JobSpec
-from isthmus.training import CheckpointStorage, ScaledRows, fit_here
+from isthmus.training import CheckpointStorage, ScaledRows, fit_in_process
 from isthmus.types import DataKind, ScalingMode
 
 TARGET = 1.5
@@ -89,7 +89,7 @@ class Bench:
     def ours(self) -> float:
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
-            result = fit_here(
+            result = fit_in_process(
                 self.plan,
                 self.spec.training,
                 self.rows,

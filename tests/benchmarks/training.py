@@ -32,7 +32,7 @@ from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import TrainResult, train
 from isthmus.spec import JobSpec, Settings
-from isthmus.training import CheckpointStorage, fit_here, ray_session
+from isthmus.training import CheckpointStorage, fit_in_process, ray_session
 
 LEARNING_RATE = 1e-3
 # Each number of workers takes what learns most: one the default, which a warm-up makes worse; two,
@@ -186,7 +186,7 @@ class Bench:
         """Seconds of the same training, of which nobody hears."""
         prepared, clock = prepare(self.spec(1)), Clock()
         with tempfile.TemporaryDirectory() as folder:
-            fit_here(
+            fit_in_process(
                 prepared.plan,
                 prepared.spec.training,
                 prepared.scaled,

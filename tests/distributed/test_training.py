@@ -20,7 +20,7 @@ from isthmus.training import (
     FitResult,
     ScaledRows,
     fit,
-    fit_here,
+    fit_in_process,
 )
 from tests.distributed.small_jobs import plan, rows, same_weights, training
 
@@ -67,7 +67,7 @@ def train(
         return fit(made, spec, scaled, storage_path=str(storage), run_name=name, reporter=reporter)
     place = CheckpointStorage(str(storage), name)
     is_resumed = (storage / name).exists()
-    return fit_here(
+    return fit_in_process(
         made, spec, scaled, storage=lambda: place, is_resumed=is_resumed, reporter=reporter
     )
 

@@ -1,6 +1,6 @@
 """What all variants share: the abstract module, losses, corruptions, scaling, shared maths."""
 
-from isthmus.core.autoencoder import Autoencoder, LossOutput, Stage
+from isthmus.core.autoencoder import Autoencoder, LossOutput, Stage, StepGroup
 from isthmus.core.calibration import Calibration
 from isthmus.core.corruption import Corruption, corrupt
 from isthmus.core.reconstruction import Reconstruction
@@ -14,5 +14,6 @@ __all__ = [
     "Reconstruction",
     "Scaling",
     "Stage",
+    "StepGroup",
     "corrupt",
 ]

@@ -1,19 +1,88 @@
-"""What two opponents in one module need: a way through each that teaches only the other.
+"""What two opponents in one module need: an optimizer each, and a way through the other.
 
-Adversaries are trained with one optimizer and one backward pass, not two in turn: each sees its
-own loss because the other is `frozen` on the way. Adam moves every parameter by that parameter's
-own gradients alone, so this is what two optimizers that step at the same time would do; but for
-`gradient_clip_norm`, which measures the gradients of both together.
+A step takes the gradients of both from one backward pass: each opponent sees only its own loss,
+because the other is `frozen` on the way. Under several workers their gradients then meet once.
 """
 
 from __future__ import annotations
 
 import copy
+from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
+
+from isthmus.core.autoencoder import Autoencoder, LossOutput, StepGroup, rows_of
+from isthmus.spec import ModelPlan
+
+
+class AdversarialAutoencoder(Autoencoder):
+    """An autoencoder with an opponent, by Lightning's manual optimisation.
+
+    `trainer.global_step` counts the steps of both optimizers, as Lightning does.
+    """
+
+    def __init__(self, plan: ModelPlan, *, accumulate_batches: int = 1, **training: Any) -> None:
+        """As `Autoencoder`.
+
+        Args:
+            plan: What to build.
+            accumulate_batches: Parts that a batch is taken in, one after another: under manual
+                optimisation the Trainer's own flag has no effect.
+            **training: As `Autoencoder` has them.
+        """
+        super().__init__(plan, **training)
+        self.save_hyperparameters({"accumulate_batches": accumulate_batches})
+        self.automatic_optimization = False
+
+    @abstractmethod
+    def adversary(self) -> nn.Module:
+        """Returns the submodule that works against the rest."""
+
+    def configure_optimizers(self) -> Any:
+        """Returns an optimizer for the autoencoder and one for its adversary."""
+        adversary = list(self.adversary().parameters())
+        known = {id(each) for each in adversary}
+        autoencoder = [each for each in self.parameters() if id(each) not in known]
+        return self._optimizer_of(autoencoder), self._optimizer_of(adversary)
+
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor] | None:
+        """As `Autoencoder`, and takes the step."""
+        if isinstance(batch, StepGroup):
+            batch.take(self)
+            return None
+        rows = rows_of(batch)
+        output = self.take_step(rows)
+        self.log_losses("train", output.means(), len(rows))
+        return output.means()
+
+    def take_step(self, rows: Tensor) -> LossOutput:
+        """Takes one step of both optimizers, and returns the losses it was taken by.
+
+        Args:
+            rows: Scaled, shape (B, *row_shape).
+        """
+        optimizers: Any = self.optimizers()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        means: dict[str, Tensor] = {}
+        for part in rows.chunk(self.hparams["accumulate_batches"]):
+            output, share = self.loss(part), len(part) / len(rows)
+            # Gradients take the types of the forward pass, and no others.
+            with torch.autocast(rows.device.type, enabled=False):
+                self.manual_backward(output.total * share)
+            for name, value in output.means().items():
+                means[name] = means.get(name, 0) + value.detach() * share
+        for optimizer in optimizers:
+            self.configure_gradient_clipping(optimizer.optimizer)
+            optimizer.step()
+        schedulers: Any = self.lr_schedulers() or ()
+        for scheduler in schedulers:
+            scheduler.step()
+        return LossOutput(means.pop("loss"), means)
 
 
 class Discriminator(nn.Module):

@@ -6,28 +6,26 @@ Shapes: x_B... is a batch of rows (B, *row_shape); z_BD a batch of latents (B, l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from math import ceil, prod
-from typing import Any, ClassVar, Literal, Protocol
+from math import ceil, inf, prod
+from typing import Any, ClassVar, Literal
 
 import torch
-from pytorch_lightning import LightningModule
-from pytorch_lightning.utilities.types import OptimizerConfig, OptimizerLRSchedulerConfig
+from pytorch_lightning import LightningModule, Trainer
 from torch import Tensor, nn
 
+from isthmus import nets
 from isthmus.core.calibration import Calibration
-from isthmus.core.lean_adamw import LeanAdamW
-from isthmus.core.learning_rate import learning_rate_schedule
-from isthmus.core.loss_sums import LossSums
+from isthmus.core.learning_rate import Schedule, learning_rate_schedule
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
-from isthmus.overwriting import may_overwrite
-from isthmus.spec import ModelPlan, SpecModel, TrainingSpec
+from isthmus.spec import ModelPlan, SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
-Stage = Literal["train", "validation"]
+Stage = Literal["train", "validation", "test"]
 
 # `latent_dim: auto` is a quarter of the row, within these.
 _LATENT_SHARE = 4
@@ -51,19 +49,17 @@ class LossOutput:
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
     def means(self) -> dict[str, Tensor]:
-        """All of it by name: `loss`, and the parts."""
-        return {"loss": self.total, **self.parts}
+        """Returns `loss` and the parts by name, without a part that is the loss itself."""
+        parts = {name: part for name, part in self.parts.items() if part is not self.total}
+        return {"loss": self.total, **parts}
 
 
-@dataclass
-class StepCount:
-    """How far training is; no attribute of a module itself, for to set those takes long.
+class StepGroup(ABC):
+    """A batch that stands for several optimizer steps, which it takes by itself."""
 
-    Attributes:
-        steps: Of the optimizer, taken so far; a tensor where steps may be recorded.
-    """
-
-    steps: int | Tensor = 0
+    @abstractmethod
+    def take(self, module: Autoencoder) -> None:
+        """Takes its steps and logs their losses."""
 
 
 class Autoencoder(LightningModule, ABC):
@@ -116,24 +112,53 @@ class Autoencoder(LightningModule, ABC):
     options: SpecModel
     """The variant's `Config`, as the plan has it."""
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
-        """Args:
-        plan: What to build; kept as `self.plan`.
-        encoder: (B, *row_shape) -> (B, latent_dim * ENCODER_OUTPUTS_PER_LATENT).
-        decoder: (B, latent_dim) -> (B, *row_shape), raw, before the output activation.
+    def __init__(
+        self,
+        plan: ModelPlan | Mapping[str, Any],
+        *,
+        learning_rate: float = 1e-3,
+        schedule: Schedule = "constant",
+        warm_up_epochs: float = 0.0,
+        final_learning_rate_share: float = 0.0,
+        weight_decay: float = 0.0,
+        gradient_clip_norm: float | None = None,
+    ) -> None:
+        """Draws the weights from torch's global generator.
+
+        All arguments are hyperparameters: `load_from_checkpoint` builds the module from them.
+
+        Args:
+            plan: What to build; kept as `self.plan`.
+            learning_rate: The step size of AdamW.
+            schedule: How the learning rate falls over the epochs, after the warm-up.
+            warm_up_epochs: Epochs, or a part of one, over which the learning rate rises from 0.
+            final_learning_rate_share: What a falling schedule leaves of the learning rate.
+            weight_decay: AdamW's decoupled weight decay.
+            gradient_clip_norm: The L2 norm that gradients are scaled down to; none by default.
         """
         super().__init__()
+        plan = plan if isinstance(plan, ModelPlan) else ModelPlan.model_validate(dict(plan))
+        # Plain values: a checkpoint that holds nothing else is read without running code.
+        self.save_hyperparameters(
+            {
+                "plan": plan.model_dump(mode="json"),
+                "learning_rate": learning_rate,
+                "schedule": schedule,
+                "warm_up_epochs": warm_up_epochs,
+                "final_learning_rate_share": final_learning_rate_share,
+                "weight_decay": weight_decay,
+                "gradient_clip_norm": gradient_clip_norm,
+            }
+        )
         self.plan = plan
         self.options = self.Config.model_validate(dict(plan.variant.options))
-        self.encoder = encoder
-        self.decoder = decoder
+        outputs = plan.latent_dim * self.ENCODER_OUTPUTS_PER_LATENT
+        self.encoder, self.decoder = nets.build(plan, outputs)
         self.reconstruction = Reconstruction(plan.reconstruction, plan.row_shape)
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
-        self.training_rows = 0
-        self.progress = StepCount()
-        self._training: TrainingSpec | None = None
-        self._sums: dict[Stage, LossSums] = {"train": LossSums(), "validation": LossSums()}
+        self.graph_steps: Tensor | None = None
+        self._epoch_length: tuple[int, int] | None = None
 
     # -- what a variant says --------------------------------------------------------------------
 
@@ -181,21 +206,41 @@ class Autoencoder(LightningModule, ABC):
         return self.reconstruction.mean(output, target)
 
     def warm_up(self, epochs: float) -> float | Tensor:
-        """The share of the first `epochs` epochs, or of half the job's if those are fewer, that
-        training has been through.
+        """Returns the share of the first `epochs` epochs that training has been through.
+
+        It is the share of half of all epochs if those are fewer.
 
         Returns:
             In (0, 1], rising linearly with the optimizer's steps; 1 outside training, where a
-            loss must be what is wanted at the end. Of shape () where steps are recorded, for a
-            recording holds tensors and no numbers.
+            loss must be what is wanted at the end. Of shape () where steps are recorded in a CUDA
+            graph, for a graph holds tensors and no numbers.
         """
-        if not self.training or epochs <= 0:
+        trainer = self._trainer_if_any()
+        if not self.training or epochs <= 0 or trainer is None:
             return 1.0
-        # A short job shall not end before what it is trained for has begun.
-        epochs = min(epochs, self._options().epochs / 2)
-        steps = self.global_step if self.automatic_optimization else self.progress.steps
-        share = (steps + 1) / (epochs * self._steps_per_epoch())
+        if trainer.max_epochs and trainer.max_epochs > 0:
+            # A short job must not end before what it is trained for has begun.
+            epochs = min(epochs, trainer.max_epochs / 2)
+        steps = self.global_step if self.graph_steps is None else self.graph_steps
+        share = (steps + 1) / (epochs * self.steps_per_epoch)
         return share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training rows; 1 without a trainer."""
+        return self._length_of_epoch()[0]
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Calls of `loss` in one pass over the training rows; 1 without a trainer."""
+        return self._length_of_epoch()[1]
+
+    @property
+    def training_rows(self) -> int:
+        """Rows that one pass trains on; 1 without a trainer, or if its loader has no `dataset`."""
+        trainer = self._trainer_if_any()
+        dataset = getattr(trainer and trainer.train_dataloader, "dataset", None)
+        return 1 if dataset is None else len(dataset)
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 
@@ -233,8 +278,6 @@ class Autoencoder(LightningModule, ABC):
         """The mean squared error of each row's reconstruction, scaled units, shape (B,)."""
         scaled: Tensor = self.scaling(x)
         decoded = self._decode_scaled(self.latent(self.encoder(scaled)))
-        if may_overwrite():
-            return scaled.sub_(decoded).square_().flatten(1).mean(dim=1)
         return (scaled - decoded).square().flatten(1).mean(dim=1)
 
     def load_halves(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
@@ -274,79 +317,144 @@ class Autoencoder(LightningModule, ABC):
 
     # -- Lightning ------------------------------------------------------------------------------
 
-    def configure_training(self, training: TrainingSpec, rows: int) -> None:
-        """Takes the job's training options and the training rows' number; before `Trainer.fit`."""
-        self._training = training
-        self.training_rows = rows
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor] | None:
+        """Returns the loss of a batch and its parts, each of shape ().
 
-    def configure_optimizers(self) -> OptimizerConfig | OptimizerLRSchedulerConfig:
-        """AdamW, one kernel for all parameters; and its learning rate, step by step."""
-        training = self._options()
-        optimizer = LeanAdamW(
-            self._parameter_groups(training),
-            lr=training.learning_rate,
-            weight_decay=training.weight_decay,
+        Args:
+            batch: Scaled rows, shape (B, *row_shape), or a sequence that begins with them, as
+                `TensorDataset` gives it; or a `StepGroup`, which takes steps of its own.
+            batch_idx: The batch's number within the epoch.
+        """
+        if isinstance(batch, StepGroup):
+            batch.take(self)
+            return None
+        rows = rows_of(batch)
+        output = self.loss(rows)
+        self.log_losses("train", output.means(), len(rows))
+        return output.means()
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs the losses of held-out rows, given as in `training_step`."""
+        self._evaluate("validation", batch)
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        """Logs the losses of test rows, given as in `training_step`."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Returns the reconstruction of rows in data units, shape (B, *row_shape)."""
+        return self.reconstruct(rows_of(batch))
+
+    def log_losses(self, stage: Stage, means: Mapping[str, Tensor], rows: int) -> None:
+        """Logs losses as `train/loss`, `validation/kl`, ..., averaged over all rows of the epoch.
+
+        Args:
+            stage: What the losses are of.
+            means: The losses by name, each of shape (), averaged over the rows.
+            rows: How many rows they are averaged over.
+        """
+        self.log_dict(
+            {f"{stage}/{name}": value for name, value in means.items()},
+            batch_size=rows,
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
         )
-        if training.schedule == "constant" and not training.warm_up_epochs:
-            return {"optimizer": optimizer}  # nothing to do at each step
-        schedule = learning_rate_schedule(optimizer, training, self._steps_per_epoch())
+
+    def _evaluate(self, stage: Stage, batch: Any) -> None:
+        rows = rows_of(batch)
+        if len(rows):
+            self.log_losses(stage, self.loss(rows).means(), len(rows))
+            return
+        # A worker without rows still takes part in the sums over all workers.
+        means = self.loss(rows.new_zeros(2, *rows.shape[1:])).means()
+        self.log_losses(stage, {name: torch.zeros_like(value) for name, value in means.items()}, 0)
+
+    def configure_optimizers(self) -> Any:
+        """Returns AdamW, one kernel for all parameters, and its learning rate, step by step."""
+        return self._optimizer_of(self.parameters())
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips by what the Trainer says, and else by `gradient_clip_norm`."""
+        norm = self.hparams["gradient_clip_norm"]
+        if gradient_clip_val is not None or norm is None:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            return
+        # Under FSDP only the wrapped module knows all of a gradient.
+        clip = getattr(self.trainer.model, "clip_grad_norm_", None)
+        if clip is not None:
+            clip(norm)
+        else:
+            parameters = [each for group in optimizer.param_groups for each in group["params"]]
+            torch.nn.utils.clip_grad_norm_(parameters, norm)
+
+    def _optimizer_of(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
+        """Returns Lightning's description of an optimizer of some parameters and its schedule."""
+        hparams = self.hparams
+        optimizer = torch.optim.AdamW(
+            self._parameter_groups(list(parameters)),
+            lr=hparams["learning_rate"],
+            weight_decay=hparams["weight_decay"],
+            fused=True,
+        )
+        if hparams["schedule"] == "constant" and not hparams["warm_up_epochs"]:
+            return {"optimizer": optimizer}  # nothing changes at a step
+        epochs = self.trainer.max_epochs or -1
+        scheduler = learning_rate_schedule(
+            optimizer,
+            schedule=hparams["schedule"],
+            warm_up_steps=hparams["warm_up_epochs"] * self.steps_per_epoch,
+            steps=epochs * self.steps_per_epoch if epochs > 0 else inf,
+            final_share=hparams["final_learning_rate_share"],
+        )
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _parameter_groups(self, training: TrainingSpec) -> list[dict[str, Any]]:
-        """All parameters; those of the reconstruction loss in a group of their own."""
-        of_loss = list(self.reconstruction.parameters())
-        others = [each for each in self.parameters() if all(each is not own for own in of_loss)]
-        groups: list[dict[str, Any]] = [{"params": others}]
-        if of_loss:
-            groups.append(
-                {
-                    "params": of_loss,
-                    "lr": _LOG_VARIANCE_GAIN * training.learning_rate,
-                    "weight_decay": 0.0,
-                }
-            )
+    def _parameter_groups(self, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
+        """Returns the parameters; those of the reconstruction loss in a group of their own."""
+        of_loss = {id(each) for each in self.reconstruction.parameters()}
+        own = [each for each in parameters if id(each) in of_loss]
+        groups: list[dict[str, Any]] = [
+            {"params": [each for each in parameters if id(each) not in of_loss]}
+        ]
+        if own:
+            rate = _LOG_VARIANCE_GAIN * self.hparams["learning_rate"]
+            groups.append({"params": own, "lr": rate, "weight_decay": 0.0})
         return groups
 
-    def _options(self) -> TrainingSpec:
-        if self._training is None:
-            raise RuntimeError("configure_training() was not called before fit()")
-        return self._training
+    def _length_of_epoch(self) -> tuple[int, int]:
+        """Returns the optimizer steps and the batches of an epoch."""
+        trainer = self._trainer_if_any()
+        if trainer is None:
+            return 1, 1
+        if self._epoch_length is None:
+            total = trainer.estimated_stepping_batches  # asks the loader for its length
+            steps = ceil(total / max(1, trainer.max_epochs or 1)) if 0 < total < inf else 1
+            loader = trainer.train_dataloader
+            # A loader whose batches are groups of steps says how many there are.
+            steps = max(1, getattr(loader, "steps_per_epoch", steps))
+            batches = getattr(loader, "batches_per_epoch", steps * trainer.accumulate_grad_batches)
+            self._epoch_length = steps, max(1, batches)
+        return self._epoch_length
 
-    def _steps_per_epoch(self) -> int:
-        """Steps of the optimizer in one pass over the training rows."""
-        return max(1, ceil(self.training_rows / self._options().rows_per_step))
+    def setup(self, stage: str) -> None:
+        """Forgets the length of an earlier fit's epochs."""
+        self._epoch_length = None
 
-    def training_step(self, batch: Tensor | Steps, batch_idx: int) -> Tensor | None:
-        """One step on scaled rows; under manual optimisation, the steps that the batch takes."""
-        if isinstance(batch, Tensor):
-            return self.step_loss(batch)
-        batch(self)
+    def _trainer_if_any(self) -> Trainer | None:
+        with suppress(RuntimeError):
+            return self.trainer
         return None
 
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        """The loss of held-out rows."""
-        self._sums["validation"].add(self.loss(batch).means(), len(batch))
 
-    def step_loss(self, rows: Tensor) -> Tensor:
-        """The loss to take gradients of, shape (), of scaled rows; it and its parts are summed."""
-        output = self.loss(rows)
-        self._sums["train"].add(output.means(), len(rows))
-        return output.total
-
-    def pop_sums(self, stage: Stage) -> dict[str, Tensor]:
-        """The stage's sums of loss parts over rows, and `rows`; starts counting anew."""
-        return self._sums[stage].pop()
-
-    def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
-        """Frees gradients instead of filling them with zeros."""
-        optimizer: torch.optim.Optimizer = args[2]
-        optimizer.zero_grad(set_to_none=True)
-
-
-class Steps(Protocol):
-    """Takes optimizer steps of its own."""
-
-    def __call__(self, module: Autoencoder) -> None: ...
+def rows_of(batch: Any) -> Tensor:
+    """Returns the rows of a batch, which may be a sequence that begins with them."""
+    rows: Tensor = batch[0] if isinstance(batch, list | tuple) else batch
+    return rows

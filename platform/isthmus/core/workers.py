@@ -6,6 +6,8 @@ centre, a threshold) it does not. With these, every worker makes the same update
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, distributed
 
@@ -35,6 +37,15 @@ def rows_of_all_workers(x: Tensor) -> Tensor:
     parts = [torch.empty_like(mine) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, mine)
     return torch.cat(parts)
+
+
+def gather_objects(x: Any) -> list[Any]:
+    """Returns every worker's object, in the order of their ranks, on all workers."""
+    if not _is_distributed():
+        return [x]
+    gathered: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, x)
+    return gathered
 
 
 def from_first_worker(x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from isthmus.data import (
     StoredSplit,
     fingerprint,
     fit_scaling,
-    read_rows,
     read_paired_rows,
+    read_rows,
     split_rows,
     store_split,
 )
@@ -141,8 +141,8 @@ def _prepare_stored(spec: JobSpec, split: StoredSplit, data: DataSpec) -> Prepar
 
 
 def _refuse_fewer_than_workers(rows: int, spec: JobSpec) -> None:
-    if rows < spec.training.workers:
+    if rows < spec.training.most_workers:
         raise DataError(
             f"{spec.data.path}: {rows} rows to train on are fewer than training.workers="
-            f"{spec.training.workers}; lower training.workers"
+            f"{spec.training.most_workers}; lower training.workers"
         )

@@ -84,7 +84,7 @@ def tune(
         executor.submit(preload)
         try:
             with (
-                ray_session(settings.ray_address, checked.training.workers),
+                ray_session(settings.ray_address, checked.training.most_workers),
                 TrialRuns(desk, opening.result(), settings, tuning.measured, reporter) as runs,
             ):
                 return _run(desk, settings, opening.result(), runs, began_s)

@@ -23,9 +23,9 @@ from isthmus.search.proposals import Proposals
 from isthmus.search.trial import TrialTask, run_trial, rungs
 from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 from isthmus.spec import TrainingSpec, TuningSpec
-from isthmus.training.actor_line import ActorLine, open_mailbox
 from isthmus.training.background import Background
-from isthmus.training.launch import uses_gpus
+from isthmus.training.event_actor import ActorLine, open_mailbox
+from isthmus.training.ray_trainer import uses_gpus
 from isthmus.training.result import FitResult
 
 _logger = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ class _SearchPlan:
 
     @classmethod
     def of(cls, tuning: TuningSpec, training: TrainingSpec) -> _SearchPlan:
-        workers = _largest("training.workers", training.workers, tuning)
+        workers = _largest("training.workers", training.most_workers, tuning)
         on_gpus = uses_gpus(training.model_copy(update={"workers": workers}))
         there = ray.cluster_resources().get("GPU" if on_gpus else "CPU", 1)
         room = max(1, int(there) // workers)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.training.actor_line import ActorSender
+from isthmus.training.event_actor import ActorSender
 from isthmus.training.events import Event, Mailbox
 
 

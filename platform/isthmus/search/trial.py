@@ -26,11 +26,12 @@ from isthmus.errors import TrainingError
 from isthmus.search.events import Kept, TrialSender
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.checkpoints import Progress
-from isthmus.training.epochs import EpochKeeper
+from isthmus.training.epoch_end import EpochEndCallback
 from isthmus.training.events import RowsDone, Started
-from isthmus.training.launch import fit
+from isthmus.training.ray_trainer import fit
 from isthmus.training.reporter import EpochReport
-from isthmus.training.share import Place, WorkerTask, train_share
+from isthmus.training.strategies import WorkerContext
+from isthmus.training.worker_loop import WorkerTask, train_worker
 
 _logger = logging.getLogger(__name__)
 # How long Ray Tune lets a stopped trial come to its end before it ends the process.
@@ -95,6 +96,8 @@ def value_of(metric: str, report: EpochReport) -> float:
     Raises:
         TrainingError: If there is none, or it is no number.
     """
+    if metric == "reconstruction" and metric not in report.validation:
+        metric = "loss"  # of variants whose loss is the reconstruction's alone
     if metric not in report.validation:
         known = ", ".join(f"validation_{name}" for name in report.validation)
         raise TrainingError(f"there is no validation_{metric} here; set tuning.metric to {known}")
@@ -107,8 +110,10 @@ def value_of(metric: str, report: EpochReport) -> float:
 # -- one process ------------------------------------------------------------------------------
 
 
-class TrialKeeper(EpochKeeper):
+class TrialCallback(EpochEndCallback):
     """Keeps the books of a trial that trains in this process; saves to the driver, not to disk."""
+
+    SAVES_WITHIN_EPOCHS = False
 
     def __init__(self, task: TrialTask, trial: TrialSender, *args: Any) -> None:
         super().__init__(*args)
@@ -116,7 +121,7 @@ class TrialKeeper(EpochKeeper):
         self._trial = trial
 
     def save_is_due(self) -> bool:
-        """Whether the trial may be stopped here."""
+        """Returns whether the trial may be stopped here."""
         return self.progress.epochs in self._task.rungs
 
     def save(self, trainer: Trainer) -> None:
@@ -129,20 +134,26 @@ class TrialKeeper(EpochKeeper):
 
 def _train_here(task: TrialTask, sender: TrialSender) -> None:
     gpus = ray.get_gpu_ids() and task.training.device != "cpu"
-    place = Place(
+    context = WorkerContext(
         rank=0,
         workers=1,
+        local_rank=0,
         workers_here=task.trials_here,
         device=torch.device("cuda:0" if gpus else "cpu"),
     )
     worker = WorkerTask(task.plan, task.training, measures_error=True)
     rows = ray.get(task.rows)
-    train_share(
-        worker, rows, place, sender, _keep_nothing, make_keeper=partial(TrialKeeper, task, sender)
+    train_worker(
+        worker,
+        rows,
+        context,
+        sender,
+        _keep_nothing,
+        make_callback=partial(TrialCallback, task, sender),
     )
 
 
-def _keep_nothing(folder: Path | None, epochs: int) -> None:
+def _keep_nothing(folder: Path | None, progress: Progress) -> None:
     """A trial is not resumed."""
 
 

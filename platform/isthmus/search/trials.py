@@ -14,13 +14,13 @@ from isthmus.errors import IsthmusError, TrainingError
 from isthmus.search.events import Kept
 from isthmus.search.trial import TrialTask
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.actor_line import ActorLine
 from isthmus.training.checkpoints import Progress
+from isthmus.training.event_actor import ActorLine
 from isthmus.training.events import Started
-from isthmus.training.launch import put_rows
+from isthmus.training.ray_trainer import put_rows
 from isthmus.training.reporter import EpochReport
 from isthmus.training.result import FitResult
-from isthmus.training.share import ScaledRows
+from isthmus.training.scaled_rows import ScaledRows
 
 Values = Mapping[str, object]
 TrialState = Literal["waiting", "training", "done", "stopped early", "failed", "interrupted"]

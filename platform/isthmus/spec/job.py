@@ -150,6 +150,21 @@ class EarlyStoppingSpec(SpecModel):
     """Smallest fall of the validation loss that counts, as a share of the best loss."""
 
 
+class WorkerRange(SpecModel):
+    """How many workers train where a cluster's size changes."""
+
+    min: int = Field(ge=1, le=4096)
+    """Training waits for so many."""
+    max: int = Field(ge=1, le=4096)
+    """No more than these are used."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> WorkerRange:
+        if self.min > self.max:
+            raise ValueError(f"min={self.min} is above max={self.max}; exchange them")
+        return self
+
+
 class TrainingSpec(SpecModel):
     """How long, how fast, on what."""
 
@@ -179,18 +194,31 @@ class TrainingSpec(SpecModel):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Arithmetic of the step; weights and losses stay float32. `auto`: bfloat16 on a GPU that
     has it, else float32."""
-    record_steps: bool = True
-    """Of one worker on a GPU: whether a step that does the same each time is recorded once and
-    replayed."""
-    workers: int = Field(default=1, ge=1, le=4096)
-    """Processes that share the batch, each on a GPU if there is one."""
-    local_steps: int = Field(default=1, ge=1)
-    """Steps that a worker takes alone, on its share of the batch, before the workers average their
-    weights (local SGD). 1: they take every step together, and train as one worker does."""
+    cuda_graphs: bool = Field(
+        default=True, validation_alias=AliasChoices("cuda_graphs", "record_steps")
+    )
+    """Whether one worker on a GPU records a step that does the same each time as a CUDA graph, and
+    replays it. Job files once called it `record_steps`."""
+    workers: Annotated[int, Field(ge=1, le=4096)] | WorkerRange = 1
+    """Processes that share each batch, every one on a GPU if there are that many. A range, as in
+    `{min: 2, max: 8}`, takes as many as the cluster has, and grows and shrinks with it."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """How several workers train together. `ddp`: each holds the whole model, and their gradients
+    are averaged. `fsdp`: each holds a share of weights, gradients and optimizer state, for models
+    that one GPU does not hold; it needs GPUs. `auto`: ddp for several workers."""
+    comm_hook: Literal["auto", "none", "bf16", "powersgd", "post_local_sgd"] = "auto"
+    """How ddp's gradients travel. `bf16` halves them; `powersgd` sends factors of low rank;
+    `post_local_sgd` lets workers step alone and averages their weights now and then, for slow
+    networks; all three change what is learned a little. `auto` and `none`: as they are."""
+    trainer: Mapping[str, Any] = Field(default_factory=dict)
+    """Further arguments of Lightning's Trainer, as in `{detect_anomaly: true}`. Those that other
+    fields decide are refused."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """`auto`: a GPU for each worker where the cluster has that many, else the CPU."""
+    """`auto`: a GPU for each worker where the cluster has or can start that many, else the CPU.
+    `gpu` asks for GPUs and waits for nodes that join."""
     threads_per_worker: int | None = Field(default=None, ge=1)
-    """CPU threads of a worker; by default the cores of the machine over the workers."""
+    """CPU threads of a worker. By default `OMP_NUM_THREADS`, or the CPUs that the process may use
+    over the workers, and never more than the size of a step can keep busy."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """Seeds the split, the weights, the order of rows and the noise."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
@@ -210,8 +238,14 @@ class TrainingSpec(SpecModel):
 
     @model_validator(mode="after")
     def _batch_divides_among_workers(self) -> TrainingSpec:
-        batch, parts = self.global_batch_size, self.workers * self.accumulate_batches
-        if batch != "auto" and batch % parts:
+        batch, parts = self.global_batch_size, self.most_workers * self.accumulate_batches
+        if not isinstance(self.workers, int):
+            if batch != "auto" and batch < parts:
+                raise ValueError(
+                    f"global_batch_size={batch} has no row for each of workers.max="
+                    f"{self.workers.max}; use {parts} or more"
+                )
+        elif batch != "auto" and batch % parts:
             below = batch - batch % parts
             choices = f"{below} or {below + parts}" if below else f"{parts}"
             by = f"workers={self.workers}"
@@ -229,14 +263,43 @@ class TrainingSpec(SpecModel):
             )
         return self
 
-    @model_validator(mode="after")
-    def _averages_once(self) -> TrainingSpec:
-        if self.local_steps > 1 and self.weight_average_decay is not None:
+    @model_validator(mode="before")
+    @classmethod
+    def _knows_local_steps_no_more(cls, value: object) -> object:
+        if not isinstance(value, Mapping) or "local_steps" not in value:
+            return value
+        if value["local_steps"] != 1:
             raise ValueError(
-                f"local_steps={self.local_steps} lets each worker have weights of its own, which "
-                "weight_average_decay cannot follow; leave out one of the two"
+                "local_steps is now comm_hook: post_local_sgd, which averages the workers' weights "
+                "every few steps; use that, or leave local_steps out"
             )
+        return {name: each for name, each in value.items() if name != "local_steps"}
+
+    @model_validator(mode="after")
+    def _shards_what_can_be_sharded(self) -> TrainingSpec:
+        if self.strategy == "fsdp":
+            for field, unset in (
+                ("weight_average_decay", None),
+                ("comm_hook", "auto"),
+            ):
+                if getattr(self, field) != unset:
+                    raise ValueError(
+                        f"strategy=fsdp does not go with {field}={getattr(self, field)}; leave out "
+                        f"{field}, or use strategy: ddp"
+                    )
+            if self.device == "cpu":
+                raise ValueError("strategy=fsdp needs GPUs; use strategy: ddp, or device: gpu")
         return self
+
+    @property
+    def most_workers(self) -> int:
+        """The largest number of workers that may train."""
+        return self.workers if isinstance(self.workers, int) else self.workers.max
+
+    @property
+    def fewest_workers(self) -> int:
+        """The number of workers that training begins with at least."""
+        return self.workers if isinstance(self.workers, int) else self.workers.min
 
     @property
     def rows_per_step(self) -> int:

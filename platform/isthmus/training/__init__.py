@@ -1,9 +1,10 @@
-"""Training with Lightning, spread by Ray Train or, for one worker, in the process itself.
+"""Training with Lightning's Trainer, spread by Ray Train or, for one worker, in the process itself.
 
-It knows nothing of MLflow: it has a reporter.
+Begin with `worker_loop.py`, which every worker runs, and `epoch_end.py`, the callback that keeps
+the books. The room knows nothing of MLflow: it has a reporter.
 
-What is heavy is imported when it is first asked for: Ray's controller and our mailbox unpickle
-small things from this package, and must not load torch and Lightning for them.
+Heavy modules are imported when they are first asked for: Ray's controller and the actor of events
+unpickle small things from this package, and must not load torch and Lightning for them.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from isthmus.training.checkpoints import Progress
-    from isthmus.training.here import fit_here
-    from isthmus.training.launch import fit
+    from isthmus.training.in_process import fit_in_process
+    from isthmus.training.ray_trainer import fit
     from isthmus.training.reporter import EpochReport, Reporter, Reporters
     from isthmus.training.result import FitResult
+    from isthmus.training.scaled_rows import ScaledRows
     from isthmus.training.session import ray_session
-    from isthmus.training.share import ScaledRows
     from isthmus.training.storage import CheckpointStorage
 
 _MODULES = {
@@ -28,9 +29,9 @@ _MODULES = {
     "Progress": "checkpoints",
     "Reporter": "reporter",
     "Reporters": "reporter",
-    "ScaledRows": "share",
-    "fit": "launch",
-    "fit_here": "here",
+    "ScaledRows": "scaled_rows",
+    "fit": "ray_trainer",
+    "fit_in_process": "in_process",
     "ray_session": "session",
 }
 
@@ -43,7 +44,7 @@ __all__ = [
     "Reporters",
     "ScaledRows",
     "fit",
-    "fit_here",
+    "fit_in_process",
     "ray_session",
 ]
 

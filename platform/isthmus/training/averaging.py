@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 from pytorch_lightning import LightningModule
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AveragedWeights(WeightAveraging):
-    """Lightning's averaging: the averaged weights are validated, and the others trained.
+    """Lightning's callback: the averaged weights are validated, and the others trained.
+
+    Attributes:
+        follows_groups: Whether a group of steps calls `follow` after each step, so that Lightning,
+            which sees the group as one batch, must not count it as one step.
 
     Source: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4); exponential as in Tarvainen &
     Valpola 2017, arXiv:1703.01780, equation 1.
@@ -22,39 +22,19 @@ class AveragedWeights(WeightAveraging):
     def __init__(self, decay: float) -> None:
         # Buffers are not averaged but copied: a codebook or a centre keeps its own average.
         super().__init__(use_buffers=False, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        self.follows_groups = False
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """Returns whether Lightning is to take the weights into the average after a batch."""
+        return step_idx is not None and not self.follows_groups
 
     def follow(self, module: LightningModule) -> None:
         """Takes the weights after a step into the average."""
-        self._average.update_parameters(module)
-
-    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: Lightning's batch is an epoch here, and each step was followed."""
-
-    def on_train_end(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: what is kept was kept, and another worker may not be done with the weights."""
-
-    @contextmanager
-    def in_place_of(self, module: LightningModule) -> Iterator[None]:
-        """The module has the averaged weights in the block, and after it its own again.
-
-        They change places and are not copied: a module's may lie in memory that all workers share.
-        """
-        averaged = self._average.module.parameters()
-        own = [parameter.data for parameter in module.parameters()]
-        for parameter, average in zip(module.parameters(), averaged, strict=True):
-            parameter.data = average.data
-        try:
-            yield
-        finally:
-            for parameter, data in zip(module.parameters(), own, strict=True):
-                parameter.data = data
+        assert self._average_model is not None  # noqa: S101 (made when fit begins)
+        self._average_model.update_parameters(module)
 
     def state(self) -> dict[str, Tensor]:
-        """The averaged weights, by the module's own names."""
-        state: dict[str, Tensor] = self._average.module.state_dict()
-        return state
-
-    @property
-    def _average(self) -> AveragedModel:
+        """Returns the averaged weights by the module's own names."""
         assert self._average_model is not None  # noqa: S101 (made when fit begins)
-        return self._average_model
+        state: dict[str, Tensor] = self._average_model.module.state_dict()
+        return state

@@ -29,6 +29,7 @@ class Progress:
 
     Attributes:
         epochs: Epochs done.
+        rows_done: Rows of the epoch after them that all workers have trained on.
         best_epoch: The epoch, from 1, with the lowest validation loss; 0 before the first.
         best_loss: That loss.
         global_batch_size: Rows of one step, as settled when training began.
@@ -38,6 +39,7 @@ class Progress:
     """
 
     epochs: int = 0
+    rows_done: int = 0
     best_epoch: int = 0
     best_loss: float = float("inf")
     global_batch_size: int = 0

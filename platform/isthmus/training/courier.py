@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from isthmus.errors import TrainingError
 from isthmus.training.background import Background
 from isthmus.training.events import Event, RowsDone, Started
-from isthmus.training.reporter import EpochReport, Reporter
+from isthmus.training.reporter import EpochReport, Reporter, ResumeReporter
 
 # Of waiting for events: Ray hears of Ctrl-C only after it.
 _PATIENCE_S = 0.5
@@ -78,6 +78,8 @@ class _Courier:
             match event:
                 case Started():
                     self._is_started = True
+                    if event.history and isinstance(self._reporter, ResumeReporter):
+                        self._reporter.on_resume(event.history)
                     self._reporter.on_start(event.epochs, event.rows, event.first_epoch)
                 case RowsDone():
                     self._reporter.on_rows(event.epoch, event.done)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -11,22 +10,32 @@ from typing import Protocol
 from isthmus.errors import TrainingError
 from isthmus.training.reporter import EpochReport
 
-# Often enough for a progress bar and for Ctrl-C, seldom enough to cost nothing.
-_INTERVAL_S = 0.5
-
 
 @dataclass(frozen=True)
 class Started:
-    """Workers are up."""
+    """Workers are up.
+
+    Attributes:
+        epochs: All epochs of the job.
+        rows: Rows that an epoch trains on.
+        first_epoch: The epoch that comes next, from 1.
+        history: The reports of the epochs before it, as the checkpoint has them.
+    """
 
     epochs: int
     rows: int
     first_epoch: int
+    history: tuple[EpochReport, ...] = ()
 
 
 @dataclass(frozen=True)
 class RowsDone:
-    """Rows of an epoch that are through."""
+    """Rows of an epoch that are through.
+
+    Attributes:
+        epoch: Counted from 1.
+        done: Rows, over all workers.
+    """
 
     epoch: int
     done: int
@@ -40,7 +49,7 @@ class Mailbox:
     """Keeps events until the driver fetches them, and a flag the other way; safe for threads."""
 
     def __init__(self) -> None:
-        # Of C, so that Ctrl-C in the midst of it leaves it whole; `threading.Event` it does not.
+        # A queue written in C: Ctrl-C within it breaks nothing, as it would in `threading.Event`.
         self._events: SimpleQueue[Event | None] = SimpleQueue()
         self._stop = False
 
@@ -79,18 +88,3 @@ class Sender(Protocol):
 
     def stop_was_requested(self) -> bool:
         """Whether the driver wants training to stop, as of what was sent last but a moment ago."""
-
-
-class Seldom:
-    """Says when it is time again."""
-
-    def __init__(self) -> None:
-        self._last_s = 0.0
-
-    def is_due(self) -> bool:
-        """Whether the last time was long enough ago; if so, this is the last time."""
-        now_s = time.monotonic()
-        if now_s - self._last_s < _INTERVAL_S:
-            return False
-        self._last_s = now_s
-        return True

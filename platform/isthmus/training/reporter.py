@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class EpochReport:
 class Reporter(Protocol):
     """Hears of training's progress, in the driver process, in order, each epoch once."""
 
+
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Workers are up; `epochs` in all, `rows` training rows each, `first_epoch` from 1."""
 
@@ -42,11 +43,24 @@ class Reporter(Protocol):
         """An epoch is finished."""
 
 
+@runtime_checkable
+class ResumeReporter(Protocol):
+    """A reporter that wants to know what a resumed run has behind it; before `on_start`."""
+
+    def on_resume(self, history: Sequence[EpochReport]) -> None:
+        """Training goes on from a checkpoint after these epochs; some may be known already."""
+
+
 class Reporters:
     """Passes each call on to several reporters."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters
+
+    def on_resume(self, history: Sequence[EpochReport]) -> None:
+        for reporter in self._reporters:
+            if isinstance(reporter, ResumeReporter):
+                reporter.on_resume(history)
 
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         for reporter in self._reporters:

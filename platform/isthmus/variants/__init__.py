@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from isthmus import nets, plugins
+from isthmus import plugins
 from isthmus.core import Autoencoder
 from isthmus.spec import ModelPlan, SpecModel
 
@@ -28,11 +28,14 @@ def config(name: str) -> type[SpecModel]:
     return get(name).Config
 
 
-def build(plan: ModelPlan) -> Autoencoder:
-    """The autoencoder of a plan, with weights drawn from torch's global generator."""
-    variant = get(plan.variant.name)
-    encoder, decoder = nets.build(plan, plan.latent_dim * variant.ENCODER_OUTPUTS_PER_LATENT)
-    return variant(plan, encoder, decoder)
+def build(plan: ModelPlan, **training: Any) -> Autoencoder:
+    """Returns the autoencoder of a plan, its weights drawn from torch's global generator.
+
+    Args:
+        plan: What to build.
+        **training: Options of its training, as the constructor of `Autoencoder` has them.
+    """
+    return get(plan.variant.name)(plan, **training)
 
 
 def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
-from isthmus.core.adversary import Discriminator, discriminator_loss, frozen, generator_loss
+from isthmus.core import LossOutput
+from isthmus.core.adversary import (
+    AdversarialAutoencoder,
+    Discriminator,
+    discriminator_loss,
+    frozen,
+    generator_loss,
+)
 from isthmus.spec import ModelPlan, SpecModel
 
 
-class Aae(Autoencoder):
+class Aae(AdversarialAutoencoder):
     """Minimises reconstruction, while all encodings together are to look like N(0, 1).
 
     The encoder is deterministic. A discriminator learns to tell its encodings from draws of
@@ -35,13 +41,16 @@ class Aae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "latents like draws of N(0, 1), reconstructed sharply; to sample from"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("discriminator",)
-    CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a discriminator of latents."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         self.discriminator = Discriminator(plan.latent_dim, self.options.hidden)
+
+    def adversary(self) -> nn.Module:
+        """Returns the discriminator, which has an optimizer of its own."""
+        return self.discriminator
 
     def loss(self, x: Tensor) -> LossOutput:
         """Reconstruction and both sides of the game, of scaled rows (B, *row_shape).

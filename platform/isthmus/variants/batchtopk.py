@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -51,9 +51,9 @@ class Batchtopk(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with the threshold, and a count of when each number was last used."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         self.gate = _Gate()
         self.usage = Usage(plan.latent_dim)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -63,9 +63,9 @@ class Dagmm(Autoencoder):
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("estimation",)
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a mixture and the network that tells its components apart."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         features = plan.latent_dim + _ERROR_FEATURES
         self.mixture = RunningMixture(self.options.components, features)
         self.estimation = nn.Sequential(

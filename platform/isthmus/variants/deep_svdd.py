@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -49,9 +49,9 @@ class DeepSvdd(Autoencoder):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "sphere")
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a sphere in the latent space."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         self.sphere = Sphere(plan.latent_dim)
         self._is_centred = False  # what the sphere's buffer says, without waiting for the device
 
@@ -64,7 +64,7 @@ class DeepSvdd(Autoencoder):
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         is_centring = self.training and self._centre_moves()
         if is_centring:
-            self.sphere.move_centre(z, 1 / self._batches_of_an_epoch())
+            self.sphere.move_centre(z, 1 / self.batches_per_epoch)
         distance = self.sphere.distance(z)
         if self.training and self.options.objective == "soft_boundary":
             self.sphere.fit_radius(distance, self.options.nu)
@@ -106,11 +106,8 @@ class DeepSvdd(Autoencoder):
         outside = (distance - radius_squared).relu().mean()
         return radius_squared + outside / self.options.nu
 
-    def _batches_of_an_epoch(self) -> int:
-        return self._steps_per_epoch() * self._options().accumulate_batches
-
     def _batches_of_centring(self) -> int:
-        return max(1, ceil(self.options.centre_epochs * self._batches_of_an_epoch()))
+        return max(1, ceil(self.options.centre_epochs * self.batches_per_epoch))
 
 
 class Sphere(nn.Module):

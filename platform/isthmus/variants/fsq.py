@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log2
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -36,9 +36,9 @@ class Fsq(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with the levels of each number."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         given = self.options.levels
         self.rounding = Rounding([given[i % len(given)] for i in range(plan.latent_dim)])
 

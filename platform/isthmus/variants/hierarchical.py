@@ -5,7 +5,7 @@ Shapes: T numbers of the latent are the top's, the rest, S, the bottom's; T + S 
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -62,9 +62,9 @@ class Hierarchical(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with the bottom's prior."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         wanted = round(self.options.top_share * plan.latent_dim)
         self.top_dim = min(max(1, wanted), plan.latent_dim - 1)
         self.prior = nn.Sequential(

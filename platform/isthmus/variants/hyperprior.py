@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -41,9 +41,9 @@ class Hyperprior(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with the model of the latent's bits."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         options = self.options
         self.entropy: nn.Module = (
             _Factorized(plan.latent_dim)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -61,9 +61,9 @@ class Masked(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`; images, series and audio also learn a value for what is hidden."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         share = self.options.share
         self._share = _SHARES[plan.kind] if share == "auto" else share
         if plan.kind is not DataKind.TABULAR:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -46,9 +46,9 @@ class Memory(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a memory between the halves."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         items, shrinkage = self.options.items, self.options.shrinkage
         self.memory = _Items(
             items,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,9 +38,9 @@ class Plain(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`; ties the decoder to the encoder if the options say so."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         if self.options.tied:
             _tie(self.encoder, self.decoder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -52,9 +52,9 @@ class Rae(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`; the decoder's layers are normalised if the options say so."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         if self.options.regularizer == "spectral":
             # Its vectors are buffers of the decoder: saved, loaded and moved with it.
             for layer in list(self.decoder.modules()):

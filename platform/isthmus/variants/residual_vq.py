@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -41,9 +41,9 @@ class ResidualVq(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a codebook for each stage."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         options = self.options
         self.codebooks = nn.ModuleList(
             Codebook(options.codes, plan.latent_dim, options.decay, options.least_count)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.core import Autoencoder, LossOutput
 from isthmus.core.sparsity import (
@@ -48,9 +48,9 @@ class Topk(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a count of when each number was last used."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         self.usage = Usage(plan.latent_dim)
 
     @classmethod

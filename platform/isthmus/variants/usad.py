@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.core import Autoencoder, LossOutput
-from isthmus.core.adversary import frozen, redrawn
+from isthmus.core.adversary import AdversarialAutoencoder, frozen, redrawn
 from isthmus.spec import ModelPlan, SpecModel
 
 
-class Usad(Autoencoder):
+class Usad(AdversarialAutoencoder):
     """Both autoencoders learn to reconstruct; the second also to fail on what the first made.
 
     In epoch n the first minimises R(x, AE1(x)) / n + (1 - 1/n) |x - AE2(AE1(x))|^2 and the second
@@ -38,10 +38,14 @@ class Usad(Autoencoder):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "second_decoder")
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a second decoder like the first and weights of its own."""
-        super().__init__(plan, encoder, decoder)
-        self.second_decoder = redrawn(decoder)
+        super().__init__(plan, **training)
+        self.second_decoder = redrawn(self.decoder)
+
+    def adversary(self) -> nn.Module:
+        """Returns the second decoder, which has an optimizer of its own."""
+        return self.second_decoder
 
     def loss(self, x: Tensor) -> LossOutput:
         """Both autoencoders' losses, of scaled rows (B, *row_shape).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -48,9 +48,9 @@ class Vamp(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with pseudo-inputs."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         self.pseudo_inputs = _PseudoInputs(self.options.pseudo_inputs, plan.row_shape)
 
     def latent(self, encoded: Tensor) -> Tensor:

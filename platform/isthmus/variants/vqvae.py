@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.core import Autoencoder, LossOutput
 from isthmus.core.quantization import Codebook, bits, straight_through, usage
@@ -42,9 +42,9 @@ class Vqvae(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, encoder: nn.Module, decoder: nn.Module) -> None:
+    def __init__(self, plan: ModelPlan, **training: Any) -> None:
         """As `Autoencoder`, with a codebook."""
-        super().__init__(plan, encoder, decoder)
+        super().__init__(plan, **training)
         options = self.options
         self.code_dim = _code_dim(options, plan)
         self.codebook = Codebook(options.codes, self.code_dim, options.decay, options.least_count)

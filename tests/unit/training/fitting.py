@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
-from isthmus.training import CheckpointStorage, Reporters, ScaledRows, fit_here
+from isthmus.training import CheckpointStorage, Reporters, ScaledRows, fit_in_process
 from isthmus.types import DataKind, ScalingMode
 
 SHAPES = {DataKind.TABULAR: (12,), DataKind.SERIES: (2, 32), DataKind.IMAGES: (1, 16, 16)}
@@ -47,7 +47,7 @@ def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) 
     shape = shape if views == 1 else (views, *shape)
     rows = np.random.default_rng(0).random((ROWS + 200, *shape), dtype=np.float32)
     ones = np.ones((1,) * len(SHAPES[kind]), np.float32)
-    result = fit_here(
+    result = fit_in_process(
         plan,
         spec.training,
         ScaledRows(train=rows[:ROWS], validation=rows[ROWS:], offset=0 * ones, scale=ones),

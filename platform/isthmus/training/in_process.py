@@ -13,19 +13,22 @@ from isthmus.allocation import free_memory_of, keep_freed_memory
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
+from isthmus.training.checkpoints import Progress
 from isthmus.training.courier import accompany
 from isthmus.training.events import Event, Mailbox
 from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
-from isthmus.training.share import Place, ScaledRows, WorkerTask, train_share
+from isthmus.training.scaled_rows import ScaledRows
 from isthmus.training.storage import CheckpointStorage
+from isthmus.training.strategies import WorkerContext
+from isthmus.training.worker_loop import WorkerTask, train_worker
 
 _logger = logging.getLogger(__name__)
 # How long training that was asked to stop has to leave its step.
 _LEAVING_S = 10.0
 
 
-def fit_here(
+def fit_in_process(
     plan: ModelPlan,
     training: TrainingSpec,
     rows: ScaledRows,
@@ -49,21 +52,23 @@ def fit_here(
         ClusterError: If the job wants a GPU that is not there.
     """
     task = WorkerTask(plan=plan, training=training)
-    place = Place(rank=0, workers=1, workers_here=1, device=_device(training))
+    context = WorkerContext(
+        rank=0, workers=1, local_rank=0, workers_here=1, device=_device(training)
+    )
     mailbox = Mailbox()
     ended: list[FitResult] = []
 
-    def keep(folder: Path | None, epochs: int) -> None:
+    def keep(folder: Path | None, progress: Progress) -> None:
         assert folder is not None  # noqa: S101 (there is one worker)
-        storage().keep(folder, epochs)
+        storage().keep(folder, progress.epochs)
         ended[:] = [FitResult.read(folder)]
 
     def work() -> FitResult:
         with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:
-            train_share(task, rows, place, _ThreadSender(mailbox), keep, folder)
+            train_worker(task, rows, context, _ThreadSender(mailbox), keep, folder)
             # A stop in the middle of an epoch goes back to what was kept last.
             result = ended[0] if ended else FitResult.read(folder)
-        free_memory_of(place.device)
+        free_memory_of(context.device)
         return result
 
     keep_freed_memory()

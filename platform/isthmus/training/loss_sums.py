@@ -12,11 +12,11 @@ _FOLDED_STEPS = 256
 
 
 class LossSums:
-    """Each loss times the rows that it is the mean of, summed; all steps name the same losses.
+    """Sums each loss times the rows that it is the mean of; all steps name the same losses.
 
     On a CPU the numbers of many steps are kept and added up at once: for a small net an addition
-    takes longer than it computes. On a GPU each step adds to the same memory, so that a step that
-    was recorded adds again when it is replayed.
+    takes longer than it computes. On a GPU each step adds to the same memory, so that a step in a
+    CUDA graph adds again when it is replayed.
     """
 
     def __init__(self) -> None:
@@ -26,11 +26,11 @@ class LossSums:
         self._total: Tensor | None = None
 
     def add(self, means: Mapping[str, Tensor], rows: int) -> None:
-        """Takes in what a step found.
+        """Adds the losses of a batch.
 
         Args:
-            means: By name, each of shape ().
-            rows: That they are the means of.
+            means: The losses by name, each of shape ().
+            rows: How many rows they are the means of.
         """
         self._names = tuple(means)
         values = [value.detach() for value in means.values()]
@@ -42,29 +42,37 @@ class LossSums:
         if len(self._rows) == _FOLDED_STEPS:
             self._fold()
 
-    def pop(self) -> dict[str, Tensor]:
-        """The sums by name, and `rows`, each float64 of shape (); starts counting anew."""
+    def totals(self) -> dict[str, Tensor]:
+        """Returns the sums by name, and `rows`; each float64, shape (). Empty before any `add`."""
         self._fold()
         if self._total is None:
             return {}
-        sums = dict(zip((*self._names, "rows"), self._total.clone().unbind(), strict=True))
-        if self._total.is_cuda:
-            self._total.zero_()  # the same memory, which recorded steps add to
+        return dict(zip((*self._names, "rows"), self._total.clone().unbind(), strict=True))
+
+    def pop(self) -> dict[str, Tensor]:
+        """Returns `totals` and begins anew."""
+        totals = self.totals()
+        if self._total is not None and self._total.is_cuda:
+            self._total.zero_()  # the same memory, which a CUDA graph adds to
         else:
             self._total = None
-        return sums
+        return totals
+
+    def load(self, totals: Mapping[str, float], device: torch.device) -> None:
+        """Goes on from totals of an earlier process; no totals are a beginning."""
+        if totals:
+            self._names = tuple(name for name in totals if name != "rows")
+            values = [totals[name] for name in (*self._names, "rows")]
+            self._total = torch.tensor(values, dtype=torch.float64, device=device)
 
     def _add_in_place(self, values: list[Tensor], rows: int) -> None:
-        """Adds to the total; all of it happens on the device."""
         means = torch.stack([*values, torch.ones_like(values[0])])
         if self._total is None:
-            # Of a trainer that validates in inference mode it shall be reset outside.
-            with torch.inference_mode(False):
-                self._total = torch.zeros(len(means), dtype=torch.float64, device=means.device)
+            self._total = torch.zeros(len(means), dtype=torch.float64, device=means.device)
         self._total.add_(means, alpha=rows)
 
     def _fold(self) -> None:
-        """The kept numbers into the total."""
+        """Adds the kept numbers to the total."""
         if not self._rows:
             return
         rows = torch.tensor(self._rows, dtype=torch.float64)
@@ -72,3 +80,8 @@ class LossSums:
         folded = torch.cat([rows @ kept, rows.sum().view(1)])
         self._total = folded if self._total is None else self._total + folded
         self._kept, self._rows = [], []
+
+
+def per_row(totals: Mapping[str, float]) -> dict[str, float]:
+    """Returns the means of sums by name, which `rows` divides."""
+    return {name: total / totals["rows"] for name, total in totals.items() if name != "rows"}

@@ -1,4 +1,4 @@
-"""A GPU's step recorded once and replayed: for most nets its launches take longer than its work.
+"""A GPU's step, recorded once and replayed: the launches of most nets take longer than their work.
 
 A step is some hundred kernels, and Python needs a few microseconds to launch each; a recording is
 launched as one. It holds kernels, addresses and numbers, so what changes from step to step must be
@@ -18,6 +18,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 
 _logger = logging.getLogger(__name__)
@@ -29,23 +30,42 @@ _SHARE_OF_FREE_MEMORY = 0.5
 Step = Callable[[Tensor], object]
 
 
-class RecordedStep:
-    """A step on rows of a GPU, which is recorded when rows of that shape have come a few times."""
+class CudaGraphStep:
+    """Takes a step on rows of a GPU; it is recorded when rows of that shape have come a few times.
 
-    def __init__(self, step: Step) -> None:
+    What changes from step to step is in tensors that keep their place: the learning rates, and
+    the number of steps taken, `module.graph_steps`.
+    """
+
+    def __init__(
+        self, step: Step, module: Autoencoder, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Args:
-        step: Takes rows, shape (B, *row_shape). It does the same each time, whatever the
-            numbers in its tensors are, and waits for nothing.
+        step: Takes rows, shape (B, *row_shape). It does the same each time, whatever the numbers
+            in its tensors are, and never waits for the GPU.
+        module: What is trained.
+        optimizer: What the step updates its weights with.
         """
         self._step = step
+        self._module = module
         self._seen: dict[torch.Size, int] = {}
         self._recordings: dict[torch.Size, _Recording] = {}
         self._is_recordable = True
-        # What a step leaves behind shall not tie a recording to the stream that all else runs on.
+        # What a step leaves behind must not tie a graph to the stream that all else runs on.
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        for group in optimizer.param_groups:
+            rate = torch.as_tensor(group["lr"], device=module.device, dtype=torch.float32)
+            group.update(capturable=True, lr=rate.clone())
+
+    def begin(self, steps: int) -> None:
+        """Tells the module how many steps were taken, before a group of them."""
+        if self._module.graph_steps is None:
+            self._module.graph_steps = torch.tensor(steps, device=self._module.device)
+        else:
+            self._module.graph_steps.fill_(steps)
 
     def __call__(self, rows: Tensor) -> None:
-        """Takes the step."""
+        """Takes the step on rows of shape (B, *row_shape)."""
         recording = self._recordings.get(rows.shape)
         if recording is None and self._is_due(rows):
             recording = self._recordings[rows.shape] = self._record(rows)
@@ -64,30 +84,35 @@ class RecordedStep:
         return self._is_recordable
 
     def _take(self, rows: Tensor) -> None:
-        """As it is, and once with a look at whether it can be recorded."""
+        """Takes the step from Python, and finds out once whether it can be recorded."""
         if not self._is_recordable:
-            self._step(rows)
+            self._take_and_count(rows)
             return
         self._seen[rows.shape] = self._seen.get(rows.shape, 0) + 1
         others = torch.cuda.current_stream(rows.device)
         self._stream.wait_stream(others)
         with torch.cuda.stream(self._stream):
             if self._seen[rows.shape] == _STEPS_BEFORE:
-                self._is_recordable = _waits_for_nothing(partial(self._step, rows))
+                self._is_recordable = _waits_for_nothing(partial(self._take_and_count, rows))
             else:
-                self._step(rows)
+                self._take_and_count(rows)
         others.wait_stream(self._stream)
+
+    def _take_and_count(self, rows: Tensor) -> None:
+        self._step(rows)
+        assert self._module.graph_steps is not None  # noqa: S101 (set in `begin`)
+        self._module.graph_steps += 1
 
     def _record(self, rows: Tensor) -> _Recording:
         recorded_rows, graph = rows.clone(), torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._step(recorded_rows)
+                self._take_and_count(recorded_rows)
         except RuntimeError as error:
             # Half a recording leaves the generator of random numbers unusable.
             first_line = str(error).strip().partition("\n")[0]
             raise TrainingError(
-                f"this step cannot be recorded: {first_line}; set training.record_steps: false"
+                f"this step cannot be recorded: {first_line}; set training.cuda_graphs: false"
             ) from error
         return _Recording(graph, recorded_rows)
 

@@ -9,21 +9,19 @@ from typing import Any
 
 import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.actor_line import ActorLine, open_mailbox
 from isthmus.training.background import Background
 from isthmus.training.courier import accompany
-from isthmus.training.folder_line import FolderLine
+from isthmus.training.event_actor import ActorLine, open_mailbox
+from isthmus.training.ray_worker import run_worker
 from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
-from isthmus.training.session import ray_is_ours
-from isthmus.training.share import ScaledRows, WorkerTask
+from isthmus.training.scaled_rows import ScaledRows
 from isthmus.training.storage import CheckpointStorage
-from isthmus.training.trainer import LeanTrainer
-from isthmus.training.worker import run_worker
+from isthmus.training.worker_loop import WorkerTask
 
 _logger = logging.getLogger(__name__)
 _COLLECTIVE_TIMEOUT_S = 1800
@@ -59,9 +57,8 @@ def fit(
         ClusterError: If the cluster has too little for the workers asked for.
     """
     task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
-    # A Ray of our own is on this machine alone.
-    with closing(FolderLine() if ray_is_ours() else ActorLine(open_mailbox())) as line:
-        trainer = LeanTrainer(
+    with closing(ActorLine(open_mailbox())) as line:
+        trainer = TorchTrainer(
             run_worker,
             train_loop_config={
                 # As references, so that Ray's controller need not load torch to read them; the
@@ -72,7 +69,7 @@ def fit(
                 "storage": CheckpointStorage(storage_path, run_name),
             },
             torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
-            scaling_config=ScalingConfig(num_workers=training.workers, use_gpu=uses_gpus(training)),
+            scaling_config=ScalingConfig(num_workers=_workers(training), use_gpu=uses_gpus(training)),
             run_config=RunConfig(
                 name=run_name,
                 storage_path=storage_path,
@@ -83,6 +80,13 @@ def fit(
         outcome = Background(trainer.fit, line.wake)
         accompany(outcome, line, reporter)
     return _read_result(_result_of(outcome))
+
+
+def _workers(training: TrainingSpec) -> int | tuple[int, int]:
+    """Returns the number of workers, or Ray Train's range of it."""
+    if isinstance(training.workers, int):
+        return training.workers
+    return training.workers.min, training.workers.max
 
 
 def put_rows(rows: ScaledRows) -> Any:
@@ -107,17 +111,17 @@ def uses_gpus(training: TrainingSpec) -> bool:
     """
     resources = ray.cluster_resources()
     gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
-    if training.device == "gpu" and gpus < training.workers:
+    if training.device == "gpu" and gpus < training.fewest_workers:
         raise ClusterError(
-            f"training.device=gpu needs {training.workers} GPUs, one for each worker, and Ray sees "
+            f"training.device=gpu needs {training.fewest_workers} GPUs, one for each worker, and Ray sees "
             f"{gpus}; lower training.workers, or set training.device: cpu"
         )
-    if training.workers > cpus:
+    if training.fewest_workers > cpus:
         raise ClusterError(
-            f"training.workers={training.workers} needs as many CPUs and Ray sees {cpus}; lower "
+            f"training.workers={training.fewest_workers} needs as many CPUs and Ray sees {cpus}; lower "
             "training.workers or add nodes to the cluster"
         )
-    return training.device != "cpu" and gpus >= training.workers
+    return training.device != "cpu" and gpus >= training.fewest_workers
 
 
 def _read_result(result: Any) -> FitResult:

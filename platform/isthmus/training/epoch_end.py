@@ -1,0 +1,347 @@
+"""What happens between batches and at the end of an epoch: reports, the best weights, checkpoints.
+
+Lightning calls the callback below on every worker. The first worker alone knows what the driver
+wants, so the others are told at agreed batches, about twice a second.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from isthmus.core import Autoencoder
+from isthmus.core.autoencoder import rows_of
+from isthmus.core.workers import gather_objects, sum_over_workers
+from isthmus.errors import TrainingError
+from isthmus.spec import TrainingSpec
+from isthmus.training import checkpoints
+from isthmus.training.averaging import AveragedWeights
+from isthmus.training.batches import Batches, mix_seed
+from isthmus.training.checkpoints import Progress
+from isthmus.training.events import RowsDone, Sender, Started
+from isthmus.training.loss_sums import LossSums, per_row
+from isthmus.training.reporter import EpochReport
+
+_TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
+# How often the workers ask what the driver wants, and whether a checkpoint is due.
+_AGREE_S = 0.5
+_MOST_GROWTH = 8
+# Where an epoch cannot be resumed in its middle, a person who pressed Ctrl-C waits for its end, but
+# not for longer than this.
+_LONG_EPOCH_S = 5.0
+_STATE = "isthmus_workers"
+
+
+KeepCheckpoint = Callable[[Path | None, Progress], None]
+"""Given a folder with a checkpoint, or `None` on workers that wrote none; all workers call it."""
+
+
+class StopRequested(Exception):
+    """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same batch."""
+
+
+class EpochEndCallback(Callback):
+    """Keeps the books of training on every worker; the first one also tells the driver.
+
+    Attributes:
+        sums: The losses of the epoch's training rows.
+        progress: How far training is.
+        best: The best weights so far; empty before the first epoch.
+    """
+
+    SAVES_WITHIN_EPOCHS: ClassVar[bool] = True
+    """Whether checkpoints may be of the middle of an epoch."""
+
+    def __init__(
+        self,
+        training: TrainingSpec,
+        batches: Batches,
+        averaged: AveragedWeights | None,
+        progress: Progress,
+        best: dict[str, Tensor],
+        sender: Sender | None,
+        keep: KeepCheckpoint,
+    ) -> None:
+        """Args:
+        training: The job's training options.
+        batches: This worker's training rows.
+        averaged: The average of the weights, which is kept instead of the trained ones, if any.
+        progress: How far training is: a new one, or a checkpoint's.
+        best: The best weights so far; empty before the first epoch.
+        sender: The line to the driver; only the first worker has one.
+        keep: Stores a checkpoint.
+        """
+        self.sums = LossSums()
+        self.progress = progress
+        self._training = training
+        self._batches = batches
+        self._averaged = averaged
+        self.best = best
+        self._sender = sender
+        self._keep = keep
+        # As the first worker knows; the others have no line to the driver.
+        self._is_stopping = False
+        self._resumed: Mapping[str, Any] | None = None
+        self._batches_between = self._next_agreement = 1
+        self._agreed_s = 0.0
+        self._epoch_began_s = 0.0
+        self._rows_at_begin = 0
+        self._saved_s = time.monotonic()
+
+    # -- Lightning's hooks, in the order in which they come -------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tells the driver that the workers are up; goes on in the middle of an epoch if asked."""
+        self._agreed_s = time.monotonic()
+        if self._sender:
+            self._sender.send(
+                Started(
+                    epochs=self._training.epochs,
+                    rows=self._batches.rows_per_epoch,
+                    first_epoch=trainer.current_epoch + 1,
+                    history=tuple(self.progress.history),
+                )
+            )
+        if self._resumed is not None:
+            self._begin_epoch(trainer)
+            self._resume_worker(trainer, pl_module, self._resumed)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds the epoch's noise: a resumed epoch draws what it would have drawn."""
+        self._begin_epoch(trainer)
+        self._seed(_TRAINING_STREAM, trainer.current_epoch)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Adds up the losses; at agreed batches reports, saves and heeds the driver."""
+        if isinstance(outputs, Mapping) and outputs:
+            self.sums.add(outputs, len(rows_of(batch)))
+        self._next_agreement -= 1
+        # Half a step cannot be resumed, and the end of an epoch has its own hook.
+        is_mid_step = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        is_last = trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+        if self._next_agreement > 0 or is_mid_step or is_last:
+            return
+        if self._sender:
+            self._sender.send(RowsDone(trainer.current_epoch + 1, self._batches.rows_done))
+            self._is_stopping = self._sender.stop_was_requested()
+        is_stopped, is_save_due, self._batches_between = trainer.strategy.broadcast(
+            (self._is_stopping, self.save_is_due(), self._paced())
+        )
+        self._next_agreement, self._agreed_s = self._batches_between, time.monotonic()
+        if self.SAVES_WITHIN_EPOCHS and self._batches.is_resumable:
+            if is_stopped or is_save_due:
+                self.save(trainer)
+            if is_stopped:
+                raise StopRequested
+        elif is_stopped and trainer.strategy.broadcast(
+            time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
+        ):
+            raise StopRequested
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Seeds the same noise for every validation, so that losses can be compared."""
+        self._seed(_VALIDATION_STREAM, 0)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Reports, keeps the best weights, stops early, saves."""
+        assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
+        self.progress.epochs = trainer.current_epoch + 1
+        if self._sender:
+            self._is_stopping = self._sender.stop_was_requested()
+        summary = self._sum_up(self.sums.pop())
+        # Only now: to read the sums is to wait for the GPU.
+        elapsed_s = time.monotonic() - self._epoch_began_s
+        report = EpochReport(
+            epoch=self.progress.epochs,
+            train=summary.train,
+            validation=_validation_losses(trainer),
+            learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
+            rows_per_s=(self._batches.rows_per_epoch - self._rows_at_begin) / elapsed_s,
+            attempt=self.progress.attempt,
+        )
+        self._refuse_divergence(report)
+        self._keep_best(report, trainer)
+        self.progress.history.append(report)
+        if self._sender:
+            self._sender.send(report)
+        self.progress.finished = not summary.is_stopped and (
+            report.epoch >= self._training.epochs or self._patience_is_over(report)
+        )
+        if summary.is_stopped or self.progress.finished or summary.is_save_due:
+            self.save(trainer)
+        trainer.should_stop |= summary.is_stopped or self.progress.finished
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves what another callback, or a limit of the Trainer's, has brought to its end."""
+        if not self.progress.finished and not self._is_stopping and self.progress.epochs:
+            self.progress.finished = True
+            self.save(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Adds what each worker needs to go on in the middle of an epoch."""
+        if self._is_in_epoch(trainer):
+            checkpoint[_STATE] = gather_objects(self._worker_state())
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Takes out what this worker needs to go on in the middle of an epoch."""
+        states = checkpoint.get(_STATE)
+        if states is None:
+            return
+        if len(states) == self._batches.workers:
+            self._resumed = states[self._batches.rank]
+            return
+        # Other workers than before: their noise is new, and the first keeps all losses.
+        sums: dict[str, float] = {}
+        for state in states if self._batches.rank == 0 else ():
+            for name, total in state["sums"].items():
+                sums[name] = sums.get(name, 0.0) + total
+        self._resumed = {"sums": sums, "rows_done": states[0]["rows_done"]}
+
+    # -- its own work ---------------------------------------------------------------------------
+
+    def save(self, trainer: Trainer) -> None:
+        """Keeps what is needed to go on, and the best weights; all workers call it."""
+        self.progress.rows_done = self._batches.rows_done if self._is_in_epoch(trainer) else 0
+        with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
+            # All workers of a host write to one folder, where weights are sharded.
+            folder = Path(trainer.strategy.broadcast(name))
+            folder.mkdir(exist_ok=True)
+            trainer.save_checkpoint(folder / checkpoints.LAST)
+            writes = self._batches.rank == 0
+            if writes:
+                checkpoints.write_side_files(folder, self.best, self.progress)
+            self._keep(folder if writes else None, self.progress)
+            trainer.strategy.barrier()
+        self._saved_s = time.monotonic()
+
+    def save_is_due(self) -> bool:
+        """Returns whether the interval is over, by this worker's clock."""
+        return time.monotonic() - self._saved_s >= self._training.checkpoint_interval_s
+
+    def _begin_epoch(self, trainer: Trainer) -> None:
+        self._epoch_began_s = time.monotonic()
+        self._rows_at_begin = self._batches.resumed_rows
+
+    def _is_in_epoch(self, trainer: Trainer) -> bool:
+        return trainer.current_epoch >= self.progress.epochs
+
+    def _worker_state(self) -> dict[str, Any]:
+        state = {
+            "sums": {name: float(total) for name, total in self.sums.totals().items()},
+            "rows_done": self._batches.rows_done,
+            "rng": torch.get_rng_state(),
+        }
+        if self._batches.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self._batches.device).cpu()
+        return state
+
+    def _resume_worker(
+        self, trainer: Trainer, module: LightningModule, state: Mapping[str, Any]
+    ) -> None:
+        self.sums.load(state["sums"], module.device)
+        if "rng" in state:
+            torch.set_rng_state(state["rng"].cpu())
+        else:
+            self._seed(_TRAINING_STREAM, trainer.current_epoch + state["rows_done"])
+        if "cuda_rng" in state and self._batches.device.type == "cuda":
+            torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self._batches.device)
+        self._resumed = None
+
+    def _seed(self, stream: int, epoch: int) -> None:
+        seed = mix_seed(self._training.seed, stream, epoch, self._batches.rank)
+        # `torch.manual_seed` formats a traceback for each kind of device that is not there.
+        torch.default_generator.manual_seed(seed)
+        if self._batches.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def _paced(self) -> int:
+        """Returns how many batches take about as long as two agreements are to be apart."""
+        elapsed_s = max(time.monotonic() - self._agreed_s, 1e-6)
+        fitting = int(self._batches_between * _AGREE_S / elapsed_s)
+        return max(1, min(fitting, self._batches_between * _MOST_GROWTH))
+
+    def _sum_up(self, train: dict[str, Tensor]) -> _Summary:
+        """Sums what all workers know of an epoch, in one message."""
+        sums = torch.stack([total.double() for total in train.values()])
+        flags = [float(self._is_stopping), float(self.save_is_due())]
+        numbers = sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist()
+        return _Summary(
+            train=per_row(dict(zip(train, numbers, strict=False))),
+            is_stopped=numbers[-2] > 0,
+            is_save_due=numbers[-1] > 0,
+        )
+
+    def _refuse_divergence(self, report: EpochReport) -> None:
+        for stage, losses in (("training", report.train), ("validation", report.validation)):
+            if not math.isfinite(losses["loss"]):
+                raise TrainingError(
+                    f"the {stage} loss became {losses['loss']} in epoch {report.epoch}; lower "
+                    f"training.learning_rate (now {self._training.learning_rate:g}) or set "
+                    "training.gradient_clip_norm"
+                )
+
+    def _keep_best(self, report: EpochReport, trainer: Trainer) -> None:
+        stopping = self._training.early_stopping
+        margin = abs(self.progress.best_loss) * (stopping.min_delta if stopping else 0.0)
+        # The first epoch's loss is compared with infinity, whose margin is no number.
+        if report.epoch == 1 or report.validation["loss"] < self.progress.best_loss - margin:
+            self.progress.best_loss = report.validation["loss"]
+            self.progress.best_epoch = report.epoch
+            averaged = self._averaged
+            # Of sharded weights this gathers all, on the first worker.
+            state = averaged.state() if averaged else trainer.strategy.lightning_module_state_dict()
+            self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
+
+    def _patience_is_over(self, report: EpochReport) -> bool:
+        stopping = self._training.early_stopping
+        return stopping is not None and (
+            report.epoch - self.progress.best_epoch >= stopping.patience
+        )
+
+
+
+@dataclass(frozen=True)
+class _Summary:
+    """An epoch, over all workers.
+
+    Attributes:
+        train: Means over the training rows, by name.
+        is_stopped: Whether any worker is to stop.
+        is_save_due: Whether it is time to save on any worker.
+    """
+
+    train: dict[str, float]
+    is_stopped: bool
+    is_save_due: bool
+
+
+def _validation_losses(trainer: Trainer) -> dict[str, float]:
+    """Returns the means over the held-out rows of all workers, as Lightning logged them."""
+    prefix = "validation/"
+    logged = {
+        name.removeprefix(prefix): value
+        for name, value in trainer.callback_metrics.items()
+        if name.startswith(prefix)
+    }
+    numbers = torch.stack([value.double().cpu() for value in logged.values()]).tolist()
+    return dict(zip(logged, numbers, strict=True))

@@ -1,0 +1,65 @@
+"""The rows that training sees, and where they lie while it does."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from math import prod
+from typing import TYPE_CHECKING
+
+import torch
+from numpy import float32, ndarray
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from isthmus.data import StoredRows
+
+# Rows lie on a GPU only if they take no more than this share of its free memory.
+_SHARE_OF_GPU = 0.5
+_COPIED_ROWS = 65_536
+
+
+@dataclass(frozen=True)
+class ScaledRows:
+    """Rows that are scaled already, and how they were.
+
+    Attributes:
+        train: Shape (N, *row_shape), or (N, 2, *row_shape) for a variant of two views. Stored rows
+            are in a file of this machine, for they may not fit in its memory.
+        validation: Shape (M, *row_shape), or (M, 2, *row_shape).
+        offset: Broadcastable to a row; what scaling subtracted.
+        scale: Broadcastable to a row; what it divided by.
+    """
+
+    train: NDArray[float32] | StoredRows
+    validation: NDArray[float32] | StoredRows
+    offset: NDArray[float32]
+    scale: NDArray[float32]
+
+    def in_memory(self) -> ScaledRows:
+        """Returns the same rows, as another machine can have them."""
+        return replace(self, train=self.train[:], validation=self.validation[:])
+
+
+def resident(rows: NDArray[float32] | StoredRows, device: torch.device) -> Tensor | StoredRows:
+    """Returns the rows on the device that trains, if they fit there.
+
+    On a GPU without room for them rows in memory stay on the CPU, and rows in a file stay there.
+    """
+    fits = device.type == "cuda" and (
+        4 * prod(rows.shape) <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]
+    )
+    if isinstance(rows, ndarray):
+        with warnings.catch_warnings():
+            # Ray's shared memory is read-only, and nothing here writes to it.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            tensor = torch.from_numpy(rows)
+        return tensor.to(device) if fits else tensor
+    if not fits:
+        return rows
+    copied = torch.empty(rows.shape, device=device)
+    for first in range(0, len(rows), _COPIED_ROWS):
+        block = rows[first : first + _COPIED_ROWS]
+        copied[first : first + len(block)] = torch.from_numpy(block)
+    return copied

@@ -1,0 +1,203 @@
+"""The fast path of one process: Lightning sees a group of optimizer steps as one batch.
+
+For a small net Lightning's own loop takes longer than the step. Between two groups everything
+that Lightning's users rely on happens: hooks, logged losses, checkpoints, Ctrl-C. A group takes
+a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from pytorch_lightning import Trainer
+from torch import Tensor
+
+from isthmus.core import Autoencoder, StepGroup
+from isthmus.core.adversary import AdversarialAutoencoder
+from isthmus.spec import TrainingSpec
+from isthmus.training.averaging import AveragedWeights
+from isthmus.training.batches import Batches
+from isthmus.training.cuda_graph_step import CudaGraphStep
+from isthmus.training.loss_sums import LossSums, per_row
+
+# How long a group takes; a first group is short, since nothing is known of the steps yet.
+_GROUP_S = 0.2
+_MOST_GROWTH = 4
+
+
+class GroupedBatches:
+    """A loader of groups of steps, over batches that stay where they are.
+
+    Attributes:
+        batches: The rows of each step.
+        sums: The losses of the epoch.
+    """
+
+    def __init__(
+        self,
+        batches: Batches,
+        sums: LossSums,
+        training: TrainingSpec,
+        averaged: AveragedWeights | None,
+    ) -> None:
+        """Args:
+        batches: The rows of each step.
+        sums: Every step adds its losses to them.
+        training: The job's training options.
+        averaged: The average of the weights, which is told of each step; `None` if none is kept.
+        """
+        self.batches = batches
+        self.sums = sums
+        self._training = training
+        self._averaged = averaged
+        if averaged is not None:
+            averaged.follows_groups = True
+        self._steps: Iterator[list[Tensor]] | None = None
+        self._steps_at_once = 1
+        self._recorded: CudaGraphStep | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one pass, which the number of groups does not say."""
+        return self.batches.steps_per_epoch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of one pass."""
+        return self.batches.batches_per_epoch
+
+    @property
+    def dataset(self) -> Any:
+        """The rows to train on."""
+        return self.batches.dataset
+
+    @property
+    def sampler(self) -> Batches:
+        """What Lightning tells the epoch."""
+        return self.batches
+
+    def state_dict(self) -> dict[str, int]:
+        """Returns how far the epoch is."""
+        return self.batches.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Lets the next pass begin where the epoch was."""
+        self.batches.load_state_dict(state)
+
+    def __iter__(self) -> Iterator[StepGroup]:
+        """Yields groups until all steps of the epoch are given out.
+
+        Lightning asks for a group while the one before it is not taken yet. So a group says only
+        how many steps it takes, and fetches its rows when it does.
+        """
+        self._steps = None
+        step_rows = self.batches.rows_per_step * self.batches.workers
+        left = self.steps_per_epoch - self.batches.resumed_rows // step_rows
+        while left > 0:
+            count = min(left, self._steps_at_once)
+            left -= count
+            yield _Group(self, count)
+
+    def take(self, module: Autoencoder, count: int) -> None:
+        """Takes the next steps of the epoch, and logs their losses.
+
+        Args:
+            module: Under manual optimisation, within `training_step`.
+            count: How many steps.
+        """
+        if self._steps is None:
+            self._steps = self.batches.steps()
+        began_s, before = time.perf_counter(), self.sums.totals()
+        schedulers: Any = module.lr_schedulers() or ()
+        schedulers = schedulers if isinstance(schedulers, list | tuple) else [schedulers]
+        take = self._step_taker(module)
+        for rows in islice(self._steps, count):
+            take(rows)
+            if not isinstance(module, AdversarialAutoencoder):
+                for scheduler in schedulers:
+                    scheduler.step()
+                _count_step(module.trainer)
+            if self._averaged is not None:
+                self._averaged.follow(module)
+        if self.batches.device.type == "cuda":
+            torch.cuda.synchronize(self.batches.device)
+        self._keep_pace(count, time.perf_counter() - began_s)
+        totals = {name: total - before.get(name, 0) for name, total in self.sums.totals().items()}
+        rows_taken = totals["rows"]
+        means: Any = per_row(totals)  # type: ignore[arg-type]
+        module.log_losses("train", means, int(rows_taken))
+
+    def _keep_pace(self, count: int, seconds: float) -> None:
+        """Chooses how many steps the next group takes."""
+        fitting = int(count * _GROUP_S / max(seconds, 1e-9))
+        self._steps_at_once = max(1, min(fitting, _MOST_GROWTH * max(count, self._steps_at_once)))
+
+    def _step_taker(self, module: Autoencoder) -> Any:
+        """Returns what takes one step, given its batches."""
+        if isinstance(module, AdversarialAutoencoder):
+            return partial(self._take_adversarial_step, module)
+        optimizer: Any = module.optimizers()
+        step = partial(self._take_step, module, optimizer.optimizer)
+        if not self._can_record(module):
+            return step
+        if self._recorded is None:
+            self._recorded = CudaGraphStep(lambda rows: step([rows]), module, optimizer.optimizer)
+        self._recorded.begin(module.global_step)
+        return lambda batches: self._recorded and self._recorded(batches[0])
+
+    def _take_step(
+        self, module: Autoencoder, optimizer: torch.optim.Optimizer, batches: list[Tensor]
+    ) -> None:
+        optimizer.zero_grad()
+        rows = sum(len(batch) for batch in batches)
+        # Under mixed precision gradients take the types of the forward pass, and no others.
+        is_mixed = self._training.precision != "float32"
+        device = self.batches.device.type
+        for batch in batches:
+            output = module.loss(batch)
+            self.sums.add(output.means(), len(batch))
+            loss = output.total if len(batches) == 1 else output.total * (len(batch) / rows)
+            with torch.autocast(device, enabled=False) if is_mixed else nullcontext():
+                loss.backward()  # type: ignore[no-untyped-call]
+        if self._training.gradient_clip_norm is not None:
+            module.configure_gradient_clipping(optimizer)
+        optimizer.step()
+
+    def _take_adversarial_step(self, module: AdversarialAutoencoder, batches: list[Tensor]) -> None:
+        (rows,) = batches
+        self.sums.add(module.take_step(rows).means(), len(rows))
+
+    def _can_record(self, module: Autoencoder) -> bool:
+        return (
+            self.batches.device.type == "cuda"
+            and self._training.cuda_graphs
+            and self.batches.parts == 1
+            and module.CUDA_GRAPH_SAFE
+        )
+
+
+class _Group(StepGroup):
+    """A number of optimizer steps."""
+
+    def __init__(self, loader: GroupedBatches, count: int) -> None:
+        self._loader = loader
+        self._count = count
+
+    def take(self, module: Autoencoder) -> None:
+        self._loader.take(module, self._count)
+
+
+def _count_step(trainer: Trainer) -> None:
+    """Counts an optimizer step in `trainer.global_step`, as Lightning's own wrapper does.
+
+    The wrapper calls hooks besides, which take longer than the step of a small net.
+    """
+    progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+    progress.increment_ready()
+    progress.increment_completed()

@@ -1,0 +1,55 @@
+"""Which arguments of Lightning's Trainer a job may give, and which fields decide the others."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+
+from isthmus.errors import nearest
+
+_OWN_FIELDS = {
+    "max_epochs": "training.epochs",
+    "min_epochs": "training.early_stopping",
+    "accelerator": "training.device",
+    "devices": "training.workers",
+    "num_nodes": "training.workers",
+    "strategy": "training.strategy",
+    "precision": "training.precision",
+    "accumulate_grad_batches": "training.accumulate_batches",
+    "gradient_clip_val": "training.gradient_clip_norm",
+    "gradient_clip_algorithm": "training.gradient_clip_norm",
+    "enable_checkpointing": "training.checkpoint_interval_s",
+    "callbacks": "isthmus.train(job, callbacks=[...])",
+    "logger": "MLFLOW_TRACKING_URI: losses are logged to MLflow",
+    "deterministic": "training.seed: training is deterministic where torch can be",
+    "inference_mode": "nothing: some variants take gradients of held-out rows",
+    "use_distributed_sampler": "training.workers: rows are shared out already",
+    "plugins": "training.precision and training.strategy",
+    "check_val_every_n_epoch": "nothing: the best epoch is chosen by the loss after each",
+    "limit_val_batches": "data.validation_fraction",
+    "reload_dataloaders_every_n_epochs": "nothing: the rows are the same in each epoch",
+    "overfit_batches": "data: a small file shows the same",
+    "barebones": "nothing: it turns off what a job relies on",
+    "fast_dev_run": "training.epochs: 1",
+}
+
+
+def flag_faults(flags: Mapping[str, object]) -> dict[str, str]:
+    """Returns what is wrong with each argument of the Trainer, by its name; nothing if all is well.
+
+    Args:
+        flags: `training.trainer` of a job.
+    """
+    if not flags:
+        return {}
+    from pytorch_lightning import Trainer
+
+    known = [name for name in inspect.signature(Trainer.__init__).parameters if name != "self"]
+    valid = [name for name in known if name not in _OWN_FIELDS]
+    faults = {}
+    for name in flags:
+        if name in _OWN_FIELDS:
+            faults[name] = f"Isthmus sets {name} itself; use {_OWN_FIELDS[name]}"
+        elif name not in known:
+            faults[name] = f'Lightning\'s Trainer has no argument "{name}"; {nearest(name, valid)}'
+    return faults

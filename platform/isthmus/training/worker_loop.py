@@ -1,0 +1,289 @@
+"""One worker's part of training: builds the module and lets Lightning's Trainer fit it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pytorch_lightning import Callback, Trainer
+from pytorch_lightning.callbacks import Checkpoint
+from torch import Tensor, nn
+
+from isthmus import variants
+from isthmus.core import Autoencoder
+from isthmus.core.adversary import AdversarialAutoencoder
+from isthmus.errors import TrainingError
+from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.training import checkpoints
+from isthmus.training.averaging import AveragedWeights
+from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
+from isthmus.training.checkpoints import Progress
+from isthmus.training.epoch_end import EpochEndCallback, KeepCheckpoint, StopRequested
+from isthmus.training.error_meter import ErrorMeter
+from isthmus.training.events import Sender
+from isthmus.training.memory import PROBE_ROWS, StepProbe
+from isthmus.training.scaled_rows import ScaledRows, resident
+from isthmus.training.step_groups import GroupedBatches
+from isthmus.training.strategies import (
+    CpuCommHook,
+    WorkerContext,
+    trainer_arguments,
+    trains_alone,
+)
+
+if TYPE_CHECKING:
+    from isthmus.data import StoredRows
+
+_logger = logging.getLogger(__name__)
+_LIGHTNINGS_NAMES: dict[str, Any] = {
+    "float32": "32-true",
+    "bfloat16": "bf16-mixed",
+    "float16": "16-mixed",
+}
+# Validation keeps no gradients, so it can take larger steps than training.
+_VALIDATION_ROWS = 4096
+
+
+@dataclass(frozen=True)
+class WorkerTask:
+    """All that a worker is told.
+
+    Attributes:
+        plan: The autoencoder to build.
+        training: The job's training options.
+        measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
+        callbacks: Further callbacks of Lightning's.
+    """
+
+    plan: ModelPlan
+    training: TrainingSpec
+    measures_error: bool = False
+    callbacks: tuple[Callback, ...] = ()
+
+
+def train_worker(
+    task: WorkerTask,
+    rows: ScaledRows,
+    context: WorkerContext,
+    sender: Sender | None,
+    keep: KeepCheckpoint,
+    folder: Path | None = None,
+    make_callback: Callable[..., EpochEndCallback] = EpochEndCallback,
+) -> None:
+    """Trains one worker's share until the last epoch, early stopping, or a wish to stop.
+
+    Args:
+        task: What to train.
+        rows: All rows; a worker takes its share of them.
+        context: Which worker this is.
+        sender: The line to the driver; only the first worker has one.
+        keep: Stores a checkpoint.
+        folder: The checkpoint to go on from, if any.
+        make_callback: Makes the callback that keeps the books.
+    """
+    device = context.device
+    _prepare_process()
+    progress = checkpoints.read_progress(folder) if folder else Progress()
+    if progress.finished:
+        return
+    best: dict[str, Tensor] = {}
+    if folder:
+        progress.attempt += 1
+        best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
+    try:
+        module = _build(task, rows)
+        train_rows = resident(rows.train, device)
+        training = _settled(task, module, train_rows, context, progress)
+        batches = _batches(train_rows, training, context, module)
+        decay = training.weight_average_decay
+        averaged = AveragedWeights(decay) if decay is not None else None
+        books = make_callback(training, batches, averaged, progress, best, sender, keep)
+        callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
+        callbacks += [ErrorMeter()] if task.measures_error else []
+        callbacks += [CpuCommHook(training), books]
+        loader: Batches | GroupedBatches = batches
+        if _takes_groups(task, training, context):
+            _logger.info("one process takes its steps in groups, each a batch to Lightning")
+            module.automatic_optimization = False
+            loader = GroupedBatches(batches, books.sums, training, averaged)
+        trainer = _trainer(training, context, module, callbacks)
+        held_out = ValidationBatches(
+            resident(rows.validation, device), device, _VALIDATION_ROWS, context.rank,
+            context.workers,
+        )  # fmt: skip
+        resume_from = folder / checkpoints.LAST if folder else None
+        trainer.fit(module, loader, held_out, ckpt_path=resume_from, weights_only=True)
+    except StopRequested:
+        return
+    except TrainingError as error:
+        # Another try would end the same way: the driver is told, and no worker counts as lost.
+        if sender:
+            sender.send(error)
+
+
+def _prepare_process() -> None:
+    # The same spec, data and seed give the same weights bit for bit, where torch can.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # It would fill all memory that is about to be overwritten.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
+
+
+def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
+    training = task.training
+    options: dict[str, Any] = {
+        "learning_rate": training.learning_rate,
+        "schedule": training.schedule,
+        "warm_up_epochs": training.warm_up_epochs,
+        "final_learning_rate_share": training.final_learning_rate_share,
+        "weight_decay": training.weight_decay,
+        "gradient_clip_norm": training.gradient_clip_norm,
+    }
+    if issubclass(variants.get(task.plan.variant.name), AdversarialAutoencoder):
+        options["accumulate_batches"] = training.accumulate_batches
+    torch.manual_seed(training.seed)
+    module = variants.build(task.plan, **options)
+    module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
+    return module
+
+
+def _settled(
+    task: WorkerTask,
+    module: Autoencoder,
+    rows: Tensor | StoredRows,
+    context: WorkerContext,
+    progress: Progress,
+) -> TrainingSpec:
+    """Returns the training options with nothing left open, once the memory was looked at."""
+    training, device = task.training, context.device
+    precision = _precision(training, device)
+    if precision == "float16" and device.type == "cpu":
+        raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
+    probe = StepProbe(module, torch.as_tensor(rows[:PROBE_ROWS], device=device))
+    # A run that goes on keeps its batch size, however much memory is free now.
+    if not progress.global_batch_size:
+        progress.global_batch_size = (
+            training.global_batch_size
+            if training.global_batch_size != "auto"
+            else probe.choose_batch_size(
+                len(rows),
+                device,
+                workers=context.workers,
+                workers_here=context.workers_here,
+                parts=training.accumulate_batches,
+            )
+        )
+    step_rows = progress.global_batch_size // context.workers
+    at_once = max(1, min(step_rows, len(rows)) // training.accumulate_batches)
+    probe.refuse_too_large(at_once, device, context.workers_here)
+    torch.set_num_threads(
+        training.threads_per_worker or probe.threads(at_once, context.workers_here)
+    )
+    return training.model_copy(
+        update={"global_batch_size": progress.global_batch_size, "precision": precision}
+    )
+
+
+def _batches(
+    rows: Tensor | StoredRows,
+    training: TrainingSpec,
+    context: WorkerContext,
+    module: Autoencoder,
+) -> Batches:
+    kind = (
+        partial(ResidentBatches, rows=rows)
+        if isinstance(rows, Tensor)
+        else partial(StoredBatches, rows=rows)
+    )
+    # An adversarial variant takes the parts of a step by itself.
+    parts = training.accumulate_batches if module.automatic_optimization else 1
+    return kind(
+        device=context.device,
+        global_batch_size=training.rows_per_step,
+        rank=context.rank,
+        workers=context.workers,
+        seed=training.seed,
+        parts=parts,
+    )
+
+
+def _takes_groups(task: WorkerTask, training: TrainingSpec, context: WorkerContext) -> bool:
+    """Returns whether nobody wants to see single steps."""
+    return (
+        trains_alone(training)
+        and context.workers == 1
+        and not task.callbacks
+        and not training.trainer
+        and training.precision != "float16"  # whose gradients Lightning scales at each step
+    )
+
+
+def _trainer(
+    training: TrainingSpec,
+    context: WorkerContext,
+    module: Autoencoder,
+    callbacks: list[Callback],
+) -> Trainer:
+    if context.device.type == "cuda":
+        _take_channels_last(module)
+    arguments: dict[str, Any] = {
+        "max_epochs": training.epochs,
+        "accelerator": "gpu" if context.device.type == "cuda" else "cpu",
+        "callbacks": callbacks,
+        "precision": _LIGHTNINGS_NAMES[training.precision],
+        "accumulate_grad_batches": (
+            training.accumulate_batches if module.automatic_optimization else 1
+        ),
+        "logger": False,
+        "enable_checkpointing": any(isinstance(each, Checkpoint) for each in callbacks),
+        "use_distributed_sampler": False,
+        "inference_mode": False,  # some variants take gradients of held-out rows
+        **trainer_arguments(training, context),
+    }
+    defaults = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+    }
+    trainer = Trainer(**{**defaults, **training.trainer, **arguments})
+    if context.is_in_ray and not trains_alone(training):
+        from ray.train.lightning import prepare_trainer
+
+        prepare_trainer(trainer)
+    return trainer
+
+
+def _precision(training: TrainingSpec, device: torch.device) -> str:
+    """Returns the arithmetic of the step, settled."""
+    wanted = training.precision
+    if wanted == "auto":
+        has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if has_it else "float32"
+    return wanted
+
+
+def _take_channels_last(module: Autoencoder) -> None:
+    """Gives convolutions of pictures the layout that tensor cores compute in.
+
+    In the other layout they convert their input and their output. Weights keep theirs, for
+    checkpoints and the optimizer go by it.
+    """
+    for layer in module.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            layer.register_forward_pre_hook(_to_channels_last)
+
+
+def _to_channels_last(layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(
+        each.contiguous(memory_format=torch.channels_last) if each.ndim == 4 else each
+        for each in inputs
+    )
