@@ -1,15 +1,46 @@
-"""Where a run's checkpoints lie: a folder of the storage, local or on S3; one folder each."""
+"""Where a run's checkpoints lie: a folder of the storage, local or on S3; one folder each.
+
+A store that is away for minutes does not end training: what it did not take is tried again.
+"""
 
 from __future__ import annotations
 
+import errno
+import logging
+import os
+import re
+import secrets
+import shutil
 import tempfile
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from isthmus.errors import TrainingError
 from isthmus.training import checkpoints
+
+if TYPE_CHECKING:
+    from ray.train import Checkpoint
+
+_logger = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+# How long a store may be away, from its first refusal on; a try of its own takes S3's client
+# between 12 s, if nobody listens, and minutes, if nobody answers.
+_PATIENCE_S = 600.0
+# Whoever resumes a run waits for its checkpoint and sees nothing.
+_READING_PATIENCE_S = 60.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
+# What S3 says in the same words however often one asks: of the key, and of the bucket.
+_REFUSED = re.compile(
+    "ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
+    "|MISSING_AUTHENTICATION_TOKEN|UNRECOGNIZED_CLIENT|ExpiredToken|HTTP status 40[13]"
+)
+_NO_BUCKET = re.compile("NO_SUCH_BUCKET|Bucket '.*' not found")
 
 
 @dataclass(frozen=True)
@@ -18,23 +49,34 @@ class CheckpointStorage:
 
     Attributes:
         storage_path: A folder, or `s3://`.
-        run_name: The run's folder in it.
+        run_name: The run's folder in it, which is its id.
     """
 
     storage_path: str
     run_name: str
 
     def keep(self, folder: Path, epochs: int) -> None:
-        """Keeps a checkpoint in place of the earlier ones; it is there whole or not at all."""
+        """Keeps a checkpoint in place of the earlier ones; it is there whole or not at all.
+
+        Raises:
+            TrainingError: As `patiently`.
+        """
+        self.patiently(lambda: self.try_to_keep(folder, epochs))
+
+    def try_to_keep(self, folder: Path, epochs: int) -> None:
+        """As `keep`, once.
+
+        Raises:
+            OSError: Whatever the store or the network said.
+        """
         from pyarrow import fs
 
         files, root = self._open()
         files.create_dir(root)
         earlier = self._checkpoints(files, root)
         place = f"{root}/checkpoint_{epochs:09d}"
-        if place in earlier:  # a run that went back to an older one
-            files.delete_dir(place)
-            earlier.remove(place)
+        if place in earlier:  # half of one, or that of a run that went back to an older one
+            place = f"{place}_{secrets.token_hex(4)}"
         files.create_dir(place)
         for path in sorted(folder.iterdir(), key=lambda path: path.name == checkpoints.PROGRESS):
             # The progress last: a checkpoint without it is none.
@@ -44,24 +86,83 @@ class CheckpointStorage:
 
     @contextmanager
     def last(self) -> Iterator[Path | None]:
-        """A local copy of the checkpoint that is furthest on; `None` if there is none."""
+        """A local copy of the checkpoint that is furthest on; `None` if there is none.
+
+        Raises:
+            TrainingError: As `patiently`, after a minute.
+        """
+        with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
+            yield self.patiently(lambda: self._fetch(Path(name)), is_reading=True)
+
+    def patiently(self, work: Callable[[], _Result], *, is_reading: bool = False) -> _Result:
+        """Calls what uses the store, and calls it again while the store is away.
+
+        Args:
+            work: May be called often.
+            is_reading: Whether somebody waits for a checkpoint: then for a minute, else for ten.
+
+        Raises:
+            TrainingError: If the store stays away, or at once if another try would not help: it
+                refuses the key, has no such bucket, or is a disk. Says how to go on.
+        """
+        patience_s = _READING_PATIENCE_S if is_reading else _PATIENCE_S
+        until_s, pause_s = None, _FIRST_PAUSE_S
+        while True:
+            try:
+                return work()
+            except Exception as error:
+                if (fault := self._lasting_fault(error)) is not None:
+                    raise self._error(fault, is_reading) from error
+                now_s = time.monotonic()
+                if until_s is None:
+                    until_s = now_s + patience_s
+                    _logger.warning(
+                        "%s cannot be used now (%s); it is tried again for %.0f min%s",
+                        self.storage_path,
+                        _reason(error),
+                        patience_s / 60,
+                        "" if is_reading else ", while training goes on",
+                    )
+                if now_s + pause_s > until_s:
+                    fault = f"{self.storage_path} cannot be used ({_reason(error)}); check it"
+                    raise self._error(fault, is_reading) from error
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _lasting_fault(self, error: Exception) -> str | None:
+        """What is wrong and what to do, if another try would not mend it."""
+        said = str(error)
+        bucket = self.storage_path.partition("://")[2].partition("/")[0]
+        if _REFUSED.search(said):
+            return (
+                f'bucket "{bucket}" refuses these credentials ({_reason(error)}); check '
+                "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do"
+            )
+        if _NO_BUCKET.search(said):
+            return f'there is no bucket "{bucket}"; make it, or set ISTHMUS_STORAGE to another'
+        if "://" in self.storage_path and isinstance(error, OSError):
+            return None
+        is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        advice = "free its disk" if is_full else "check it"
+        return f"{self.storage_path} cannot be used ({_reason(error)}); {advice}"
+
+    def _error(self, fault: str, is_reading: bool) -> TrainingError:
+        resume = f"isthmus train --resume {self.run_name[:8]}"
+        what = f"no checkpoint can be {'read' if is_reading else 'kept'}"
+        return TrainingError(f"{what}: {fault}, then go on with {resume}")
+
+    def _fetch(self, folder: Path) -> Path | None:
         from pyarrow import fs
 
         files, root = self._open()
-        found = self._checkpoints(files, root)
-        if not found:
-            yield None
-            return
-        with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
-            best: tuple[int, Path] | None = None
-            for number, place in enumerate(found):
-                folder = Path(name) / str(number)
-                folder.mkdir()
-                fs.copy_files(place, str(folder), source_filesystem=files)
-                if (folder / checkpoints.PROGRESS).exists():
-                    epochs = checkpoints.read_progress(folder).epochs
-                    best = max(best or (0, folder), (epochs, folder))
-            yield best[1] if best else None
+        best: tuple[int, Path] | None = None
+        for place in self._checkpoints(files, root):
+            copy = Path(tempfile.mkdtemp(dir=folder))
+            fs.copy_files(place, str(copy), source_filesystem=files)
+            if (copy / checkpoints.PROGRESS).exists():
+                epochs = checkpoints.read_progress(copy).epochs
+                best = max(best or (0, copy), (epochs, copy))
+        return best[1] if best else None
 
     def _open(self) -> tuple[Any, str]:
         from pyarrow import fs
@@ -83,3 +184,173 @@ class CheckpointStorage:
             for each in files.get_file_info(selector)
             if each.type == fs.FileType.Directory and each.base_name.startswith("checkpoint_")
         ]
+
+
+class CheckpointUploads:
+    """Keeps checkpoints in a thread of its own, so that training does not wait for the store.
+
+    Of those that wait the newest is kept. A block that ends waits for it, with the patience of
+    `CheckpointStorage`; one that raises does not.
+    """
+
+    def __init__(self, storage: Callable[[], CheckpointStorage]) -> None:
+        """Args:
+        storage: Where they go; asked, in the thread, when the first is to be kept.
+        """
+        self._storage = storage
+        self._changed = threading.Condition()
+        self._waiting: _Copy | None = None
+        self._is_busy = False
+        self._is_closed = False
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+
+    def keep(self, folder: Path, epochs: int) -> None:
+        """Copies a checkpoint away, to be kept soon; the folder may then be removed.
+
+        Raises:
+            TrainingError: If an earlier one could not be kept.
+        """
+        copy = _Copy(folder, epochs)
+        with self._changed:
+            self._raise_error()
+            self._replace_waiting(copy)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="isthmus-checkpoints", daemon=True
+                )
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Returns when the newest checkpoint is kept.
+
+        Raises:
+            TrainingError: If it cannot be kept.
+        """
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._error is not None or (self._waiting is None and not self._is_busy)
+            )
+            self._raise_error()
+
+    def __enter__(self) -> CheckpointUploads:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            if kind is None:
+                self.flush()
+        finally:
+            with self._changed:
+                self._is_closed = True
+                self._replace_waiting(None)
+
+    def _run(self) -> None:
+        try:
+            while self._wait():
+                storage = self._storage()
+                storage.patiently(lambda: self._keep_newest(storage))  # noqa: B023 (called here)
+                with self._changed:
+                    self._is_busy = False
+                    self._changed.notify_all()
+        except BaseException as error:  # noqa: BLE001 (raised in the thread that trains)
+            with self._changed:
+                self._error = error
+                self._changed.notify_all()
+
+    def _wait(self) -> bool:
+        """Waits for a checkpoint; returns whether there is one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
+            self._is_busy = self._waiting is not None
+            return self._is_busy
+
+    def _keep_newest(self, storage: CheckpointStorage) -> None:
+        with self._changed:
+            copy, self._waiting = self._waiting, None
+        if copy is None:
+            return  # nobody waits for it any more
+        try:
+            storage.try_to_keep(copy.folder, copy.epochs)
+        except BaseException:
+            with self._changed:
+                if self._waiting is None and not self._is_closed:
+                    self._waiting = copy
+                else:
+                    copy.remove()
+            raise
+        copy.remove()
+
+    def _replace_waiting(self, copy: _Copy | None) -> None:
+        if self._waiting is not None:
+            self._waiting.remove()
+        self._waiting = copy
+        self._changed.notify_all()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+
+class _Copy:
+    """A checkpoint's folder that nobody else removes.
+
+    Attributes:
+        folder: Where it is.
+        epochs: Epochs done.
+    """
+
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.epochs = epochs
+        self._owned = tempfile.TemporaryDirectory(prefix="isthmus-upload-")
+        self.folder = Path(self._owned.name)
+        copy_checkpoint(folder, self.folder)
+
+    def remove(self) -> None:
+        """Removes it."""
+        self._owned.cleanup()
+
+
+def copy_checkpoint(folder: Path, copy: Path) -> None:
+    """Copies a checkpoint's files into a folder that is there; where it can, without writing."""
+    for path in folder.iterdir():
+        try:
+            os.link(path, copy / path.name)  # nobody changes a checkpoint that is written
+        except OSError:
+            shutil.copyfile(path, copy / path.name)
+
+
+def upload_patiently(storage: CheckpointStorage, checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """Stores a checkpoint as Ray would, and tries again while the store is away.
+
+    With its first argument given it is a `checkpoint_upload_fn` of `ray.train.report`, to be
+    called in a worker of Ray Train, in whichever thread.
+
+    Args:
+        storage: Where the run's checkpoints are.
+        checkpoint: A local folder.
+        name: The folder in the run's own that Ray gives it.
+
+    Raises:
+        TrainingError: As `CheckpointStorage.patiently`.
+    """
+    from ray import train as ray_train
+
+    ray_storage = ray_train.get_context().get_storage()
+    persisted: Checkpoint = storage.patiently(
+        lambda: ray_storage.persist_current_checkpoint(checkpoint, name)
+    )
+    return persisted
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, in a few words, without S3's own name for it in front.
+
+    Ray takes "AWS Error NETWORK_CONNECTION" in a message as a wish that it try again.
+    """
+    if isinstance(error, OSError) and error.errno:
+        return os.strerror(error.errno)
+    found = re.search(r"AWS Error (\w+)(?:.*Details: ([^\n]*))?", str(error), re.DOTALL)
+    if found is None:
+        return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{found[1]}: {found[2]}" if found[2] else found[1]
