@@ -1,4 +1,4 @@
-"""How a Ray head of this machine's own is started: what `cluster` and `stack` both know."""
+"""How a Ray of this machine's own is started: what `cluster`, `stack` and `training` all know."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HOST = "127.0.0.1"
+# Ray replaces 127.0.0.1 by an address that other machines can reach, and then listens on all
+# interfaces. With this it does neither, as it does on macOS and Windows by itself.
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @dataclass(frozen=True)
 class HeadPorts:
-    """Ports of its own for all: beside an embedded Ray, Ray's default ones are taken, and a head
-    without its agent takes no jobs.
+    """The ports of a head.
+
+    An embedded Ray on the same machine holds Ray's default ports, and a head whose agent finds
+    its port taken runs no jobs: so a head has other ports.
 
     Attributes:
-        cluster: Where drivers and other nodes join, `RAY_ADDRESS`; 0 is any.
-        dashboard: The page and the Jobs API.
-        agent: That runs the jobs.
-        client: Of Ray's client server.
+        cluster: The port that drivers join at, which `RAY_ADDRESS` names; 0 is any free one.
+        dashboard: The port of the dashboard page and of the Jobs API.
+        agent: The port of the agent, which runs the jobs.
+        client: The port of Ray's client server.
     """
 
     cluster: int
@@ -31,11 +36,13 @@ class HeadPorts:
 
 
 def head_command(folder: str, ports: HeadPorts) -> list[str]:
-    """The program that holds all of a head's processes.
+    """Returns the command that starts a head; it runs until all processes of the head have ended.
 
     Args:
-        folder: For sockets and logs; short, for a socket's path may have a hundred letters only.
-        ports: To listen on.
+        folder: The folder for sockets and logs. It must be short: a socket's path may have about
+            a hundred letters.
+        ports: The ports to listen on, on 127.0.0.1 only if the environment is
+            `head_environment`'s.
     """
     return [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
@@ -48,11 +55,16 @@ def head_command(folder: str, ports: HeadPorts) -> list[str]:
 
 
 def head_environment(token: str) -> Mapping[str, str]:
-    """The variables of a head that wants a token, besides those of its user."""
+    """Returns the variables that a head needs besides those of its user.
+
+    Args:
+        token: The secret that it is to ask of everyone.
+    """
     programs = str(Path(sys.executable).parent)
     return {
         # Ray calls `python` and `pip` by name when it prepares a job.
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", "")]),
+        **ON_LOOPBACK,
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": token,
         # There is no other node that a stopped head could drain its work to.
@@ -60,8 +72,14 @@ def head_environment(token: str) -> Mapping[str, str]:
     }
 
 
+def is_on_loopback(address: str) -> bool:
+    """Returns whether a Ray address, `HOST:PORT`, is on this machine's loopback interface."""
+    host = address.rpartition(":")[0].strip("[]")
+    return host in (HOST, "localhost", "::1")
+
+
 def head_health(ports: HeadPorts, token: str) -> tuple[urllib.request.Request, ...]:
-    """What a head answers once it takes jobs and runs them, in the order in which it does."""
+    """Returns the requests that a head answers once it takes jobs and runs them, in that order."""
     return tuple(
         urllib.request.Request(  # noqa: S310 (our own server)
             url, headers={"Authorization": f"Bearer {token}"}

@@ -1,16 +1,34 @@
-"""A Ray of our own is gone with the block that it is for."""
+"""A Ray of our own is closed to other machines, leaves signals alone, and ends with its block."""
 
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 import pytest
 
+from isthmus.cluster.head import find_head, start_head, stop_head
+from isthmus.servers import end_process, identify, start_process
+from isthmus.spec import Settings
+from isthmus.stack.mlflow_server import MlflowServer
+from isthmus.stack.object_store import ObjectStore
+from isthmus.stack.place import State
+from isthmus.stack.ray_server import RayHead
+from tests.project import JOB
+
 pytestmark = pytest.mark.distributed
 
 SCRIPT = """
-import atexit, os, time
+import atexit, json, os, signal, time
 import ray
 from isthmus.training import ray_session
 
@@ -22,23 +40,39 @@ class Hanging:
         atexit.register(time.sleep, 600)
         ray.actor.exit_actor()
 
+def handlers():
+    return [str(signal.getsignal(each)) for each in (signal.SIGINT, signal.SIGTERM)]
+
+said = {"handlers_before": handlers()}
 with ray_session(None, 1):
+    said["handlers_within"] = handlers()
     hanging = Hanging.remote()
-    print(ray.get(hanging.pid.remote()))
+    said["hanging"] = ray.get(hanging.pid.remote())
     try:
         ray.get(hanging.leave.remote())
     except ray.exceptions.RayActorError:
         pass
+print(json.dumps(said))
 """
 
 
-def test_no_process_of_it_is_left(tmp_path):
-    """Nor one that hangs in its own exit, as Ray Train's controller does at times."""
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    """What a process that had a Ray of its own says about it; the process has ended."""
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path_factory.mktemp("session"),
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    pid = int(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_no_process_of_it_is_left(said):
+    """Nor one that hangs in its own exit, as Ray Train's controller does at times."""
+    pid = said["hanging"]
     until_s = time.monotonic() + 10
     while psutil.pid_exists(pid) and time.monotonic() < until_s:
         time.sleep(0.1)
@@ -46,3 +80,103 @@ def test_no_process_of_it_is_left(tmp_path):
     if is_left:
         psutil.Process(pid).kill()
     assert not is_left
+
+
+def test_the_handlers_of_signals_stay_those_from_before(said):
+    assert said["handlers_within"] == said["handlers_before"]
+
+
+def open_to_others(processes: Iterable[psutil.Process]) -> list[str]:
+    """The sockets that these processes listen at and that other machines can reach."""
+    listening = [
+        (process.name(), ipaddress.ip_address(each.laddr.ip), each.laddr.port)
+        for process in processes
+        for each in process.net_connections("inet")
+        if each.status == psutil.CONN_LISTEN
+    ]
+    assert listening, "they listen at nothing at all"
+    return [
+        f"{name} listens at {address}, port {port}"
+        for name, address, port in listening
+        if not (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    ]
+
+
+def test_an_embedded_ray_listens_on_loopback_only(ray_session):
+    import ray
+
+    # With a worker of its own, which listens too.
+    assert ray.get(ray.remote(lambda: os.getpid()).remote()) != os.getpid()
+    me = psutil.Process()
+    assert open_to_others([me, *me.children(recursive=True)]) == []
+
+
+@pytest.mark.slow
+def test_a_head_listens_on_loopback_only(tmp_path):
+    settings = Settings.from_environment({}, tmp_path)
+    head = start_head(settings)
+    try:
+        process = psutil.Process(head.pid)
+        assert open_to_others([process, *process.children(recursive=True)]) == []
+    finally:
+        stop_head(settings)
+        assert find_head(settings) is None
+
+
+@pytest.mark.slow
+def test_the_stacks_ray_listens_on_loopback_only_and_takes_drivers_there(tmp_path):
+    head = RayHead()
+    names = [name for service in (ObjectStore(), MlflowServer(), head) for name in service.ports]
+    place = State(tmp_path / "stack").prepare(names, {})
+    log = tmp_path / "log"
+    surroundings = {**os.environ, **head.environment(place)}
+    started = start_process(head.command(place), log=log, environment=surroundings)
+    try:
+        until_s = time.monotonic() + 90
+        while not head.answers(place):
+            assert time.monotonic() < until_s, log.read_text()
+            time.sleep(0.5)
+        process = psutil.Process(started.pid)
+        assert open_to_others([process, *process.children(recursive=True)]) == []
+        address = head.client_environment(place)["RAY_ADDRESS"]
+        script = (
+            "import ray\n"
+            "from isthmus.training import ray_session\n"
+            f"with ray_session({address!r}, 1):\n"
+            "    print(ray.get(ray.put('connected')))\n"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, **head.client_environment(place)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.stdout == "connected\n", done.stderr
+    finally:
+        end_process(identify(started.pid))
+        shutil.rmtree(place.scratch, ignore_errors=True)
+
+
+@pytest.mark.slow
+def test_sigterm_in_training_with_two_workers_leaves_a_run_that_can_be_resumed(tmp_path: Path):
+    options = ("training.workers=2", "training.epochs=100000", "training.early_stopping=null")
+    command = [sys.executable, "-m", "isthmus", "train", str(JOB)]
+    command += [word for each in options for word in ("--set", each)]
+    said = tmp_path / "said"
+    with said.open("w") as errors:
+        process = subprocess.Popen(command, cwd=tmp_path, stderr=errors, stdout=errors)
+    try:
+        until_s = time.monotonic() + 150
+        while "epoch 1/100000" not in said.read_text():
+            assert process.poll() is None, said.read_text()
+            assert time.monotonic() < until_s, said.read_text()
+            time.sleep(0.2)
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(60)
+    finally:
+        process.kill()
+    assert code == 130, said.read_text()
+    assert "Go on with: isthmus train --resume " in said.read_text()
+    assert "Stack" not in said.read_text()
+    assert "Traceback" not in said.read_text()

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from isthmus.ray_head import HeadPorts, head_command, head_environment, head_health
+from isthmus.ray_head import ON_LOOPBACK, HeadPorts, head_command, head_environment, head_health
 from isthmus.servers import answers
 from isthmus.stack.mlflow_server import MlflowServer
 from isthmus.stack.object_store import ObjectStore
@@ -50,6 +50,7 @@ class RayHead(Service):
     def client_environment(self, place: Place) -> Mapping[str, str]:
         """Where `train` and `submit` find it."""
         return {
+            **ON_LOOPBACK,
             "RAY_ADDRESS": f"{HOST}:{place.ports['ray.cluster']}",
             "RAY_API_SERVER_ADDRESS": self.address(place),
             "RAY_AUTH_MODE": "token",

@@ -1,76 +1,61 @@
-"""Connects this process to Ray: a cluster if one is named, else a Ray of its own."""
+"""Connects this process to Ray: to a cluster if one is named, else to a Ray of its own."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 
 import psutil
 import ray
+from ray._private import ray_constants
 
 from isthmus.allocation import ENVIRONMENT
 from isthmus.errors import ClusterError
 from isthmus.quiet import hand_over_ray_logs
+from isthmus.ray_head import ON_LOOPBACK, is_on_loopback
 from isthmus.resources import cpus
 
 # Set in all processes of a Ray that `ray_session` started.
 RAY_IS_OURS = "ISTHMUS_RAY_IS_OURS"
-# Read by Ray when its processes start; a user's own choice stands.
+# Ray reads these when its processes start. A value that the user has set stays.
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_TRAIN_V2_ENABLED": "1",
-    # Ray's workers start 60 s late at worst where the file system is slow.
+    # Where the file system is slow, Ray's workers take up to 60 s to start.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # How often Ray Train looks at its workers: each report, the start and the end wait for it,
-    # and its own 2 s would be most of a small job. Seldom, for each look stops all workers.
+    # How often Ray Train looks at its workers. Its start and its end wait for a look, and with
+    # Ray's own 2 s the waiting would be most of a small job.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
 }
-# For a Ray of our own, which ends with this process: what watches over clusters takes a second of
-# its cores before the first step, and some of them for as long as it trains.
+# These hold only for a Ray that is started here.
 _OURS = {
     RAY_IS_OURS: "1",
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
-    "RAY_TRAIN_METRICS_ENABLED": "0",
-    # Of a Ray without a dashboard nobody reads these.
-    "RAY_enable_metrics_collection": "0",
-    "RAY_event_stats": "0",
-    "RAY_task_events_report_interval_ms": "0",
-    # Train's processes have an environment of their own, and use none that waits for work.
+    # Ray would start a process for each CPU at once; Ray Train's have another environment and
+    # use none of them.
     "RAY_prestart_worker_first_driver": "0",
-    # Ray gives way to all other processes, also to those that only wait for its workers.
-    "RAY_worker_niceness": "0",
-    # How often its processes look for what nobody waits for here: logs for the driver, nodes to
-    # add, figures for the dashboard, events, demand of other nodes; and memory and disk, for which
-    # once a second is enough. Workers that use all cores wait for each other, and so twice over
-    # for whatever else runs.
-    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
-    "LOG_NAME_UPDATE_INTERVAL_S": "3600",
-    "AUTOSCALER_UPDATE_INTERVAL_S": "3600",
-    "REPORTER_UPDATE_INTERVAL_MS": "3600000",
-    "EVENT_AGENT_REPORT_INTERVAL_SECONDS": "60",
-    "SCAN_EVENT_DIR_INTERVAL_SECONDS": "3600",
-    "RAY_gcs_pull_resource_loads_period_milliseconds": "10000",
-    "RAY_io_context_monitor_probe_interval_ms": "60000",
-    "RAY_memory_monitor_refresh_ms": "1000",
-    "RAY_local_fs_monitor_interval_ms": "1000",
-    "RAY_raylet_check_gc_period_milliseconds": "1000",
-    "RAY_kill_idle_workers_interval_ms": "1000",
 }
 _ANSWER_TIMEOUT_S = 10.0
 
 
 @contextmanager
 def ray_session(address: str | None, workers: int) -> Iterator[None]:
-    """Connects to Ray, and disconnects at the end; a connection that stands already is used.
+    """Connects to Ray, and disconnects when the block ends.
+
+    A connection that exists already is used, and stays. A Ray that is started here listens on
+    127.0.0.1 only. The process's handlers of signals stay as they were.
 
     Args:
-        address: Of a cluster; `None` starts a Ray in this process, which ends with the block.
-        workers: That will train; a Ray of our own offers a CPU to each, were there fewer cores.
+        address: The cluster's address; `None` starts a Ray on this machine, which ends with the
+            block.
+        workers: How many workers will train. A Ray that is started here offers a CPU to each of
+            them, even if the machine has fewer.
 
     Raises:
         ClusterError: If the cluster does not answer.
@@ -81,30 +66,31 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     hand_over_ray_logs()
-    with _environment(_OURS | ENVIRONMENT if address is None else {}):
-        _start(address, workers)
+    with _environment(_OURS | ENVIRONMENT | ON_LOOPBACK if address is None else {}):
+        with _keeping_signal_handlers(), _loopback_for(address):
+            _start(address, workers)
         try:
             yield
         finally:
-            ours = _workers_processes() if address is None else []
+            ours = _processes_of_our_node() if address is None else []
             ray.shutdown()
-            # One in four controllers of Ray Train hangs in its own exit, and would for ever.
+            # One in four of Ray Train's controllers hangs in its own exit and would never end.
             for process in ours:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
 
 
-def _workers_processes() -> list[psutil.Process]:
-    """All that Ray's node here has started."""
+def ray_is_ours() -> bool:
+    """Returns whether this process belongs to a Ray that `ray_session` started."""
+    return RAY_IS_OURS in os.environ
+
+
+def _processes_of_our_node() -> list[psutil.Process]:
+    """Returns all processes that the Ray node of this process has started."""
     with suppress(psutil.NoSuchProcess):
         nodes = [each for each in psutil.Process().children() if each.name() == "raylet"]
         return [each for node in nodes for each in node.children(recursive=True)]
     return []
-
-
-def ray_is_ours() -> bool:
-    """Whether this is a process of a Ray that `ray_session` started, on one machine."""
-    return RAY_IS_OURS in os.environ
 
 
 def _start(address: str | None, workers: int) -> None:
@@ -136,7 +122,10 @@ def _start(address: str | None, workers: int) -> None:
 
 @contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Sets those that the user has not set; a later session may be another's Ray."""
+    """Sets the variables that the user has not set, and removes them when the block ends.
+
+    A later session may be one with another Ray.
+    """
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -146,15 +135,49 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+@contextmanager
+def _keeping_signal_handlers() -> Iterator[None]:
+    """Puts back the handlers that Ray replaces, so that SIGTERM still means what it meant."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread can set handlers, and Ray sets none from another.
+        return
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # `None` is one that was not set from Python
+                signal.signal(number, handler)
+
+
+@contextmanager
+def _loopback_for(address: str | None) -> Iterator[None]:
+    """Lets Ray be started on, or be found at, this machine's loopback address.
+
+    Ray replaces 127.0.0.1 by an address that other machines can reach, and then listens on all
+    interfaces, unless `ray_head.ON_LOOPBACK` is set when it is imported. By now it is imported,
+    so this sets what it has read from there.
+    """
+    if address is not None and not is_on_loopback(address):
+        yield
+        return
+    before = ray_constants.ENABLE_RAY_CLUSTER
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = before
+
+
 def _check_answers(address: str) -> None:
-    """Asks once, for seconds; Ray itself would ask for ever, and say so line after line.
+    """Asks for a few seconds; Ray itself would ask for ever, and print a line each time.
 
     Raises:
-        ConnectionError: If nobody answers who speaks Ray's protocol.
+        ConnectionError: If nothing that speaks Ray's protocol answers.
     """
     host_and_port = address.removeprefix("ray://")
     if not re.fullmatch(r"[^/]+:[0-9]+", host_and_port):
-        return  # `auto`, or what only Ray understands
+        return  # It is `auto`, or something else that only Ray understands.
     import grpc
 
     with grpc.insecure_channel(host_and_port) as channel:
