@@ -5,6 +5,7 @@ They are forked from one that has imported torch, Lightning and Isthmus, which t
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import distributed, multiprocessing
 
 from isthmus.servers import free_port
 
-_IMPORTED = ["torch", "pytorch_lightning", "isthmus.training.share", "isthmus.variants"]
+_IMPORTED = ["torch", "pytorch_lightning", "isthmus.training.worker_loop", "isthmus.variants"]
 
 
 def run_together(workers: int, work: Callable[..., Any], *arguments: Any) -> list[Any]:
@@ -45,6 +46,15 @@ def _work_in_group(
     arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
+    # As torchrun says it, whose environment Lightning's plain strategies read.
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": str(workers),
+        "GROUP_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
     address = f"tcp://127.0.0.1:{port}"
     distributed.init_process_group("gloo", init_method=address, rank=rank, world_size=workers)
     torch.save(work(rank, workers, *arguments), Path(folder) / f"{rank}.pt")

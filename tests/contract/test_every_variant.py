@@ -11,8 +11,9 @@ import torch
 from isthmus import nets, variants
 from isthmus.core import Autoencoder
 from isthmus.core.reconstruction import refusal
-from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import ModelPlan, PluginSpec
 from isthmus.types import DataKind, ReconstructionLoss, Shape
+from tests.by_hand import Optimizers
 
 SHAPES: dict[DataKind, Shape] = {
     DataKind.TABULAR: (11,),
@@ -71,8 +72,7 @@ def build(
         net=net_spec,
         reconstruction=reconstruction,
     )
-    module = variants.build(plan)
-    module.configure_training(TrainingSpec(learning_rate=3e-3, global_batch_size=ROWS), ROWS)
+    module = variants.build(plan, learning_rate=3e-3)
     return module
 
 
@@ -139,7 +139,7 @@ def test_the_reconstruction_loss_of_one_batch_falls_by_half_when_it_is_trained_o
     variant: str, net: str, kind: DataKind
 ) -> None:
     module, x = build(variant, net, kind), training_batch_of(variant, kind, scale=4.0)
-    optimizer = module.configure_optimizers()["optimizer"]
+    optimizer = Optimizers(module)
     before = reconstruction_of(module, x)
     for step in range(1, MOST_STEPS + 1):
         optimizer.zero_grad()

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from isthmus.training import CheckpointStorage, FitResult
-from isthmus.training.share import Place, WorkerTask, train_share
+from isthmus.training.checkpoints import Progress
+from isthmus.training.strategies import WorkerContext
+from isthmus.training.worker_loop import WorkerTask, train_worker
 from tests.distributed.small_jobs import plan, rows, same_weights, training
 from tests.together import run_together
 
@@ -32,22 +34,30 @@ def share(
 
     `lost_after` is the epoch after which all workers are lost.
     """
-    place = Place(rank=rank, workers=workers, workers_here=workers, device=torch.device("cpu"))
+    context = WorkerContext(
+        rank=rank,
+        workers=workers,
+        local_rank=rank,
+        workers_here=workers,
+        device=torch.device("cpu"),
+    )
     for name, (variant, options) in runs.items():
         storage = CheckpointStorage(str(folder), name)
 
-        def keep(kept: Path | None, epochs: int, storage: CheckpointStorage = storage) -> None:
-            if lost_after is not None and epochs > lost_after:
+        def keep(
+            kept: Path | None, progress: Progress, storage: CheckpointStorage = storage
+        ) -> None:
+            if lost_after is not None and progress.epochs > lost_after:
                 raise Lost
             assert (kept is not None) == (rank == 0)
             if kept:
-                storage.keep(kept, epochs)
+                storage.keep(kept, progress.epochs)
             torch.distributed.barrier()
 
         task = WorkerTask(plan(variant), training(workers=workers, **options))
         end = nullcontext() if lost_after is None else pytest.raises(Lost)
         with end, storage.last() as last:
-            train_share(task, rows(), place, None, keep, last)
+            train_worker(task, rows(), context, None, keep, last)
 
 
 def trained(
@@ -78,8 +88,8 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, varian
 
 @pytest.mark.parametrize(
     "options",
-    [{"weight_average_decay": 0.9, "schedule": "cosine"}, {"local_steps": 3}],
-    ids=["shared-steps", "local-steps"],
+    [{"weight_average_decay": 0.9, "schedule": "cosine"}, {"accumulate_batches": 2}],
+    ids=["averages", "parts"],
 )
 def test_a_run_that_goes_on_from_a_checkpoint_ends_as_if_nothing_had_been(
     tmp_path: Path, options: dict[str, Any]

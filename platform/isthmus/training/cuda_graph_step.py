@@ -37,9 +37,7 @@ class CudaGraphStep:
     the number of steps taken, `module.graph_steps`.
     """
 
-    def __init__(
-        self, step: Step, module: Autoencoder, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def __init__(self, step: Step, module: Autoencoder, optimizer: torch.optim.Optimizer) -> None:
         """Args:
         step: Takes rows, shape (B, *row_shape). It does the same each time, whatever the numbers
             in its tensors are, and never waits for the GPU.

@@ -130,7 +130,9 @@ class EpochEndCallback(Callback):
     ) -> None:
         """Adds up the losses; at agreed batches reports, saves and heeds the driver."""
         if isinstance(outputs, Mapping) and outputs:
-            self.sums.add(outputs, len(rows_of(batch)))
+            # Lightning has divided the loss, not its parts, by the batches of a step.
+            loss = outputs["loss"] * trainer.accumulate_grad_batches
+            self.sums.add({**outputs, "loss": loss}, len(rows_of(batch)))
         self._next_agreement -= 1
         # Half a step cannot be resumed, and the end of an epoch has its own hook.
         is_mid_step = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
@@ -317,7 +319,6 @@ class EpochEndCallback(Callback):
         return stopping is not None and (
             report.epoch - self.progress.best_epoch >= stopping.patience
         )
-
 
 
 @dataclass(frozen=True)

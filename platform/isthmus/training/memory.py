@@ -49,9 +49,11 @@ class StepProbe:
         # In eval mode a loss changes nothing that the module remembers.
         trial = deepcopy(module).to(rows.device).eval()
         saved = torch.autograd.graph.saved_tensors_hooks(count, lambda kept: kept)
-        flops = FlopCounterMode(display=False)
-        with torch.random.fork_rng(devices=[]), torch.enable_grad(), saved, flops:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad(), saved:
             trial.loss(rows)
+        flops = FlopCounterMode(display=False)
+        with torch.no_grad(), flops:
+            trial.reconstruct(rows[:, 0] if trial.VIEWS == 2 else rows)
         row_bytes = rows[0].numel() * rows.element_size()
         self.bytes_per_row = max(saved_bytes / len(rows) * _SCRATCH_FACTOR, row_bytes)
         self.operations_per_row = flops.get_total_flops() / len(rows)

@@ -69,7 +69,9 @@ def fit(
                 "storage": CheckpointStorage(storage_path, run_name),
             },
             torch_config=TorchConfig(timeout_s=_COLLECTIVE_TIMEOUT_S),
-            scaling_config=ScalingConfig(num_workers=_workers(training), use_gpu=uses_gpus(training)),
+            scaling_config=ScalingConfig(
+                num_workers=_workers(training), use_gpu=uses_gpus(training)
+            ),
             run_config=RunConfig(
                 name=run_name,
                 storage_path=storage_path,

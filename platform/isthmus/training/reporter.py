@@ -32,7 +32,6 @@ class EpochReport:
 class Reporter(Protocol):
     """Hears of training's progress, in the driver process, in order, each epoch once."""
 
-
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Workers are up; `epochs` in all, `rows` training rows each, `first_epoch` from 1."""
 

@@ -7,20 +7,12 @@ from functools import partial
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.plugins.environments import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy, Strategy
-from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, post_localSGD_hook
-from torch.distributed.algorithms.ddp_comm_hooks import powerSGD_hook as power_sgd
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
-from torch.nn.parallel import DistributedDataParallel
 
 from isthmus.spec import TrainingSpec
 
-# Rank of the factors that powerSGD sends, and the steps before it begins.
-_POWER_SGD_RANK, _POWER_SGD_BEGINS = 4, 100
-# Steps between two averages of the workers' weights, and the steps before workers step alone.
-_LOCAL_STEPS, _LOCAL_SGD_BEGINS = 8, 100
 # Submodules of at least so many weights are sharded on their own.
 _SHARDED_WEIGHTS = 1_000_000
 
@@ -85,58 +77,8 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
         return FSDPStrategy(**arguments)
     # Variants sum what they learn in buffers over all workers themselves.
     arguments = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
-    hook = _comm_hook(training)
-    if hook is not None:
-        arguments |= {"ddp_comm_state": hook.state, "ddp_comm_hook": hook.function}
-    if training.comm_hook == "post_local_sgd":
-        arguments["model_averaging_period"] = _LOCAL_STEPS
     if context.is_in_ray:
         from ray.train.lightning import RayDDPStrategy
 
         return RayDDPStrategy(**arguments)
     return DDPStrategy(**arguments)
-
-
-@dataclass(frozen=True)
-class _CommHook:
-    """A communication hook of DistributedDataParallel, and its state."""
-
-    state: Any
-    function: Any
-
-
-def _comm_hook(training: TrainingSpec) -> _CommHook | None:
-    """Returns torch's own hook of that name.
-
-    Source: Vogels et al. 2019, "PowerSGD", arXiv:1905.13727; Lin et al. 2018, "Don't use large
-    mini-batches, use local SGD", arXiv:1808.07217.
-    """
-    match training.comm_hook:
-        case "bf16":
-            return _CommHook(None, default_hooks.bf16_compress_hook)
-        case "powersgd":
-            state = power_sgd.PowerSGDState(
-                process_group=None,
-                matrix_approximation_rank=_POWER_SGD_RANK,
-                start_powerSGD_iter=_POWER_SGD_BEGINS,
-            )
-            return _CommHook(state, power_sgd.powerSGD_hook)
-        case "post_local_sgd":
-            local = post_localSGD_hook.PostLocalSGDState(
-                process_group=None, subgroup=None, start_localSGD_iter=_LOCAL_SGD_BEGINS
-            )
-            return _CommHook(local, post_localSGD_hook.post_localSGD_hook)
-    return None
-
-
-class CpuCommHook(Callback):
-    """Registers the communication hook on CPUs: Lightning's strategy does so on GPUs only."""
-
-    def __init__(self, training: TrainingSpec) -> None:
-        self._training = training
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Registers the hook before the first step."""
-        model, hook = trainer.strategy.model, _comm_hook(self._training)
-        if hook and isinstance(model, DistributedDataParallel) and pl_module.device.type == "cpu":
-            model.register_comm_hook(hook.state, hook.function)

@@ -25,6 +25,7 @@ from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
 from isthmus.training.checkpoints import Progress
+from isthmus.training.comm_hooks import CommHook
 from isthmus.training.epoch_end import EpochEndCallback, KeepCheckpoint, StopRequested
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import Sender
@@ -32,7 +33,6 @@ from isthmus.training.memory import PROBE_ROWS, StepProbe
 from isthmus.training.scaled_rows import ScaledRows, resident
 from isthmus.training.step_groups import GroupedBatches
 from isthmus.training.strategies import (
-    CpuCommHook,
     WorkerContext,
     trainer_arguments,
     trains_alone,
@@ -107,7 +107,7 @@ def train_worker(
         books = make_callback(training, batches, averaged, progress, best, sender, keep)
         callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
         callbacks += [ErrorMeter()] if task.measures_error else []
-        callbacks += [CpuCommHook(training), books]
+        callbacks += [CommHook(training, context), books]
         loader: Batches | GroupedBatches = batches
         if _takes_groups(task, training, context):
             _logger.info("one process takes its steps in groups, each a batch to Lightning")

@@ -9,7 +9,7 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
-from isthmus.training import CheckpointStorage, Reporters, ScaledRows, fit_in_process
+from isthmus.training import CheckpointStorage, FitResult, Reporters, ScaledRows, fit_in_process
 from isthmus.types import DataKind, ScalingMode
 
 SHAPES = {DataKind.TABULAR: (12,), DataKind.SERIES: (2, 32), DataKind.IMAGES: (1, 16, 16)}
@@ -31,6 +31,15 @@ def job_of(variant: str) -> tuple[DataKind, dict[str, Any]]:
 
 def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) -> list[float]:
     """The losses of each epoch, in training and validation."""
+    return [
+        loss
+        for each in fitted(folder, kind, job, **training).progress.history
+        for loss in (each.train["loss"], each.validation["loss"])
+    ]
+
+
+def fitted(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) -> FitResult:
+    """What training of a small job comes to."""
     views = variants.get(job.get("variant", "plain")).VIEWS
     second = {"paired_path": "again.npy"} if views == 2 else {}
     content = {
@@ -47,7 +56,7 @@ def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) 
     shape = shape if views == 1 else (views, *shape)
     rows = np.random.default_rng(0).random((ROWS + 200, *shape), dtype=np.float32)
     ones = np.ones((1,) * len(SHAPES[kind]), np.float32)
-    result = fit_in_process(
+    return fit_in_process(
         plan,
         spec.training,
         ScaledRows(train=rows[:ROWS], validation=rows[ROWS:], offset=0 * ones, scale=ones),
@@ -55,8 +64,3 @@ def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) 
         is_resumed=False,
         reporter=Reporters(),
     )
-    return [
-        loss
-        for each in result.progress.history
-        for loss in (each.train["loss"], each.validation["loss"])
-    ]

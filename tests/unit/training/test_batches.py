@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 
 from isthmus.data import ScalingStatistics, StoredRows
 from isthmus.training import batches as batches_module
-from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, mix_seed
-from isthmus.training.validation import ValidationBatches
+from isthmus.training.batches import (
+    Batches,
+    ResidentBatches,
+    StoredBatches,
+    ValidationBatches,
+    mix_seed,
+)
 
 CPU = torch.device("cpu")
 
@@ -40,7 +45,7 @@ def assert_fair(found: list[Batches]) -> None:
     taken = [list(share) for share in found]
     assert len({tuple(len(step) for step in share) for share in taken}) == 1
     seen = torch.cat([step for share in taken for step in share] or [torch.empty(0, 1)])[:, 0]
-    assert len(seen.unique()) == len(seen) == found[0].count - found[0].count % len(found)
+    assert len(seen.unique()) == len(seen) == found[0].rows_per_epoch
     assert all(len(steps) == len(share) for steps, share in zip(taken, found, strict=True))
 
 
@@ -90,15 +95,58 @@ def stored(rows: int, workers: int, rank: int, folder: Path) -> StoredBatches:
     )
 
 
+@given(st.integers(1, 200), st.integers(1, 20), st.integers(1, 3), st.integers(1, 4))
+def test_parts_of_a_step_hold_its_rows_and_are_as_many_as_the_loader_says(
+    rows: int, per_worker: int, workers: int, parts: int
+) -> None:
+    for share in shares(max(rows, workers), per_worker * workers, workers):
+        whole = [step for (step,) in share.steps()]
+        share.parts = parts
+        steps = list(share.steps())
+        assert sum(len(step) for step in steps) == len(share)
+        assert len(steps) == share.steps_per_epoch
+        assert all(torch.equal(torch.cat(s), w) for s, w in zip(steps, whole, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["resident", "stored"])
+def test_a_pass_that_is_resumed_goes_on_with_the_rows_that_were_to_come(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches_module, "_PIECE_BYTES", 32)
+    monkeypatch.setattr(batches_module, "_MIXED_NUMBERS", 100)
+
+    def made(rank: int) -> Batches:
+        if kind == "stored":
+            return stored(103, 2, rank, tmp_path)
+        return shares(103, 24, 2)[rank]
+
+    for rank in range(2):
+        whole = list(made(rank))
+        for taken in range(len(whole)):
+            interrupted, resumed = made(rank), made(rank)
+            passing = iter(interrupted)
+            for _ in range(taken):
+                next(passing)
+            resumed.load_state_dict(interrupted.state_dict())
+            rest = list(resumed)
+            assert len(rest) == len(whole) - taken
+            assert all(torch.equal(a, b) for a, b in zip(rest, whole[taken:], strict=True))
+            assert all(torch.equal(a, b) for a, b in zip(list(resumed), whole, strict=True))
+
+
 def test_each_epoch_has_another_order_and_the_same_epoch_the_same() -> None:
     first, again, later = (list(shares(100, 10, 1, epoch)[0]) for epoch in (0, 0, 1))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, later, strict=True))
 
 
-def test_validation_sees_every_row_once_over_all_workers() -> None:
-    rows = torch.arange(103).float()[:, None]
+@pytest.mark.parametrize("count", [1, 2, 3, 40, 41, 103])
+def test_validation_sees_every_row_once_and_all_workers_have_equally_many_batches(
+    count: int,
+) -> None:
+    rows = torch.arange(count).float()[:, None]
     taken = [list(ValidationBatches(rows, CPU, 10, rank, 4)) for rank in range(4)]
+    assert len({len(share) for share in taken}) == 1
     seen = torch.cat([step for share in taken for step in share]).flatten()
     assert sorted(seen.tolist()) == rows.flatten().tolist()
 

@@ -8,8 +8,9 @@ import torch
 
 from isthmus import nets, variants
 from isthmus.core import Autoencoder
-from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import ModelPlan, PluginSpec
 from isthmus.types import DataKind, ReconstructionLoss, Shape
+from tests.by_hand import Optimizers
 
 
 def plan_of(
@@ -37,13 +38,12 @@ def plan_of(
 
 def build(*arguments: Any, seed: int = 0, **options: Any) -> Autoencoder:
     torch.manual_seed(seed)
-    module = variants.build(plan_of(*arguments, **options))
-    module.configure_training(TrainingSpec(learning_rate=3e-3), 128)
+    module = variants.build(plan_of(*arguments, **options), learning_rate=3e-3)
     return module
 
 
 def trained(module: Autoencoder, rows: torch.Tensor, steps: int, batch: int = 64) -> Autoencoder:
-    optimizer = module.configure_optimizers()["optimizer"]
+    optimizer = Optimizers(module)
     for _ in range(steps):
         optimizer.zero_grad()
         module.loss(rows[torch.randint(len(rows), (batch,))]).total.backward()

@@ -23,10 +23,11 @@ from isthmus.core.mixture import (
     energy,
     inverse_variances,
 )
-from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import ModelPlan, PluginSpec
 from isthmus.types import DataKind, ReconstructionLoss
 from isthmus.variants.deep_svdd import Sphere
 from isthmus.variants.memory import addressing_entropy
+from tests.by_hand import Course, Optimizers, put_on
 
 FEATURES = 6
 LATENT_DIM = 3
@@ -45,8 +46,7 @@ def build(variant: str, seed: int = 0, latent_dim: int = LATENT_DIM, **options: 
         net=PluginSpec(name="dense", options=nets.config("dense")().model_dump(mode="json")),
         reconstruction=ReconstructionLoss.MSE,
     )
-    module = variants.build(plan)
-    module.configure_training(TrainingSpec(learning_rate=3e-3, global_batch_size=ROWS), 10 * ROWS)
+    module = variants.build(plan, learning_rate=3e-3)
     return module
 
 
@@ -55,7 +55,7 @@ def rows(count: int = ROWS, seed: int = 1) -> torch.Tensor:
 
 
 def trained(module: Autoencoder, x: torch.Tensor, steps: int) -> Autoencoder:
-    optimizer = module.configure_optimizers()["optimizer"]
+    optimizer = Optimizers(module)
     module.train()
     for _ in range(steps):
         optimizer.zero_grad()
@@ -122,10 +122,10 @@ def test_each_side_of_the_adversarial_game_teaches_itself_alone() -> None:
     assert all(g is not None and g.any() for g in learned)
 
 
-def test_one_optimizer_does_what_two_would_that_step_at_once() -> None:
+def test_one_backward_pass_teaches_each_adversary_its_own_loss_alone() -> None:
     one, two = build("aae", weight=0.7), build("aae", weight=0.7)
     x = rows()
-    together = one.configure_optimizers()["optimizer"]
+    together = Optimizers(one)
     discriminator = list(two.discriminator.parameters())
     pair = [*two.encoder.parameters(), *two.decoder.parameters()]
     apart = [torch.optim.AdamW(part, lr=3e-3, weight_decay=0.0) for part in (pair, discriminator)]
@@ -416,7 +416,8 @@ def test_dagmm_learns_in_training_from_the_batchs_own_mixture() -> None:
 
 
 def test_the_centre_is_the_mean_of_the_first_encodings_and_then_stays() -> None:
-    module, x = build("deep_svdd", centre_epochs=0.2), 3 * rows()  # 10 steps an epoch: 2 batches
+    module, x = build("deep_svdd", centre_epochs=0.2), 3 * rows()
+    course = put_on(module, Course(steps_per_epoch=10))  # of which the centre takes 2
     with torch.no_grad():
         module.encoder[-1].bias.fill_(2.0)
         encoded = [module.encoder(part).mean(dim=0) for part in (x, 2 * x)]
@@ -426,6 +427,7 @@ def test_the_centre_is_the_mean_of_the_first_encodings_and_then_stays() -> None:
     torch.testing.assert_close(centre, (encoded[0] + encoded[1]) / 2)
     trained(module, x, 5)
     assert torch.equal(module.sphere.centre, centre)
+    assert course.steps_per_epoch == module.steps_per_epoch == module.batches_per_epoch
 
 
 def test_the_distance_counts_only_once_the_centre_stands() -> None:

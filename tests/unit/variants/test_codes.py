@@ -20,7 +20,8 @@ from isthmus.core.sparsity import (
     kl_from_target,
     l1_over_l2,
 )
-from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import ModelPlan, PluginSpec
+from tests.by_hand import Optimizers
 
 FEATURES = 12
 
@@ -36,8 +37,7 @@ def build(variant: str, latent_dim: int = 8, **options: object) -> Autoencoder:
         net=PluginSpec(name="dense", options={"hidden": [16]}),
         reconstruction="mse",
     )
-    module = variants.build(plan)
-    module.configure_training(TrainingSpec(learning_rate=1e-2, global_batch_size=64), 64)
+    module = variants.build(plan, learning_rate=1e-2)
     return module
 
 
@@ -67,7 +67,7 @@ def test_a_heavier_penalty_leaves_fewer_numbers_active() -> None:
 
     def active(weight: float) -> float:
         module = build("sparse", latent_dim=16, weight=weight)
-        optimizer = module.configure_optimizers()["optimizer"]
+        optimizer = Optimizers(module)
         for _ in range(150):
             optimizer.zero_grad()
             module.loss(x).total.backward()
@@ -311,7 +311,7 @@ def test_more_weight_on_distortion_costs_bits_and_lowers_the_error(prior: str) -
 
     def trained(weight: float) -> tuple[float, float]:
         module = build("hyperprior", prior=prior, distortion_weight=weight)
-        optimizer = module.configure_optimizers()["optimizer"]
+        optimizer = Optimizers(module)
         for _ in range(400):
             optimizer.zero_grad()
             module.loss(x).total.backward()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isthmus import variants
-from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import ModelPlan, PluginSpec
 from tests.together import run_together
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
@@ -29,7 +29,6 @@ def state_of(rank: int, workers: int, variant: str) -> list[dict[str, torch.Tens
         reconstruction="mse",
     )
     module = variants.build(plan)
-    module.configure_training(TrainingSpec(global_batch_size=32), 32)
     torch.manual_seed(100 + rank)  # each worker draws its own noise and sees its own rows
     for _ in range(STEPS):
         module.loss(torch.randn(16, 6) + rank)

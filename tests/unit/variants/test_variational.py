@@ -21,7 +21,8 @@ from isthmus.core.gaussian import (
     product,
     standard_log_density,
 )
-from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
+from isthmus.spec import ModelPlan, PluginSpec
+from tests.by_hand import Course, Optimizers, put_on
 
 FEATURES = 6
 
@@ -45,7 +46,6 @@ def build(
         reconstruction="gaussian_nll",
     )
     module = variants.build(plan)
-    module.configure_training(TrainingSpec(global_batch_size=rows), rows)
     return module
 
 
@@ -220,16 +220,15 @@ def test_the_vaes_loss_is_the_negative_bound() -> None:
 
 
 @pytest.mark.parametrize("step", [0, 5, 40])
-def test_the_capacity_rises_to_what_it_shall_be_and_validation_sees_that(
-    step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_capacity_rises_to_its_bound_and_validation_sees_the_bound(step: int) -> None:
     module = build("beta_vae", objective="capacity", capacity=8.0, capacity_epochs=10, gamma=2.0)
-    monkeypatch.setattr(type(module), "global_step", step)
+    course = put_on(module, Course(global_step=step))
     x = torch.randn(16, FEATURES)
     for training, target in ((True, 8.0 * min(1.0, (step + 1) / 10)), (False, 8.0)):
         output = module.train(training).loss(x)
         held = 2.0 * (output.parts["kl"] - target).abs()
         torch.testing.assert_close(output.total, output.parts["reconstruction"] + held)
+    assert course.global_step == step
 
 
 def test_the_ladders_kl_terms_are_those_of_samples() -> None:
@@ -291,7 +290,7 @@ def test_the_latent_of_digits_does_not_collapse(variant: str) -> None:
     """A variance that is learned too slowly makes the reconstruction weigh too little."""
     rows = torch.tensor(load_digits().data / 16, dtype=torch.float32)
     module = build(variant, latent_dim=8, rows=len(rows), features=64, hidden=128, warm_up_epochs=0)
-    optimizer = module.configure_optimizers()["optimizer"]
+    optimizer = Optimizers(module)
     for _ in range(40 * 14):
         optimizer.zero_grad()
         module.loss(rows[torch.randint(len(rows), (128,))]).total.backward()

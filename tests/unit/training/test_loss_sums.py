@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from isthmus.core.loss_sums import LossSums
+from isthmus.training.loss_sums import LossSums
 
 
 @pytest.mark.parametrize("steps", [1, 255, 256, 700])

@@ -1,0 +1,105 @@
+"""How gradients travel between workers: torch's communication hooks, by their names in a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning import Callback, LightningModule, Trainer
+from torch import distributed
+from torch.distributed.algorithms.ddp_comm_hooks import (
+    default_hooks,
+    post_localSGD_hook,
+    powerSGD_hook,
+)
+from torch.distributed.algorithms.model_averaging.averagers import PeriodicModelAverager
+from torch.distributed.algorithms.model_averaging.utils import average_parameters
+from torch.nn.parallel import DistributedDataParallel
+
+from isthmus.errors import TrainingError
+from isthmus.spec import TrainingSpec
+from isthmus.training.strategies import WorkerContext
+
+# Rank of the factors that powerSGD sends, and the steps before it begins.
+_POWER_SGD_RANK, _POWER_SGD_BEGINS = 4, 100
+# Steps between two averages of the workers' weights, and the steps before workers step alone.
+_LOCAL_STEPS, _LOCAL_SGD_BEGINS = 8, 100
+
+
+class CommHook(Callback):
+    """Registers a job's communication hook with DistributedDataParallel.
+
+    Lightning's strategy takes one too, but registers it on GPUs only.
+
+    Source: Vogels et al. 2019, "PowerSGD", arXiv:1905.13727; Lin et al. 2018, "Don't use large
+    mini-batches, use local SGD", arXiv:1808.07217.
+    """
+
+    def __init__(self, training: TrainingSpec, context: WorkerContext) -> None:
+        """Args:
+        training: The job's training options.
+        context: Which worker this is.
+
+        Raises:
+            TrainingError: If the hook does not work on this device.
+        """
+        self._name = training.comm_hook
+        self._context = context
+        self._averager: PeriodicModelAverager | None = None
+        self._averaged_step = 0
+        if self._name == "bf16" and context.device.type == "cpu":
+            raise TrainingError(
+                "training.comm_hook=bf16 needs GPUs, whose exchange knows such numbers; leave "
+                "training.comm_hook out, or use powersgd"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Registers the hook before the first step."""
+        model = trainer.strategy.model
+        if not isinstance(model, DistributedDataParallel):
+            return
+        if self._name == "bf16":
+            model.register_comm_hook(None, default_hooks.bf16_compress_hook)
+        elif self._name == "powersgd":
+            model.register_comm_hook(
+                powerSGD_hook.PowerSGDState(
+                    process_group=None,
+                    matrix_approximation_rank=_POWER_SGD_RANK,
+                    start_powerSGD_iter=_POWER_SGD_BEGINS,
+                ),
+                powerSGD_hook.powerSGD_hook,
+            )
+        elif self._name == "post_local_sgd":
+            self._step_alone(model, trainer.global_step)
+
+    def on_train_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Averages the workers' weights every few steps, if they step alone."""
+        if self._averager is not None and trainer.global_step != self._averaged_step:
+            self._averaged_step = trainer.global_step
+            self._averager.average_parameters(pl_module.parameters())
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Averages the weights that are validated, and may be kept, if workers step alone."""
+        if self._averager is not None:
+            average_parameters(pl_module.parameters(), distributed.group.WORLD)
+
+    def _step_alone(self, model: DistributedDataParallel, steps: int) -> None:
+        """Lets machines step alone, or workers, if all of them are on one machine."""
+        context = self._context
+        together = context.workers_here if context.workers_here < context.workers else 1
+        if context.workers % together:
+            together = 1
+        own, _ = distributed.new_subgroups(group_size=together)
+        state = post_localSGD_hook.PostLocalSGDState(
+            process_group=None, subgroup=own, start_localSGD_iter=_LOCAL_SGD_BEGINS
+        )
+        state.iter = steps
+        model.register_comm_hook(state, post_localSGD_hook.post_localSGD_hook)
+        self._averager = PeriodicModelAverager(period=_LOCAL_STEPS, warmup_steps=_LOCAL_SGD_BEGINS)
+        self._averager.step = steps

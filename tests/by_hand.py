@@ -1,0 +1,62 @@
+"""Training loops written by hand, for tests of what a variant learns from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from isthmus.core import Autoencoder
+
+
+class Optimizers:
+    """All optimizers of a module, which step together."""
+
+    def __init__(self, module: Autoencoder) -> None:
+        configured: Any = module.configure_optimizers()
+        configured = configured if isinstance(configured, tuple) else (configured,)
+        self._optimizers = [each["optimizer"] for each in configured]
+
+    def zero_grad(self) -> None:
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+
+    def step(self) -> None:
+        for optimizer in self._optimizers:
+            optimizer.step()
+
+
+@dataclass
+class Course:
+    """What a module asks its trainer: how long training is, and how far.
+
+    A module keeps only a weak reference to its trainer, so the test must hold this.
+    """
+
+    max_epochs: int = 100
+    steps_per_epoch: int = 1
+    rows: int = 1
+    global_step: int = 0
+    current_epoch: int = 0
+    accumulate_grad_batches: int = 1
+
+    @property
+    def estimated_stepping_batches(self) -> int:
+        return self.max_epochs * self.steps_per_epoch
+
+    @property
+    def train_dataloader(self) -> Course:
+        return self
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return self.steps_per_epoch
+
+    @property
+    def dataset(self) -> range:
+        return range(self.rows)
+
+
+def put_on(module: Autoencoder, course: Course) -> Course:
+    """Makes a module believe that it is trained."""
+    module.trainer = course  # type: ignore[assignment]
+    return course
