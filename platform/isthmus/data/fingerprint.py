@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,13 @@ def fingerprint(*views: Rows) -> str:
         if array is not None:
             digest.add(array)
     return digest.hexdigest()
+
+
+def fingerprint_of_files(fingerprints: Sequence[str]) -> str:
+    """The fingerprint of a table in several files, of theirs in order; of one file, its own."""
+    if len(fingerprints) == 1:
+        return fingerprints[0]
+    return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
 
 
 class Fingerprint:

@@ -62,6 +62,23 @@ def download(address: str) -> Path:
     return folder / PurePosixPath(key).name if is_one_object else folder
 
 
+def list_objects(address: str) -> list[str]:
+    """Names the data below a prefix, or the one object of that name, in order; downloads nothing.
+
+    Args:
+        address: `s3://bucket/key`, or `s3://bucket/prefix` for a folder.
+
+    Returns:
+        Their addresses; none if there are none.
+
+    Raises:
+        DataError: If the bucket or S3 itself cannot be reached.
+    """
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    with _said_plainly(address, bucket):
+        return [f"s3://{bucket}/{name}" for name in sorted(_list(_connect(), bucket, key))]
+
+
 def _connect() -> S3Client:
     import boto3.session
     from botocore.config import Config

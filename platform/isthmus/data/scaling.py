@@ -52,14 +52,34 @@ def fit_scaling(
     """
     row_shape = values.shape[1:]
     if mode is ScalingMode.NONE:
-        shape = (1,) * len(row_shape)
-        return ScalingStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
+        return no_scaling(len(row_shape))
     axes = _pooled_axes(len(values.shape), mode, kind)
     if mode is ScalingMode.STANDARD:
         offset, scale = _moments(values, axes)
     else:
         lowest, highest = _extremes(values, axes)
         offset, scale = lowest, highest - lowest
+    return settle_scaling(offset, scale, indicators)
+
+
+def no_scaling(row_axes: int) -> ScalingStatistics:
+    """Returns the statistics that leave rows of so many axes as they are."""
+    shape = (1,) * row_axes
+    return ScalingStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
+
+
+def settle_scaling(
+    offset: NDArray[np.float64],
+    scale: NDArray[np.float64],
+    indicators: Sequence[bool] | None = None,
+) -> ScalingStatistics:
+    """Makes statistics of what was measured: nothing without a value or variation is divided by.
+
+    Args:
+        offset: The mean or the least of each feature; NaN for one without a value.
+        scale: The standard deviation or the range; the same shape.
+        indicators: As of `fit_scaling`.
+    """
     has_no_value = np.isnan(offset)
     offset = np.where(has_no_value, 0, offset)
     # Less than float32 can tell apart at that offset is rounding, not variation.

@@ -17,6 +17,8 @@ from isthmus.spec import DataSpec
 _logger = logging.getLogger(__name__)
 PARTS = ("train", "validation", "test")
 _HASHED_AT_ONCE = 4_000_000
+# Keeps the draw of samples apart from the split, whose seeds are below it.
+_SAMPLE_STREAM = 1 << 40
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -53,7 +55,7 @@ def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
         found = f"{len(np.unique(rows.groups))} files"
         needed = f"about {_enough(spec)} files"
     else:
-        split = _by_number(_uniform(_hash(rows.values, seed)), spec)
+        split = _by_number(_uniform(hash_rows(rows.values, seed)), spec)
         found, needed = f"{len(rows)} rows", f"about {_enough(spec)} different rows"
     sizes = {part: len(getattr(split, part)) for part in PARTS}
     _refuse_empty(sizes, found, needed, spec)
@@ -67,8 +69,21 @@ def split_block(values: FloatArray, spec: DataSpec, seed: int) -> dict[str, Inde
     Returns:
         Numbers of the rows in each of `PARTS`, counted from the first of these.
     """
-    split = _by_number(_uniform(_hash(values, seed)), spec)
+    split = _by_number(_uniform(hash_rows(values, seed)), spec)
     return {part: getattr(split, part) for part in PARTS}
+
+
+def sample_block(values: FloatArray, share: float, seed: int) -> IndexArray:
+    """Draws a share of some rows by a second hash of their content: the same rows every time.
+
+    The draw says nothing of the part of the split that a row is in.
+
+    Returns:
+        Numbers of about `share` of the rows, all of them from 1 on; sorted, counted from 0.
+    """
+    if share >= 1:
+        return np.arange(len(values))
+    return np.flatnonzero(_uniform(hash_rows(values, seed + _SAMPLE_STREAM)) < share)
 
 
 def check_sizes(sizes: Mapping[str, int], spec: DataSpec) -> None:
@@ -149,8 +164,8 @@ def _steps_found_and_needed(starts: IndexArray, window: int, spec: DataSpec) -> 
     return f"{int(starts.max()) + window} steps", f"about {needed} steps"
 
 
-def _hash(values: FloatArray, seed: int) -> NDArray[np.uint64]:
-    """A number for each row that depends on its content and the seed only.
+def hash_rows(values: FloatArray, seed: int) -> NDArray[np.uint64]:
+    """Returns a number for each row, shape (N,), that depends on its content and the seed only.
 
     Source: Dietzfelbinger 1996, "Universal hashing and k-wise independence", STACS: a sum of the
     row's 32-bit words times random 64-bit numbers.

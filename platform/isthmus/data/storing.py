@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from isthmus.data.fingerprint import Fingerprint
+from isthmus.data.fingerprint import Fingerprint, fingerprint_of_files
 from isthmus.data.matrix import form_to_train
 from isthmus.data.quality import refuse_empty_columns, report_constant
 from isthmus.data.rows import FloatArray, IndexArray
@@ -21,8 +20,8 @@ from isthmus.data.splits import PARTS, check_sizes, split_block
 from isthmus.data.storage import TABLE_ENDINGS, Source, locate
 from isthmus.data.stored import StoredRows, TemporaryFolder
 from isthmus.data.stream import read_ahead
-from isthmus.data.table_stream import TableStream
-from isthmus.data.tables import said_plainly
+from isthmus.data.table_files import TableFiles, open_table_files
+from isthmus.data.tables import row_count
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
@@ -61,29 +60,74 @@ def store_split(spec: DataSpec, seed: int) -> tuple[StoredSplit, DataSpec] | Non
     Raises:
         DataError: If the data cannot be read, or cannot be trained on as they are.
     """
+    table = find_large_table(spec)
+    if table is None:
+        return None
+    folder = TemporaryFolder()
+    _logger.info("%s: too large for the memory; its rows go to %s", table.name, folder.path)
+    try:
+        with _said_of_disk(folder.path), _Storing(folder, table.columns) as storing:
+            for path in table.paths:
+                storing.begin_file()
+                for block in read_ahead(table.blocks(path)):
+                    storing.add(block.values, split_block(block.values, spec, seed))
+        storing.check(table.name, spec)
+    except BaseException:
+        folder.remove()
+        raise
+    split = StoredSplit(
+        **{part: storing.rows(part) for part in PARTS}, fingerprint=storing.fingerprint()
+    )
+    return split, table.settled()
+
+
+def find_large_table(spec: DataSpec) -> TableFiles | None:
+    """Finds a table that is not to be read into memory: files of a folder, or one large file.
+
+    Returns:
+        `None` if the rows fit in memory, or have to be there, or are none of a table.
+
+    Raises:
+        DataError: If the data cannot be read, or cannot be trained on as they are.
+    """
+    files = open_table_files(spec)
+    if files is not None:
+        return files
     source = locate(spec.path)
     if not _may_be_stored(source, spec):
         return None
     form = form_to_train(source, spec)
     if _bytes_in_memory(source, len(form.columns)) <= _MOST_BYTES_IN_MEMORY:
         return None
-    scaling = ScalingMode.STANDARD if spec.scaling == "auto" else spec.scaling
-    settled = {"kind": DataKind.TABULAR, "scaling": scaling, "columns": form.columns}
-    stream = TableStream(form, spec, None)
-    folder = TemporaryFolder()
-    _logger.info("%s: too large for the memory; its rows go to %s", source.name, folder.path)
-    try:
-        with _said_of_disk(folder.path), _Storing(folder, form.columns) as storing:
-            for block in read_ahead(stream.blocks()):
-                storing.add(block.values, split_block(block.values, spec, seed))
-        storing.check(source, spec)
-    except BaseException:
-        folder.remove()
-        raise
-    split = StoredSplit(
-        **{part: storing.rows(part) for part in PARTS}, fingerprint=storing.fingerprint.hexdigest()
-    )
-    return split, spec.model_copy(update=settled)
+    return TableFiles(spec.path, (spec.path,), form.columns, spec)
+
+
+def check_extremes(
+    lowest: FloatArray,
+    highest: FloatArray,
+    counts: Mapping[str, int],
+    columns: tuple[str, ...],
+    name: str,
+    spec: DataSpec,
+) -> None:
+    """Refuses and logs what only all rows of a table tell.
+
+    Args:
+        lowest: Shape (F,): the least of each column over all rows; NaN if it has no value.
+        highest: Shape (F,): the greatest.
+        counts: Rows of each part.
+        columns: Names of the columns.
+        name: What messages call the table.
+        spec: The job's data.
+
+    Raises:
+        DataError: If a column has no value to fill in, nothing varies, or a part is empty.
+    """
+    extremes = np.stack([lowest, highest])
+    if spec.missing == "mean":
+        refuse_empty_columns(extremes, columns, name)
+    report_constant(extremes, columns, name, rows=sum(counts.values()))
+    check_sizes(counts, spec)
 
 
 @dataclass
@@ -92,7 +136,7 @@ class _Storing:
 
     folder: TemporaryFolder
     columns: tuple[str, ...]
-    fingerprint: Fingerprint = field(default_factory=Fingerprint)
+    digests: list[Fingerprint] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
     lowest: FloatArray | None = None
     highest: FloatArray | None = None
@@ -108,8 +152,11 @@ class _Storing:
     def __exit__(self, *_: object) -> None:
         self._close.close()
 
+    def begin_file(self) -> None:
+        self.digests.append(Fingerprint())
+
     def add(self, values: FloatArray, parts: Mapping[str, IndexArray]) -> None:
-        self.fingerprint.add(values)
+        self.digests[-1].add(values)
         lowest, highest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
         self.lowest = lowest if self.lowest is None else np.fmin(self.lowest, lowest)
         self.highest = highest if self.highest is None else np.fmax(self.highest, highest)
@@ -119,14 +166,13 @@ class _Storing:
             self._files[part].write(rows.reshape(-1).view(np.uint8).data)
             self.counts[part] += len(rows)
 
-    def check(self, source: Source, spec: DataSpec) -> None:
-        assert self.lowest is not None  # noqa: S101 (an empty table is refused as it is read)
-        assert self.highest is not None  # noqa: S101
-        extremes = np.stack([self.lowest, self.highest])
-        if spec.missing == "mean":
-            refuse_empty_columns(extremes, self.columns, source.name)
-        report_constant(extremes, self.columns, source.name, rows=sum(self.counts.values()))
-        check_sizes(self.counts, spec)
+    def check(self, name: str, spec: DataSpec) -> None:
+        if self.lowest is None or self.highest is None:
+            raise DataError(f"{name}: its files have no rows; give at least one")
+        check_extremes(self.lowest, self.highest, self.counts, self.columns, name, spec)
+
+    def fingerprint(self) -> str:
+        return fingerprint_of_files([digest.hexdigest() for digest in self.digests])
 
     def rows(self, part: str) -> StoredRows:
         shape = (self.counts[part], len(self.columns))
@@ -146,10 +192,10 @@ def _may_be_stored(source: Source, spec: DataSpec) -> bool:
 
 
 def _bytes_in_memory(source: Source, columns: int) -> int:
-    if source.ending != ".parquet":
+    rows = row_count(source)
+    if rows is None:
         return source.path.stat().st_size // _TEXT_OVER_BINARY
-    with said_plainly(source):
-        return int(pq.read_metadata(source.path).num_rows) * columns * 4
+    return rows * columns * 4
 
 
 @contextmanager
