@@ -24,8 +24,8 @@ from isthmus.search.trial import TrialTask, run_trial, rungs
 from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 from isthmus.spec import TrainingSpec, TuningSpec
 from isthmus.training.background import Background
+from isthmus.training.cluster_resources import uses_gpus
 from isthmus.training.event_actor import ActorLine, open_mailbox
-from isthmus.training.ray_trainer import uses_gpus
 from isthmus.training.result import FitResult
 
 _logger = logging.getLogger(__name__)

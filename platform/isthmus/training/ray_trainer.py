@@ -11,9 +11,10 @@ import ray
 from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from isthmus.errors import ClusterError, TrainingError
+from isthmus.errors import TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
+from isthmus.training.cluster_resources import uses_gpus
 from isthmus.training.courier import accompany
 from isthmus.training.event_actor import ActorLine, open_mailbox
 from isthmus.training.ray_worker import run_worker
@@ -103,27 +104,6 @@ def _result_of(outcome: Background[Any]) -> Any:
     except TrainingFailedError as error:
         _logger.exception("training failed")
         raise TrainingError(_one_line(error)) from error
-
-
-def uses_gpus(training: TrainingSpec) -> bool:
-    """Whether each worker gets a GPU.
-
-    Raises:
-        ClusterError: If the cluster has too little for the workers asked for.
-    """
-    resources = ray.cluster_resources()
-    gpus, cpus = int(resources.get("GPU", 0)), int(resources.get("CPU", 0))
-    if training.device == "gpu" and gpus < training.fewest_workers:
-        raise ClusterError(
-            f"training.device=gpu needs {training.fewest_workers} GPUs, one for each worker, and Ray sees "
-            f"{gpus}; lower training.workers, or set training.device: cpu"
-        )
-    if training.fewest_workers > cpus:
-        raise ClusterError(
-            f"training.workers={training.fewest_workers} needs as many CPUs and Ray sees {cpus}; lower "
-            "training.workers or add nodes to the cluster"
-        )
-    return training.device != "cpu" and gpus >= training.fewest_workers
 
 
 def _read_result(result: Any) -> FitResult:
