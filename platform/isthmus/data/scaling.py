@@ -31,6 +31,12 @@ class ScalingStatistics:
     offset: FloatArray
     scale: FloatArray
 
+    def scaled(self, values: FloatArray) -> FloatArray:
+        """Returns scaled rows, as `core.Scaling` does; NaN becomes 0, which is the mean."""
+        scaled: FloatArray = (values - self.offset) / self.scale
+        np.nan_to_num(scaled, copy=False, nan=0.0)
+        return scaled
+
 
 def fit_scaling(
     values: FloatArray | StoredRows,

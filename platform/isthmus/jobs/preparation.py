@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from isthmus.data import (
     Labels,
     StoredRows,
     StoredSplit,
+    find_large_table,
     fingerprint,
     fit_scaling,
     read_paired_rows,
@@ -22,7 +25,11 @@ from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.spec import DataSpec, JobSpec, ModelPlan
 from isthmus.training import ScaledRows
+from isthmus.training.scaled_rows import is_distributed
 from isthmus.types import ScalingMode
+
+if TYPE_CHECKING:
+    from isthmus.data.distributed_table import DistributedSplit
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,8 @@ class Prepared:
         validation: Rows for calibrating scores, in data units.
         test: The rows that training never sees, in data units.
         test_labels: Theirs, if they have any and are in memory.
+        part_sizes: How many rows each part has in all, where only samples of what is held out are
+            here.
     """
 
     spec: JobSpec
@@ -48,6 +57,7 @@ class Prepared:
     validation: NDArray[np.float32] | StoredRows
     test: NDArray[np.float32] | StoredRows
     test_labels: Labels | None = None
+    part_sizes: Mapping[str, int] | None = None
 
     def close(self) -> None:
         """Removes the files of rows that are not in memory."""
@@ -56,31 +66,53 @@ class Prepared:
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """Rows of each part, by its name."""
-        return {
+        """Rows of each part, by its name; `test_total` besides, if `test` is a sample of those."""
+        sizes = {
             "train": len(self.scaled.train),
             "validation": len(self.validation),
             "test": len(self.test),
         }
+        totals = {
+            f"{part}_total": size
+            for part, size in (self.part_sizes or {}).items()
+            if size != sizes[part]
+        }
+        return {**sizes, **totals}
 
     @property
     def first_view(self) -> NDArray[np.float32] | StoredRows:
-        """The scaled training rows, one measurement of each."""
+        """The scaled training rows, one measurement of each; a sample if Ray Data reads them."""
         train = self.scaled.train
+        if is_distributed(train):
+            return train.sample
         if self.data.paired_path is None or isinstance(train, StoredRows):
             return train
         return train[:, 0]
 
 
-def prepare(spec: JobSpec) -> Prepared:
+def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
     """Reads, splits and scales; whatever is wrong with the data is found here, before any run.
 
-    A table too large for the memory is copied to files of this machine, which training reads.
+    A table too large for the memory is copied to files of this machine, which training reads. On a
+    cluster Ray Data reads it, block by block, as often as training needs its rows.
+
+    Args:
+        spec: The job.
+        ray_address: The cluster that trains; `None` if this machine does.
 
     Raises:
         DataError: If the data cannot be trained on.
         SpecError: If the job's variant, net or loss does not suit them.
+        ClusterError: If the cluster does not answer.
     """
+    table = None if ray_address is None else find_large_table(spec.data)
+    if table is not None:
+        from isthmus.data.distributed_table import distribute_split
+        from isthmus.training import ray_session  # which loads Ray
+
+        with ray_session(ray_address, spec.training.most_workers):
+            split = distribute_split(table, spec.training.seed)
+        return _prepare_distributed(spec, split, table.settled())
     stored = store_split(spec.data, spec.training.seed)
     return _prepare_stored(spec, *stored) if stored else _prepare_in_memory(spec)
 
@@ -137,6 +169,26 @@ def _prepare_stored(spec: JobSpec, split: StoredSplit, data: DataSpec) -> Prepar
         ),
         validation=split.validation,
         test=split.test,
+    )
+
+
+def _prepare_distributed(spec: JobSpec, split: DistributedSplit, data: DataSpec) -> Prepared:
+    plan = plan_for(spec, data, split.train.shape[1:])
+    _refuse_fewer_than_workers(len(split.train), spec)
+    return Prepared(
+        spec=spec,
+        data=data,
+        plan=plan,
+        fingerprint=split.fingerprint,
+        scaled=ScaledRows(
+            train=split.train,
+            validation=split.statistics.scaled(split.validation),
+            offset=split.statistics.offset,
+            scale=split.statistics.scale,
+        ),
+        validation=split.validation,
+        test=split.test,
+        part_sizes=split.sizes,
     )
 
 

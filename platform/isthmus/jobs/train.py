@@ -22,7 +22,7 @@ from isthmus.training import (
     Progress,
     Reporter,
     Reporters,
-    fit_here,
+    fit_in_process,
 )
 
 
@@ -66,7 +66,8 @@ def train(
         RegistryError: If the store cannot be reached.
     """
     # What a search would try is none of this run's, nor of its pair's.
-    with closing(prepare(check_job(spec).model_copy(update={"tuning": None}))) as prepared:
+    job = check_job(spec).model_copy(update={"tuning": None})
+    with closing(prepare(job, settings.ray_address)) as prepared:
         return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), reporter)
 
 
@@ -85,7 +86,7 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
     if stored.status == "FINISHED":
         raise UsageError(f"run {reference} is finished; there is nothing to resume")
     run_id = stored.run_id
-    with closing(prepare(check_job(stored.job))) as prepared:
+    with closing(prepare(check_job(stored.job), settings.ray_address)) as prepared:
         if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
             raise UsageError(
                 f"the data of run {reference} have changed since it began "
@@ -146,8 +147,8 @@ def _fit(
 ) -> FitResult:
     """On a cluster, or on this machine if one worker is wanted and no cluster is named."""
     training, told = prepared.spec.training, Reporters(opening, reporter) if reporter else opening
-    if training.workers == 1 and settings.ray_address is None:
-        return fit_here(
+    if training.workers == 1 and training.strategy == "auto" and settings.ray_address is None:
+        return fit_in_process(
             prepared.plan,
             training,
             prepared.scaled,
@@ -159,7 +160,7 @@ def _fit(
 
     # Opening the run and starting Ray take seconds each, and do not need another.
     opening.begin()
-    with ray_session(settings.ray_address, training.workers):
+    with ray_session(settings.ray_address, training.most_workers):
         return fit(
             prepared.plan,
             training,

@@ -8,10 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+from ray.data import ExecutionOptions
+from ray.train import (
+    CheckpointConfig,
+    DataConfig,
+    FailureConfig,
+    RunConfig,
+    ScalingConfig,
+    TrainingFailedError,
+)
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from isthmus.errors import TrainingError
+from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
 from isthmus.training.cluster_resources import uses_gpus
@@ -20,7 +28,8 @@ from isthmus.training.event_actor import ActorLine, open_mailbox
 from isthmus.training.ray_worker import run_worker
 from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
-from isthmus.training.scaled_rows import ScaledRows
+from isthmus.training.scaled_rows import ScaledRows, is_distributed
+from isthmus.training.shard_batches import SHARD
 from isthmus.training.storage import CheckpointStorage
 from isthmus.training.worker_loop import WorkerTask
 
@@ -55,7 +64,7 @@ def fit(
 
     Raises:
         TrainingError: If training diverged, or workers were lost more often than allowed.
-        ClusterError: If the cluster has too little for the workers asked for.
+        ClusterError: If the cluster has too little for the workers asked for, and for Ray Data.
     """
     task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
     with closing(ActorLine(open_mailbox())) as line:
@@ -73,6 +82,9 @@ def fit(
             scaling_config=ScalingConfig(
                 num_workers=_workers(training), use_gpu=uses_gpus(training)
             ),
+            datasets=_datasets(rows, training),
+            # Else what a worker gets would depend on which task of Ray Data's ends first.
+            dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
             run_config=RunConfig(
                 name=run_name,
                 storage_path=storage_path,
@@ -90,6 +102,23 @@ def _workers(training: TrainingSpec) -> int | tuple[int, int]:
     if isinstance(training.workers, int):
         return training.workers
     return training.workers.min, training.workers.max
+
+
+def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[str, Any]:
+    """Returns what Ray Data hands to the workers: the training rows, if they are in no memory.
+
+    Raises:
+        ClusterError: If the workers would leave Ray Data no CPU to read with.
+    """
+    if not isinstance(rows, ScaledRows) or not is_distributed(rows.train):
+        return {}
+    cpus, workers = int(ray.cluster_resources().get("CPU", 0)), training.most_workers
+    if cpus <= workers:
+        raise ClusterError(
+            f"training.workers={workers} takes all of the cluster's {cpus} CPUs, and Ray Data "
+            f"needs one to read {rows.train.table.name}; lower training.workers or add a node"
+        )
+    return {SHARD: rows.train.open()}
 
 
 def put_rows(rows: ScaledRows) -> Any:

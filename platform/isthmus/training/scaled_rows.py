@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
     from isthmus.data import StoredRows
+    from isthmus.data.distributed_table import DistributedRows
 
 # Rows lie on a GPU only if they take no more than this share of its free memory.
 _SHARE_OF_GPU = 0.5
@@ -26,20 +29,31 @@ class ScaledRows:
 
     Attributes:
         train: Shape (N, *row_shape), or (N, 2, *row_shape) for a variant of two views. Stored rows
-            are in a file of this machine, for they may not fit in its memory.
+            are in a file of this machine, for they may not fit in its memory; distributed rows
+            come from Ray Data while training goes on.
         validation: Shape (M, *row_shape), or (M, 2, *row_shape).
         offset: Broadcastable to a row; what scaling subtracted.
         scale: Broadcastable to a row; what it divided by.
     """
 
-    train: NDArray[float32] | StoredRows
+    train: NDArray[float32] | StoredRows | DistributedRows
     validation: NDArray[float32] | StoredRows
     offset: NDArray[float32]
     scale: NDArray[float32]
 
     def in_memory(self) -> ScaledRows:
         """Returns the same rows, as another machine can have them."""
-        return replace(self, train=self.train[:], validation=self.validation[:])
+        train = self.train if is_distributed(self.train) else self.train[:]
+        return replace(self, train=train, validation=self.validation[:])
+
+
+def is_distributed(
+    rows: NDArray[float32] | Tensor | StoredRows | DistributedRows,
+) -> TypeIs[DistributedRows]:
+    """Returns whether rows come from Ray Data, block by block."""
+    from isthmus.data.distributed_table import DistributedRows
+
+    return isinstance(rows, DistributedRows)
 
 
 def resident(rows: NDArray[float32] | StoredRows, device: torch.device) -> Tensor | StoredRows:

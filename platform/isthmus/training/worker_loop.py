@@ -30,7 +30,8 @@ from isthmus.training.epoch_end import EpochEndCallback, KeepCheckpoint, StopReq
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.events import Sender
 from isthmus.training.memory import PROBE_ROWS, StepProbe
-from isthmus.training.scaled_rows import ScaledRows, resident
+from isthmus.training.scaled_rows import ScaledRows, is_distributed, resident
+from isthmus.training.shard_batches import ShardBatches
 from isthmus.training.step_groups import GroupedBatches
 from isthmus.training.strategies import (
     WorkerContext,
@@ -40,6 +41,7 @@ from isthmus.training.strategies import (
 
 if TYPE_CHECKING:
     from isthmus.data import StoredRows
+    from isthmus.data.distributed_table import DistributedRows
 
 _logger = logging.getLogger(__name__)
 _LIGHTNINGS_NAMES: dict[str, Any] = {
@@ -99,9 +101,11 @@ def train_worker(
         best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
     try:
         module = _build(task, rows)
-        train_rows = resident(rows.train, device)
+        train_rows = rows.train if is_distributed(rows.train) else resident(rows.train, device)
         training = _settled(task, module, train_rows, context, progress)
         batches = _batches(train_rows, training, context, module)
+        # Lightning would find it out by reading the loader before a checkpoint's state is in it.
+        module.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
         books = make_callback(training, batches, averaged, progress, best, sender, keep)
@@ -159,7 +163,7 @@ def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
 def _settled(
     task: WorkerTask,
     module: Autoencoder,
-    rows: Tensor | StoredRows,
+    rows: Tensor | StoredRows | DistributedRows,
     context: WorkerContext,
     progress: Progress,
 ) -> TrainingSpec:
@@ -168,7 +172,8 @@ def _settled(
     precision = _precision(training, device)
     if precision == "float16" and device.type == "cpu":
         raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
-    probe = StepProbe(module, torch.as_tensor(rows[:PROBE_ROWS], device=device))
+    some = rows.sample if is_distributed(rows) else rows
+    probe = StepProbe(module, torch.as_tensor(some[:PROBE_ROWS], device=device))
     # A run that goes on keeps its batch size, however much memory is free now.
     if not progress.global_batch_size:
         progress.global_batch_size = (
@@ -194,16 +199,18 @@ def _settled(
 
 
 def _batches(
-    rows: Tensor | StoredRows,
+    rows: Tensor | StoredRows | DistributedRows,
     training: TrainingSpec,
     context: WorkerContext,
     module: Autoencoder,
 ) -> Batches:
-    kind = (
-        partial(ResidentBatches, rows=rows)
-        if isinstance(rows, Tensor)
-        else partial(StoredBatches, rows=rows)
-    )
+    kind: Callable[..., Batches]
+    if isinstance(rows, Tensor):
+        kind = partial(ResidentBatches, rows=rows)
+    elif is_distributed(rows):
+        kind = partial(ShardBatches, rows=rows)
+    else:
+        kind = partial(StoredBatches, rows=rows)
     # An adversarial variant takes the parts of a step by itself.
     parts = training.accumulate_batches if module.automatic_optimization else 1
     return kind(
