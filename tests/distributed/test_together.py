@@ -51,7 +51,7 @@ def share(
                 raise Lost
             assert (kept is not None) == (rank == 0)
             if kept:
-                storage.keep(kept, progress.epochs)
+                storage.keep(kept)
             torch.distributed.barrier()
 
         task = WorkerTask(plan(variant), training(workers=workers, **options))

@@ -111,6 +111,11 @@ class Autoencoder(LightningModule, ABC):
 
     options: SpecModel
     """The variant's `Config`, as the plan has it."""
+    epoch_length: tuple[int, int] | None = None
+    """Optimizer steps and batches of an epoch, where the loader's length does not say them: the
+    fast path of one process gives Lightning groups of steps."""
+    graph_steps: Tensor | None = None
+    """Steps taken, shape (), while steps are recorded in a CUDA graph."""
 
     def __init__(
         self,
@@ -157,8 +162,7 @@ class Autoencoder(LightningModule, ABC):
         self.reconstruction = Reconstruction(plan.reconstruction, plan.row_shape)
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
-        self.graph_steps: Tensor | None = None
-        self._epoch_length: tuple[int, int] | None = None
+        self._found_length: tuple[int, int] | None = None
 
     # -- what a variant says --------------------------------------------------------------------
 
@@ -431,22 +435,20 @@ class Autoencoder(LightningModule, ABC):
 
     def _length_of_epoch(self) -> tuple[int, int]:
         """Returns the optimizer steps and the batches of an epoch."""
+        if self.epoch_length is not None:
+            return self.epoch_length
         trainer = self._trainer_if_any()
         if trainer is None:
             return 1, 1
-        if self._epoch_length is None:
+        if self._found_length is None:
             total = trainer.estimated_stepping_batches  # asks the loader for its length
             steps = ceil(total / max(1, trainer.max_epochs or 1)) if 0 < total < inf else 1
-            loader = trainer.train_dataloader
-            # A loader whose batches are groups of steps says how many there are.
-            steps = max(1, getattr(loader, "steps_per_epoch", steps))
-            batches = getattr(loader, "batches_per_epoch", steps * trainer.accumulate_grad_batches)
-            self._epoch_length = steps, max(1, batches)
-        return self._epoch_length
+            self._found_length = max(1, steps), max(1, steps) * trainer.accumulate_grad_batches
+        return self._found_length
 
     def setup(self, stage: str) -> None:
         """Forgets the length of an earlier fit's epochs."""
-        self._epoch_length = None
+        self._found_length = None
 
     def _trainer_if_any(self) -> Trainer | None:
         with suppress(RuntimeError):

@@ -19,7 +19,7 @@ from isthmus.training.events import Event, Mailbox
 from isthmus.training.reporter import Reporter
 from isthmus.training.result import FitResult
 from isthmus.training.scaled_rows import ScaledRows
-from isthmus.training.storage import CheckpointStorage
+from isthmus.training.storage import CheckpointStorage, CheckpointUploads
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
@@ -57,15 +57,17 @@ def fit_in_process(
     )
     mailbox = Mailbox()
     ended: list[FitResult] = []
+    uploads = CheckpointUploads(storage)
 
     def keep(folder: Path | None, progress: Progress) -> None:
         assert folder is not None  # noqa: S101 (there is one worker)
-        storage().keep(folder, progress.epochs)
+        uploads.keep(folder)
         ended[:] = [FitResult.read(folder)]
 
     def work() -> FitResult:
         with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:
-            train_worker(task, rows, context, _ThreadSender(mailbox), keep, folder)
+            with uploads:
+                train_worker(task, rows, context, _ThreadSender(mailbox), keep, folder)
             # A stop in the middle of an epoch goes back to what was kept last.
             result = ended[0] if ended else FitResult.read(folder)
         free_memory_of(context.device)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.data import ExecutionOptions
 from ray.train import (
     CheckpointConfig,
     DataConfig,
@@ -82,9 +81,7 @@ def fit(
             scaling_config=ScalingConfig(
                 num_workers=_workers(training), use_gpu=uses_gpus(training)
             ),
-            datasets=_datasets(rows, training),
-            # Else what a worker gets would depend on which task of Ray Data's ends first.
-            dataset_config=DataConfig(execution_options=ExecutionOptions(preserve_order=True)),
+            **_datasets(rows, training),
             run_config=RunConfig(
                 name=run_name,
                 storage_path=storage_path,
@@ -105,7 +102,7 @@ def _workers(training: TrainingSpec) -> int | tuple[int, int]:
 
 
 def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[str, Any]:
-    """Returns what Ray Data hands to the workers: the training rows, if they are in no memory.
+    """Returns what the trainer is told of rows that Ray Data hands to the workers, if it does.
 
     Raises:
         ClusterError: If the workers would leave Ray Data no CPU to read with.
@@ -118,7 +115,14 @@ def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[
             f"training.workers={workers} takes all of the cluster's {cpus} CPUs, and Ray Data "
             f"needs one to read {rows.train.table.name}; lower training.workers or add a node"
         )
-    return {SHARD: rows.train.open()}
+    from ray.data import ExecutionOptions
+
+    # Else what a worker gets would depend on which of Ray Data's tasks ends first.
+    options = ExecutionOptions(preserve_order=True)
+    return {
+        "datasets": {SHARD: rows.train.open()},
+        "dataset_config": DataConfig(execution_options=options),
+    }
 
 
 def put_rows(rows: ScaledRows) -> Any:

@@ -63,16 +63,6 @@ class GroupedBatches:
         self._recorded: CudaGraphStep | None = None
 
     @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps of one pass, which the number of groups does not say."""
-        return self.batches.steps_per_epoch
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of one pass."""
-        return self.batches.batches_per_epoch
-
-    @property
     def dataset(self) -> Any:
         """The rows to train on."""
         return self.batches.dataset
@@ -98,7 +88,7 @@ class GroupedBatches:
         """
         self._steps = None
         step_rows = self.batches.rows_per_step * self.batches.workers
-        left = self.steps_per_epoch - self.batches.resumed_rows // step_rows
+        left = self.batches.steps_per_epoch - self.batches.resumed_rows // step_rows
         while left > 0:
             count = min(left, self._steps_at_once)
             left -= count

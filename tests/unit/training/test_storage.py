@@ -46,11 +46,11 @@ class Store(CheckpointStorage):
     error: list[Exception] = field(default_factory=list)
     tried: list[int] = field(default_factory=list)
 
-    def try_to_keep(self, folder: Path, epochs: int) -> None:
+    def try_to_keep(self, folder: Path) -> None:
+        epochs = checkpoints.read_progress(folder).epochs
         self.tried.append(epochs)
         if self.error:
             raise self.error[0]
-        assert checkpoints.read_progress(folder).epochs == epochs
         self.kept.append(epochs)
 
 
@@ -72,7 +72,7 @@ def wait_until(is_so) -> None:
 def test_a_checkpoint_replaces_the_earlier_ones(tmp_path):
     storage = CheckpointStorage(str(tmp_path / "runs"), RUN)
     for epochs in (1, 3, 3, 2):
-        storage.keep(checkpoint(tmp_path / "made", epochs), epochs)
+        storage.keep(checkpoint(tmp_path / "made", epochs))
         with storage.last() as folder:
             assert checkpoints.read_progress(folder).epochs == epochs
         assert len(list((tmp_path / "runs" / RUN).iterdir())) == 1
@@ -83,11 +83,11 @@ def test_the_whole_checkpoint_stays_while_the_same_epoch_is_kept_again(tmp_path,
 
     storage = CheckpointStorage(str(tmp_path / "runs"), RUN)
     made = checkpoint(tmp_path / "made", 3)
-    storage.keep(made, 3)
+    storage.keep(made)
     with monkeypatch.context() as disk:
         disk.setattr(fs, "copy_files", _raise(OSError(errno.ENOSPC, "full")))
         with pytest.raises(TrainingError):
-            storage.keep(made, 3)
+            storage.keep(made)
     with storage.last() as folder:
         assert folder is not None
         assert checkpoints.read_progress(folder).epochs == 3
@@ -104,7 +104,7 @@ def test_a_store_that_is_away_is_asked_again_and_said_once(tmp_path, caplog):
     store = Store(error=[OSError(AWAY)])
     threading.Timer(0.3, store.error.clear).start()
     with caplog.at_level(logging.WARNING, logger="isthmus"):
-        store.keep(checkpoint(tmp_path / "made", 4), 4)
+        store.keep(checkpoint(tmp_path / "made", 4))
     assert store.kept == [4]
     assert len(store.tried) > 2
     (said,) = caplog.messages
@@ -117,7 +117,7 @@ def test_training_goes_on_while_the_store_is_away_and_the_newest_checkpoint_is_k
     with CheckpointUploads(lambda: store) as uploads:
         for epochs in range(1, 6):
             began_s = time.monotonic()
-            uploads.keep(checkpoint(tmp_path / "made", epochs), epochs)
+            uploads.keep(checkpoint(tmp_path / "made", epochs))
             assert time.monotonic() - began_s < 0.2
             wait_until(lambda number=epochs: number in store.tried)
         store.error.clear()
@@ -128,7 +128,7 @@ def test_what_was_handed_over_may_be_changed_and_removed(tmp_path):
     store = Store(error=[OSError(AWAY)])
     made = checkpoint(tmp_path / "made", 1)
     with CheckpointUploads(lambda: store) as uploads:
-        uploads.keep(made, 1)
+        uploads.keep(made)
         for path in made.iterdir():
             path.unlink()
         made.rmdir()
@@ -143,7 +143,7 @@ def test_no_copy_of_a_checkpoint_is_left_behind(tmp_path, monkeypatch):
     store = Store(error=[OSError(AWAY)])
     with CheckpointUploads(lambda: store) as uploads:
         for epochs in (1, 2, 3):
-            uploads.keep(checkpoint(tmp_path / "made", epochs), epochs)
+            uploads.keep(checkpoint(tmp_path / "made", epochs))
             time.sleep(0.02)
         store.error.clear()
     wait_until(lambda: not list((tmp_path / "temporary").iterdir()))
@@ -159,11 +159,11 @@ def test_a_store_that_stays_away_ends_training_in_a_line_that_says_how_to_go_on(
         r"connect to 127\.0\.0\.1\); check it, then go on with isthmus train --resume 01234567$"
     )
     with pytest.raises(TrainingError, match=said), CheckpointUploads(lambda: store) as uploads:
-        uploads.keep(checkpoint(tmp_path / "made", 1), 1)
+        uploads.keep(checkpoint(tmp_path / "made", 1))
     with pytest.raises(TrainingError, match=said):
-        store.keep(tmp_path / "made", 1)
+        store.keep(tmp_path / "made")
     with pytest.raises(TrainingError, match=said):
-        uploads.keep(tmp_path / "made", 2)
+        uploads.keep(tmp_path / "made")
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_store_that_stays_away_ends_training_in_a_line_that_says_how_to_go_on(
 def test_what_no_other_try_would_mend_is_said_at_once(tmp_path, error, said):
     store = Store(error=[error])
     with pytest.raises(TrainingError) as caught, CheckpointUploads(lambda: store) as uploads:
-        uploads.keep(checkpoint(tmp_path / "made", 1), 1)
+        uploads.keep(checkpoint(tmp_path / "made", 1))
     assert said in str(caught.value)
     assert "isthmus train --resume 01234567" in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -193,7 +193,7 @@ def test_what_no_other_try_would_mend_is_said_at_once(tmp_path, error, said):
 def test_a_full_disk_is_said_at_once(tmp_path):
     store = Store(storage_path="/data/runs", error=[OSError(errno.ENOSPC, "write")])
     with pytest.raises(TrainingError) as caught:
-        store.keep(checkpoint(tmp_path / "made", 1), 1)
+        store.keep(checkpoint(tmp_path / "made", 1))
     assert str(caught.value) == (
         "no checkpoint can be kept: /data/runs cannot be used (No space left on device); free its "
         "disk, then go on with isthmus train --resume 01234567"
@@ -213,7 +213,7 @@ def test_a_block_that_raises_does_not_wait_for_the_store(tmp_path):
     store = Store(error=[OSError(AWAY)])
     began_s = time.monotonic()
     uploads = CheckpointUploads(lambda: store)
-    uploads.keep(checkpoint(tmp_path / "made", 1), 1)
+    uploads.keep(checkpoint(tmp_path / "made", 1))
     with pytest.raises(ZeroDivisionError), uploads:
         _ = 1 / 0
     assert time.monotonic() - began_s < 1

@@ -1,0 +1,194 @@
+"""A cluster that has no GPU yet, and whose autoscaler starts nodes with some: fake ones, on here.
+
+The clusters are started as `ray.cluster_utils.AutoscalingCluster` does, which itself would end all
+other Rays of the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from ray.autoscaler._private.fake_multi_node.node_provider import FAKE_HEAD_NODE_ID
+
+from isthmus.servers import free_port
+
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(180)]
+
+# Two nodes can join, with a CPU and a GPU each, to a head with a CPU.
+NODE_TYPES = {
+    "head": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0},
+    "with_gpu": {"resources": {"CPU": 1, "GPU": 1}, "node_config": {}, "max_workers": 2},
+}
+# These clusters are nobody else's, and gone within a minute.
+ENVIRONMENT = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+# Asks, one after another, whether workers get GPUs, and prints what comes of it.
+ASK = """
+import json, logging, os, sys, time
+import ray
+from isthmus.errors import ClusterError
+from isthmus.spec import TrainingSpec
+from isthmus.training.cluster_resources import uses_gpus
+
+class Said(logging.Handler):
+    def emit(self, record):
+        said.append(record.getMessage())
+
+logging.getLogger("isthmus").addHandler(Said())
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
+for asked in json.loads(sys.argv[2]):
+    said, began_s = [], time.monotonic()
+    os.environ["ISTHMUS_NODES_TIMEOUT_S"] = str(asked.pop("timeout_s", 100))
+    try:
+        result = uses_gpus(TrainingSpec.model_validate({"global_batch_size": 64, **asked}))
+    except ClusterError as error:
+        result = str(error)
+    gpus = ray.cluster_resources().get("GPU", 0)
+    print(json.dumps({
+        "result": result, "gpus": gpus, "said": said, "seconds": time.monotonic() - began_s
+    }), flush=True)
+"""
+
+
+@contextmanager
+def cluster(folder: Path, *, version: int | None) -> Iterator[str]:
+    """Yields the address of a cluster with that version of Ray's autoscaler, or with none."""
+    port = free_port("127.0.0.1")
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+        *("--node-ip-address=127.0.0.1", f"--port={port}", "--num-cpus=1", "--num-gpus=0"),
+        *("--include-dashboard=false", "--object-store-memory=80000000"),
+    ]
+    environment = {**ENVIRONMENT, "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    if version is not None:
+        configuration = folder / "autoscaler.json"
+        configuration.write_text(json.dumps(_configuration(port)), encoding="utf-8")
+        command.append(f"--autoscaling-config={configuration}")
+        environment |= {
+            "RAY_FAKE_CLUSTER": "1",
+            "RAY_enable_autoscaler_v2": str(int(version == 2)),
+            "RAY_CLOUD_INSTANCE_ID": FAKE_HEAD_NODE_ID,
+            "RAY_OVERRIDE_NODE_ID_FOR_TESTING": FAKE_HEAD_NODE_ID,
+        }
+    with (folder / "head.log").open("w") as log:
+        head = psutil.Popen(command, env=environment, stdout=log, stderr=log)
+    try:
+        _wait_for_line("Ray runtime started", folder / "head.log", head)
+        yield f"127.0.0.1:{port}"
+    finally:
+        _end(head)
+
+
+def _configuration(port: int) -> dict[str, Any]:
+    lists = ("cluster_synced_files", "rsync_exclude", "rsync_filter", "initialization_commands")
+    commands = ("setup_commands", "start_ray_commands")
+    return {
+        "cluster_name": "fake",
+        "max_workers": 2,
+        "upscaling_speed": 1.0,
+        "idle_timeout_minutes": 5,
+        "provider": {
+            # By its name Ray would look for a file that its wheel leaves out.
+            "type": "external",
+            "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+            "gcs_address": f"127.0.0.1:{port}",
+            "head_node_id": FAKE_HEAD_NODE_ID,
+            "launch_multiple": True,
+        },
+        "available_node_types": NODE_TYPES,
+        "head_node_type": "head",
+        "docker": {},
+        "auth": {},
+        "file_mounts": {},
+        "file_mounts_sync_continuously": False,
+        "setup_commands": [],
+        **{name: [] for name in lists},
+        **{f"{where}_{name}": [] for where in ("head", "worker") for name in commands},
+    }
+
+
+def _wait_for_line(line: str, file: Path, head: psutil.Popen) -> None:
+    until_s = time.monotonic() + 60
+    while line not in file.read_text(encoding="utf-8"):
+        assert head.poll() is None, file.read_text(encoding="utf-8")
+        assert time.monotonic() < until_s, file.read_text(encoding="utf-8")
+        time.sleep(0.1)
+
+
+def _end(head: psutil.Popen) -> None:
+    """Ends the head and all that it and its autoscaler have started."""
+    started = [*head.children(recursive=True), head]
+    for process in started:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(started, timeout=10)
+    head.wait()
+
+
+def ask(address: str, *asked: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns what came of each question: whether workers get GPUs, or why they cannot start."""
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, address, json.dumps(asked)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def test_auto_waits_for_gpus_that_the_cluster_can_start_and_uses_no_more(tmp_path: Path) -> None:
+    with cluster(tmp_path, version=2) as address:
+        many, some, again, required = ask(
+            address,
+            {"device": "auto", "workers": {"min": 3, "max": 4}, "timeout_s": 20},
+            {"device": "auto", "workers": 2},
+            {"device": "gpu", "workers": 2},
+            {"device": "gpu", "workers": 3, "global_batch_size": 63},
+        )
+    # Three GPUs are more than the cluster may have, and so are as many CPUs with what it started.
+    assert "the cluster's autoscaler" in str(many["result"]) or many["result"] is False
+    assert some["result"] is True
+    assert some["gpus"] == 2
+    assert some["said"][0].startswith("waiting for 2 GPUs: the cluster has 0 and is starting nodes")
+    assert again["result"] is True
+    assert again["seconds"] < 1
+    assert "needs 3 GPUs, one for each worker, and Ray sees 2" in required["result"]
+    assert "cannot start the rest" in required["result"]
+    assert required["seconds"] < 20
+
+
+def test_workers_wait_for_cpus_that_join_and_not_for_longer_than_the_limit(
+    tmp_path: Path,
+) -> None:
+    with cluster(tmp_path, version=1) as address:
+        late, some = ask(
+            address,
+            {"device": "gpu", "workers": 2, "timeout_s": 2},
+            {"device": "cpu", "workers": 3, "global_batch_size": 63},
+        )
+    assert "Ray sees 0 after 2 s" in late["result"] or "Ray sees 1 after" in late["result"]
+    assert some["result"] is False
+    assert some["said"]
+    assert some["said"][0].startswith("waiting for 3 CPUs: the cluster has ")
+
+
+def test_a_cluster_without_an_autoscaler_is_not_waited_for(tmp_path: Path) -> None:
+    with cluster(tmp_path, version=None) as address:
+        automatic, required = ask(
+            address, {"device": "auto", "workers": 1}, {"device": "gpu", "workers": 1}
+        )
+    assert automatic["result"] is False
+    assert "device=gpu needs 1 GPU, one for each worker, and Ray sees 0" in required["result"]
+    assert required["said"] == []
+    assert required["seconds"] < 8

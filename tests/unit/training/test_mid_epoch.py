@@ -1,0 +1,90 @@
+"""A checkpoint of the middle of an epoch, from which training goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from isthmus.training import FitResult
+from isthmus.training import epoch_end as epoch_end_module
+from isthmus.training import step_groups as step_groups_module
+from isthmus.training.checkpoints import Progress
+from isthmus.training.strategies import WorkerContext
+from isthmus.training.worker_loop import WorkerTask, train_worker
+from tests.distributed.small_jobs import plan, rows, same_weights, training
+
+SINGLE = {"trainer": {"enable_model_summary": False}}
+
+
+class Lost(Exception):
+    """The process, just after a checkpoint."""
+
+
+@pytest.fixture(autouse=True)
+def _agrees_at_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Groups and agreements are of single batches, so that an epoch of five has a middle."""
+    monkeypatch.setattr(step_groups_module, "_GROUP_S", 0.0)
+    monkeypatch.setattr(epoch_end_module, "_AGREE_S", 0.0)
+
+
+def run(
+    folder: Path, options: dict[str, Any], lost_after: int | None = None, resume: bool = False
+) -> FitResult:
+    """Trains, or goes on with it; `lost_after` is the number of the last checkpoint."""
+    variant = options.get("variant", "denoising")
+    spec = {name: value for name, value in options.items() if name != "variant"}
+    kept = 0
+
+    def keep(made: Path | None, progress: Progress) -> None:
+        nonlocal kept
+        assert made is not None
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(made, folder)
+        kept += 1
+        if kept == lost_after:
+            raise Lost
+
+    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
+    task = WorkerTask(plan(variant), training(checkpoint_interval_s=0, **spec))
+    train_worker(task, rows(), context, None, keep, folder if resume else None)
+    return FitResult.read(folder)
+
+
+@pytest.mark.parametrize("lost_after", [1, 3, 7, 12])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="groups"),
+        pytest.param(SINGLE, id="single-steps"),
+        pytest.param({"variant": "aae"}, id="adversary"),
+        pytest.param({"accumulate_batches": 2, **SINGLE}, id="parts"),
+        pytest.param(
+            {"weight_average_decay": 0.9, "schedule": "cosine", "warm_up_epochs": 1}, id="average"
+        ),
+        pytest.param(
+            {"weight_average_decay": 0.9, "schedule": "linear", **SINGLE}, id="average-single"
+        ),
+        pytest.param({"variant": "vae"}, id="annealed"),
+        pytest.param({"variant": "batchtopk", **SINGLE}, id="buffers"),
+    ],
+)
+def test_a_run_resumed_in_the_middle_of_an_epoch_matches_the_uninterrupted_one(
+    options: dict[str, Any], lost_after: int, tmp_path: Path
+) -> None:
+    whole = run(tmp_path / "whole", {**options, "epochs": 3})
+    with pytest.raises(Lost):
+        run(tmp_path / "lost", {**options, "epochs": 3}, lost_after)
+    lost = FitResult.read(tmp_path / "lost")
+    # Each of the five steps of an epoch has its checkpoint; that of the last is the epoch's.
+    assert lost.progress.epochs == lost_after // 5
+    assert lost.progress.rows_done == 64 * (lost_after % 5)
+    resumed = run(tmp_path / "lost", {**options, "epochs": 3}, resume=True)
+    assert resumed.progress.finished
+    assert same_weights(whole, resumed)
+    for found, expected in zip(resumed.progress.history, whole.progress.history, strict=True):
+        assert found.validation == expected.validation
+        assert found.train == pytest.approx(expected.train, rel=1e-6)
