@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import sys
 import warnings
 from pathlib import Path
 
@@ -28,9 +29,7 @@ def configure(file: Path, verbose: bool) -> None:
     handlers: list[logging.Handler] = []
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            logging.handlers.RotatingFileHandler(file, maxBytes=_BYTES, backupCount=2, delay=True)
-        )
+        handlers.append(_File(file, maxBytes=_BYTES, backupCount=2, delay=True))
     except OSError:
         handlers.append(logging.NullHandler())  # a folder that cannot be written to: `doctor` says
     for handler in handlers:
@@ -48,6 +47,26 @@ def configure(file: Path, verbose: bool) -> None:
         logger.propagate = True
     logging.captureWarnings(True)
     warnings.simplefilter("default")
+
+
+class _File(logging.handlers.RotatingFileHandler):
+    """Says once that its file cannot be written to, as when the disk is full.
+
+    Python's own handler would print a traceback for each line of the log.
+    """
+
+    _is_said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self._is_said:
+            self._is_said = True
+            error = sys.exc_info()[1]
+            reason = getattr(error, "strerror", None) or error
+            err.print(
+                f"warning: the log file {self.baseFilename} cannot be written to ({reason}); its "
+                "lines are lost",
+                markup=False,
+            )
 
 
 class _Terminal(logging.Handler):

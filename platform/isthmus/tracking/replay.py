@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,7 +112,8 @@ def _make_whole(spool: Spool, client: MlflowClient) -> bool:
             backlog = backlog.before(_ending_of_lost(spool, client))
         backlog.send(client, spool.folder.name, spool.files)
     except Exception:
-        spool.keep(backlog)
+        with suppress(OSError):  # what was kept before still is
+            spool.keep(backlog)
         raise
     return not backlog
 

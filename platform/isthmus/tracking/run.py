@@ -99,6 +99,7 @@ class RunLog:
         self._columns: Sequence[str] | None = None
         self._noted: dict[str, Any] = {}
         self._is_over = False
+        self._refusals: set[str] = set()
         self._threads: list[threading.Thread] = []
         waiting = spool.read()
         self._written = {*written, *((point.key, point.step) for point in waiting.metrics)}
@@ -364,8 +365,13 @@ class RunLog:
         def guarded() -> None:
             try:
                 work()
-            except Exception:  # a picture that fails must not fail the training
-                _logger.warning("part of run %s could not be logged", self.run_id, exc_info=True)
+            except Exception as error:  # a picture that fails must not fail the training
+                reason = getattr(error, "strerror", None) or first_line(str(error))
+                if reason not in self._refusals:  # a full disk refuses all of them
+                    self._refusals.add(reason)
+                    _logger.warning(
+                        "part of run %s could not be logged: %s", self.name, reason, exc_info=True
+                    )
 
         thread = threading.Thread(target=guarded, name="isthmus-tracking-extra", daemon=True)
         self._threads.append(thread)

@@ -60,10 +60,18 @@ class Spool:
         return backlog
 
     def keep(self, backlog: Backlog) -> None:
-        """Replaces what was kept; it is there whole or not at all."""
+        """Replaces what was kept; it is there whole or not at all.
+
+        Raises:
+            OSError: If the disk does not take it; what was kept before still is.
+        """
         partial = self._pending.with_suffix(".partial")
-        partial.write_text(backlog.to_json(), encoding="utf-8")
-        partial.replace(self._pending)
+        try:
+            partial.write_text(backlog.to_json(), encoding="utf-8")
+            partial.replace(self._pending)
+        except OSError:
+            partial.unlink(missing_ok=True)  # a full disk needs the room
+            raise
 
     def clear(self) -> None:
         """Forgets what was kept."""

@@ -234,6 +234,8 @@ def _unusable(uri: str, what: str) -> RegistryError:
     if "out-of-date database schema" in what:
         what = "has the schema of another MLflow version"
         advice = f"back it up, then run: mlflow db upgrade {shown(uri)}"
+    elif "disk is full" in what or "No space left" in what:
+        advice = "free its disk, or set MLFLOW_TRACKING_URI to another store"
     elif database_file(uri) is not None:
         advice = "check the file, or set MLFLOW_TRACKING_URI to another store"
     else:
@@ -307,4 +309,11 @@ def _sole_creator(uri: str) -> Iterator[None]:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{file}.lock", timeout=_CREATION_TIMEOUT_S):
-        yield
+        was_there = file.exists()
+        try:
+            yield
+        except BaseException:
+            # Half of the tables would keep MLflow from ever making the others.
+            if not was_there and not _is_created(uri):
+                file.unlink(missing_ok=True)
+            raise

@@ -179,7 +179,7 @@ class RunWriter:
         else:
             _logger.warning(
                 "MLflow at %s could not be written to, nor could %s (%s): the last records of run "
-                "%s are lost; free the disk, or set ISTHMUS_HOME to another",
+                "%s are lost, but for what its checkpoint knows; free the disk",
                 shown(self._tracking_uri),
                 self._spool.folder,
                 refusal,

@@ -134,3 +134,17 @@ def test_importing_the_room_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_store_that_a_full_disk_left_half_made_is_removed(folder_settings, monkeypatch):
+    from mlflow.store.db import utils
+
+    monkeypatch.setattr(utils, "_upgrade_db", _disk_is_full)
+    with pytest.raises(RegistryError, match="disk is full; free its disk, or set"):
+        open_store(folder_settings)
+    file = store.database_file(folder_settings.tracking_uri)
+    assert not file.exists(), "half of the tables would keep MLflow from ever making the others"
+
+
+def _disk_is_full(engine) -> None:
+    raise OSError("database or disk is full")

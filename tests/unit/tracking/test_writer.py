@@ -147,3 +147,22 @@ def test_a_home_that_cannot_be_written_to_is_one_clear_line_and_no_run(
     with pytest.raises(UsageError, match="set ISTHMUS_HOME"):
         RunLog.start(spec, settings.model_copy(update={"home": home}))
     assert client.get_experiment_by_name(spec.name) is None
+
+
+def test_what_neither_mlflow_nor_the_disk_takes_is_not_said_to_wait_there(
+    tmp_path, dead_uri, monkeypatch, caplog
+):
+    monkeypatch.setattr(writer_module, "_INTERVAL_S", 0.01)
+    spool = Spool(tmp_path / "run-1")
+    # The file of the next records is on a disk that is always full.
+    (tmp_path / "run-1" / "pending.partial").symlink_to("/dev/full")
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok=False: None)
+    writer = RunWriter(None, "run-1", dead_uri, spool)
+    with caplog.at_level(logging.WARNING, logger="isthmus"):
+        writer.add(metrics=[MetricPoint("loss", 1.0, 1, 1)])
+        time.sleep(0.3)
+        assert not writer.close()
+    first, last = caplog.messages
+    assert "wait in memory, for the disk does not take them (No space left on device)" in first
+    assert "the last records of run run-1 are lost, but for what its checkpoint knows" in last
+    assert not any(record.exc_info for record in caplog.records)
