@@ -107,6 +107,7 @@ def search(
     try:
         is_interrupted = _run(tuner, proposals, trials, line)
     finally:
+        line.close()
         # The driver has the best weights, and MLflow what is to be known of the trials.
         own = (f"{run_name}-{trial.number}" for trial in trials.records if plan.has_workers)
         _remove(storage_path, folder, *own)

@@ -6,6 +6,7 @@ driver owns it, so events survive the worker that sent them.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import ray
@@ -37,6 +38,8 @@ class ActorLine:
         self._mailbox = mailbox
         self._answer: Any = None
         self._events: list[Event] = []
+        self._is_closed = False
+        self._lock = threading.Lock()
 
     def drain(self, wait_s: float = 0.0) -> list[Event]:
         """Gives all that came since it was last asked, if need be after waiting for the first."""
@@ -55,15 +58,25 @@ class ActorLine:
         self._answer = None
 
     def wake(self) -> None:
-        """Ends the waiting."""
-        self._mailbox.wake.remote()
+        """Ends the waiting; does nothing once the line is closed.
+
+        The thread that waits for training may call this when the driver has left Ray: a call to
+        the actor would then fail, and would start another Ray before it did.
+        """
+        with self._lock:
+            if not self._is_closed:
+                self._mailbox.wake.remote()
 
     def request_stop(self) -> None:
-        """Asks the workers to stop."""
-        self._mailbox.request_stop.remote()
+        """Asks the workers to stop; does nothing once the line is closed."""
+        with self._lock:
+            if not self._is_closed:
+                self._mailbox.request_stop.remote()
 
     def close(self) -> None:
-        """Nothing: the actor ends when nobody knows of it any more."""
+        """Sends nothing any more; the actor ends when nobody holds its handle."""
+        with self._lock:
+            self._is_closed = True
 
 
 class ActorSender:
