@@ -73,7 +73,7 @@ def test_the_wheel_installs_the_command(wheel: Path) -> None:
     (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
     points = configparser.ConfigParser()
     points.read_string(archive.read(name).decode())
-    assert dict(points["console_scripts"]) == {"isthmus": "isthmus.cli:main"}
+    assert dict(points["console_scripts"]) == {"isthmus": "isthmus.__main__:main"}
 
 
 def test_every_pin_is_within_the_range_that_the_project_allows() -> None:

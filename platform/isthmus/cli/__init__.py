@@ -5,7 +5,6 @@ annotation a string, and typer evaluates every one of those twice before it can 
 which took a tenth longer for it. What is imported for types only stands in quotes there.
 """
 
-import signal
 import sys
 from typing import Annotated
 
@@ -24,6 +23,7 @@ from isthmus.cli import (
     use,
     watch,
 )
+from isthmus.cli.interrupts import listening
 from isthmus.cli.panels import Panels
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
@@ -99,28 +99,40 @@ def options(
 def main() -> None:
     """Runs a command; every failure is one line and an exit code."""
     quieten()
-    # A scheduler or container that ends us means what a person means with Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        app()
-    except IsthmusError as error:
-        _fail(str(error), error.exit_code, error)
-    except KeyboardInterrupt as error:
+    with listening() as interrupts:
+        try:
+            app()
+        except IsthmusError as error:
+            _fail(str(error), error.exit_code, error)
+        except KeyboardInterrupt as error:
+            _fail("Stopped.", train.INTERRUPTED, error)
+        except SystemExit as end:
+            # typer turns an interrupt that no command has answered into an exit without a word.
+            interrupt = getattr(end.__context__, "__cause__", None)
+            if isinstance(interrupt, KeyboardInterrupt):
+                _fail("Stopped.", train.INTERRUPTED, interrupt)
+            raise
+        except BrokenPipeError:
+            sys.exit(1)  # as in `isthmus models | head -1`
+        except Exception as error:  # noqa: BLE001 (it is logged)
+            _fail_unexpectedly(error, interrupts.was_asked)
+
+
+def _fail_unexpectedly(error: Exception, was_interrupted: bool) -> None:
+    import logging
+
+    logging.getLogger(__name__).error("unexpected", exc_info=error)
+    if was_interrupted:
+        # A library that is interrupted may raise an error of its own.
         _fail("Stopped.", train.INTERRUPTED, error)
-    except BrokenPipeError:
-        sys.exit(1)  # as in `isthmus models | head -1`
-    except Exception as error:
-        import logging
+    from isthmus.spec import Settings
 
-        logging.getLogger(__name__).exception("unexpected")
-        from isthmus.spec import Settings
-
-        _fail(
-            f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            f" (details: {Settings.from_environment().log_file})",
-            1,
-            error,
-        )
+    _fail(
+        f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        f" (details: {Settings.from_environment().log_file})",
+        1,
+        error,
+    )
 
 
 def _fail(message: str, code: int, error: BaseException) -> None:
