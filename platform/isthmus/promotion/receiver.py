@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.aliases import register_webhook, remove_webhook
 from isthmus.errors import RegistryError, UsageError
+from isthmus.promotion.connections import ConnectionLimits
 from isthmus.promotion.signature import SignatureCheck
 from isthmus.spec import Settings
 
@@ -26,6 +27,12 @@ SECRET_VARIABLE = "ISTHMUS_WEBHOOK_SECRET"  # noqa: S105 (its name)
 MOST_BYTES = 1 << 20
 _STOP_TIMEOUT_S = 5.0
 _BODY_TIMEOUT_S = 10.0
+_HEADERS_TIMEOUT_S = 5.0
+_MOST_CONNECTIONS = 48
+_MOST_CONNECTIONS_OF_A_CLIENT = 16
+# uvicorn answers 503 from here on. It is more than are ever open: those that are being closed
+# count too.
+_MOST_CONCURRENT = 2 * _MOST_CONNECTIONS
 _FEWEST_CHARACTERS = 16
 _logger = logging.getLogger(__name__)
 
@@ -88,6 +95,8 @@ def application(secret: str, ring: Ring) -> Starlette:
 def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
     """Receives in a thread of its own until the block ends; gives the port, which 0 leaves open.
 
+    A connection is closed if it sends no whole request in time, or if a newer one needs its place.
+
     Raises:
         UsageError: If the secret is too short, or the address cannot be listened on.
     """
@@ -102,13 +111,16 @@ def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
             listener.listen()  # from here on calls wait, if only until the server is up
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot listen on {host}:{port} ({error}); choose another") from None
+        limits = ConnectionLimits(
+            _MOST_CONNECTIONS_OF_A_CLIENT, _MOST_CONNECTIONS, _HEADERS_TIMEOUT_S
+        )
         config = uvicorn.Config(
-            application(secret, ring),
+            limits.application(application(secret, ring)),
+            http=limits.protocol(),
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=64,
-            timeout_keep_alive=5,
+            limit_concurrency=_MOST_CONCURRENT,
             timeout_graceful_shutdown=1,
         )
         server = uvicorn.Server(config)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 import time
+from contextlib import ExitStack, suppress
 
 import pytest
 from mlflow.tracking import MlflowClient
@@ -122,6 +124,69 @@ def test_nothing_is_read_of_a_call_that_is_not_signed_or_not_of_now(monkeypatch)
 
 def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch):
     assert answer_to(headers(), monkeypatch) == b"408"
+
+
+UNFINISHED = f"POST {PATH} HTTP/1.1\r\nHost: here\r\nX-Slow: ".encode()
+
+
+@pytest.fixture
+def half_open():
+    """Opens connections that have sent a part of their headers, from an address of this machine."""
+    with ExitStack() as held:
+
+        def run(port, source="127.0.0.1"):
+            opened = socket.create_connection(
+                ("127.0.0.1", port), timeout=10, source_address=(source, 0)
+            )
+            held.enter_context(opened)
+            opened.sendall(UNFINISHED)
+            return opened
+
+        yield run
+
+
+@pytest.mark.parametrize("addresses", [1, 80])
+def test_a_genuine_call_is_answered_beside_many_that_never_finish_their_headers(
+    half_open, rung, addresses
+):
+    if addresses > 1 and sys.platform != "linux":
+        pytest.skip("this system's loopback interface has one address")
+    with listen("127.0.0.1", 0, SECRET, rung.append) as port:
+        for number in range(80):
+            half_open(port, f"127.0.0.{1 + number % addresses}")
+        for delivery in ("one", "two", "three"):
+            began_s = time.monotonic()
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("POST", PATH, BODY, headers(delivery))
+            assert connection.getresponse().status == 202
+            assert time.monotonic() - began_s < 3
+            connection.close()
+    assert rung == ["digits"] * 3
+
+
+def test_headers_that_do_not_come_are_not_waited_for(half_open, monkeypatch):
+    monkeypatch.setattr(receiver, "_HEADERS_TIMEOUT_S", 0.3)
+    with listen("127.0.0.1", 0, SECRET, print) as port:
+        caller = half_open(port)
+        began_s = time.monotonic()
+        with suppress(ConnectionResetError):
+            assert caller.recv(100) == b""
+        assert 0.2 < time.monotonic() - began_s < 3
+
+
+def test_a_connection_that_a_request_is_answered_on_outlives_the_time_for_headers(monkeypatch):
+    monkeypatch.setattr(receiver, "_HEADERS_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(receiver, "_BODY_TIMEOUT_S", 1.0)
+    with (
+        listen("127.0.0.1", 0, SECRET, print) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=10) as caller,
+    ):
+        lines = [f"POST {PATH} HTTP/1.1", "Host: here", f"Content-Length: {len(BODY)}"]
+        lines += [f"{name}: {value}" for name, value in headers().items()]
+        caller.sendall("\r\n".join([*lines, "", BODY[:9]]).encode())
+        time.sleep(0.6)
+        caller.sendall(BODY[9:].encode())
+        assert caller.recv(100).split()[1] == b"202"
 
 
 def test_what_was_seen_is_forgotten_only_when_it_is_too_old_to_be_sent_again():
