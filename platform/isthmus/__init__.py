@@ -12,6 +12,7 @@ Importing this imports neither torch nor Ray nor MLflow; the first call does.
 from __future__ import annotations
 
 from isthmus.api import (
+    build,
     gate,
     history,
     lineage,
@@ -29,6 +30,7 @@ from isthmus.errors import IsthmusError
 
 __all__ = [
     "IsthmusError",
+    "build",
     "gate",
     "history",
     "lineage",

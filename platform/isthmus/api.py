@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from isthmus.quiet import quieten
 
 if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+
     from isthmus.aliases import Event, Promotion
+    from isthmus.core import Autoencoder
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
     from isthmus.promotion import Verdict
@@ -19,12 +22,55 @@ if TYPE_CHECKING:
     from isthmus.training import Reporter
 
 
+def build(
+    variant: str | Mapping[str, object],
+    *,
+    row_shape: Sequence[int],
+    latent_dim: int | Literal["auto"] = "auto",
+    net: str | Mapping[str, object] = "auto",
+    kind: str = "auto",
+    reconstruction: str = "auto",
+    **training: Any,
+) -> Autoencoder:
+    """Returns an autoencoder that any Lightning Trainer can train: an ordinary LightningModule.
+
+    Its batches are rows as the loss sees them: scale them before, and tell `module.scaling.fit`
+    how, so that `encode`, `reconstruct` and `score` take rows in data units.
+
+    Args:
+        variant: How it learns: its name, or `{"name": "vae", "beta": 4}`.
+        row_shape: Shape of one row: (F,), (C, H, W) or (C, T).
+        latent_dim: Numbers of one latent.
+        net: What it is made of, in the same ways; `auto` chooses by the kind.
+        kind: What a row is; `auto`: images for three axes, series for two, else tabular.
+        reconstruction: The loss between a row and its reconstruction.
+        **training: `learning_rate`, `schedule`, `warm_up_epochs`, `final_learning_rate_share`,
+            `weight_decay`, `gradient_clip_norm`; see the constructor of `Autoencoder`.
+
+    Raises:
+        SpecError: If these do not go together.
+    """
+    quieten()
+    from isthmus.jobs.specs import build as build_module
+
+    return build_module(
+        variant,
+        row_shape=tuple(row_shape),
+        latent_dim=latent_dim,
+        net=net,
+        kind=kind,
+        reconstruction=reconstruction,
+        **training,
+    )
+
+
 def train(
     job: str | Path | Mapping[str, object] | JobSpec,
     *,
     overrides: list[str] | None = None,
     settings: Settings | None = None,
     reporter: Reporter | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Trains and registers a pair.
 
@@ -33,6 +79,8 @@ def train(
         overrides: For a job file: `["training.epochs=5"]`.
         settings: Where the stores are; by default what the environment says.
         reporter: Hears of the progress.
+        callbacks: Further callbacks of Lightning's. They see every step, so that the fast path of
+            one process is not taken; on Ray they are pickled and run in every worker.
 
     Raises:
         IsthmusError: In one line, what is wrong and what to do.
@@ -42,7 +90,7 @@ def train(
     from isthmus.jobs.train import train as train_job
 
     spec = load_job_file(job, overrides or []) if isinstance(job, str | Path) else job
-    return train_job(spec, settings, reporter)
+    return train_job(spec, settings, reporter, callbacks)
 
 
 def resume(

@@ -25,7 +25,7 @@ def compare(
     name: str,
     ours: Callable[[], float],
     reference: Callable[[], float],
-    target: float,
+    target: float | None,
     *,
     better: Better = "higher",
     pairs: int = 5,
@@ -39,7 +39,7 @@ def compare(
         name: Of the benchmark.
         ours: Does the work once and gives its figure.
         reference: The same, the other way.
-        target: What ours over the reference is to reach, or to stay below.
+        target: What ours over the reference is to reach, or to stay below; `None` for none.
         better: Whether a higher ratio is better.
         pairs: Turns.
         unit: Of both figures.
@@ -56,7 +56,8 @@ def compare(
         name,
         ratio=middle,
         target=target,
-        met=(middle >= target if better == "higher" else middle <= target) and holds(),
+        met=target is None
+        or ((middle >= target if better == "higher" else middle <= target) and holds()),
         better=better,
         least=min(ratios),
         greatest=max(ratios),

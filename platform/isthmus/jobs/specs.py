@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from isthmus import nets, variants
+from isthmus.core import Autoencoder
 from isthmus.core.reconstruction import refusal as loss_refusal
 from isthmus.errors import Fault, SpecError
+from isthmus.jobs.trainer_flags import flag_faults
 from isthmus.spec import Catalog, DataSpec, JobSpec, ModelPlan, job_schema, load_job, parse_job
 from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
 
@@ -52,6 +54,46 @@ def check_job(content: Mapping[str, Any] | JobSpec) -> JobSpec:
 def schema() -> dict[str, Any]:
     """The JSON schema of a job file with all variants and nets."""
     return job_schema(catalog())
+
+
+def build(
+    variant: str | Mapping[str, object],
+    *,
+    row_shape: Shape,
+    latent_dim: int | Literal["auto"],
+    net: str | Mapping[str, object],
+    kind: str,
+    reconstruction: str,
+    **training: Any,
+) -> Autoencoder:
+    """As `isthmus.build`.
+
+    Raises:
+        SpecError: If these do not go together.
+    """
+    kinds = {2: DataKind.SERIES, 3: DataKind.IMAGES}
+    known = kinds.get(len(row_shape), DataKind.TABULAR) if kind == "auto" else kind
+    content = {
+        "name": "built",
+        # Whoever trains it has the rows, scales them, and pairs their views.
+        "data": {
+            "path": "-",
+            "kind": known,
+            "scaling": ScalingMode.MINMAX,
+            "paired_path": "-" if _wants_pairs(variant) else None,
+        },
+        "variant": variant,
+        "net": net,
+        "latent_dim": latent_dim,
+        "reconstruction": reconstruction,
+    }
+    spec = check_job(content)
+    return variants.build(plan_for(spec, spec.data, row_shape), **training)
+
+
+def _wants_pairs(variant: str | Mapping[str, object]) -> bool:
+    name = variant.get("name") if isinstance(variant, Mapping) else variant
+    return name in variants.names() and variants.get(str(name)).VIEWS == 2
 
 
 def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
@@ -106,6 +148,7 @@ def _contradictions(spec: JobSpec) -> list[Fault]:
         *_of_variant_and_net(spec),
         *_of_the_loss(spec),
         *_of_paired_views(spec),
+        *_of_trainer_flags(spec),
     ]
 
 
@@ -172,6 +215,11 @@ def _of_paired_views(spec: JobSpec) -> list[Fault]:
         message = f"{name} takes one view of each row; leave data.paired_path out, or use {takers}"
         return [Fault("data.paired_path", message)]
     return []
+
+
+def _of_trainer_flags(spec: JobSpec) -> list[Fault]:
+    faults = flag_faults(spec.training.trainer)
+    return [Fault(f"training.trainer.{name}", why) for name, why in faults.items()]
 
 
 def _refuse(faults: list[Fault], source: str) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from isthmus.errors import UsageError
 from isthmus.jobs.opening import Opening
@@ -24,6 +24,9 @@ from isthmus.training import (
     Reporters,
     fit_in_process,
 )
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,36 @@ class TrainResult:
     plan: ModelPlan
 
 
+@dataclass(frozen=True)
+class _Given:
+    """What a caller adds to a job.
+
+    Attributes:
+        reporter: Hears of the progress, if anyone does.
+        callbacks: Further callbacks of Lightning's.
+        resumed: The id of the run that goes on; `None` if a new one begins.
+    """
+
+    reporter: Reporter | None = None
+    callbacks: tuple[Callback, ...] = ()
+    resumed: str | None = None
+
+
 def train(
     spec: JobSpec | Mapping[str, object],
     settings: Settings,
     reporter: Reporter | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Trains, evaluates and registers a pair.
 
-    Ctrl-C ends training after the current epoch, with what is needed to go on.
+    Ctrl-C ends training with what is needed to go on.
+
+    Args:
+        spec: The job.
+        settings: Where the stores are.
+        reporter: Hears of the progress.
+        callbacks: Further callbacks of Lightning's.
 
     Raises:
         SpecError: If the job cannot be run, before anything is started.
@@ -68,7 +93,8 @@ def train(
     # What a search would try is none of this run's, nor of its pair's.
     job = check_job(spec).model_copy(update={"tuning": None})
     with closing(prepare(job, settings.ray_address)) as prepared:
-        return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), reporter)
+        given = _Given(reporter, tuple(callbacks))
+        return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), given)
 
 
 def resume(reference: str, settings: Settings, reporter: Reporter | None = None) -> TrainResult:
@@ -92,17 +118,17 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
                 f"the data of run {reference} have changed since it began "
                 f"({prepared.spec.data.path}); start a new run with isthmus train"
             )
-        return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), reporter, run_id)
+        given = _Given(reporter, resumed=run_id)
+        return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), given)
 
 
 def _run(
     prepared: Prepared,
     settings: Settings,
     open_log: Callable[[], RunLog],
-    reporter: Reporter | None,
-    resumed: str | None = None,
+    given: _Given,
 ) -> TrainResult:
-    """Trains to a registered pair; `resumed` is the id of a run that goes on."""
+    """Trains to a registered pair."""
     began_s = time.monotonic()
 
     def begin(log: RunLog) -> None:
@@ -111,7 +137,7 @@ def _run(
 
     with ThreadPoolExecutor(1) as executor, closing(Opening(open_log, executor, begin)) as opening:
         try:
-            result = _fit(prepared, settings, opening, reporter, resumed)
+            result = _fit(prepared, settings, opening, given)
             log = opening.log()
             if not result.progress.finished:
                 log.interrupt()
@@ -142,19 +168,22 @@ def _fit(
     prepared: Prepared,
     settings: Settings,
     opening: Opening,
-    reporter: Reporter | None,
-    resumed: str | None,
+    given: _Given,
 ) -> FitResult:
-    """On a cluster, or on this machine if one worker is wanted and no cluster is named."""
-    training, told = prepared.spec.training, Reporters(opening, reporter) if reporter else opening
+    """Trains on a cluster, or in this process if one worker is wanted and no cluster is named."""
+    training = prepared.spec.training
+    told = Reporters(opening, given.reporter) if given.reporter else opening
     if training.workers == 1 and training.strategy == "auto" and settings.ray_address is None:
         return fit_in_process(
             prepared.plan,
             training,
             prepared.scaled,
-            storage=lambda: CheckpointStorage(settings.storage_path, resumed or opening.run_id()),
-            is_resumed=resumed is not None,
+            storage=lambda: CheckpointStorage(
+                settings.storage_path, given.resumed or opening.run_id()
+            ),
+            is_resumed=given.resumed is not None,
             reporter=told,
+            callbacks=given.callbacks,
         )
     from isthmus.training import fit, ray_session  # Ray: nothing for one worker alone
 
@@ -168,6 +197,7 @@ def _fit(
             storage_path=settings.storage_path,
             run_name=opening.log().run_id,
             reporter=told,
+            callbacks=given.callbacks,
         )
 
 

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from pytorch_lightning import Callback
 
 from isthmus.allocation import free_memory_of, keep_freed_memory
-from isthmus.errors import ClusterError, TrainingError
+from isthmus.errors import ClusterError, IsthmusError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
 from isthmus.training.checkpoints import Progress
@@ -36,6 +37,7 @@ def fit_in_process(
     storage: Callable[[], CheckpointStorage],
     is_resumed: bool,
     reporter: Reporter,
+    callbacks: tuple[Callback, ...] = (),
 ) -> FitResult:
     """Trains in a thread of this process, until done or until Ctrl-C; as `launch.fit` otherwise.
 
@@ -46,12 +48,13 @@ def fit_in_process(
         storage: Where checkpoints go; asked when the first is kept, or when a run is resumed.
         is_resumed: Whether to go on from the last checkpoint.
         reporter: Hears of the progress, in this thread.
+        callbacks: Further callbacks of Lightning's.
 
     Raises:
         TrainingError: If training diverged or failed.
         ClusterError: If the job wants a GPU that is not there.
     """
-    task = WorkerTask(plan=plan, training=training)
+    task = WorkerTask(plan=plan, training=training, callbacks=callbacks)
     context = WorkerContext(
         rank=0, workers=1, local_rank=0, workers_here=1, device=_device(training)
     )
@@ -83,7 +86,7 @@ def fit_in_process(
         raise
     try:
         return outcome.result()
-    except (TrainingError, ClusterError):
+    except IsthmusError:
         raise
     except Exception as error:
         _logger.exception("training failed")

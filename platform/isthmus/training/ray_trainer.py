@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from pytorch_lightning import Callback
 from ray.train import (
     CheckpointConfig,
     DataConfig,
@@ -45,6 +46,7 @@ def fit(
     run_name: str,
     reporter: Reporter,
     measures_error: bool = False,
+    callbacks: tuple[Callback, ...] = (),
 ) -> FitResult:
     """Trains on the Ray that is connected, until done or until Ctrl-C.
 
@@ -60,12 +62,13 @@ def fit(
         run_name: The run's folder in it.
         reporter: Hears of the progress, in this thread.
         measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
+        callbacks: Further callbacks of Lightning's.
 
     Raises:
         TrainingError: If training diverged, or workers were lost more often than allowed.
         ClusterError: If the cluster has too little for the workers asked for, and for Ray Data.
     """
-    task = WorkerTask(plan=plan, training=training, measures_error=measures_error)
+    task = WorkerTask(plan, training, measures_error, callbacks)
     with closing(ActorLine(open_mailbox())) as line:
         trainer = TorchTrainer(
             run_worker,

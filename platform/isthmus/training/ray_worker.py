@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from ray.train import torch as ray_torch
 
 from isthmus.training.checkpoints import Progress
 from isthmus.training.scaled_rows import ScaledRows
-from isthmus.training.storage import CheckpointStorage
+from isthmus.training.storage import CheckpointStorage, copy_checkpoint, upload_patiently
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
@@ -39,13 +41,24 @@ def run_worker(config: dict[str, Any]) -> None:
     )
     sender = config["sender"] if context.rank == 0 else None
     with _last_checkpoint(config["storage"]) as folder:
-        train_worker(task, rows, context, sender, _report, folder)
+        report = partial(_report, config["storage"])
+        train_worker(task, rows, context, sender, report, folder)
 
 
-def _report(folder: Path | None, progress: Progress) -> None:
-    """Gives Ray a checkpoint; every worker calls this, and those without a folder wait for it."""
-    checkpoint = ray_train.Checkpoint.from_directory(folder) if folder else None
-    ray_train.report({"epoch": progress.epochs}, checkpoint=checkpoint)
+def _report(storage: CheckpointStorage, folder: Path | None, progress: Progress) -> None:
+    """Gives Ray a checkpoint, which it uploads while training goes on; every worker calls this."""
+    checkpoint = None
+    if folder is not None:
+        # The folder is removed when this returns; Ray removes the copy once it is stored.
+        copy = Path(tempfile.mkdtemp(prefix="isthmus-upload-"))
+        copy_checkpoint(folder, copy)
+        checkpoint = ray_train.Checkpoint.from_directory(copy)
+    ray_train.report(
+        {"epoch": progress.epochs},
+        checkpoint=checkpoint,
+        checkpoint_upload_mode=ray_train.CheckpointUploadMode.ASYNC,
+        checkpoint_upload_fn=partial(upload_patiently, storage),
+    )
 
 
 @contextmanager

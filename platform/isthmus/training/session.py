@@ -97,6 +97,7 @@ def _start(address: str | None, workers: int) -> None:
     try:
         if address is None:
             ray.init(
+                address="local",  # never a Ray that somebody else runs on this machine
                 num_cpus=max(cpus(), workers),
                 include_dashboard=False,
                 log_to_driver=False,

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SHARD = "train"
 """What Ray Train calls the dataset of the training rows."""
-# Rows are mixed in memory: so many numbers at a time, 16 MiB.
-_MIXED_NUMBERS = 1 << 22
+# Rows are mixed in memory: so many numbers at a time, 8 MiB.
+_MIXED_NUMBERS = 1 << 21
 
 
 @dataclass(kw_only=True)

@@ -55,15 +55,15 @@ class CheckpointStorage:
     storage_path: str
     run_name: str
 
-    def keep(self, folder: Path, epochs: int) -> None:
+    def keep(self, folder: Path) -> None:
         """Keeps a checkpoint in place of the earlier ones; it is there whole or not at all.
 
         Raises:
             TrainingError: As `patiently`.
         """
-        self.patiently(lambda: self.try_to_keep(folder, epochs))
+        self.patiently(lambda: self.try_to_keep(folder))
 
-    def try_to_keep(self, folder: Path, epochs: int) -> None:
+    def try_to_keep(self, folder: Path) -> None:
         """As `keep`, once.
 
         Raises:
@@ -74,7 +74,8 @@ class CheckpointStorage:
         files, root = self._open()
         files.create_dir(root)
         earlier = self._checkpoints(files, root)
-        place = f"{root}/checkpoint_{epochs:09d}"
+        progress = checkpoints.read_progress(folder)
+        place = f"{root}/checkpoint_{progress.epochs:09d}_{progress.rows_done:012d}"
         if place in earlier:  # half of one, or that of a run that went back to an older one
             place = f"{place}_{secrets.token_hex(4)}"
         files.create_dir(place)
@@ -155,13 +156,14 @@ class CheckpointStorage:
         from pyarrow import fs
 
         files, root = self._open()
-        best: tuple[int, Path] | None = None
+        best: tuple[tuple[int, int], Path] | None = None
         for place in self._checkpoints(files, root):
             copy = Path(tempfile.mkdtemp(dir=folder))
             fs.copy_files(place, str(copy), source_filesystem=files)
             if (copy / checkpoints.PROGRESS).exists():
-                epochs = checkpoints.read_progress(copy).epochs
-                best = max(best or (0, copy), (epochs, copy))
+                progress = checkpoints.read_progress(copy)
+                how_far = progress.epochs, progress.rows_done
+                best = max(best or (how_far, copy), (how_far, copy))
         return best[1] if best else None
 
     def _open(self) -> tuple[Any, str]:
@@ -205,13 +207,13 @@ class CheckpointUploads:
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
 
-    def keep(self, folder: Path, epochs: int) -> None:
+    def keep(self, folder: Path) -> None:
         """Copies a checkpoint away, to be kept soon; the folder may then be removed.
 
         Raises:
             TrainingError: If an earlier one could not be kept.
         """
-        copy = _Copy(folder, epochs)
+        copy = _Copy(folder)
         with self._changed:
             self._raise_error()
             self._replace_waiting(copy)
@@ -271,7 +273,7 @@ class CheckpointUploads:
         if copy is None:
             return  # nobody waits for it any more
         try:
-            storage.try_to_keep(copy.folder, copy.epochs)
+            storage.try_to_keep(copy.folder)
         except BaseException:
             with self._changed:
                 if self._waiting is None and not self._is_closed:
@@ -297,11 +299,9 @@ class _Copy:
 
     Attributes:
         folder: Where it is.
-        epochs: Epochs done.
     """
 
-    def __init__(self, folder: Path, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, folder: Path) -> None:
         self._owned = tempfile.TemporaryDirectory(prefix="isthmus-upload-")
         self.folder = Path(self._owned.name)
         copy_checkpoint(folder, self.folder)
@@ -314,6 +314,9 @@ class _Copy:
 def copy_checkpoint(folder: Path, copy: Path) -> None:
     """Copies a checkpoint's files into a folder that is there; where it can, without writing."""
     for path in folder.iterdir():
+        if path.is_dir():  # the shards of weights that no worker holds whole
+            shutil.copytree(path, copy / path.name)
+            continue
         try:
             os.link(path, copy / path.name)  # nobody changes a checkpoint that is written
         except OSError:
