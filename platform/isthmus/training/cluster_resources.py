@@ -44,6 +44,10 @@ _ANSWER_S = 30.0
 # The node types that Ray makes up for nodes that no autoscaler has started.
 _MADE_UP_TYPE = "node_"
 
+# Ray Train learns up to 20 s late which nodes there are.
+_PLACING_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+_LONGEST_PLACING_S = 25.0
+
 Resource = Literal["CPU", "GPU"]
 
 
@@ -135,6 +139,28 @@ def uses_gpus(training: TrainingSpec) -> bool:
     if seen.present < workers:
         raise ClusterError(refusal(cpus, seen))
     return False
+
+
+@contextmanager
+def counts_nodes_again(training: TrainingSpec) -> Iterator[None]:
+    """Lets Ray Train begin with fewer workers of a range soon after a node is lost.
+
+    Ray Train starts as many workers again as it had, if it does not know yet that their node is
+    lost, and waits for a place for them before it counts the nodes again: in vain, and for the
+    five minutes that `ray_session` allows. The setting is read where the block trains.
+    """
+    before = os.environ.get(_PLACING_TIMEOUT)
+    if isinstance(training.workers, int):
+        yield
+        return
+    os.environ[_PLACING_TIMEOUT] = str(min(float(before or math.inf), _LONGEST_PLACING_S))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PLACING_TIMEOUT]
+        else:
+            os.environ[_PLACING_TIMEOUT] = before
 
 
 def judge(need: Need, seen: Sight) -> Verdict:

@@ -22,7 +22,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.background import Background
-from isthmus.training.cluster_resources import uses_gpus
+from isthmus.training.cluster_resources import counts_nodes_again, uses_gpus
 from isthmus.training.courier import accompany
 from isthmus.training.event_actor import ActorLine, open_mailbox
 from isthmus.training.ray_worker import run_worker
@@ -69,7 +69,7 @@ def fit(
         ClusterError: If the cluster has too little for the workers asked for, and for Ray Data.
     """
     task = WorkerTask(plan, training, measures_error, callbacks)
-    with closing(ActorLine(open_mailbox())) as line:
+    with closing(ActorLine(open_mailbox())) as line, counts_nodes_again(training):
         trainer = TorchTrainer(
             run_worker,
             train_loop_config={
