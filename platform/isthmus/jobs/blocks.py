@@ -1,30 +1,32 @@
-"""The blocks of a job's input, each with the function that it tells its progress to."""
+"""Reads a job's input in blocks and gives each block the function that reports its progress."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from isthmus.allocation import keep_freed_memory
 from isthmus.data import Block, RowStream, read_ahead
 
 OnRows = Callable[[int, int | None], None]
-"""Told (rows done, rows in all); the latter is `None` where only the end of the file tells."""
+"""A function that is called with the number of rows done and the number of all rows.
+
+The number of all rows is `None` where it is known only at the end of the file.
+"""
 
 
 def blocks_of(
     stream: RowStream, on_rows: OnRows | None, *, carry: bool = False
 ) -> Generator[tuple[Block, OnRows | None]]:
-    """Reads the rows of a job, the next block while one is worked on.
+    """Reads the rows of a job, and the next block while the caller works on the current one.
 
     Args:
-        stream: The input.
-        on_rows: Told of the rows of the whole input.
-        carry: Whether to read what goes back beside the results.
+        stream: The job's input.
+        on_rows: The function that is told the progress over the whole input.
+        carry: Whether the columns that are written beside the results are read too.
 
-    Returns:
-        Each block, and the function to tell of the block's own rows.
+    Yields:
+        Each block, with a function that takes the progress within the block and tells `on_rows`
+        the progress over the whole input. The function is `None` if `on_rows` is.
     """
-    keep_freed_memory()
     done = 0
 
     def within_block(rows: int, _: int | None) -> None:

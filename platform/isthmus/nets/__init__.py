@@ -10,12 +10,11 @@ from typing import cast
 from torch import nn
 
 from isthmus import plugins
-from isthmus.nets._in_place import act_in_place
 from isthmus.nets._net import Net
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
 from isthmus.types import DataKind, Shape
 
-__all__ = ["Net", "act_in_place", "build", "config", "for_kind", "get", "made_for", "names"]
+__all__ = ["Net", "build", "config", "for_kind", "get", "made_for", "names"]
 
 # Dense for series and audio too. Measured on metrics (windows of 64) and speech (1024), at equal
 # latents and epochs: `temporal` has 0.7 to 1.1 times dense's test error in 15 times the time and

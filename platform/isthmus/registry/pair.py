@@ -1,4 +1,4 @@
-"""A loaded pair: what `isthmus.load("digits@champion")` gives. Arrays in, arrays out."""
+"""The loaded pair that `isthmus.load("digits@champion")` returns: it maps arrays to arrays."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from isthmus.allocation import freed_memory_is_kept
+from isthmus.allocation import raise_malloc_thresholds
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.errors import DataError, RegistryError
-from isthmus.overwriting import overwriting
 from isthmus.types import Shape
 
 Floats = NDArray[np.float32]
 OnRows = Callable[[int, int], None]
-# What a net makes of so many numbers stays in a core's cache: a conv net takes up to twice as long
-# with ten times as many pictures at once. A dense net's layers are no wider than its rows by much,
-# and its matrix products are the quicker the more rows they have.
+# The batch sizes below were measured. The feature maps of a conv net are many times larger than
+# its input, and a batch of 2**16 numbers keeps them near a core's cache: a conv net takes up to
+# twice as long with ten times as many pictures at once. The layers of a dense net are not much
+# wider than its rows, and its matrix products are faster with more rows; beyond 4096 rows they
+# gain nothing.
 _NUMBERS_IN_A_BATCH = 2**16
 _NUMBERS_OF_A_TABLE_IN_A_BATCH = 2**18
-# And where a batch's memory is the last one's.
-_MOST_ROWS_IN_A_BATCH, _MOST_IN_KEPT_MEMORY = 4096, 8192
+_MOST_ROWS_IN_A_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class Latents:
 
     Attributes:
         values: Shape (N, latent_dim).
-        pair_id: The pair that made them; no other pair's decoder takes them.
+        pair_id: The pair that made the latents. The decoders of other pairs refuse them.
     """
 
     values: Floats
@@ -47,11 +47,12 @@ class Detections:
     """How unusual rows are.
 
     Attributes:
-        scores: Shape (N,). By most variants the reconstruction error, mean over a row, in scaled
-            units; by usad, dagmm and deep_svdd as their papers have it.
-        p_values: Shape (N,). Share of normal rows that score at least as high.
+        scores: Shape (N,). With most variants the score is the reconstruction error, averaged
+            over the numbers of a row, in scaled units. The variants usad, dagmm and deep_svdd
+            score as their papers do.
+        p_values: Shape (N,). The share of normal rows that score at least as high.
         anomalies: Shape (N,), bool. Which scores are above the threshold.
-        threshold: What 1 % of normal rows are above.
+        threshold: The score that 1 % of normal rows are above.
     """
 
     scores: Floats
@@ -61,17 +62,17 @@ class Detections:
 
 
 class Pair:
-    """An encoder and a decoder that were trained together, whole and verified.
+    """An encoder and a decoder that were trained together, complete and verified.
 
-    Every method takes rows of the shape that the pair was trained on, or flat, or images without
-    their one channel; what it gives back has the shape that came in.
+    Every method that takes rows accepts three shapes: the shape that the pair was trained on, flat
+    rows, and images without their single channel. Reconstructed rows have the shape of the input.
     """
 
     def __init__(self, module: Autoencoder, manifest: PairManifest, reference: str) -> None:
         """Args:
-        module: With all weights.
-        manifest: Of the pair.
-        reference: Its name and version, `digits/3`.
+        module: The autoencoder with all weights. It is put into evaluation mode.
+        manifest: The pair's manifest.
+        reference: The pair's name and version, such as `digits/3`.
         """
         self.module = module.eval()
         self.manifest = manifest
@@ -84,17 +85,29 @@ class Pair:
 
     @property
     def threshold(self) -> float:
-        """Scores above it are anomalies: 1 % of normal rows are."""
+        """The score that 1 % of normal rows are above. Rows with a higher score are anomalies."""
         return float(self.module.calibration.threshold)
 
     def encode(self, x: ArrayLike, on_rows: OnRows | None = None) -> Latents:
-        """Rows to latents."""
+        """Encodes rows.
+
+        Args:
+            x: Rows in one of the shapes that the class names.
+            on_rows: A function that is called after each batch with the number of rows done and
+                the number of all rows.
+
+        Raises:
+            DataError: If the rows are not numbers or do not fit the pair.
+        """
         rows, _ = self._as_rows(x)
         width = (self.manifest.plan.latent_dim,)
         return Latents(_apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
 
     def decode(self, latents: Latents, on_rows: OnRows | None = None) -> Floats:
-        """Latents to rows, shape (N, *row_shape).
+        """Decodes latents.
+
+        Returns:
+            The rows, shape (N, *row_shape).
 
         Raises:
             RegistryError: If another pair made the latents.
@@ -108,17 +121,17 @@ class Pair:
         return _apply(self.module.decode, latents.values, shape, on_rows)
 
     def reconstruct(self, x: ArrayLike, on_rows: OnRows | None = None) -> Floats:
-        """Rows through the bottleneck and back."""
+        """Encodes and decodes rows. Returns the reconstruction in the shape of the input."""
         rows, shape = self._as_rows(x)
         row_shape = self.manifest.plan.row_shape
         return _apply(self.module.reconstruct, rows, row_shape, on_rows).reshape(shape)
 
     def denoise(self, x: ArrayLike, on_rows: OnRows | None = None) -> Floats:
-        """Noisy rows to clean ones: what the bottleneck cannot hold is lost, noise first."""
+        """Removes noise: the bottleneck cannot hold it, so the reconstruction lacks it."""
         return self.reconstruct(x, on_rows)
 
     def detect(self, x: ArrayLike, on_rows: OnRows | None = None) -> Detections:
-        """Scores rows, and says which are unusual."""
+        """Scores rows and says which of them are anomalies."""
         rows, _ = self._as_rows(x)
         scores = _apply(self.module.score, rows, (), on_rows)
         calibration = self.module.calibration
@@ -132,7 +145,7 @@ class Pair:
             )
 
     def _as_rows(self, x: ArrayLike) -> tuple[Floats, Shape]:
-        """The rows in the pair's own shape, and the shape they came in."""
+        """Returns the rows in the pair's own shape, and the shape of the input."""
         values = np.asarray(x)
         if values.dtype.kind not in "fiub":
             raise DataError(f"rows of type {values.dtype} are not numbers; give a numeric array")
@@ -150,9 +163,11 @@ class Pair:
 def _apply(
     function: Callable[[Tensor], Tensor], rows: Floats, shape: Shape, on_rows: OnRows | None
 ) -> Floats:
+    """Applies a function to the rows in batches. Returns the results, shape (N, *shape)."""
+    raise_malloc_thresholds()
     result = np.empty((len(rows), *shape), dtype=np.float32)
     at_once = _rows_at_once(max(rows.shape[1:], shape, key=prod))
-    with torch.inference_mode(), overwriting():
+    with torch.inference_mode():
         for start in range(0, len(rows), at_once):
             part = torch.from_numpy(rows[start : start + at_once])
             result[start : start + at_once] = function(part).numpy()
@@ -162,8 +177,7 @@ def _apply(
 
 
 def _rows_at_once(row_shape: Shape) -> int:
-    """Of what goes into a net or comes out, whichever is larger."""
+    """Returns how many rows a batch has, given the larger of a net's input and output shapes."""
     is_table = len(row_shape) == 1
     numbers = _NUMBERS_OF_A_TABLE_IN_A_BATCH if is_table else _NUMBERS_IN_A_BATCH
-    most = _MOST_IN_KEPT_MEMORY if freed_memory_is_kept() else _MOST_ROWS_IN_A_BATCH
-    return max(1, min(numbers // prod(row_shape), most))
+    return max(1, min(numbers // prod(row_shape), _MOST_ROWS_IN_A_BATCH))

@@ -1,4 +1,4 @@
-"""From a name to a whole, verified pair on this machine. It never gives a mixed one."""
+"""Finds a pair by its name and fetches it, complete and verified. It never mixes two pairs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
-from isthmus import nets
 from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.bundle.manifest import (
     HALVES,
@@ -38,13 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResolvedPair:
-    """Both halves of one pair, on disk, their hashes verified.
+    """Both halves of one pair on this machine's disk, with verified hashes.
 
     Attributes:
-        reference: Name and version, `digits/3`, whatever alias was asked for.
-        version: Of the encoder; of a copied decoder, if that was asked for.
-        manifest: Of the pair.
-        folder: Holds `pair.json` and both weights files.
+        reference: The pair's name and version, such as `digits/3`, also if an alias was asked for.
+        version: The version of the encoder, or of a copied decoder if that was asked for.
+        manifest: The pair's manifest.
+        folder: The folder that holds `pair.json` and both weights files.
     """
 
     reference: str
@@ -54,16 +53,16 @@ class ResolvedPair:
 
 
 def resolve(reference: str, settings: Settings) -> ResolvedPair:
-    """Finds a pair, fetches what is not here yet, and verifies it.
+    """Finds a pair, fetches it unless it is in the cache, and verifies it.
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
-        settings: Where the registry and the cache are.
+        settings: The settings that say where the registry and the cache are.
 
     Raises:
         ModelNotFound: If there is no such pair.
-        RegistryError: If a half is missing, damaged or of another pair, or the registry does not
-            answer.
+        RegistryError: If a half is missing, damaged or part of another pair, or if the registry
+            does not answer.
     """
     parsed = Reference.parse(reference)
     client = open_registry(settings)
@@ -77,17 +76,27 @@ def resolve(reference: str, settings: Settings) -> ResolvedPair:
 
 
 def fetch(client: MlflowClient, version: Any, settings: Settings) -> Path:
-    """The folder on this machine with both halves of the pair that a version is a half of.
+    """Fetches both halves of the pair that a registered version belongs to.
+
+    Returns:
+        The folder on this machine that holds both halves.
 
     Raises:
-        RegistryError: If it is no half of a pair, or the pair is not whole.
+        RegistryError: If the version is not a half of a pair, or if the pair is incomplete.
     """
     return fetch_model(client, _model_id(client, version), settings)
 
 
 def fetch_model(client: MlflowClient, model_id: str, settings: Settings) -> Path:
-    """As `fetch`, given MLflow's model of either half."""
-    # What a model id names never changes, so it can be kept for ever.
+    """Fetches both halves of a pair, given MLflow's model id of either half.
+
+    Returns:
+        The folder on this machine that holds both halves.
+
+    Raises:
+        RegistryError: If the model is not a half of a pair, or if the pair is incomplete.
+    """
+    # A model in MLflow never changes, so the cache never has to be refreshed.
     folder = settings.cache / "pairs" / model_id
     if not (folder / MANIFEST_FILE).exists():
         _fetch(client, model_id, folder)
@@ -95,29 +104,30 @@ def fetch_model(client: MlflowClient, model_id: str, settings: Settings) -> Path
 
 
 def load(reference: str, settings: Settings) -> Pair:
-    """As `resolve`, and builds the pair, ready to use.
+    """Resolves a pair as `resolve` does, and builds it, ready to use.
 
     Raises:
         ModelNotFound: If there is no such pair.
-        RegistryError: If it is not whole.
+        RegistryError: If a half is missing, damaged or part of another pair, or if the registry
+            does not answer.
     """
     return build(resolve(reference, settings))
 
 
 def build(resolved: ResolvedPair) -> Pair:
-    """The pair that was resolved, ready to use."""
+    """Builds a resolved pair from its files, ready to use."""
     state = {}
     for half in HALVES:
         state.update(load_file(resolved.folder / weights_file(half)))
     module = build_module(resolved.manifest, state)
-    nets.act_in_place(module)
     return Pair(module, resolved.manifest, resolved.reference)
 
 
 def _model_id(client: MlflowClient, version: Any) -> str:
-    """MLflow's model behind a version, through the copies that *Promote model* makes.
+    """Returns the id of MLflow's model behind a version, also for copies by *Promote model*.
 
-    A copy's source is another version, which may be gone; where its files are, MLflow knows.
+    The source of a copy is another version, which may have been deleted. MLflow still knows where
+    the files are, and their location names the model.
     """
     direct = re.fullmatch(r"models:/(m-[0-9a-f]+)", str(version.source))
     if direct:
@@ -133,7 +143,7 @@ def _model_id(client: MlflowClient, version: Any) -> str:
 
 
 def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
-    """Downloads both halves beside `folder`, verifies them, and moves them there as one."""
+    """Downloads both halves beside `folder`, verifies them, and renames them to it in one step."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
         fetched = Path(name)
@@ -158,9 +168,10 @@ def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
         if manifest.compatibility and (encoder / MAPS_FILE).exists():
             (encoder / MAPS_FILE).replace(whole / MAPS_FILE)
         try:
-            os.replace(whole, folder)  # noqa: PTH105 (Path.replace says the same less plainly)
+            os.replace(whole, folder)  # noqa: PTH105 (Path.replace would read like replacing text)
         except OSError:
-            if not (folder / MANIFEST_FILE).exists():  # else another process was quicker
+            # If the folder is there, another process fetched the same pair in the meantime.
+            if not (folder / MANIFEST_FILE).exists():
                 raise
 
 
@@ -176,7 +187,7 @@ def _download(client: MlflowClient, model_id: str, destination: Path) -> Path:
         tracking_uri=client.tracking_uri,
     )
     copied = target / "content"
-    # MLflow gives a local store's own files, which must stay as they are.
+    # For a local store MLflow returns the store's own files, which must not be moved.
     shutil.copytree(found, copied)
     return copied
 

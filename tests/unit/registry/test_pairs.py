@@ -30,18 +30,11 @@ def test_a_registered_pair_gives_back_what_the_module_gave(trained, settings):
     assert loaded.manifest.metrics["test_pca_mse"] == 0.6
 
 
-def test_a_loaded_pair_overwrites_what_is_its_own_and_nothing_else(trained, settings):
+def test_a_loaded_pair_does_not_change_the_rows_that_it_is_given(trained, settings):
     loaded = registry.load(str(registry.register_pair(trained("own"), settings)), settings)
-    entered: list[torch.Tensor] = []
-    (first, *_) = (each for each in loaded.module.modules() if isinstance(each, torch.nn.Linear))
-    first.register_forward_hook(lambda layer, rows, made: entered.append(made))
-    before, given = ROWS.copy(), ROWS.copy()
+    given = ROWS.copy()
     loaded.detect(given)
-    np.testing.assert_array_equal(given, before)
-    with torch.inference_mode():
-        loaded.module.score(torch.from_numpy(ROWS))
-    overwritten, untouched = entered
-    assert not torch.equal(overwritten, untouched)
+    np.testing.assert_array_equal(given, ROWS)
 
 
 def test_versions_count_up_and_are_listed_newest_first(register, settings):
