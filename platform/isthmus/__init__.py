@@ -9,24 +9,26 @@
 Importing this imports neither torch nor Ray nor MLflow; the first call does.
 """
 
-from __future__ import annotations
-
-from isthmus.api import (
-    build,
-    gate,
-    history,
-    lineage,
-    load,
-    models,
-    onnx_files,
-    promote,
-    resume,
-    rollback,
-    train,
-    tune,
-    versions,
-)
-from isthmus.errors import IsthmusError
+# Nothing is imported until it is asked for: the command answers Ctrl-C from its own first line on,
+# and that comes after this.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from isthmus.api import (
+        build,
+        gate,
+        history,
+        lineage,
+        load,
+        models,
+        onnx_files,
+        promote,
+        resume,
+        rollback,
+        train,
+        tune,
+        versions,
+    )
+    from isthmus.errors import IsthmusError
 
 __all__ = [
     "IsthmusError",
@@ -46,9 +48,17 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> str:
+def __getattr__(name: str) -> object:
     if name == "__version__":
         from importlib import metadata
 
         return metadata.version("isthmus")
+    if name == "IsthmusError":
+        from isthmus.errors import IsthmusError
+
+        return IsthmusError
+    if name in __all__:
+        import isthmus.api
+
+        return getattr(isthmus.api, name)
     raise AttributeError(f"module 'isthmus' has no attribute {name!r}")

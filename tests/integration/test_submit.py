@@ -72,6 +72,7 @@ def test_a_cancelled_job_ends_after_its_epoch_and_its_run_can_be_resumed(home, c
     log = isthmus("logs", job_id).out
     assert "isthmus train --resume" in log
     assert "Stopped after epoch" in log
+    assert "Traceback" not in log
     again = isthmus("cancel", job_id)
     assert again.code == 2
     assert "has ended already" in again.err
