@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,6 +18,7 @@ from isthmus.training.cluster_resources import (
     Outlook,
     Sight,
     Verdict,
+    counts_nodes_again,
     judge,
     outlook_of_report,
     outlook_of_state,
@@ -206,3 +210,116 @@ def test_a_cluster_of_one_machine_is_not_waited_for(
     monkeypatch.setattr(cluster_resources.ray, "cluster_resources", lambda: has)
     monkeypatch.setattr(cluster_resources, "ray_is_ours", lambda: True)
     assert uses_gpus(training(device=device, **options)) is is_on_gpus
+
+
+class FakeCluster:
+    """A cluster that a second at a time passes in, with the requests that are open."""
+
+    def __init__(self, outlook: Outlook, gpus_at: Callable[[float], int]) -> None:
+        self.now_s = 0.0
+        self.requests: list[Need] = []
+        self._outlook = outlook
+        self._gpus_at = gpus_at
+
+    def resources(self) -> dict[str, float]:
+        return {"CPU": 8, "GPU": self._gpus_at(self.now_s)}
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        assert len(self.requests) == 1
+        self.now_s += seconds
+        if self.now_s > 10_000:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def asked_for(self, need: Need) -> Iterator[str]:
+        self.requests.append(need)
+        try:
+            yield "b3bc"
+        finally:
+            self.requests.remove(need)
+
+    def patch(self, monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+        monkeypatch.delenv(NODES_TIMEOUT_S, raising=False)
+        monkeypatch.setattr(cluster_resources.ray, "cluster_resources", self.resources)
+        monkeypatch.setattr(cluster_resources, "ray_is_ours", lambda: False)
+        monkeypatch.setattr(cluster_resources, "time", self)
+        monkeypatch.setattr(cluster_resources, "_asked_for", self.asked_for)
+        monkeypatch.setattr(cluster_resources, "_outlook", lambda *_: self._outlook)
+        return self
+
+
+def test_gpus_that_are_being_started_are_waited_for_with_a_message_every_half_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = FakeCluster(Outlook.STARTING, lambda now_s: int(now_s // 45)).patch(monkeypatch)
+    assert uses_gpus(training(device="auto", workers=2))
+    assert cluster.now_s == 90
+    assert caplog.messages == [
+        f"waiting for 2 GPUs: the cluster has {has} and is starting nodes; Ctrl-C stops"
+        for has in (0, 0, 1)
+    ]
+    assert cluster.requests == []
+
+
+def test_gpus_that_do_not_come_in_time_end_the_wait(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cluster = FakeCluster(Outlook.STARTING, lambda _: 1).patch(monkeypatch)
+    with pytest.raises(ClusterError, match=r"needs 2 GPUs.* Ray sees 1 after 900 s"):
+        uses_gpus(training(device="gpu", workers=2))
+    assert cluster.requests == []
+    caplog.clear()
+    assert not uses_gpus(training(device="auto", workers=2))
+    assert caplog.messages[-1] == (
+        "the cluster has 1 of 2 GPUs after 900 s; training goes on with CPUs"
+    )
+
+
+def test_the_environment_says_how_long_nodes_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = FakeCluster(Outlook.IDLE, lambda _: 0).patch(monkeypatch)
+    monkeypatch.setenv(NODES_TIMEOUT_S, "40")
+    with pytest.raises(ClusterError, match=r"Ray sees 0 after 40 s; `ray status` says why"):
+        uses_gpus(training(device="gpu"))
+    assert cluster.now_s == 40
+
+
+def test_auto_uses_cpus_where_the_autoscaler_starts_nothing_for_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = FakeCluster(Outlook.IDLE, lambda _: 0).patch(monkeypatch)
+    assert not uses_gpus(training(device="auto"))
+    assert cluster.now_s == 30
+
+
+def test_ctrl_c_ends_the_wait_and_takes_the_request_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeCluster(Outlook.STARTING, lambda _: 0).patch(monkeypatch)
+    monkeypatch.setenv(NODES_TIMEOUT_S, "1e9")
+    with pytest.raises(KeyboardInterrupt):
+        uses_gpus(training(device="gpu"))
+    assert cluster.requests == []
+
+
+@pytest.mark.parametrize(
+    ("workers", "before", "within"),
+    [
+        pytest.param(2, "300", "300", id="a-number"),
+        pytest.param({"min": 1, "max": 2}, "300", "25.0", id="a-range"),
+        pytest.param({"min": 1, "max": 2}, "10", "10.0", id="a-range-shorter-already"),
+        pytest.param({"min": 1, "max": 2}, None, "25.0", id="a-range-not-set"),
+    ],
+)
+def test_only_a_range_of_workers_is_counted_anew_before_long(
+    monkeypatch: pytest.MonkeyPatch, workers: object, before: str | None, within: str
+) -> None:
+    name = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+    monkeypatch.delenv(name, raising=False)
+    if before is not None:
+        monkeypatch.setenv(name, before)
+    with counts_nodes_again(training(workers=workers)):
+        assert os.environ[name] == within
+    assert os.environ.get(name) == before
