@@ -212,16 +212,12 @@ def test_asking_loads_neither_torch_nor_ray_nor_mlflow() -> None:
     assert loaded.strip() == "[]"
 
 
-# They are being rewritten.
-NOT_YET = {PACKAGE / "training" / name for name in ("share.py", "batch_size.py")}
-
-
 def test_nothing_else_asks_what_the_host_has() -> None:
     asked = {"cpu_count", "virtual_memory", "sched_getaffinity", "SC_PHYS_PAGES"}
     wrong = [
         place(path, node)
         for path in modules()
-        if path not in {PACKAGE / "resources.py", *NOT_YET}
+        if path != PACKAGE / "resources.py"
         for node in ast.walk(tree(path))
         if getattr(node, "attr", getattr(node, "value", None)) in asked
     ]
