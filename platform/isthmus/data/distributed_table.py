@@ -32,11 +32,15 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 ROWS = "rows"
 """The column of the training rows, each a tensor of shape (F,)."""
-# What each sample may hold: 16 MiB of float32, or so many rows if those are wide.
-_NUMBERS_IN_A_SAMPLE = 1 << 22
+# What each sample may hold: 8 MiB of float32, or so many rows if those are wide.
+_NUMBERS_IN_A_SAMPLE = 1 << 21
 _FEWEST_SAMPLED_ROWS = 2048
 # Small, so that a shuffle buffer mixes the rows of several blocks, and a small store holds some.
-_BLOCK_BYTES = 8 << 20
+_BLOCK_BYTES = 4 << 20
+# A task reads several files side by side, a piece of each in turn, so that rows that lie together
+# in a file do not come together; not if there are so few files that nodes would have nothing to do.
+_MOST_FILES_OF_A_TASK, _FEWEST_TASKS = 4, 16
+_PIECE_BYTES = 1 << 20
 
 Found = TypeVar("Found")
 
@@ -77,7 +81,9 @@ class DistributedRows:
         order = RandomSeedConfig(seed=self.seed, reseed_after_execution=True)
         files = _open_files(self.table).randomize_block_order(seed=order)
         read = partial(_training_rows, self.table, self.statistics, self.seed)
-        return _settings(files.map_batches(read, batch_size=1))
+        files_of_a_task = len(self.table.paths) // _FEWEST_TASKS
+        at_once = min(_MOST_FILES_OF_A_TASK, max(1, files_of_a_task))
+        return _settings(files.map_batches(read, batch_size=at_once))
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,8 +186,7 @@ def _summarise(table: TableFiles, seed: int, path: str) -> _FileSummary:
         "", dict.fromkeys(PARTS, 0), none, none, np.zeros(width), np.zeros(width), none, none
     )
     digest = Fingerprint()
-    for block in table.blocks(path):
-        values = block.values
+    for values in _pieces(table, path):
         digest.add(values)
         parts = split_block(values, table.spec, seed)
         for part, numbers in parts.items():
@@ -231,9 +236,9 @@ def _sample(
 ) -> _FileSample:
     squares = np.zeros(len(table.columns))
     drawn: dict[str, list[FloatArray]] = {part: [] for part in PARTS}
-    for block in table.blocks(path):
-        for part, numbers in split_block(block.values, table.spec, seed).items():
-            rows = block.values[numbers]
+    for values in _pieces(table, path):
+        for part, numbers in split_block(values, table.spec, seed).items():
+            rows = values[numbers]
             if part == "train":
                 squares += np.nansum(np.square(rows.astype(np.float64) - mean), axis=0)
             drawn[part].append(rows[sample_block(rows, shares[part], seed)])
@@ -244,11 +249,25 @@ def _sample(
 def _training_rows(
     table: TableFiles, statistics: ScalingStatistics, seed: int, files: dict[str, NDArray[Any]]
 ) -> Iterator[dict[str, FloatArray]]:
-    for path in files["path"]:
-        for block in table.blocks(str(path)):
-            train = block.values[split_block(block.values, table.spec, seed)["train"]]
+    """Reads the training rows of some files, a piece of each in turn."""
+    unread = [_pieces(table, str(path)) for path in files["path"]]
+    while unread:
+        for each in tuple(unread):
+            piece = next(each, None)
+            if piece is None:
+                unread.remove(each)
+                continue
+            train = piece[split_block(piece, table.spec, seed)["train"]]
             if len(train):
                 yield {ROWS: statistics.scaled(train)}
+
+
+def _pieces(table: TableFiles, path: str) -> Iterator[FloatArray]:
+    """Reads a file in short pieces: what is computed of one takes a multiple of its memory."""
+    rows = max(1, _PIECE_BYTES // (4 * len(table.columns)))
+    for block in table.blocks(path):
+        for first in range(0, len(block.values), rows):
+            yield block.values[first : first + rows]
 
 
 # -- what the driver makes of it ------------------------------------------------------------------
