@@ -48,10 +48,6 @@ class Course:
         return self
 
     @property
-    def batches_per_epoch(self) -> int:
-        return self.steps_per_epoch
-
-    @property
     def dataset(self) -> range:
         return range(self.rows)
 

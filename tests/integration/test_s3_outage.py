@@ -94,13 +94,13 @@ def test_training_goes_on_while_s3_is_away_and_its_newest_checkpoint_is_there_af
     storage = storage_of("isthmus")
     with caplog.at_level(logging.WARNING, logger="isthmus"):
         with CheckpointUploads(lambda: storage) as uploads:
-            uploads.keep(checkpoint(tmp_path / "made", 1), 1)
+            uploads.keep(checkpoint(tmp_path / "made", 1))
             uploads.flush()
             proxy.shut()
             threading.Timer(OUTAGE_S, proxy.open).start()
             began_s = time.monotonic()
             for epochs in (2, 3, 4):
-                uploads.keep(checkpoint(tmp_path / "made", epochs), epochs)
+                uploads.keep(checkpoint(tmp_path / "made", epochs))
             assert time.monotonic() - began_s < 1
         assert time.monotonic() - began_s > OUTAGE_S
     (said,) = caplog.messages
@@ -132,7 +132,7 @@ def test_wrong_credentials_and_a_missing_bucket_are_said_at_once(
     storage = storage_of(bucket)
     began_s = time.monotonic()
     with pytest.raises(TrainingError, match=said) as caught:
-        storage.keep(checkpoint(tmp_path / "made", 1), 1)
+        storage.keep(checkpoint(tmp_path / "made", 1))
     assert time.monotonic() - began_s < 10
     assert f"isthmus train --resume {storage.run_name[:8]}" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -1,6 +1,6 @@
 """What all variants share: the abstract module, losses, corruptions, scaling, shared maths."""
 
-from isthmus.core.autoencoder import Autoencoder, LossOutput, Stage, StepGroup
+from isthmus.core.autoencoder import Autoencoder, LossOutput, PlanLike, Stage, StepGroup
 from isthmus.core.calibration import Calibration
 from isthmus.core.corruption import Corruption, corrupt
 from isthmus.core.reconstruction import Reconstruction
@@ -11,6 +11,7 @@ __all__ = [
     "Calibration",
     "Corruption",
     "LossOutput",
+    "PlanLike",
     "Reconstruction",
     "Scaling",
     "Stage",

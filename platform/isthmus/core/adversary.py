@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from isthmus.core.autoencoder import Autoencoder, LossOutput, StepGroup, rows_of
-from isthmus.spec import ModelPlan
+from isthmus.core.autoencoder import Autoencoder, LossOutput, PlanLike, StepGroup, rows_of
 
 
 class AdversarialAutoencoder(Autoencoder):
@@ -25,7 +24,7 @@ class AdversarialAutoencoder(Autoencoder):
     `trainer.global_step` counts the steps of both optimizers, as Lightning does.
     """
 
-    def __init__(self, plan: ModelPlan, *, accumulate_batches: int = 1, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, *, accumulate_batches: int = 1, **training: Any) -> None:
         """As `Autoencoder`.
 
         Args:

@@ -26,6 +26,8 @@ from isthmus.spec import ModelPlan, SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 Stage = Literal["train", "validation", "test"]
+PlanLike = ModelPlan | Mapping[str, Any]
+"""A plan, or the plain values that a checkpoint holds of one."""
 
 # `latent_dim: auto` is a quarter of the row, within these.
 _LATENT_SHARE = 4
@@ -119,7 +121,7 @@ class Autoencoder(LightningModule, ABC):
 
     def __init__(
         self,
-        plan: ModelPlan | Mapping[str, Any],
+        plan: PlanLike,
         *,
         learning_rate: float = 1e-3,
         schedule: Schedule = "constant",
@@ -367,6 +369,11 @@ class Autoencoder(LightningModule, ABC):
 
     def _evaluate(self, stage: Stage, batch: Any) -> None:
         rows = rows_of(batch)
+        if torch.is_inference_mode_enabled():
+            # Some losses take gradients, which tensors made in this mode have none of.
+            with torch.inference_mode(False), torch.no_grad():
+                self._evaluate(stage, rows.clone())
+            return
         if len(rows):
             self.log_losses(stage, self.loss(rows).means(), len(rows))
             return

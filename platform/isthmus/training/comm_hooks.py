@@ -87,7 +87,9 @@ class CommHook(Callback):
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Averages the weights that are validated, and may be kept, if workers step alone."""
         if self._averager is not None:
-            average_parameters(pl_module.parameters(), distributed.group.WORLD)
+            group = distributed.group.WORLD
+            assert group is not None  # noqa: S101 (DistributedDataParallel has one)
+            average_parameters(pl_module.parameters(), group)
 
     def _step_alone(self, model: DistributedDataParallel, steps: int) -> None:
         """Lets machines step alone, or workers, if all of them are on one machine."""
@@ -95,8 +97,8 @@ class CommHook(Callback):
         together = context.workers_here if context.workers_here < context.workers else 1
         if context.workers % together:
             together = 1
-        own, _ = distributed.new_subgroups(group_size=together)
-        state = post_localSGD_hook.PostLocalSGDState(
+        own, _ = distributed.new_subgroups(group_size=together)  # type: ignore[no-untyped-call]
+        state = post_localSGD_hook.PostLocalSGDState(  # type: ignore[no-untyped-call]
             process_group=None, subgroup=own, start_localSGD_iter=_LOCAL_SGD_BEGINS
         )
         state.iter = steps

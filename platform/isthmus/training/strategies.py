@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
-from pytorch_lightning.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy, Strategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
@@ -73,12 +73,12 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
         if context.is_in_ray:
             from ray.train.lightning import RayFSDPStrategy
 
-            return RayFSDPStrategy(**arguments)
+            return cast("Strategy", RayFSDPStrategy(**arguments))
         return FSDPStrategy(**arguments)
     # Variants sum what they learn in buffers over all workers themselves.
     arguments = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
     if context.is_in_ray:
         from ray.train.lightning import RayDDPStrategy
 
-        return RayDDPStrategy(**arguments)
+        return cast("Strategy", RayDDPStrategy(**arguments))
     return DDPStrategy(**arguments)

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import LossOutput
+from isthmus.core import LossOutput, PlanLike
 from isthmus.core.adversary import (
     AdversarialAutoencoder,
     Discriminator,
@@ -16,7 +16,7 @@ from isthmus.core.adversary import (
     frozen,
     generator_loss,
 )
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 
 class Aae(AdversarialAutoencoder):
@@ -43,10 +43,10 @@ class Aae(AdversarialAutoencoder):
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("discriminator",)
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a discriminator of latents."""
         super().__init__(plan, **training)
-        self.discriminator = Discriminator(plan.latent_dim, self.options.hidden)
+        self.discriminator = Discriminator(self.plan.latent_dim, self.options.hidden)
 
     def adversary(self) -> nn.Module:
         """Returns the discriminator, which has an optimizer of its own."""

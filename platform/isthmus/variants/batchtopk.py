@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.sparsity import (
     Usage,
     keep_largest_of,
@@ -51,11 +51,11 @@ class Batchtopk(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with the threshold, and a count of when each number was last used."""
         super().__init__(plan, **training)
         self.gate = _Gate()
-        self.usage = Usage(plan.latent_dim)
+        self.usage = Usage(self.plan.latent_dim)
 
     @classmethod
     def auto_latent_dim(cls, row_shape: Shape) -> int:

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.mixture import (
     Components,
     FixedEnergy,
@@ -19,7 +19,7 @@ from isthmus.core.mixture import (
     energy,
     inverse_variances,
 )
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 # Beside the latent: the relative distance of the reconstruction, and its cosine similarity.
 _ERROR_FEATURES = 2
@@ -63,10 +63,10 @@ class Dagmm(Autoencoder):
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("estimation",)
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a mixture and the network that tells its components apart."""
         super().__init__(plan, **training)
-        features = plan.latent_dim + _ERROR_FEATURES
+        features = self.plan.latent_dim + _ERROR_FEATURES
         self.mixture = RunningMixture(self.options.components, features)
         self.estimation = nn.Sequential(
             nn.Linear(features, self.options.hidden),

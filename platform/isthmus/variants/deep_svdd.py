@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.workers import mean_over_workers, rows_of_all_workers
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 # No coordinate of the centre is nearer to 0: an encoder reaches 0 with weights of 0.
 _LEAST_COORDINATE = 0.1
@@ -49,10 +49,10 @@ class DeepSvdd(Autoencoder):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "sphere")
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a sphere in the latent space."""
         super().__init__(plan, **training)
-        self.sphere = Sphere(plan.latent_dim)
+        self.sphere = Sphere(self.plan.latent_dim)
         self._is_centred = False  # what the sphere's buffer says, without waiting for the device
 
     def loss(self, x: Tensor) -> LossOutput:

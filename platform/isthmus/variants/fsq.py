@@ -9,9 +9,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.quantization import straight_through
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 Levels = Annotated[int, Field(ge=2, le=1024)]
 # Of a step, by which the tanh reaches past the outermost levels.
@@ -36,11 +36,11 @@ class Fsq(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with the levels of each number."""
         super().__init__(plan, **training)
         given = self.options.levels
-        self.rounding = Rounding([given[i % len(given)] for i in range(plan.latent_dim)])
+        self.rounding = Rounding([given[i % len(given)] for i in range(self.plan.latent_dim)])
 
     def latent(self, encoded: Tensor) -> Tensor:
         """The levels, in [-1, 1]: (B, latent_dim) to (B, latent_dim); gradients pass straight."""

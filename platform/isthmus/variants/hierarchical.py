@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.gaussian import (
     active_units,
     draw,
@@ -62,15 +62,15 @@ class Hierarchical(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with the bottom's prior."""
         super().__init__(plan, **training)
-        wanted = round(self.options.top_share * plan.latent_dim)
-        self.top_dim = min(max(1, wanted), plan.latent_dim - 1)
+        wanted = round(self.options.top_share * self.plan.latent_dim)
+        self.top_dim = min(max(1, wanted), self.plan.latent_dim - 1)
         self.prior = nn.Sequential(
             nn.Linear(self.top_dim, self.options.hidden),
             nn.GELU(),
-            nn.Linear(self.options.hidden, 2 * (plan.latent_dim - self.top_dim)),
+            nn.Linear(self.options.hidden, 2 * (self.plan.latent_dim - self.top_dim)),
         )
 
     @classmethod

@@ -8,9 +8,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.entropy_model import FactorizedDensity, bits, normal_likelihood, quantized
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 
 class Hyperprior(Autoencoder):
@@ -41,14 +41,14 @@ class Hyperprior(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with the model of the latent's bits."""
         super().__init__(plan, **training)
         options = self.options
         self.entropy: nn.Module = (
-            _Factorized(plan.latent_dim)
+            _Factorized(self.plan.latent_dim)
             if options.prior == "factorized"
-            else _ScaleHyperprior(plan.latent_dim, options.hyper_dim, options.hidden)
+            else _ScaleHyperprior(self.plan.latent_dim, options.hyper_dim, options.hidden)
         )
 
     def latent(self, encoded: Tensor) -> Tensor:

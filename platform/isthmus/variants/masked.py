@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.masking import (
     feature_mask,
     from_other_rows,
@@ -61,13 +61,13 @@ class Masked(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`; images, series and audio also learn a value for what is hidden."""
         super().__init__(plan, **training)
         share = self.options.share
-        self._share = _SHARES[plan.kind] if share == "auto" else share
-        if plan.kind is not DataKind.TABULAR:
-            per_channel = (plan.row_shape[0],) + (1,) * (len(plan.row_shape) - 1)
+        self._share = _SHARES[self.plan.kind] if share == "auto" else share
+        if self.plan.kind is not DataKind.TABULAR:
+            per_channel = (self.plan.row_shape[0],) + (1,) * (len(self.plan.row_shape) - 1)
             self.mask_value = nn.Parameter(torch.zeros(per_channel))
 
     @classmethod

@@ -9,8 +9,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.core import Autoencoder, LossOutput
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.spec import SpecModel
 
 _EPSILON = 1e-12
 
@@ -46,13 +46,13 @@ class Memory(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a memory between the halves."""
         super().__init__(plan, **training)
         items, shrinkage = self.options.items, self.options.shrinkage
         self.memory = _Items(
             items,
-            plan.latent_dim,
+            self.plan.latent_dim,
             self.options.temperature,
             1 / items if shrinkage == "auto" else shrinkage,
         )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from isthmus import nets
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.spec import ModelPlan, SpecModel
 
 # What may stand between the linear layers of a tied pair: it mirrors as it is.
@@ -38,7 +38,7 @@ class Plain(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`; ties the decoder to the encoder if the options say so."""
         super().__init__(plan, **training)
         if self.options.tied:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parametrizations
 
-from isthmus.core import Autoencoder, LossOutput
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.spec import SpecModel
 
 _LAYERS = (
     nn.Linear,
@@ -52,7 +52,7 @@ class Rae(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`; the decoder's layers are normalised if the options say so."""
         super().__init__(plan, **training)
         if self.options.regularizer == "spectral":

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.quantization import Codebook, bits, straight_through, usage
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 
 class ResidualVq(Autoencoder):
@@ -41,12 +41,12 @@ class ResidualVq(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a codebook for each stage."""
         super().__init__(plan, **training)
         options = self.options
         self.codebooks = nn.ModuleList(
-            Codebook(options.codes, plan.latent_dim, options.decay, options.least_count)
+            Codebook(options.codes, self.plan.latent_dim, options.decay, options.least_count)
             for _ in range(options.stages)
         )
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.sparsity import (
     Usage,
     keep_largest,
@@ -48,10 +48,10 @@ class Topk(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a count of when each number was last used."""
         super().__init__(plan, **training)
-        self.usage = Usage(plan.latent_dim)
+        self.usage = Usage(self.plan.latent_dim)
 
     @classmethod
     def auto_latent_dim(cls, row_shape: Shape) -> int:

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.adversary import AdversarialAutoencoder, frozen, redrawn
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 
 
 class Usad(AdversarialAutoencoder):
@@ -38,7 +38,7 @@ class Usad(AdversarialAutoencoder):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "second_decoder")
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a second decoder like the first and weights of its own."""
         super().__init__(plan, **training)
         self.second_decoder = redrawn(self.decoder)

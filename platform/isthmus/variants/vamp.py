@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.divergences import mixture_log_density
 from isthmus.core.gaussian import draw, evidence_metrics, log_density, posterior
 from isthmus.core.workers import from_first_worker
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import SpecModel
 from isthmus.types import ReconstructionLoss, Shape
 
 # How far pseudo-inputs begin from the rows they are copies of, in standard deviations: those that
@@ -48,10 +48,10 @@ class Vamp(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with pseudo-inputs."""
         super().__init__(plan, **training)
-        self.pseudo_inputs = _PseudoInputs(self.options.pseudo_inputs, plan.row_shape)
+        self.pseudo_inputs = _PseudoInputs(self.options.pseudo_inputs, self.plan.row_shape)
 
     def latent(self, encoded: Tensor) -> Tensor:
         """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.quantization import Codebook, bits, straight_through, usage
 from isthmus.spec import ModelPlan, SpecModel
 
@@ -42,11 +42,11 @@ class Vqvae(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: ModelPlan, **training: Any) -> None:
+    def __init__(self, plan: PlanLike, **training: Any) -> None:
         """As `Autoencoder`, with a codebook."""
         super().__init__(plan, **training)
         options = self.options
-        self.code_dim = _code_dim(options, plan)
+        self.code_dim = _code_dim(options, self.plan)
         self.codebook = Codebook(options.codes, self.code_dim, options.decay, options.least_count)
 
     @classmethod
