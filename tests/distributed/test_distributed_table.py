@@ -24,7 +24,7 @@ from tests.distributed.small_jobs import plan, training
 from tests.distributed.test_training import Recorder
 from tests.distributed.three_nodes import LARGE_BYTES
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -47,7 +47,6 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     return found
 
 
-@pytest.mark.timeout(900)
 def test_no_process_of_the_cluster_grows_by_a_quarter_of_the_table(
     outcomes: dict[str, dict[str, Any]],
 ) -> None:

@@ -39,7 +39,7 @@ _FEWEST_SAMPLED_ROWS = 2048
 _BLOCK_BYTES = 4 << 20
 # A task reads several files side by side, a piece of each in turn, so that rows that lie together
 # in a file do not come together; not if there are so few files that nodes would have nothing to do.
-_MOST_FILES_OF_A_TASK, _FEWEST_TASKS = 4, 16
+_MOST_FILES_OF_A_TASK, _FEWEST_TASKS = 2, 16
 _PIECE_BYTES = 1 << 20
 
 Found = TypeVar("Found")
