@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from isthmus.training import CheckpointStorage, FitResult
+from isthmus.training import CheckpointStorage, EpochReport, FitResult, ScaledRows, epoch_end
 from isthmus.training.checkpoints import Progress
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
@@ -29,10 +31,11 @@ def share(
     folder: Path,
     runs: dict[str, tuple[str, dict[str, Any]]],
     lost_after: int | None = None,
+    scaled: ScaledRows | None = None,
 ) -> None:
     """This worker's part of runs, one after another; each goes on from its last checkpoint.
 
-    `lost_after` is the epoch after which all workers are lost.
+    `lost_after` is the number of the checkpoint after which all workers are lost.
     """
     context = WorkerContext(
         rank=rank,
@@ -41,29 +44,36 @@ def share(
         workers_here=workers,
         device=torch.device("cpu"),
     )
+    epoch_end._AGREE_S = 0.0  # a checkpoint may be of any batch
     for name, (variant, options) in runs.items():
         storage = CheckpointStorage(str(folder), name)
+        checkpoints = 0
 
         def keep(
             kept: Path | None, progress: Progress, storage: CheckpointStorage = storage
         ) -> None:
-            if lost_after is not None and progress.epochs > lost_after:
-                raise Lost
             assert (kept is not None) == (rank == 0)
             if kept:
                 storage.keep(kept)
             torch.distributed.barrier()
+            nonlocal checkpoints
+            checkpoints += 1
+            if checkpoints == lost_after:
+                raise Lost
 
         task = WorkerTask(plan(variant), training(workers=workers, **options))
         end = nullcontext() if lost_after is None else pytest.raises(Lost)
         with end, storage.last() as last:
-            train_worker(task, rows(), context, None, keep, last)
+            train_worker(task, scaled or rows(), context, None, keep, last)
 
 
 def trained(
-    folder: Path, runs: dict[str, tuple[str, dict[str, Any]]], workers: int = 2
+    folder: Path,
+    runs: dict[str, tuple[str, dict[str, Any]]],
+    workers: int = 2,
+    scaled: ScaledRows | None = None,
 ) -> list[FitResult]:
-    run_together(workers, share, folder, runs)
+    run_together(workers, share, folder, runs, None, scaled)
     return [result(folder, name) for name in runs]
 
 
@@ -86,23 +96,113 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path, varian
     assert not same_weights(first, different)
 
 
+@pytest.mark.parametrize("lost_after", [2, 13])
 @pytest.mark.parametrize(
     "options",
     [{"weight_average_decay": 0.9, "schedule": "cosine"}, {"accumulate_batches": 2}],
     ids=["averages", "parts"],
 )
 def test_a_run_that_goes_on_from_a_checkpoint_ends_as_if_nothing_had_been(
-    tmp_path: Path, options: dict[str, Any]
+    tmp_path: Path, options: dict[str, Any], lost_after: int
 ) -> None:
-    whole = trained(tmp_path, {"whole": ("denoising", {"epochs": 12, **options})})[0]
-    hurt_run = {"hurt": ("denoising", {"checkpoint_interval_s": 0, "epochs": 12, **options})}
-    run_together(2, share, tmp_path, hurt_run, 4)
-    assert result(tmp_path, "hurt").progress.epochs == 4
+    whole = trained(tmp_path, {"whole": ("denoising", {"epochs": 6, **options})})[0]
+    hurt_run = {"hurt": ("denoising", {"checkpoint_interval_s": 0, "epochs": 6, **options})}
+    run_together(2, share, tmp_path, hurt_run, lost_after)
+    before = result(tmp_path, "hurt").progress
+    assert not before.finished
     (hurt,) = trained(tmp_path, hurt_run)
     assert hurt.progress.finished
     assert hurt.progress.attempt == 2
-    assert [report.epoch for report in hurt.progress.history] == list(range(1, 13))
+    assert [report.epoch for report in hurt.progress.history] == list(range(1, 7))
     assert same_weights(whole, hurt)
+    for found, expected in zip(hurt.progress.history, whole.progress.history, strict=True):
+        assert found.train == pytest.approx(expected.train, rel=1e-6)
+        assert found.validation == expected.validation
+
+
+def reconstruction(report: EpochReport) -> float:
+    return report.train.get("reconstruction", report.train["loss"])
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("variant", ["plain", "usad", "wae_mmd"])
+def test_workers_that_share_each_step_train_as_one_does(
+    tmp_path: Path, workers: int, variant: str
+) -> None:
+    options = {"global_batch_size": 60, "learning_rate": 1e-2, "epochs": 4}
+    ours = (variant, options)
+    (one,) = trained(tmp_path / "one", {"run": ours}, 1, rows(300))
+    (several,) = trained(tmp_path / "several", {"run": ours}, workers, rows(300))
+    assert one.state is not None
+    assert several.state is not None
+    # What looks at a batch as a whole looks at a worker's share of it: the range of the rows, or
+    # all pairs of latents.
+    rel = {"plain": 1e-3, "usad": 0.05, "wae_mmd": 0.2}[variant]
+    for found, expected in zip(several.progress.history, one.progress.history, strict=True):
+        assert reconstruction(found) == pytest.approx(reconstruction(expected), rel=rel)
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize(
+    ("train_rows", "held_out"),
+    [
+        pytest.param(300, 1, id="one-held-out-row"),
+        pytest.param(301, 2, id="fewer-held-out-rows-than-workers"),
+        pytest.param(60 * 5 + 4, 50, id="a-last-step-of-one-row-each"),
+        pytest.param(3, 5, id="a-row-for-each-worker"),
+    ],
+)
+def test_workers_without_rows_take_part(
+    tmp_path: Path, workers: int, train_rows: int, held_out: int
+) -> None:
+    made = rows(train_rows)
+    few = replace(made, validation=made.validation[:held_out])
+    options = {"global_batch_size": 60, "epochs": 2}
+    runs = {name: (name, options) for name in ("plain", "wae_mmd", "vqvae")}
+    for several in trained(tmp_path, runs, workers, few):
+        assert several.progress.finished
+        assert all(
+            math.isfinite(report.validation["loss"]) and math.isfinite(report.train["loss"])
+            for report in several.progress.history
+        )
+    (one,) = trained(tmp_path / "one", {"plain": ("plain", {**options, "epochs": 1})}, 1, few)
+    first = result(tmp_path, "plain").progress.history[0]
+    if train_rows % workers == 0:  # else a row is left out of each epoch
+        # The same held-out rows are averaged, whoever has them.
+        assert first.validation["loss"] == pytest.approx(
+            one.progress.history[0].validation["loss"], rel=1e-4
+        )
+
+
+@pytest.mark.parametrize(
+    ("hook", "rel"), [("powersgd", 1e-2), ("post_local_sgd", 0.2)], ids=lambda each: str(each)
+)
+def test_a_communication_hook_changes_little_of_what_is_learned(
+    tmp_path: Path, hook: str, rel: float
+) -> None:
+    options = {"global_batch_size": 20, "learning_rate": 3e-3, "epochs": 15}
+    runs = {name: ("plain", {**options, "comm_hook": name}) for name in ("none", hook)}
+    exact, hooked = trained(tmp_path, runs, 2, rows(300))
+    assert hooked.progress.best_loss == pytest.approx(exact.progress.best_loss, rel=rel)
+    assert hooked.progress.best_loss != exact.progress.best_loss  # it begins after 100 steps
+
+
+def test_numbers_of_half_the_size_need_gpus(tmp_path: Path) -> None:
+    options = {"comm_hook": "bf16", "workers": 2}
+    sent: list[object] = []
+
+    class Sender:
+        def send(self, event: object) -> None:
+            sent.append(event)
+
+        def stop_was_requested(self) -> bool:
+            return False
+
+    context = WorkerContext(0, 2, 0, 2, torch.device("cpu"))
+    task = WorkerTask(plan("plain"), training(**options))
+    train_worker(task, rows(), context, Sender(), lambda *kept: None)
+    (error,) = sent
+    assert str(error).startswith("training.comm_hook=bf16 needs GPUs")
 
 
 def test_early_stopping_ends_all_workers_at_the_same_epoch(tmp_path: Path) -> None:

@@ -361,7 +361,8 @@ class Autoencoder(LightningModule, ABC):
         """
         self.log_dict(
             {f"{stage}/{name}": value for name, value in means.items()},
-            batch_size=rows,
+            # Lightning averages this number over workers; as an integer it would lose the rest.
+            batch_size=float(rows),  # type: ignore[arg-type]
             on_step=False,
             on_epoch=True,
             sync_dist=True,
