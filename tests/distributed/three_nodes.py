@@ -161,7 +161,8 @@ def main(folder: Path) -> dict[str, object]:
 
     quieten()
     os.chdir(folder)
-    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp") as place:
+    # Processes of Ray may still write to it at the end.
+    with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as place:
         # Else a Ray that another test starts meanwhile would be found to be this one.
         os.environ["RAY_TMPDIR"] = place
         return _run(folder)
