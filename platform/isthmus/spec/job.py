@@ -209,7 +209,8 @@ class TrainingSpec(SpecModel):
     comm_hook: Literal["auto", "none", "bf16", "powersgd", "post_local_sgd"] = "auto"
     """How ddp's gradients travel. `bf16` halves them; `powersgd` sends factors of low rank;
     `post_local_sgd` lets workers step alone and averages their weights now and then, for slow
-    networks; all three change what is learned a little. `auto` and `none`: as they are."""
+    networks; all three change what is learned a little. `none`: as they are. `auto`: as they are,
+    through memory that CPU workers of one machine share."""
     trainer: Mapping[str, Any] = Field(default_factory=dict)
     """Further arguments of Lightning's Trainer, as in `{detect_anomaly: true}`. Those that other
     fields decide are refused."""

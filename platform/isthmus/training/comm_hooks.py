@@ -17,6 +17,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
+from isthmus.training.shared_memory_hook import (
+    SharedGradients,
+    shared_memory_hook,
+    suits_shared_memory,
+)
 from isthmus.training.strategies import WorkerContext
 
 # Rank of the factors that powerSGD sends, and the steps before it begins.
@@ -57,7 +62,9 @@ class CommHook(Callback):
         model = trainer.strategy.model
         if not isinstance(model, DistributedDataParallel):
             return
-        if self._name == "bf16":
+        if self._name == "auto" and suits_shared_memory(self._context):
+            model.register_comm_hook(SharedGradients(pl_module, self._context), shared_memory_hook)
+        elif self._name == "bf16":
             model.register_comm_hook(None, default_hooks.bf16_compress_hook)
         elif self._name == "powersgd":
             model.register_comm_hook(
