@@ -36,6 +36,8 @@ _QUIET = {
 }
 # These hold only for a Ray that is started here.
 _OURS = {
+    # Ray's workers would else give way to every other process, also to those that wait for them.
+    "RAY_worker_niceness": "0",
     RAY_IS_OURS: "1",
     # Ray would start a process for each CPU at once; Ray Train's have another environment and
     # use none of them.
