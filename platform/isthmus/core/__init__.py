@@ -1,8 +1,9 @@
 """What all variants share: the abstract module, losses, corruptions, scaling, shared maths."""
 
-from isthmus.core.autoencoder import Autoencoder, LossOutput, PlanLike, Stage, StepGroup
+from isthmus.core.autoencoder import Autoencoder, PlanLike
 from isthmus.core.calibration import Calibration
 from isthmus.core.corruption import Corruption, corrupt
+from isthmus.core.lightning import LossOutput, Stage, StepGroup
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from isthmus.core.autoencoder import Autoencoder, LossOutput, PlanLike, StepGroup, rows_of
+from isthmus.core.autoencoder import Autoencoder, PlanLike
+from isthmus.core.lightning import LossOutput, StepGroup, rows_of
 
 
 class AdversarialAutoencoder(Autoencoder):

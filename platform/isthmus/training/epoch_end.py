@@ -19,7 +19,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from isthmus.core import Autoencoder
-from isthmus.core.autoencoder import rows_of
+from isthmus.core.lightning import rows_of
 from isthmus.core.workers import gather_objects, sum_over_workers
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from isthmus.core import Autoencoder
-from isthmus.core.autoencoder import rows_of
+from isthmus.core.lightning import rows_of
 
 
 class ErrorMeter(Callback):
