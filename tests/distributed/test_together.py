@@ -187,8 +187,19 @@ def test_a_communication_hook_changes_little_of_what_is_learned(
     assert hooked.progress.best_loss != exact.progress.best_loss  # it begins after 100 steps
 
 
-def test_numbers_of_half_the_size_need_gpus(tmp_path: Path) -> None:
-    options = {"comm_hook": "bf16", "workers": 2}
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"comm_hook": "bf16"}, "training.comm_hook=bf16 needs GPUs"),
+        (
+            {"strategy": "fsdp"},
+            "training.strategy=fsdp needs GPUs, and this worker trains on a CPU",
+        ),
+    ],
+)
+def test_what_needs_gpus_is_refused_on_cpus_in_one_line(
+    options: dict[str, Any], message: str
+) -> None:
     sent: list[object] = []
 
     class Sender:
@@ -199,10 +210,10 @@ def test_numbers_of_half_the_size_need_gpus(tmp_path: Path) -> None:
             return False
 
     context = WorkerContext(0, 2, 0, 2, torch.device("cpu"))
-    task = WorkerTask(plan("plain"), training(**options))
+    task = WorkerTask(plan("plain"), training(workers=2, **options))
     train_worker(task, rows(), context, Sender(), lambda *kept: None)
     (error,) = sent
-    assert str(error).startswith("training.comm_hook=bf16 needs GPUs")
+    assert str(error).startswith(message)
 
 
 def test_early_stopping_ends_all_workers_at_the_same_epoch(tmp_path: Path) -> None:

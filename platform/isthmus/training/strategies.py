@@ -11,6 +11,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy, Strategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
+from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 
 # Submodules of at least so many weights are sharded on their own.
@@ -64,11 +65,16 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
     if trains_alone(training):
         return SingleDeviceStrategy(device=context.device)
     if training.strategy == "fsdp":
+        if context.device.type == "cpu":
+            raise TrainingError(
+                "training.strategy=fsdp needs GPUs, and this worker trains on a CPU; set "
+                "training.strategy: ddp"
+            )
         arguments: dict[str, Any] = {
             "auto_wrap_policy": partial(
                 size_based_auto_wrap_policy, min_num_params=_SHARDED_WEIGHTS
             ),
-            "state_dict_type": "sharded",
+            "state_dict_type": "full",  # gathered on the first worker, which keeps checkpoints
         }
         if context.is_in_ray:
             from ray.train.lightning import RayFSDPStrategy
