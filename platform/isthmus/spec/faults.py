@@ -49,7 +49,9 @@ def _location(loc: tuple[int | str, ...], content: object) -> tuple[int | str, .
     for position, part in enumerate(loc):
         if isinstance(place, Mapping):
             last = position == len(loc) - 1
-            if part not in place and not last:
+            # A branch is `constrained-int` or `function-after[...]`; a field is a name.
+            is_name = not isinstance(part, str) or part.isidentifier()
+            if part not in place and not (last and is_name):
                 continue
             kept.append(part)
             place = place.get(part)

@@ -157,3 +157,48 @@ def test_the_schema_takes_what_is_right_and_refuses_what_is_wrong() -> None:
         {"name": "a", "data": "x.csv", "training": {"epochs": 0}},
     ):
         assert list(validator.iter_errors(wrong)), wrong
+
+
+def test_old_spellings_of_job_files_are_still_read() -> None:
+    spec = check_job(
+        {
+            "name": "old",
+            "data": {"path": "a.npy", "second": "b.npy"},
+            "variant": "noise2noise",
+            "training": {"record_steps": False, "local_steps": 1},
+        }
+    )
+    assert spec.data.paired_path == "b.npy"
+    assert spec.training.cuda_graphs is False
+
+
+@pytest.mark.parametrize(
+    ("training", "where", "message"),
+    [
+        ({"local_steps": 8}, "training", "local_steps is now comm_hook: post_local_sgd"),
+        ({"workers": {"min": 3, "max": 2}}, "training.workers", "min=3 is above max=2"),
+        ({"workers": "many"}, "training.workers", "'many' is not allowed"),
+        ({"trainer": {"max_epochs": 3}}, "training.trainer.max_epochs", "use training.epochs"),
+        (
+            {"trainer": {"detect_anomly": True}},
+            "training.trainer.detect_anomly",
+            'did you mean "detect_anomaly"',
+        ),
+    ],
+    ids=str,
+)
+def test_what_training_cannot_be_told_names_the_field_and_what_to_use(
+    training: dict[str, object], where: str, message: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        check_job({"name": "wrong", "data": "rows.npy", "training": training})
+    (fault,) = caught.value.faults
+    assert fault.where == where
+    assert message in fault.message
+
+
+def test_workers_may_be_a_range() -> None:
+    training = check_job(
+        {"name": "elastic", "data": "a.npy", "training": {"workers": {"min": 2, "max": 8}}}
+    ).training
+    assert (training.fewest_workers, training.most_workers) == (2, 8)
