@@ -16,7 +16,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from isthmus.core.autoencoder import Autoencoder, PlanLike
-from isthmus.core.lightning import LossOutput, StepGroup, rows_of
+from isthmus.core.lightning import LossOutput
 
 
 class AdversarialAutoencoder(Autoencoder):
@@ -26,7 +26,7 @@ class AdversarialAutoencoder(Autoencoder):
     """
 
     def __init__(self, plan: PlanLike, *, accumulate_batches: int = 1, **training: Any) -> None:
-        """As `Autoencoder`.
+        """Draws the weights, and chooses manual optimisation.
 
         Args:
             plan: What to build.
@@ -49,15 +49,9 @@ class AdversarialAutoencoder(Autoencoder):
         autoencoder = [each for each in self.parameters() if id(each) not in known]
         return self._optimizer_of(autoencoder), self._optimizer_of(adversary)
 
-    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor] | None:
-        """As `Autoencoder`, and takes the step."""
-        if isinstance(batch, StepGroup):
-            batch.take(self)
-            return None
-        rows = rows_of(batch)
-        output = self.take_step(rows)
-        self.log_losses("train", output.means(), len(rows))
-        return output.means()
+    def training_loss(self, rows: Tensor) -> LossOutput:
+        """Takes a step on rows, and returns the losses it was taken by."""
+        return self.take_step(rows)
 
     def take_step(self, rows: Tensor) -> LossOutput:
         """Takes one step of both optimizers, and returns the losses it was taken by.

@@ -85,9 +85,13 @@ class TrainedByLightning(LightningModule, ABC):
             batch.take(self)
             return None
         rows = rows_of(batch)
-        output = self.loss(rows)
-        self.log_losses("train", output.means(), len(rows))
-        return output.means()
+        means = self.training_loss(rows).means()
+        self.log_losses("train", means, len(rows))
+        return means
+
+    def training_loss(self, rows: Tensor) -> LossOutput:
+        """Returns the loss of a batch; under manual optimisation it takes the step, too."""
+        return self.loss(rows)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Logs the losses of held-out rows, given as in `training_step`."""

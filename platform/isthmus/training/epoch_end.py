@@ -112,12 +112,12 @@ class EpochEndCallback(Callback):
                 )
             )
         if self._resumed is not None:
-            self._begin_epoch(trainer)
+            self._begin_epoch()
             self._resume_worker(trainer, pl_module, self._resumed)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Seeds the epoch's noise: a resumed epoch draws what it would have drawn."""
-        self._begin_epoch(trainer)
+        self._begin_epoch()
         self._seed(_TRAINING_STREAM, trainer.current_epoch)
 
     def on_train_batch_end(
@@ -225,22 +225,20 @@ class EpochEndCallback(Callback):
         """Keeps what is needed to go on, and the best weights; all workers call it."""
         self.progress.rows_done = self._batches.rows_done if self._is_in_epoch(trainer) else 0
         with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
-            # All workers of a host write to one folder, where weights are sharded.
-            folder = Path(trainer.strategy.broadcast(name))
-            folder.mkdir(exist_ok=True)
+            # The first worker writes, but all take part: sharded weights are gathered for it.
+            folder = Path(name)
             trainer.save_checkpoint(folder / checkpoints.LAST)
             writes = self._batches.rank == 0
             if writes:
                 checkpoints.write_side_files(folder, self.best, self.progress)
             self._keep(folder if writes else None, self.progress)
-            trainer.strategy.barrier()
         self._saved_s = time.monotonic()
 
     def save_is_due(self) -> bool:
         """Returns whether the interval is over, by this worker's clock."""
         return time.monotonic() - self._saved_s >= self._training.checkpoint_interval_s
 
-    def _begin_epoch(self, trainer: Trainer) -> None:
+    def _begin_epoch(self) -> None:
         self._epoch_began_s = time.monotonic()
         self._rows_at_begin = self._batches.resumed_rows
 
