@@ -9,9 +9,9 @@ from prefect.logging import get_run_logger
 
 from isthmus import api
 from isthmus.errors import TrainingError
+from isthmus.progress.reporter import Reporter
 from isthmus.promotion import GateRefused, Outcome, promote
 from isthmus.spec import Settings
-from isthmus.training import Reporter
 
 
 @dataclass(frozen=True)

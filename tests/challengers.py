@@ -11,11 +11,11 @@ from isthmus import variants
 from isthmus.jobs.evaluation import calibrate, evaluate
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
+from isthmus.progress.reporter import EpochReport
 from isthmus.registry import RegisteredPair, TrainedPair, find_succession, register_pair
 from isthmus.registry.succession import NO_SUCCESSION
 from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
-from isthmus.training import EpochReport
 
 GOOD_STEPS, BAD_STEPS = 400, 2
 

@@ -63,7 +63,7 @@ def _group_of(item: pytest.Item) -> str | None:
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
     """One local Ray for the whole session: it takes seconds to start."""
-    from isthmus.training import ray_session as session
+    from isthmus.launch.session import ray_session as session
 
     with session(None, 2):
         yield

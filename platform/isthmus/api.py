@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from isthmus.core import Autoencoder
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
+    from isthmus.progress.reporter import Reporter
     from isthmus.promotion import Verdict
     from isthmus.registry import Lineage, ModelSummary, Pair, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
-    from isthmus.training import Reporter
 
 
 def build(

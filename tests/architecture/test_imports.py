@@ -93,7 +93,8 @@ def test_every_plugin_is_held_apart_from_its_neighbours(room: str) -> None:
         "isthmus.quiet",
         "isthmus.spec",
         "isthmus.tracking",
-        "isthmus.training",
+        "isthmus.progress.events",
+        "isthmus.progress.reporter",
     ],
 )
 def test_importing_it_loads_no_heavy_library(module: str) -> None:

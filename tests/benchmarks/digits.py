@@ -24,9 +24,9 @@ from isthmus import registry
 from isthmus.data import read_rows, split_rows
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import train
+from isthmus.launch.session import ray_session
 from isthmus.registry import Pair
 from isthmus.spec import JobSpec, Settings
-from isthmus.training import ray_session
 
 LATENT_DIM = 16
 NOISE_SIGMA = 0.3

@@ -26,8 +26,10 @@ from torch.utils._pytree import tree_leaves
 
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
+from isthmus.launch.in_process import fit_in_process
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import JobSpec
-from isthmus.training import CheckpointStorage, ScaledRows, fit_in_process
 from isthmus.types import DataKind, ScalingMode
 
 TARGET = 1.5

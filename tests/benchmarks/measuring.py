@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
-from isthmus.training.reporter import EpochReport
+from isthmus.progress.reporter import EpochReport
 
 Better = Literal["higher", "lower"]
 

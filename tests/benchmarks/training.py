@@ -35,8 +35,10 @@ import isthmus
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import TrainResult, train
+from isthmus.launch.in_process import fit_in_process
+from isthmus.launch.session import ray_session
+from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import JobSpec, Settings
-from isthmus.training import CheckpointStorage, fit_in_process, ray_session
 
 LEARNING_RATE = 1e-3
 # Each number of workers takes what learns most: one the default, which a warm-up makes worse; two,

@@ -26,8 +26,8 @@ from rich.table import Table
 from isthmus import variants
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import TrainResult, train
+from isthmus.launch.session import ray_session
 from isthmus.spec import Settings
-from isthmus.training import ray_session
 
 ADBENCH = ("24_mnist.npz", "6_cardio.npz")
 

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from isthmus import nets, variants
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.result import FitResult
 from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
-from isthmus.training import FitResult, ScaledRows
 
 
 def plan(variant: str = "denoising") -> ModelPlan:

@@ -18,8 +18,9 @@ from isthmus.data.distributed_table import ROWS, DistributedSplit, distribute_sp
 from isthmus.errors import ClusterError, DataError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
+from isthmus.launch.ray_trainer import fit
+from isthmus.loaders.scaled_rows import ScaledRows
 from isthmus.spec import JobSpec
-from isthmus.training import ScaledRows, fit
 from tests.distributed.small_jobs import plan, training
 from tests.distributed.test_training import Recorder
 from tests.distributed.three_nodes import LARGE_BYTES

@@ -23,7 +23,8 @@ import ray
 from pytorch_lightning import Callback
 from ray.cluster_utils import Cluster
 
-from isthmus.training import fit, ray_session
+from isthmus.launch.ray_trainer import fit
+from isthmus.launch.session import ray_session
 from tests.distributed.small_jobs import plan, rows, training
 
 FOLDER = Path(sys.argv[1])

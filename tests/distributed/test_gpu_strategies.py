@@ -9,7 +9,8 @@ import torch
 
 from isthmus.errors import SpecError
 from isthmus.jobs.specs import check_job
-from isthmus.training import Reporters, fit
+from isthmus.launch.ray_trainer import fit
+from isthmus.progress.reporter import Reporters
 from tests.distributed.small_jobs import plan, rows, training
 
 JOB = {"name": "sharded", "data": "rows.npy"}

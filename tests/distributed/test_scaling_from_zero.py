@@ -40,7 +40,7 @@ import json, logging, os, sys, time
 import ray
 from isthmus.errors import ClusterError
 from isthmus.spec import TrainingSpec
-from isthmus.training.cluster_resources import uses_gpus
+from isthmus.launch.cluster_resources import uses_gpus
 
 class Said(logging.Handler):
     def emit(self, record):

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.distributed
 SCRIPT = """
 import atexit, json, os, signal, time
 import ray
-from isthmus.training import ray_session
+from isthmus.launch.session import ray_session
 
 @ray.remote(num_cpus=0)
 class Hanging:

@@ -11,8 +11,12 @@ from typing import Any
 import pytest
 import torch
 
-from isthmus.training import CheckpointStorage, EpochReport, FitResult, ScaledRows, epoch_end
-from isthmus.training.checkpoints import Progress
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.reporter import EpochReport
+from isthmus.progress.result import FitResult
+from isthmus.progress.storage import CheckpointStorage
+from isthmus.training import epoch_end
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 from tests.distributed.small_jobs import plan, rows, same_weights, training

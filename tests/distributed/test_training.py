@@ -13,15 +13,13 @@ import pytest
 import torch
 
 from isthmus.errors import ClusterError, TrainingError
+from isthmus.launch.in_process import fit_in_process
+from isthmus.launch.ray_trainer import fit
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.reporter import EpochReport
+from isthmus.progress.result import FitResult
+from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import EarlyStoppingSpec
-from isthmus.training import (
-    CheckpointStorage,
-    EpochReport,
-    FitResult,
-    ScaledRows,
-    fit,
-    fit_in_process,
-)
 from tests.distributed.small_jobs import plan, rows, same_weights, training
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]

@@ -119,8 +119,8 @@ def _train(path: Path, address: str | None, **training: object) -> Outcome:
     from mlflow import MlflowClient
 
     from isthmus.jobs.train import train
+    from isthmus.progress.reporter import EpochReport
     from isthmus.spec import Settings
-    from isthmus.training import EpochReport
 
     outcome = Outcome()
 

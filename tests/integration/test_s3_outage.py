@@ -16,8 +16,10 @@ import pytest
 import torch
 
 from isthmus.errors import TrainingError
-from isthmus.training import CheckpointStorage, Progress, checkpoints
-from isthmus.training.storage import CheckpointUploads
+from isthmus.progress import checkpoints
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.storage import CheckpointStorage
+from isthmus.progress.uploads import CheckpointUploads
 from tests.servers.stack import S3Server
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from isthmus.cli.terminal import err
 
 if TYPE_CHECKING:
-    from isthmus.training.reporter import EpochReport
+    from isthmus.progress.reporter import EpochReport
 
 _SECONDS_BETWEEN_LINES = 5.0
 

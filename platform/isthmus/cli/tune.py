@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from isthmus.jobs.tune import TuneResult
+    from isthmus.progress.reporter import EpochReport
     from isthmus.search import TrialRecord
-    from isthmus.training import EpochReport
 
 _SHOWN_TRIALS = 12
 _SECONDS_BETWEEN_LINES = 5.0

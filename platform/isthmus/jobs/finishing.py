@@ -13,10 +13,11 @@ from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
 from isthmus.jobs.preparation import Prepared
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.result import FitResult
 from isthmus.registry import RegisteredPair, Succession, TrainedPair, find_succession, register_pair
 from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
-from isthmus.training import FitResult, Progress
 
 # Held-out rows that a pair's ONNX graphs are compared with torch on, within so many numbers.
 _ROWS_COMPARED = 256

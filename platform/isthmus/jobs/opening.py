@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 
+from isthmus.progress.reporter import EpochReport
 from isthmus.tracking import RunLog, preload
-from isthmus.training import EpochReport
 
 Told = Callable[[RunLog], None]
 

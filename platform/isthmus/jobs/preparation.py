@@ -23,9 +23,8 @@ from isthmus.data import (
 )
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
+from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
 from isthmus.spec import DataSpec, JobSpec, ModelPlan
-from isthmus.training import ScaledRows
-from isthmus.training.scaled_rows import is_distributed
 from isthmus.types import ScalingMode
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
     table = None if ray_address is None else find_large_table(spec.data)
     if table is not None:
         from isthmus.data.distributed_table import distribute_split
-        from isthmus.training import ray_session  # which loads Ray
+        from isthmus.launch.session import ray_session  # which loads Ray
 
         with ray_session(ray_address, spec.training.most_workers):
             split = distribute_split(table, spec.training.seed)

@@ -13,17 +13,14 @@ from isthmus.errors import UsageError
 from isthmus.jobs.opening import Opening
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
+from isthmus.launch.in_process import fit_in_process
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.reporter import Reporter, Reporters
+from isthmus.progress.result import FitResult
+from isthmus.progress.storage import CheckpointStorage
 from isthmus.registry import RegisteredPair
 from isthmus.spec import JobSpec, ModelPlan, Settings
 from isthmus.tracking import SEARCH, RunLog, find_run
-from isthmus.training import (
-    CheckpointStorage,
-    FitResult,
-    Progress,
-    Reporter,
-    Reporters,
-    fit_in_process,
-)
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -185,7 +182,8 @@ def _fit(
             reporter=told,
             callbacks=given.callbacks,
         )
-    from isthmus.training import fit, ray_session  # Ray: nothing for one worker alone
+    from isthmus.launch.ray_trainer import fit  # Ray: nothing for one worker alone
+    from isthmus.launch.session import ray_session
 
     # Opening the run and starting Ray take seconds each, and do not need another.
     opening.begin()

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from isthmus.errors import IsthmusError, TrainingError
 from isthmus.jobs.preparation import Prepared
+from isthmus.progress.reporter import EpochReport
 from isthmus.search import SearchReporter, TrialRecord
 from isthmus.spec import JobSpec, Settings, searched
 from isthmus.tracking import TAG_KIND, TRIAL, RunLog
-from isthmus.training import EpochReport
 
 _logger = logging.getLogger(__name__)
 

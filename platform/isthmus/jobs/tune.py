@@ -14,6 +14,7 @@ from isthmus.jobs.finishing import finish
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.jobs.trial_runs import TrialRuns
+from isthmus.launch.session import ray_session
 from isthmus.registry import RegisteredPair
 from isthmus.search import Candidate, SearchReporter, SearchResult, TrialRecord, search
 from isthmus.spec import (
@@ -26,7 +27,6 @@ from isthmus.spec import (
     with_values,
 )
 from isthmus.tracking import SEARCH, TAG_KIND, RunLog, preload
-from isthmus.training import ray_session
 
 # Trials with other data than most: the newest of these are kept at hand.
 _MOST_DATA_KEPT = 4

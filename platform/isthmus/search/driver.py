@@ -17,16 +17,16 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from isthmus.errors import TrainingError
+from isthmus.launch.background import Background
+from isthmus.launch.cluster_resources import uses_gpus
+from isthmus.launch.event_actor import ActorLine, open_mailbox
+from isthmus.progress.result import FitResult
 from isthmus.resources import cpus
 from isthmus.search.events import TrialBoard
 from isthmus.search.proposals import Proposals
 from isthmus.search.trial import TrialTask, run_trial, rungs
 from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials, Values
 from isthmus.spec import TrainingSpec, TuningSpec
-from isthmus.training.background import Background
-from isthmus.training.cluster_resources import uses_gpus
-from isthmus.training.event_actor import ActorLine, open_mailbox
-from isthmus.training.result import FitResult
 
 _logger = logging.getLogger(__name__)
 # Of waiting for events: what Ray Tune's own thread says, and Ctrl-C, is heard only after it.

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from isthmus.training.event_actor import ActorSender
-from isthmus.training.events import Event, Mailbox
+from isthmus.launch.event_actor import ActorSender
+from isthmus.progress.events import Event, Mailbox
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,13 @@ from safetensors.torch import save
 from torch import Tensor
 
 from isthmus.errors import TrainingError
+from isthmus.launch.ray_trainer import fit
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.events import RowsDone, Started
+from isthmus.progress.reporter import EpochReport
 from isthmus.search.events import Kept, TrialSender
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.checkpoints import Progress
 from isthmus.training.epoch_end import EpochEndCallback
-from isthmus.training.events import RowsDone, Started
-from isthmus.training.ray_trainer import fit
-from isthmus.training.reporter import EpochReport
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 

@@ -11,16 +11,16 @@ import ray
 from safetensors.torch import load
 
 from isthmus.errors import IsthmusError, TrainingError
+from isthmus.launch.event_actor import ActorLine
+from isthmus.launch.ray_trainer import put_rows
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.events import Started
+from isthmus.progress.reporter import EpochReport
+from isthmus.progress.result import FitResult
 from isthmus.search.events import Kept
 from isthmus.search.trial import TrialTask
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.checkpoints import Progress
-from isthmus.training.event_actor import ActorLine
-from isthmus.training.events import Started
-from isthmus.training.ray_trainer import put_rows
-from isthmus.training.reporter import EpochReport
-from isthmus.training.result import FitResult
-from isthmus.training.scaled_rows import ScaledRows
 
 Values = Mapping[str, object]
 TrialState = Literal["waiting", "training", "done", "stopped early", "failed", "interrupted"]

@@ -13,7 +13,7 @@ from isthmus.spec import ModelPlan
 
 if TYPE_CHECKING:
     # At run time it would import Ray and torch, which listing runs does not need.
-    from isthmus.training.reporter import EpochReport
+    from isthmus.progress.reporter import EpochReport
 
 
 @dataclass(frozen=True)

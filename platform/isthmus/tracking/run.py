@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.tracking import MlflowClient
 
-    from isthmus.training.reporter import EpochReport
+    from isthmus.progress.reporter import EpochReport
 
 _logger = logging.getLogger(__name__)
 

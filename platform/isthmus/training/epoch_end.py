@@ -22,14 +22,14 @@ from isthmus.core import Autoencoder
 from isthmus.core.lightning import rows_of
 from isthmus.core.workers import gather_objects, sum_over_workers
 from isthmus.errors import TrainingError
+from isthmus.loaders.batches import Batches, mix_seed
+from isthmus.progress import checkpoints
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.events import RowsDone, Sender, Started
+from isthmus.progress.reporter import EpochReport
 from isthmus.spec import TrainingSpec
-from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
-from isthmus.training.batches import Batches, mix_seed
-from isthmus.training.checkpoints import Progress
-from isthmus.training.events import RowsDone, Sender, Started
 from isthmus.training.loss_sums import LossSums, per_row
-from isthmus.training.reporter import EpochReport
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
 # How often the workers ask what the driver wants, and whether a checkpoint is due.

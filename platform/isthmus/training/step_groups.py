@@ -20,9 +20,9 @@ from torch import Tensor
 
 from isthmus.core import Autoencoder, StepGroup
 from isthmus.core.adversary import AdversarialAutoencoder
+from isthmus.loaders.batches import Batches
 from isthmus.spec import TrainingSpec
 from isthmus.training.averaging import AveragedWeights
-from isthmus.training.batches import Batches
 from isthmus.training.cuda_graph_step import CudaGraphStep
 from isthmus.training.loss_sums import LossSums, per_row
 

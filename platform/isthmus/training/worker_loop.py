@@ -20,18 +20,18 @@ from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.core.adversary import AdversarialAutoencoder
 from isthmus.errors import TrainingError
+from isthmus.loaders.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
+from isthmus.loaders.scaled_rows import ScaledRows, is_distributed, resident
+from isthmus.loaders.shard_batches import ShardBatches
+from isthmus.progress import checkpoints
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.events import Sender
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training import checkpoints
 from isthmus.training.averaging import AveragedWeights
-from isthmus.training.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
-from isthmus.training.checkpoints import Progress
 from isthmus.training.comm_hooks import CommHook
 from isthmus.training.epoch_end import EpochEndCallback, KeepCheckpoint, StopRequested
 from isthmus.training.error_meter import ErrorMeter
-from isthmus.training.events import Sender
 from isthmus.training.memory import PROBE_ROWS, StepProbe
-from isthmus.training.scaled_rows import ScaledRows, is_distributed, resident
-from isthmus.training.shard_batches import ShardBatches
 from isthmus.training.step_groups import GroupedBatches
 from isthmus.training.strategies import (
     WorkerContext,

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from isthmus.progress.reporter import EpochReport
 from isthmus.spec import JobSpec, ModelPlan, Settings
 from isthmus.tracking import RunReport
-from isthmus.training.reporter import EpochReport
 from isthmus.types import Shape
 
 

@@ -24,7 +24,7 @@ from isthmus.spec import JobSpec, Settings
 from isthmus.tracking import RunLog
 from isthmus.tracking import run as run_module
 from isthmus.tracking.spool import Spool
-from isthmus.training.reporter import EpochReport
+from isthmus.progress.reporter import EpochReport
 
 settings = Settings.from_environment({}, Path(sys.argv[1]))
 spec = JobSpec.model_validate_json(sys.argv[2])

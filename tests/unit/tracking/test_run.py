@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from isthmus.errors import UsageError
+from isthmus.progress.reporter import Reporters
 from isthmus.spec import DataSpec, JobSpec
 from isthmus.tracking import RunLog
-from isthmus.training.reporter import Reporters
 
 ROWS = {"train": 80, "validation": 10, "test": 10}
 

@@ -9,7 +9,11 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
-from isthmus.training import CheckpointStorage, FitResult, Reporters, ScaledRows, fit_in_process
+from isthmus.launch.in_process import fit_in_process
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.reporter import Reporters
+from isthmus.progress.result import FitResult
+from isthmus.progress.storage import CheckpointStorage
 from isthmus.types import DataKind, ScalingMode
 
 SHAPES = {DataKind.TABULAR: (12,), DataKind.SERIES: (2, 32), DataKind.IMAGES: (1, 16, 16)}

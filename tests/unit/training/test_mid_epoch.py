@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from isthmus.training import FitResult
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.result import FitResult
 from isthmus.training import epoch_end as epoch_end_module
 from isthmus.training import step_groups as step_groups_module
-from isthmus.training.checkpoints import Progress
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 from tests.distributed.small_jobs import plan, rows, same_weights, training

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isthmus import variants
-from isthmus.training import FitResult
+from isthmus.progress.result import FitResult
 from isthmus.training import step_groups as step_groups_module
 from tests.unit.training.fitting import fitted, job_of
 

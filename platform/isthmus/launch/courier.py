@@ -6,9 +6,9 @@ from collections import deque
 from typing import Protocol, TypeVar
 
 from isthmus.errors import TrainingError
-from isthmus.training.background import Background
-from isthmus.training.events import Event, RowsDone, Started
-from isthmus.training.reporter import EpochReport, Reporter, ResumeReporter
+from isthmus.launch.background import Background
+from isthmus.progress.events import Event, RowsDone, Started
+from isthmus.progress.reporter import EpochReport, Reporter, ResumeReporter
 
 # Of waiting for events: Ray hears of Ctrl-C only after it.
 _PATIENCE_S = 0.5

@@ -20,17 +20,17 @@ from ray.train import (
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from isthmus.errors import ClusterError, TrainingError
+from isthmus.launch.background import Background
+from isthmus.launch.cluster_resources import counts_nodes_again, uses_gpus
+from isthmus.launch.courier import accompany
+from isthmus.launch.event_actor import ActorLine, open_mailbox
+from isthmus.launch.ray_worker import run_worker
+from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
+from isthmus.loaders.shard_batches import SHARD
+from isthmus.progress.reporter import Reporter
+from isthmus.progress.result import FitResult
+from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.background import Background
-from isthmus.training.cluster_resources import counts_nodes_again, uses_gpus
-from isthmus.training.courier import accompany
-from isthmus.training.event_actor import ActorLine, open_mailbox
-from isthmus.training.ray_worker import run_worker
-from isthmus.training.reporter import Reporter
-from isthmus.training.result import FitResult
-from isthmus.training.scaled_rows import ScaledRows, is_distributed
-from isthmus.training.shard_batches import SHARD
-from isthmus.training.storage import CheckpointStorage
 from isthmus.training.worker_loop import WorkerTask
 
 _logger = logging.getLogger(__name__)

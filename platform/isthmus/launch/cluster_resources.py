@@ -26,8 +26,8 @@ import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from isthmus.errors import ClusterError
+from isthmus.launch.session import ray_is_ours
 from isthmus.spec import TrainingSpec
-from isthmus.training.session import ray_is_ours
 
 _logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 
-from isthmus.training.background import Background
-from isthmus.training.event_actor import ActorLine
+from isthmus.launch.background import Background
+from isthmus.launch.event_actor import ActorLine
 
 
 def test_a_training_that_ends_after_its_driver_calls_no_actor_any_more():

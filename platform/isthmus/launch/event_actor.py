@@ -11,7 +11,7 @@ from typing import Any
 
 import ray
 
-from isthmus.training.events import Event, Mailbox
+from isthmus.progress.events import Event, Mailbox
 
 
 def open_mailbox(kind: type[Mailbox] = Mailbox) -> Any:

@@ -12,15 +12,16 @@ from pytorch_lightning import Callback
 
 from isthmus.allocation import free_memory_of, keep_freed_memory
 from isthmus.errors import ClusterError, IsthmusError, TrainingError
+from isthmus.launch.background import Background
+from isthmus.launch.courier import accompany
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.events import Event, Mailbox
+from isthmus.progress.reporter import Reporter
+from isthmus.progress.result import FitResult
+from isthmus.progress.storage import CheckpointStorage
+from isthmus.progress.uploads import CheckpointUploads
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.background import Background
-from isthmus.training.checkpoints import Progress
-from isthmus.training.courier import accompany
-from isthmus.training.events import Event, Mailbox
-from isthmus.training.reporter import Reporter
-from isthmus.training.result import FitResult
-from isthmus.training.scaled_rows import ScaledRows
-from isthmus.training.storage import CheckpointStorage, CheckpointUploads
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
@@ -39,7 +40,7 @@ def fit_in_process(
     reporter: Reporter,
     callbacks: tuple[Callback, ...] = (),
 ) -> FitResult:
-    """Trains in a thread of this process, until done or until Ctrl-C; as `launch.fit` otherwise.
+    """Trains in a thread of this process, until done or until Ctrl-C; as `ray_trainer.fit` otherwise.
 
     Args:
         plan: The autoencoder to build.

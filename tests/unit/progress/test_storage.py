@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from isthmus.errors import TrainingError
-from isthmus.training import CheckpointStorage, Progress, checkpoints
-from isthmus.training import storage as storage_module
-from isthmus.training.storage import CheckpointUploads
+from isthmus.progress import checkpoints
+from isthmus.progress import storage as storage_module
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.storage import CheckpointStorage
+from isthmus.progress.uploads import CheckpointUploads
 
 AWAY = (
     "When testing for existence of bucket 'b': AWS Error NETWORK_CONNECTION during HeadBucket "

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from isthmus.training import checkpoints
-from isthmus.training.checkpoints import Progress
+from isthmus.progress import checkpoints
+from isthmus.progress.checkpoints import Progress
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from isthmus.training.reporter import EpochReport
+from isthmus.progress.reporter import EpochReport
 
 LAST = "last.ckpt"
 _BEST = "best.safetensors"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isthmus.errors import TrainingError
-from isthmus.training.batches import Batches, mix_seed
+from isthmus.loaders.batches import Batches, mix_seed
 
 if TYPE_CHECKING:
     from isthmus.data.distributed_table import DistributedRows

@@ -13,9 +13,10 @@ import ray
 from ray import train as ray_train
 from ray.train import torch as ray_torch
 
-from isthmus.training.checkpoints import Progress
-from isthmus.training.scaled_rows import ScaledRows
-from isthmus.training.storage import CheckpointStorage, copy_checkpoint, upload_patiently
+from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.checkpoints import Progress
+from isthmus.progress.storage import CheckpointStorage
+from isthmus.progress.uploads import copy_checkpoint, upload_patiently
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data import ScalingStatistics, StoredRows
-from isthmus.training import batches as batches_module
-from isthmus.training.batches import (
+from isthmus.loaders import batches as batches_module
+from isthmus.loaders.batches import (
     Batches,
     ResidentBatches,
     StoredBatches,

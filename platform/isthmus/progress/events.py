@@ -8,7 +8,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from isthmus.errors import TrainingError
-from isthmus.training.reporter import EpochReport
+from isthmus.progress.reporter import EpochReport
 
 
 @dataclass(frozen=True)

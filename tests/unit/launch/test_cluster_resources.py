@@ -11,8 +11,8 @@ import pytest
 from ray.core.generated.autoscaler_pb2 import AutoscalingState
 
 from isthmus.errors import ClusterError
-from isthmus.training import cluster_resources
-from isthmus.training.cluster_resources import (
+from isthmus.launch import cluster_resources
+from isthmus.launch.cluster_resources import (
     NODES_TIMEOUT_S,
     Need,
     Outlook,
