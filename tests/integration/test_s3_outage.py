@@ -82,7 +82,8 @@ def checkpoint(folder: Path, epochs: int) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / checkpoints.LAST).write_bytes(b"weights" * 100_000)
     best = {"weight": torch.full((2,), float(epochs))}
-    checkpoints.write_side_files(folder, best, Progress(epochs=epochs))
+    checkpoints.write_best(folder, best)
+    checkpoints.write_progress(folder, Progress(epochs=epochs))
     return folder
 
 

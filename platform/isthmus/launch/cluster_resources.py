@@ -190,7 +190,7 @@ def refusal(need: Need, seen: Sight) -> str:
             f"{sees}; the cluster's autoscaler says that it cannot start the rest now: lower "
             f"training.workers, raise the cluster's limits{otherwise}"
         )
-    if seen.outlook in (Outlook.IDLE, Outlook.STARTING):
+    if seen.outlook in (Outlook.IDLE, Outlook.STARTING) or seen.waited_s >= need.timeout_s:
         return (
             f"{sees} after {seen.waited_s:.0f} s; `ray status` says why nodes do not join: lower "
             f"training.workers, raise {NODES_TIMEOUT_S}{otherwise}"

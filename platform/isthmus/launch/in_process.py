@@ -40,7 +40,7 @@ def fit_in_process(
     reporter: Reporter,
     callbacks: tuple[Callback, ...] = (),
 ) -> FitResult:
-    """Trains in a thread of this process, until done or until Ctrl-C; as `ray_trainer.fit` otherwise.
+    """Trains in a thread of this process, until done or until Ctrl-C; else as `ray_trainer.fit`.
 
     Args:
         plan: The autoencoder to build.

@@ -2,7 +2,8 @@
 
 `last.ckpt` is Lightning's own (weights, optimizer, loops), `best.safetensors` the weights of the
 best epoch, `progress.json` how far training is. Both sets of weights lie in one checkpoint, so
-that only the newest must be kept.
+that only the newest must be kept. Of a model that FSDP shards, `last.ckpt` and `best` are folders
+of shards, as `torch.distributed.checkpoint` writes them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from isthmus.progress.reporter import EpochReport
 
 LAST = "last.ckpt"
 _BEST = "best.safetensors"
+BEST_SHARDS = "best"
 PROGRESS = "progress.json"
 
 
@@ -54,18 +56,58 @@ class Progress:
         return cls(**{**content, "history": history})
 
 
-def write_side_files(folder: Path, best: Mapping[str, Tensor], progress: Progress) -> None:
-    """Writes what Lightning does not: the best weights and the progress."""
+def write_best(folder: Path, best: Mapping[str, Tensor]) -> None:
+    """Writes the weights of the best epoch, each whole; none before the first epoch is over."""
     save_file({name: tensor.contiguous().cpu() for name, tensor in best.items()}, folder / _BEST)
+
+
+def write_progress(folder: Path, progress: Progress) -> None:
+    """Writes how far training is."""
     (folder / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
 def read_best(folder: Path) -> dict[str, Tensor]:
-    """The weights of the best epoch, on the CPU."""
+    """Returns the weights of the best epoch, on the CPU; shards are put together."""
+    if (folder / BEST_SHARDS).is_dir():
+        return _read_shards(folder / BEST_SHARDS)
+    if not (folder / _BEST).exists():
+        return {}  # of sharded training, before the first epoch is over
     best: dict[str, Tensor] = load_file(folder / _BEST)
     return best
 
 
+def _read_shards(folder: Path) -> dict[str, Tensor]:
+    import torch
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    reader = FileSystemReader(folder)
+    described: Mapping[str, Any] = reader.read_metadata().state_dict_metadata
+    state = {
+        name: torch.empty(each.size, dtype=each.properties.dtype)
+        for name, each in described.items()
+    }
+    load(state, storage_reader=reader, no_dist=True)
+    return state
+
+
+def is_whole(folder: Path) -> bool:
+    """Returns whether all files of a checkpoint are there: workers store their shards apart."""
+    if not (folder / PROGRESS).exists():
+        return False
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+
+    for shards in (folder / LAST, folder / BEST_SHARDS):
+        if shards.is_dir():
+            try:
+                stored = FileSystemReader(shards).read_metadata().storage_data
+            except OSError:
+                return False
+            if not all((shards / each.relative_path).exists() for each in stored.values()):
+                return False
+    return True
+
+
 def read_progress(folder: Path) -> Progress:
-    """How far training was when the checkpoint was written."""
+    """Returns how far training was when the checkpoint was written."""
     return Progress.from_json(json.loads((folder / PROGRESS).read_text(encoding="utf-8")))

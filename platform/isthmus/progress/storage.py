@@ -77,9 +77,11 @@ class CheckpointStorage:
         if place in earlier:  # half of one, or that of a run that went back to an older one
             place = f"{place}_{secrets.token_hex(4)}"
         files.create_dir(place)
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == checkpoints.PROGRESS):
-            # The progress last: a checkpoint without it is none.
-            fs.copy_files(str(path), f"{place}/{path.name}", destination_filesystem=files)
+        within = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+        # The progress last: a checkpoint without it is none.
+        for path in sorted(within, key=lambda path: path.name == checkpoints.PROGRESS):
+            files.create_dir(f"{place}/{path.parent}")
+            fs.copy_files(str(folder / path), f"{place}/{path}", destination_filesystem=files)
         for old in earlier:
             files.delete_dir(old)
 
@@ -158,7 +160,7 @@ class CheckpointStorage:
         for place in self._checkpoints(files, root):
             copy = Path(tempfile.mkdtemp(dir=folder))
             fs.copy_files(place, str(copy), source_filesystem=files)
-            if (copy / checkpoints.PROGRESS).exists():
+            if checkpoints.is_whole(copy):
                 progress = checkpoints.read_progress(copy)
                 how_far = progress.epochs, progress.rows_done
                 best = max(best or (how_far, copy), (how_far, copy))

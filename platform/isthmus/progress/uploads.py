@@ -139,16 +139,25 @@ class _Copy:
         self._owned.cleanup()
 
 
-def copy_checkpoint(folder: Path, copy: Path) -> None:
-    """Copies a checkpoint's files into a folder that is there; where it can, without writing."""
-    for path in folder.iterdir():
-        if path.is_dir():  # the shards of weights that no worker holds whole
-            shutil.copytree(path, copy / path.name)
+def copy_checkpoint(
+    folder: Path, copy: Path, is_wanted: Callable[[Path], bool] = lambda _: True
+) -> None:
+    """Copies a checkpoint's files into a folder that is there; where it can, without writing.
+
+    Args:
+        folder: The checkpoint.
+        copy: Where its files go.
+        is_wanted: Says of a file whether it is to be copied.
+    """
+    for path in folder.rglob("*"):
+        if not path.is_file() or not is_wanted(path):
             continue
+        copied = copy / path.relative_to(folder)
+        copied.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(path, copy / path.name)  # nobody changes a checkpoint that is written
+            os.link(path, copied)  # nobody changes a checkpoint that is written
         except OSError:
-            shutil.copyfile(path, copy / path.name)
+            shutil.copyfile(path, copied)
 
 
 def upload_patiently(storage: CheckpointStorage, checkpoint: Checkpoint, name: str) -> Checkpoint:

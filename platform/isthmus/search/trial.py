@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -126,7 +126,7 @@ class TrialCallback(EpochEndCallback):
 
     def save(self, trainer: Trainer) -> None:
         """Sends the best weights, and asks Ray Tune, which may end the trial here."""
-        kept = _kept(self._task, self.progress, self.best)
+        kept = _kept(self._task, self.progress, self.checkpoints.best)
         ray.get(self._trial.send(kept))
         if self.progress.finished or self.save_is_due():
             _report(kept.value, self.progress.epochs, is_finished=self.progress.finished)
@@ -219,7 +219,7 @@ def _train_with_workers(task: TrialTask, sender: TrialSender) -> None:
 # -- both -------------------------------------------------------------------------------------
 
 
-def _kept(task: TrialTask, progress: Progress, best: dict[str, Tensor]) -> Kept:
+def _kept(task: TrialTask, progress: Progress, best: Mapping[str, Tensor]) -> Kept:
     weights = save({name: tensor.contiguous().cpu() for name, tensor in best.items()})
     value = value_of(task.metric, progress.history[progress.best_epoch - 1])
     return Kept(value, weights, asdict(progress))

@@ -7,11 +7,9 @@ wants, so the others are told at agreed batches, about twice a second.
 from __future__ import annotations
 
 import math
-import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -23,12 +21,11 @@ from isthmus.core.lightning import rows_of
 from isthmus.core.workers import gather_objects, sum_over_workers
 from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, mix_seed
-from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import RowsDone, Sender, Started
 from isthmus.progress.reporter import EpochReport
 from isthmus.spec import TrainingSpec
-from isthmus.training.averaging import AveragedWeights
+from isthmus.training.checkpoint_writer import CheckpointWriter
 from isthmus.training.loss_sums import LossSums, per_row
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
@@ -41,10 +38,6 @@ _LONG_EPOCH_S = 5.0
 _STATE = "isthmus_workers"
 
 
-KeepCheckpoint = Callable[[Path | None, Progress], None]
-"""Given a folder with a checkpoint, or `None` on workers that wrote none; all workers call it."""
-
-
 class StopRequested(Exception):
     """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same batch."""
 
@@ -55,7 +48,7 @@ class EpochEndCallback(Callback):
     Attributes:
         sums: The losses of the epoch's training rows.
         progress: How far training is.
-        best: The best weights so far; empty before the first epoch.
+        checkpoints: Keeps the best weights, and what is needed to go on.
     """
 
     SAVES_WITHIN_EPOCHS: ClassVar[bool] = True
@@ -65,29 +58,23 @@ class EpochEndCallback(Callback):
         self,
         training: TrainingSpec,
         batches: Batches,
-        averaged: AveragedWeights | None,
         progress: Progress,
-        best: dict[str, Tensor],
+        checkpoints: CheckpointWriter,
         sender: Sender | None,
-        keep: KeepCheckpoint,
     ) -> None:
         """Args:
         training: The job's training options.
         batches: This worker's training rows.
-        averaged: The average of the weights, which is kept instead of the trained ones, if any.
         progress: How far training is: a new one, or a checkpoint's.
-        best: The best weights so far; empty before the first epoch.
+        checkpoints: Keeps the best weights, and what is needed to go on.
         sender: The line to the driver; only the first worker has one.
-        keep: Stores a checkpoint.
         """
         self.sums = LossSums()
         self.progress = progress
         self._training = training
         self._batches = batches
-        self._averaged = averaged
-        self.best = best
+        self.checkpoints = checkpoints
         self._sender = sender
-        self._keep = keep
         # As the first worker knows; the others have no line to the driver.
         self._is_stopping = False
         self._resumed: Mapping[str, Any] | None = None
@@ -102,6 +89,7 @@ class EpochEndCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tells the driver that the workers are up; goes on in the middle of an epoch if asked."""
         self._agreed_s = time.monotonic()
+        self.checkpoints.begin(trainer)
         if self._sender:
             self._sender.send(
                 Started(
@@ -224,14 +212,7 @@ class EpochEndCallback(Callback):
     def save(self, trainer: Trainer) -> None:
         """Keeps what is needed to go on, and the best weights; all workers call it."""
         self.progress.rows_done = self._batches.rows_done if self._is_in_epoch(trainer) else 0
-        with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
-            # The first worker writes, but all take part: sharded weights are gathered for it.
-            folder = Path(name)
-            trainer.save_checkpoint(folder / checkpoints.LAST)
-            writes = self._batches.rank == 0
-            if writes:
-                checkpoints.write_side_files(folder, self.best, self.progress)
-            self._keep(folder if writes else None, self.progress)
+        self.checkpoints.write(trainer, self.progress)
         self._saved_s = time.monotonic()
 
     def save_is_due(self) -> bool:
@@ -307,10 +288,7 @@ class EpochEndCallback(Callback):
         if report.epoch == 1 or report.validation["loss"] < self.progress.best_loss - margin:
             self.progress.best_loss = report.validation["loss"]
             self.progress.best_epoch = report.epoch
-            averaged = self._averaged
-            # Of sharded weights this gathers all, on the first worker.
-            state = averaged.state() if averaged else trainer.strategy.lightning_module_state_dict()
-            self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
+            self.checkpoints.take_best(trainer)
 
     def _patience_is_over(self, report: EpochReport) -> bool:
         stopping = self._training.early_stopping

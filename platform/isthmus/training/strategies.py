@@ -74,7 +74,7 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
             "auto_wrap_policy": partial(
                 size_based_auto_wrap_policy, min_num_params=_SHARDED_WEIGHTS
             ),
-            "state_dict_type": "full",  # gathered on the first worker, which keeps checkpoints
+            "state_dict_type": "sharded",
         }
         if context.is_in_ray:
             from ray.train.lightning import RayFSDPStrategy

@@ -28,8 +28,9 @@ from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import Sender
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.averaging import AveragedWeights
+from isthmus.training.checkpoint_writer import CheckpointWriter, KeepCheckpoint
 from isthmus.training.comm_hooks import CommHook
-from isthmus.training.epoch_end import EpochEndCallback, KeepCheckpoint, StopRequested
+from isthmus.training.epoch_end import EpochEndCallback, StopRequested
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.memory import PROBE_ROWS, StepProbe
 from isthmus.training.step_groups import GroupedBatches
@@ -95,10 +96,8 @@ def train_worker(
     progress = checkpoints.read_progress(folder) if folder else Progress()
     if progress.finished:
         return
-    best: dict[str, Tensor] = {}
     if folder:
         progress.attempt += 1
-        best = {key: value.to(device) for key, value in checkpoints.read_best(folder).items()}
     try:
         module = _build(task, rows)
         train_rows = rows.train if is_distributed(rows.train) else resident(rows.train, device)
@@ -108,7 +107,8 @@ def train_worker(
         module.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
-        books = make_callback(training, batches, averaged, progress, best, sender, keep)
+        writer = CheckpointWriter(keep, context.rank, averaged, folder)
+        books = make_callback(training, batches, progress, writer, sender)
         callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
         callbacks += [ErrorMeter()] if task.measures_error else []
         callbacks += [CommHook(training, context), books]
