@@ -111,6 +111,15 @@ def test_an_embedded_ray_listens_on_loopback_only(ray_session):
     assert open_to_others([me, *me.children(recursive=True)]) == []
 
 
+def test_the_processes_of_an_embedded_ray_find_it_whatever_ran_on_this_machine_before(ray_session):
+    import ray
+
+    # Ray would ask the one that was started last, and wait for it if it has ended.
+    found = ray.get(ray.remote(lambda: os.environ["RAY_ADDRESS"]).remote())
+    assert found == ray.get_runtime_context().gcs_address
+    assert "RAY_ADDRESS" not in os.environ  # jobs of this process begin a Ray of their own
+
+
 @pytest.mark.slow
 def test_a_head_listens_on_loopback_only(tmp_path):
     settings = Settings.from_environment({}, tmp_path)
@@ -141,7 +150,7 @@ def test_the_stacks_ray_listens_on_loopback_only_and_takes_drivers_there(tmp_pat
         address = head.client_environment(place)["RAY_ADDRESS"]
         script = (
             "import ray\n"
-            "from isthmus.training import ray_session\n"
+            "from isthmus.launch.session import ray_session\n"
             f"with ray_session({address!r}, 1):\n"
             "    print(ray.get(ray.put('connected')))\n"
         )

@@ -19,6 +19,7 @@ from isthmus.errors import ClusterError
 from isthmus.quiet import hand_over_ray_logs
 from isthmus.ray_head import ON_LOOPBACK, is_on_loopback
 from isthmus.resources import cpus
+from isthmus.servers import free_port
 
 # Set in all processes of a Ray that `ray_session` started.
 RAY_IS_OURS = "ISTHMUS_RAY_IS_OURS"
@@ -69,7 +70,11 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
         os.environ.setdefault(name, value)
     hand_over_ray_logs()
     with _environment(_OURS | ENVIRONMENT | ON_LOOPBACK if address is None else {}):
-        with _keeping_signal_handlers(), _loopback_for(address):
+        with (
+            _keeping_signal_handlers(),
+            _loopback_for(address),
+            _environment(_own_address() if address is None else {}),
+        ):
             _start(address, workers)
         try:
             yield
@@ -80,6 +85,16 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
             for process in ours:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
+
+
+def _own_address() -> dict[str, str]:
+    """Returns variables that let a Ray listen where its own processes then look for it.
+
+    Ray Train's actor that removes what a lost controller leaves looks for the Ray of this machine
+    that was started last, even one that has ended, and holds up the end of training for 12 s.
+    """
+    port = free_port("127.0.0.1")
+    return {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"127.0.0.1:{port}"}
 
 
 def ray_is_ours() -> bool:
