@@ -220,6 +220,39 @@ def test_what_needs_gpus_is_refused_on_cpus_in_one_line(
     assert str(error).startswith(message)
 
 
+def stop_at_an_epochs_end(rank: int, workers: int, folder: Path) -> None:
+    """This worker's part of a run whose driver asks it to stop after the third epoch."""
+
+    class Sender:
+        epochs = 0
+
+        def send(self, event: object) -> None:
+            self.epochs += isinstance(event, EpochReport)
+
+        def stop_was_requested(self) -> bool:
+            return self.epochs >= 3
+
+    context = WorkerContext(rank, workers, rank, workers, torch.device("cpu"))
+    epoch_end._AGREE_S = 1e9  # so that nobody asks within an epoch
+    storage = CheckpointStorage(str(folder), "stopped")
+
+    def keep(kept: Path | None, progress: Progress) -> None:
+        if kept:
+            storage.keep(kept)
+
+    task = WorkerTask(plan("plain"), training(workers=workers, epochs=1000))
+    sender = Sender() if rank == 0 else None
+    train_worker(task, rows(), context, sender, keep)
+
+
+@pytest.mark.timeout(120)
+def test_workers_that_are_stopped_at_the_end_of_an_epoch_all_end(tmp_path: Path) -> None:
+    run_together(2, stop_at_an_epochs_end, tmp_path)
+    progress = result(tmp_path, "stopped").progress
+    assert not progress.finished
+    assert progress.epochs == 4
+
+
 def test_early_stopping_ends_all_workers_at_the_same_epoch(tmp_path: Path) -> None:
     options = {"epochs": 500, "learning_rate": 0.05, "early_stopping": {"patience": 3}}
     (stopped,) = trained(tmp_path, {"early": ("denoising", options)})

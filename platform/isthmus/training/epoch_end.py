@@ -75,7 +75,7 @@ class EpochEndCallback(Callback):
         self._batches = batches
         self.checkpoints = checkpoints
         self._sender = sender
-        # As the first worker knows; the others have no line to the driver.
+        # Between batches only the first worker knows; the others have no line to the driver.
         self._is_stopping = False
         self._resumed: Mapping[str, Any] | None = None
         self._batches_between = self._next_agreement = 1
@@ -155,6 +155,7 @@ class EpochEndCallback(Callback):
         if self._sender:
             self._is_stopping = self._sender.stop_was_requested()
         summary = self._sum_up(self.sums.pop())
+        self._is_stopping = summary.is_stopped  # on all workers, who then end alike
         # Only now: to read the sums is to wait for the GPU.
         elapsed_s = time.monotonic() - self._epoch_began_s
         report = EpochReport(
