@@ -85,7 +85,7 @@ def work(config):
     )
     prepare_trainer(trainer).fit(namespace["Model"](), namespace["loader"]())
 
-ray.init(num_cpus=2, include_dashboard=False)
+ray.init(address="local", num_cpus=2, include_dashboard=False)
 TorchTrainer(
     work, train_loop_config=dict(path=PATH, model=MODEL),
     scaling_config=ScalingConfig(num_workers=2),
