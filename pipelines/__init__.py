@@ -1,1 +1,1 @@
-"""Pipelines that compose the jobs: the demo, retraining, schedules. They own no maths."""
+"""Pipelines that combine the jobs: the demo, retraining, schedules. They contain no mathematics."""

@@ -1,7 +1,7 @@
-"""`make demo`: the main job on real data, end to end, as a person would type it.
+"""The demo of `make demo`: runs the main job on real data, end to end, as a person would type it.
 
-Every step is an `isthmus` command that is run as it is shown. This script only makes the two
-input files (noisy digits; digits with a kind the model never saw) and reads the results.
+Every step is an `isthmus` command that is run as it is shown. This script only creates the two
+input files (noisy digits; digits with a kind that the model never saw) and reads the results.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.table import Table
 JOB = Path(__file__).parent / "jobs" / "digits.yaml"
 RESULTS = Path("demo-results")
 NOISE_SIGMA = 0.3
-"""Standard deviation of the noise, as a share of the range of the pixels."""
+"""The standard deviation of the noise, as a share of the range of the pixels."""
 SEED = 0
 
 _console = Console(highlight=False, soft_wrap=True)
@@ -30,14 +30,15 @@ _console = Console(highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the jobs are given, and what they ought to find.
+    """The inputs of the jobs, and what the jobs should find.
 
     Attributes:
         clean: Shape (N, 8, 8). Digits that training never saw.
-        noisy: The same with noise.
-        mixed: Shape (M, 8, 8). Digits that training never saw, and one kind it never saw any of.
-        is_anomaly: Shape (M,). Which of `mixed` are of that kind.
-        pixel_range: Highest less lowest pixel value.
+        noisy: Shape (N, 8, 8). The same digits with noise.
+        mixed: Shape (M, 8, 8). Digits that training never saw, some of a kind that it never saw at
+            all.
+        is_anomaly: Shape (M,). Whether a digit of `mixed` is of that kind.
+        pixel_range: The highest pixel value minus the lowest.
     """
 
     clean: NDArray[np.float32]
@@ -68,7 +69,7 @@ def main() -> int:
 
 
 def make_inputs() -> Inputs:
-    """Makes the two inputs from the rows that the job's own split holds out."""
+    """Creates the inputs from the rows that the job's split holds out, and from the unseen kind."""
     from sklearn.datasets import load_digits
 
     from isthmus.data import read_rows, split_rows
@@ -99,7 +100,7 @@ def make_inputs() -> Inputs:
 
 
 def summarise(inputs: Inputs) -> None:
-    """Reads what the jobs wrote, and says how good it is."""
+    """Reads the outputs of the jobs, and prints how good they are."""
     import pandas as pd
     from sklearn.metrics import roc_auc_score
 
@@ -133,24 +134,24 @@ def summarise(inputs: Inputs) -> None:
 
 
 def psnr(image: NDArray[np.float32], clean: NDArray[np.float32], pixel_range: float) -> float:
-    """Peak signal-to-noise ratio in dB, over all pixels of all images together."""
+    """Returns the peak signal-to-noise ratio in dB, over all pixels of all images together."""
     return float(10 * np.log10(pixel_range**2 / np.mean((image - clean) ** 2)))
 
 
 def newest_version(name: str) -> int:
-    """The pair that was registered last."""
+    """Returns the version of the pair that was registered last."""
     import isthmus
 
     return isthmus.versions(name)[0].version
 
 
 def step(title: str) -> None:
-    """Says what comes next."""
+    """Prints the title of the next step."""
     _console.print(f"\n[bold]{title}[/bold]")
 
 
 def command(*arguments: str) -> str:
-    """A command as a person would type it: by name if it is on the path."""
+    """Returns a command as a person would type it: by name if it is on the path."""
     program = Path(sys.executable).with_name("isthmus")
     on_path = Path(sys.executable).parent in map(Path, os.get_exec_path())
     shown = "isthmus" if on_path else os.path.relpath(program)
@@ -158,9 +159,9 @@ def command(*arguments: str) -> str:
 
 
 def run(*arguments: str) -> None:
-    """Shows a command and runs it."""
+    """Prints a command and runs it."""
     _console.print(f"[dim]$[/dim] {command(*arguments)}")
-    result = subprocess.run([sys.executable, "-m", "isthmus", *arguments], check=False)  # noqa: S603 (our own)
+    result = subprocess.run([sys.executable, "-m", "isthmus", *arguments], check=False)  # noqa:S603
     if result.returncode:
         raise SystemExit(result.returncode)
 

@@ -1,4 +1,4 @@
-"""The retraining flow: train on the newest data, and promote only what is better."""
+"""The retraining flow: trains on the newest data, and promotes only a better version."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from isthmus.spec import Settings
 
 @dataclass(frozen=True)
 class Retrained:
-    """What a run of the flow came to.
+    """The result of a run of the flow.
 
     Attributes:
-        verdict: The gate's; only what `passed` was promoted, if its job's policy is to enforce.
-        name: Of the pair.
-        version: The challenger's.
-        reason: The verdict's, with the figures.
+        verdict: The gate's verdict. If the job's policy is to enforce it, only `passed` is
+            promoted.
+        name: The name of the pair.
+        version: The version of the challenger.
+        reason: The reason of the verdict, with the figures.
         is_promoted: Whether the challenger is the champion now.
     """
 
@@ -35,7 +36,7 @@ class Retrained:
 
 @flow(name="retrain", log_prints=False)
 def retrain(job: str, overrides: list[str] | None = None) -> Retrained:
-    """Trains a challenger, and promotes it if the gate says that it is better than the champion.
+    """Trains a challenger, and promotes it if the gate finds it better than the champion.
 
     Args:
         job: The job file.
@@ -49,10 +50,10 @@ def retrain(job: str, overrides: list[str] | None = None) -> Retrained:
     return retrained
 
 
-# A lost store or cluster may be back in a minute; what is wrong with the job is wrong again.
+# A lost store or cluster may be back in a minute, but a fault in the job stays.
 @task(retries=2, retry_delay_seconds=60, retry_condition_fn=lambda *state: _may_pass(state[-1]))
 def train_challenger(job: str, overrides: list[str]) -> tuple[str, int]:
-    """Trains and registers; returns the pair's name and version."""
+    """Trains and registers a pair; returns its name and version."""
     result = api.train(job, overrides=overrides, reporter=_reporter)
     if result.pair is None:
         raise TrainingError(f"training was interrupted; isthmus train --resume {result.run_id[:8]}")
@@ -61,20 +62,20 @@ def train_challenger(job: str, overrides: list[str]) -> tuple[str, int]:
 
 @task(retries=2, retry_delay_seconds=10, retry_condition_fn=lambda *state: _may_pass(state[-1]))
 def promote_if_better(name: str, version: int) -> Retrained:
-    """Passes the challenger through the gate: nobody looked at it, so it must be better."""
+    """Promotes the challenger only if the gate finds it better: no person has looked at it."""
     settings = Settings.from_environment()
     try:
         promoted = promote(name, version, settings, must_be_better=True, source="schedule")
     except GateRefused as error:
         return Retrained(error.verdict.outcome, name, version, error.verdict.reason, False)
     verdict = promoted.verdict
-    if verdict is None:  # an attempt before this one got that far
+    if verdict is None:  # an earlier attempt has promoted it
         return Retrained("passed", name, version, "it is champion already", True)
     return Retrained(verdict.outcome, name, version, verdict.reason, True)
 
 
 def _may_pass(state: object) -> bool:
-    """Whether trying again may help: not where the user must change something first."""
+    """Returns whether a retry may help: not if the user must change something first."""
     from isthmus.errors import UsageError
 
     try:
@@ -90,6 +91,6 @@ _reporter: Reporter | None = None
 
 
 def report_to(reporter: Reporter | None) -> None:
-    """Lets the flow's training in this process tell of its progress."""
+    """Sets the reporter for the flow's training in this process."""
     global _reporter
     _reporter = reporter

@@ -1,4 +1,4 @@
-"""What runs when: reads `schedules.yaml`, serves it on a cron, or runs one of it now."""
+"""The retraining schedules: reads `schedules.yaml`, serves it on a cron, or runs one entry now."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
 
 
 class Schedule(SpecModel):
-    """One job that is retrained on a cron."""
+    """A job that is retrained on a cron."""
 
     name: str = Field(pattern=NAME_PATTERN)
-    """Of the schedule; `isthmus schedule run NAME` runs it now."""
+    """The name of the schedule; `isthmus schedule run NAME` runs it now."""
     job: str = Field(min_length=1)
     """The job file, relative to the schedules file."""
     cron: str
-    """When: minute, hour, day of month, month, day of week, as in `0 3 * * *`."""
+    """The times: minute, hour, day of month, month, day of week, as in `0 3 * * *`."""
     timezone: str = "UTC"
-    """Whose clock `cron` means, as in `Europe/Berlin`."""
+    """The time zone of `cron`, as in `Europe/Berlin`."""
     set: tuple[str, ...] = ()
-    """Changes to the job, `training.epochs=5`."""
+    """Overrides for the job, `training.epochs=5`."""
     enabled: bool = True
-    """Whether `serve` runs it."""
+    """Whether `isthmus schedule serve` runs it."""
 
     @field_validator("cron")
     @classmethod
@@ -62,11 +62,11 @@ class Schedule(SpecModel):
 
 @dataclass(frozen=True)
 class Entry:
-    """A schedule and the job file that it means.
+    """A schedule and the path of its job file.
 
     Attributes:
-        schedule: As the file says it.
-        job: Path of the job file.
+        schedule: The schedule as the file has it.
+        job: The path of the job file.
     """
 
     schedule: Schedule
@@ -74,10 +74,10 @@ class Entry:
 
 
 def read_schedules(path: Path) -> tuple[Entry, ...]:
-    """Reads a schedules file and checks it, and the jobs that it names.
+    """Reads and checks a schedules file and the jobs that it names.
 
     Raises:
-        SpecError: With every fault at once.
+        SpecError: If they have faults; the error holds all of them.
     """
     schedules, _, faults = read_list(path, "schedules", Schedule)
     entries = tuple(Entry(each, path.parent / each.job) for each in schedules)
@@ -100,7 +100,7 @@ def read_schedules(path: Path) -> tuple[Entry, ...]:
 
 
 def find_schedule(name: str, path: Path) -> Entry:
-    """One entry of a schedules file.
+    """Returns one entry of a schedules file.
 
     Raises:
         UsageError: If there is none of that name.
@@ -114,13 +114,13 @@ def find_schedule(name: str, path: Path) -> Entry:
 
 
 def serve_schedules(path: Path, settings: Settings) -> None:
-    """Runs the enabled schedules at their times, one at a time, until Ctrl-C.
+    """Serves the enabled schedules with Prefect, one run at a time, until Ctrl-C.
 
-    Prefect's API must be set (`stack.scheduler.prefect_api`).
+    The caller must set Prefect's API (`stack.scheduler.prefect_api`).
 
     Raises:
-        SpecError: If the file is wrong.
-        UsageError: If nothing in it is enabled.
+        SpecError: If the file has faults.
+        UsageError: If no schedule in it is enabled.
     """
     entries = [entry for entry in read_schedules(path) if entry.schedule.enabled]
     if not entries:
@@ -141,12 +141,12 @@ def serve_schedules(path: Path, settings: Settings) -> None:
         )
         for entry in entries
     ]
-    # Two trainings at once would each have half of the machine and end no sooner.
+    # Two training runs at once would each have half of the machine and end no sooner.
     serve(*deployments, limit=1, print_starting_message=False)
 
 
 def _let_runs_find(settings: Settings) -> None:
-    """Each run is a process of its own, which reads its settings from the environment."""
+    """Sets the environment of the runs, which are processes that read their settings from it."""
     os.environ.update(
         ISTHMUS_HOME=str(settings.home),
         ISTHMUS_STORAGE=settings.storage_path,

@@ -1,4 +1,4 @@
-"""Isthmus: train autoencoders, keep every encoder and decoder as a pair, put the pairs to work.
+"""Isthmus trains autoencoders, registers each encoder and decoder as a pair, and runs the pairs.
 
     import isthmus
 
@@ -6,11 +6,11 @@
     isthmus.promote("digits", result.pair.version)
     clean = isthmus.load("digits@champion").denoise(noisy)
 
-Importing this imports neither torch nor Ray nor MLflow; the first call does.
+Importing this package imports neither torch nor Ray nor MLflow; the first call does.
 """
 
-# Nothing is imported until it is asked for: the command answers Ctrl-C from its own first line on,
-# and that comes after this.
+# Nothing is imported until it is needed: the command handles Ctrl-C only from its own first line
+# on, which comes after this module.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from isthmus.api import (

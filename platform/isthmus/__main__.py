@@ -1,6 +1,6 @@
-"""The command `isthmus`, and `python -m isthmus`: answers Ctrl-C from the first import on."""
+"""The command `isthmus`, also `python -m isthmus`; it handles Ctrl-C from the first import on."""
 
-# What is imported here must be there already: an interrupt in it would be a traceback.
+# Only modules that Python has loaded already: Ctrl-C during an import here would be a traceback.
 import atexit
 import os
 import sys
@@ -10,7 +10,7 @@ _is_stopped = False
 
 
 def main() -> None:
-    """Runs a command; an interrupt ends it with one line and exit code 130, whenever it comes."""
+    """Runs a command; Ctrl-C ends it at any time, with one line and exit code 130."""
     global _is_stopped
     atexit.register(_end)  # It is registered first, and so is called last.
     try:
@@ -29,8 +29,8 @@ def main() -> None:
 def _end() -> None:
     """Ends the process with the exit code of an interrupt.
 
-    Python would end it by the signal instead, if the interrupt came in code that a library written
-    in C had called; and it would abort it, if a thread of it were in such a library.
+    Python would instead end it by the signal if the interrupt came in code that a C library had
+    called, and would abort it if one of its threads were in such a library.
     """
     if _is_stopped:
         sys.stdout.flush()

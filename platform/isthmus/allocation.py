@@ -1,4 +1,4 @@
-"""How this process gets its memory: what one step or batch frees is kept for the next."""
+"""Settings of the memory allocator that keep freed memory for the next step or batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENVIRONMENT = {
 
 
 def keep_freed_memory() -> None:
-    """Keeps freed memory in this process for good. Call it before starting a thread that trains.
+    """Makes glibc keep all freed memory in this process; call it before starting a training thread.
 
     By default glibc returns the tensors of a step to the system when the step ends, and the system
     fills each page with zeros when the next step asks for it. That takes a fifth of the time of a
@@ -42,7 +42,7 @@ def keep_freed_memory() -> None:
 
 @cache
 def raise_malloc_thresholds() -> None:
-    """Brings glibc to keep the memory of one batch for the next, by freeing a large block once.
+    """Makes glibc keep the memory of one batch for the next, by freeing a large block once.
 
     glibc returns freed blocks above a threshold to the system, and the system fills each page with
     zeros when the next batch asks for it. The threshold starts at 128 KiB, and glibc raises it by
@@ -57,7 +57,7 @@ def raise_malloc_thresholds() -> None:
 
 
 def free_memory_of(device: torch.device) -> None:
-    """Frees the GPU memory that a finished training still holds. On a CPU it does nothing.
+    """Frees the GPU memory that a finished training run still holds; does nothing on a CPU.
 
     A trainer and its module refer to each other, and so do a step and its recorded graph, so only
     the garbage collector frees them.

@@ -1,4 +1,4 @@
-"""The commands, as Python functions. Stores are those of `Settings.from_environment()`."""
+"""The commands as Python functions; stores default to those of `Settings.from_environment()`."""
 
 from __future__ import annotations
 
@@ -34,21 +34,22 @@ def build(
 ) -> Autoencoder:
     """Returns an autoencoder that any Lightning Trainer can train: an ordinary LightningModule.
 
-    Its batches are rows as the loss sees them: scale them before, and tell `module.scaling.fit`
-    how, so that `encode`, `reconstruct` and `score` take rows in data units.
+    Its batches are rows as the loss sees them: scale them first, and pass the same statistics to
+    `module.scaling.fit`, so that `encode`, `reconstruct` and `score` take rows in data units.
 
     Args:
-        variant: How it learns: its name, or `{"name": "vae", "beta": 4}`.
-        row_shape: Shape of one row: (F,), (C, H, W) or (C, T).
-        latent_dim: Numbers of one latent.
-        net: What it is made of, in the same ways; `auto` chooses by the kind.
-        kind: What a row is; `auto`: images for three axes, series for two, else tabular.
+        variant: The training method: its name, or its name with options,
+            `{"name": "vae", "beta": 4}`.
+        row_shape: The shape of one row: (F,), (C, H, W) or (C, T).
+        latent_dim: The number of values in one latent.
+        net: The network, given like the variant; `auto` chooses by the kind.
+        kind: The kind of a row; `auto` means images for three axes, series for two, else tabular.
         reconstruction: The loss between a row and its reconstruction.
         **training: `learning_rate`, `schedule`, `warm_up_epochs`, `final_learning_rate_share`,
             `weight_decay`, `gradient_clip_norm`; see the constructor of `Autoencoder`.
 
     Raises:
-        SpecError: If these do not go together.
+        SpecError: If the arguments do not fit together.
     """
     quieten()
     from isthmus.jobs.specs import build as build_module
@@ -76,14 +77,14 @@ def train(
 
     Args:
         job: A job file's path, its content as a mapping, or a spec.
-        overrides: For a job file: `["training.epochs=5"]`.
-        settings: Where the stores are; by default what the environment says.
-        reporter: Hears of the progress.
-        callbacks: Further callbacks of Lightning's. They see every step, so that the fast path of
-            one process is not taken; on Ray they are pickled and run in every worker.
+        overrides: Overrides for a job file, `["training.epochs=5"]`.
+        settings: The settings with the stores' addresses; by default from the environment.
+        reporter: Receives the progress.
+        callbacks: Further Lightning callbacks. They see every step, so training in one process
+            cannot take its fast path; on Ray they are pickled and run in every worker.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus.jobs.specs import load_job_file
@@ -96,10 +97,10 @@ def train(
 def resume(
     run: str, *, settings: Settings | None = None, reporter: Reporter | None = None
 ) -> TrainResult:
-    """Goes on with a run that was interrupted; `run` is its id, the beginning of it, or its name.
+    """Resumes an interrupted run; `run` is its id, the beginning of its id, or its name.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus.jobs.train import resume as resume_job
@@ -119,13 +120,13 @@ def tune(
 
     Args:
         job: A job file's path, its content as a mapping, or a spec; with a `tuning` section.
-        overrides: For a job file: `["tuning.trials=10"]`.
-        search: For a job file: what to try besides, `["latent_dim=choice:8,16,32"]`.
-        settings: Where the stores are; by default what the environment says.
-        reporter: Hears of the progress.
+        overrides: Overrides for a job file, `["tuning.trials=10"]`.
+        search: Further values to try with a job file, `["latent_dim=choice:8,16,32"]`.
+        settings: The settings with the stores' addresses; by default from the environment.
+        reporter: Receives the progress.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus.jobs.specs import catalog
@@ -140,17 +141,18 @@ def tune(
 def load(
     reference: str, *, compatible_with: str | None = None, settings: Settings | None = None
 ) -> Pair:
-    """A registered pair, whole and verified: `load("digits@champion").denoise(rows)`.
+    """Loads a registered pair, whole and verified: `load("digits@champion").denoise(rows)`.
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
-        compatible_with: An older pair, `digits/3`: `encode` then gives latents in its space, under
-            its id, so that its decoder and embeddings stored with it go with them; `decode` takes
-            such latents. By the maps that each version keeps to the champion of its time.
-        settings: Where the registry is; by default what the environment says.
+        compatible_with: An older pair, `digits/3`. `encode` then returns latents in its space,
+            under its id, which fit its decoder and embeddings that were stored with it; `decode`
+            takes such latents. This uses the maps that each version stores to the champion of its
+            time.
+        settings: The settings with the registry's address; by default from the environment.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import registry
@@ -161,14 +163,14 @@ def load(
 
 
 def onnx_files(reference: str, *, settings: Settings | None = None) -> Mapping[str, Path]:
-    """A pair's ONNX graphs on this machine, verified: `encoder`, `decoder` and `score`.
+    """Returns the local, verified files of a pair's ONNX graphs: `encoder`, `decoder` and `score`.
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
-        settings: Where the registry is; by default what the environment says.
+        settings: The settings with the registry's address; by default from the environment.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import registry
@@ -177,7 +179,7 @@ def onnx_files(reference: str, *, settings: Settings | None = None) -> Mapping[s
 
 
 def models(*, all_versions: bool = False, settings: Settings | None = None) -> list[ModelSummary]:
-    """All pairs, each with its versions, newest first; the newest 10 unless all are asked for."""
+    """Returns all pairs with their versions, newest first; by default the newest 10 of each."""
     settings = settings or _settings()
     from isthmus import registry
 
@@ -187,7 +189,7 @@ def models(*, all_versions: bool = False, settings: Settings | None = None) -> l
 def versions(
     name: str, *, all_versions: bool = False, settings: Settings | None = None
 ) -> tuple[VersionSummary, ...]:
-    """The versions of one pair, newest first; the newest 10 unless all are asked for."""
+    """Returns the versions of one pair, newest first; by default the newest 10."""
     settings = settings or _settings()
     from isthmus import registry
 
@@ -203,19 +205,19 @@ def promote(
     force: bool = False,
     settings: Settings | None = None,
 ) -> Promotion:
-    """Gives a version an alias, on both halves; before it is champion, it passes the gate.
+    """Gives both halves of a version an alias; to become champion, it must pass the gate.
 
     Args:
-        name: Of the pair.
-        version: Of the pair.
-        alias: Which; the gate stands before `champion` only.
-        why: For the history.
-        force: Promotes what the gate refuses; needs `why`.
-        settings: Where the registry is; by default what the environment says.
+        name: The name of the pair.
+        version: The version of the pair.
+        alias: The alias; only `champion` requires the gate.
+        why: The reason, for the history.
+        force: Whether to promote a version that the gate refuses; requires `why`.
+        settings: The settings with the registry's address; by default from the environment.
 
     Raises:
-        PromotionRefused: In one line with the figures, if the gate refuses it.
-        IsthmusError: In one line, what is wrong and what to do.
+        PromotionRefused: If the gate refuses the version; the message has the figures in one line.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import promotion
@@ -224,14 +226,14 @@ def promote(
 
 
 def gate(reference: str, *, settings: Settings | None = None) -> Verdict:
-    """What the gate says of a version beside today's champion; changes nothing.
+    """Returns the gate's verdict on a version, compared with today's champion; changes nothing.
 
     Args:
-        reference: `NAME/VERSION`.
-        settings: Where the registry is; by default what the environment says.
+        reference: The version, `NAME/VERSION`.
+        settings: The settings with the registry's address; by default from the environment.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import promotion
@@ -240,10 +242,10 @@ def gate(reference: str, *, settings: Settings | None = None) -> Verdict:
 
 
 def rollback(name: str, *, why: str = "", settings: Settings | None = None) -> Promotion:
-    """Makes the champion before the present one champion again; twice goes further back.
+    """Makes the champion before the present one champion again; a second call goes further back.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import aliases
@@ -252,12 +254,12 @@ def rollback(name: str, *, why: str = "", settings: Settings | None = None) -> P
 
 
 def history(name: str, *, settings: Settings | None = None) -> tuple[Event, ...]:
-    """Who gave a pair's versions their aliases, when and why; oldest first.
+    """Returns who gave a pair's versions their aliases, when and why; oldest first.
 
-    What was clicked in MLflow's page since the last time is recorded first.
+    Changes that were made in MLflow's page since the last time are recorded first.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import aliases
@@ -267,14 +269,14 @@ def history(name: str, *, settings: Settings | None = None) -> tuple[Event, ...]
 
 
 def lineage(what: str, *, settings: Settings | None = None) -> Lineage:
-    """Where something came from and what came of it: data, runs, pairs, outputs.
+    """Returns where something came from and what was made from it: data, runs, pairs, outputs.
 
     Args:
         what: A file of results, `NAME/VERSION`, `NAME@ALIAS`, a run, or a data fingerprint.
-        settings: Where the stores are; by default what the environment says.
+        settings: The settings with the stores' addresses; by default from the environment.
 
     Raises:
-        IsthmusError: In one line, what is wrong and what to do.
+        IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import registry

@@ -1,7 +1,7 @@
-"""The one tree of errors that Isthmus raises on purpose.
+"""The classes of all errors that Isthmus raises on purpose, in one tree.
 
-A message says what is wrong, which value, and what to do, in one line. The command line prints
-that line and exits with `exit_code`; a traceback is for `--debug` only.
+A message says what is wrong, which value, and what to do, in one line. The command line prints that
+line and exits with `exit_code`; it prints a traceback only with `--debug`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from difflib import get_close_matches
 
 
 class IsthmusError(Exception):
-    """Anything that Isthmus refuses or fails at, said in one line."""
+    """The base class of Isthmus's errors, which have a one-line message."""
 
     exit_code = 1
 
 
 class UsageError(IsthmusError):
-    """What the caller gave is wrong; nothing was started and nothing was left behind."""
+    """The caller's input is wrong; nothing was started and nothing was left behind."""
 
     exit_code = 2
 
@@ -28,9 +28,9 @@ class Fault:
     """One thing that is wrong in a job file.
 
     Attributes:
-        where: Dotted name of the field, `training.epochs`; empty for the file as a whole.
+        where: The dotted name of the field, `training.epochs`; empty for the file as a whole.
         message: What is wrong, with the value, and what to do.
-        line: Line in the file, counted from 1; `None` if the value came from elsewhere.
+        line: The line in the file, counted from 1; `None` if the value came from elsewhere.
     """
 
     where: str
@@ -43,7 +43,7 @@ class Fault:
 
 
 class SpecError(UsageError):
-    """A job file says something that cannot be run. Holds every fault found, not the first."""
+    """A job file cannot be run; the error holds every fault found, not only the first."""
 
     def __init__(self, faults: Sequence[Fault], source: str = "") -> None:
         self.faults = tuple(faults)
@@ -52,7 +52,8 @@ class SpecError(UsageError):
         super().__init__("\n".join(f"{prefix}{fault}" for fault in self.faults))
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Fault, ...], str]]:
-        # Exceptions are rebuilt from `args`; ours differ, and Ray pickles errors across processes.
+        # Python unpickles exceptions from `args`, which are not our parameters, and Ray pickles
+        # errors.
         return (type(self), (self.faults, self.source))
 
 
@@ -61,7 +62,7 @@ class DataError(UsageError):
 
 
 class ModelNotFound(UsageError):
-    """No registered model, version or alias of that name."""
+    """There is no registered model, version or alias of that name."""
 
 
 class TrainingError(IsthmusError):
@@ -73,11 +74,11 @@ class RegistryError(IsthmusError):
 
 
 class PromotionRefused(RegistryError):
-    """A version may not be given the alias that was asked for."""
+    """A version may not be given the requested alias."""
 
 
 class Overtaken(RegistryError):
-    """An alias was moved while it was decided where to move it."""
+    """An alias was moved while it was being decided where to move it."""
 
 
 class ClusterError(IsthmusError):
@@ -85,7 +86,7 @@ class ClusterError(IsthmusError):
 
 
 def nearest(value: str, valid: Sequence[str]) -> str:
-    """Ends a message about an unknown name: the nearest valid one, and the list of them all.
+    """Returns the end of a message about an unknown name: the nearest valid one, and all of them.
 
     Returns:
         For example `did you mean "vae"? Valid: denoising, plain, vae`.

@@ -1,4 +1,4 @@
-"""Finds the plugins of a room: one file, one plugin, and the file's stem is its name."""
+"""Finds the plugins of a package: each file holds one plugin, whose name is the file's stem."""
 
 from __future__ import annotations
 
@@ -9,20 +9,23 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-# "Source: Kingma & Welling 2013, ... arXiv:1312.6114 ...": who and when, and the number.
+# "Source: Kingma & Welling 2013, ... arXiv:1312.6114 ...": the authors and year, and the number.
 _WHO = re.compile(r"Source:\s+(.+?\s\d{4})", re.DOTALL)
 _ARXIV = re.compile(r"arXiv:\d{4}\.\d{4,5}")
 
 
 def names_in(package_file: str) -> tuple[str, ...]:
-    """The stems of the public modules beside a package's `__init__.py`, sorted; imports none."""
+    """Returns the stems of the public modules beside a package's `__init__.py`, sorted.
+
+    It imports none of them.
+    """
     folder = str(Path(package_file).parent)
     found = (module.name for module in pkgutil.iter_modules([folder]))
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
 def the_class_in(module: ModuleType, base: type) -> type:
-    """The one subclass of `base` that the module itself defines."""
+    """Returns the one subclass of `base` that the module itself defines."""
     defined = [
         value
         for value in vars(module).values()
@@ -43,11 +46,11 @@ def load(package: str, name: str, base: type) -> type:
 
 
 def paper(plugin: type) -> str:
-    """Who described a variant or net and when, and the arXiv number if there is one.
+    """Returns authors, year and, if there is one, arXiv number of a variant's or net's paper.
 
     Returns:
-        As its documentation's `Source:` has it, `Kingma & Welling 2013, arXiv:1312.6114`; empty if
-        that names none.
+        The text after `Source:` in its documentation, `Kingma & Welling 2013, arXiv:1312.6114`;
+        empty if there is none.
     """
     about = inspect.getdoc(plugin) or ""
     who = _WHO.search(about)

@@ -1,8 +1,8 @@
 """The CPUs, memory and GPUs that this process may use, which can be less than the host has.
 
-A container's limits are those of its control groups (cgroups, version 1 or 2). A limit of any
-group that holds the process's own group counts too, and so does one at the root of the mounted
-tree: inside a container the process's path may be the host's, and lead nowhere.
+A container's limits are those of its control groups (cgroups, version 1 or 2). The limits of all
+parent groups count too, and so do those at the root of the mounted tree: inside a container the
+process's path may be a path of the host, which does not exist there.
 
 Source: https://docs.kernel.org/admin-guide/cgroup-v2.html and .../cgroup-v1/memory.html.
 """
@@ -16,19 +16,19 @@ from pathlib import Path, PurePosixPath
 import psutil
 
 CGROUP_ROOT = Path("/sys/fs/cgroup")
-"""The folder that the control groups are mounted at."""
+"""The mount point of the control groups."""
 OWN_CGROUPS = Path("/proc/self/cgroup")
 """The file that names the control groups of this process."""
 
-_VERSION_2 = ""  # has one tree, which belongs to no controller
+_VERSION_2 = ""  # version 2 has one tree, listed without a controller's name
 _PREFIXES_OF_GPUS = ("GPU-", "MIG-")
 
 
 def cpus() -> int:
     """Returns how many CPUs this process may keep busy, at least 1.
 
-    That is the number of CPUs that it is allowed on, or the CPU quota of its control groups,
-    rounded up, if that is less.
+    This is the number of CPUs in its affinity mask, or the CPU quota of its control groups, rounded
+    up, if that is lower.
     """
     allowed = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -38,7 +38,7 @@ def cpus() -> int:
 
 
 def threads(processes_here: int = 1) -> int:
-    """Returns how many threads each of some equal processes on this machine should use.
+    """Returns how many threads each of several equal processes on this machine should use.
 
     Args:
         processes_here: How many processes share the CPUs, at least 1.
@@ -47,7 +47,7 @@ def threads(processes_here: int = 1) -> int:
         `OMP_NUM_THREADS` if it is set to a positive number, else an equal share of `cpus()`; at
         least 1.
     """
-    # OpenMP takes a list, of which the first number is that of the outermost level.
+    # OpenMP accepts a list, whose first number is for the outermost parallel region.
     wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     if wanted.isdecimal() and int(wanted) > 0:
         return int(wanted)
@@ -55,16 +55,16 @@ def threads(processes_here: int = 1) -> int:
 
 
 def memory_limit_bytes() -> int:
-    """Returns the memory in bytes that this process and its control group may use at most."""
+    """Returns how many bytes of memory this process and its control group may use at most."""
     total: int = psutil.virtual_memory().total
     return min([total, *(limit for limit, _ in _memory())])
 
 
 def free_memory_bytes() -> int:
-    """Returns the memory in bytes that can still be taken before something is killed, 0 or more.
+    """Returns how many bytes can be allocated before the kernel kills a process, 0 or more.
 
-    The file pages that the kernel gives up first are counted as free, on the machine and in each
-    control group.
+    File pages that the kernel reclaims first count as free, on the machine and in each control
+    group.
     """
     available: int = psutil.virtual_memory().available
     return max(0, min([available, *(limit - used for limit, used in _memory())]))
@@ -73,8 +73,8 @@ def free_memory_bytes() -> int:
 def visible_gpus() -> int | None:
     """Returns how many GPUs `CUDA_VISIBLE_DEVICES` names, or `None` if it is not set.
 
-    As CUDA does, it counts up to the first entry that names no GPU: an empty value and `-1` mean
-    none. It does not ask whether the machine has those GPUs.
+    Like CUDA, it counts up to the first entry that names no GPU: an empty value and `-1` mean none.
+    It does not check whether the machine has those GPUs.
     """
     names = os.environ.get("CUDA_VISIBLE_DEVICES")
     if names is None:
@@ -88,23 +88,23 @@ def visible_gpus() -> int | None:
 
 
 def _quotas() -> Iterator[tuple[int, int]]:
-    """The CPU quotas that hold for this process: microseconds of CPU time in each period."""
+    """Yields the CPU quotas of this process: microseconds of CPU time, and of the period."""
     for folder in _groups_with("cpu"):
         words = [
             *_words(folder / "cpu.max"),
             *_words(folder / "cpu.cfs_quota_us"),
             *_words(folder / "cpu.cfs_period_us"),
         ]
-        # `max` in version 2 and -1 in version 1 are no quota.
+        # `max` in version 2 and -1 in version 1 mean that there is no quota.
         if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):
             yield int(words[0]), int(words[1])
 
 
 def _memory() -> Iterator[tuple[int, int]]:
-    """The memory limits that hold for this process, each with what is used of it, in bytes."""
+    """Yields the memory limits of this process, each with the memory used under it, in bytes."""
     for folder in _groups_with("memory"):
-        # The names of version 2, then those of version 1, where a group has its own pages
-        # (`inactive_file`) and those of all groups in it (`total_inactive_file`).
+        # The names of version 2, then those of version 1, which counts a group's own pages as
+        # `inactive_file` and those of all its child groups as `total_inactive_file`.
         for limit_file, usage_file, inactive in (
             ("memory.max", "memory.current", "inactive_file"),
             ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -117,7 +117,7 @@ def _memory() -> Iterator[tuple[int, int]]:
 
 
 def _groups_with(controller: str) -> Iterator[Path]:
-    """The folders of this process's groups that may limit it, each with all that hold it."""
+    """Yields the folders of this process's control groups, each followed by its parent groups."""
     seen = set()
     for tree, path in _own_groups(controller):
         relative = PurePosixPath(path.lstrip("/"))
@@ -129,13 +129,13 @@ def _groups_with(controller: str) -> Iterator[Path]:
 
 
 def _own_groups(controller: str) -> Iterator[tuple[Path, str]]:
-    """The roots of the trees that a controller may be in, with the process's path in each."""
+    """Yields each root where a controller may be mounted, with the process's path below it."""
     paths: dict[str, str] = {}
     for line in _text(OWN_CGROUPS).splitlines():
         _, _, named = line.partition(":")
         controllers, _, path = named.partition(":")
         paths |= dict.fromkeys(controllers.split(","), path) | {controllers: path}
-    # Version 1 mounts a tree for each controller, or one for several with a link for each.
+    # Version 1 mounts a tree per controller, or one for several controllers with a link for each.
     for name, path in paths.items():
         if controller in name.split(","):
             yield CGROUP_ROOT / name, path

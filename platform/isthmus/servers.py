@@ -1,4 +1,4 @@
-"""Servers of this machine: started, waited for, and stopped by what tells their process apart."""
+"""Starts, checks and stops servers on this machine, by their process id and creation time."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from isthmus.errors import IsthmusError
 
 _START_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 10.0
-# For children that are left when their parent has ended.
+# How long children may run on when their parent has ended.
 _ORPHANS_TIMEOUT_S = 2.0
-# The system's clock may be set while a process runs, and its time of birth with it.
+# If the system's clock is set while a process runs, its creation time changes too.
 _CREATED_TOLERANCE_S = 2.0
 
-# What a program needs of its surroundings and what is no secret.
+# The environment variables that a program needs and that hold no secrets.
 _HARMLESS = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True)
 class ServerProcess:
-    """A process that was started, told from any later one that was given its number.
+    """A started process, told apart from any later one with the same process id.
 
     Attributes:
-        pid: Its number.
-        created_s: When it was born, in seconds since the epoch.
+        pid: The process id.
+        created_s: When it was created, in seconds since the epoch.
     """
 
     pid: int
@@ -51,14 +51,14 @@ def start_process(
     cwd: Path | None = None,
     user: str | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Starts a program that outlives this one and hears no Ctrl-C of this terminal.
+    """Starts a program that outlives this one and does not receive this terminal's Ctrl-C.
 
     Args:
         command: The program with its arguments.
-        log: The file for what it writes, at whose end it goes on.
-        environment: All its variables.
-        cwd: Its folder; by default this one.
-        user: Whom it runs as; by default who runs this.
+        log: The file to which its output is appended.
+        environment: All its environment variables.
+        cwd: Its working folder; by default the current one.
+        user: The user that it runs as; by default the current one.
     """
     with log.open("ab") as output:
         return subprocess.Popen(  # noqa: S603 (our own command)
@@ -74,7 +74,7 @@ def start_process(
 
 
 def run_as(user: str | None) -> dict[str, Any]:
-    """The arguments by which `subprocess` runs a program as another user; none for `None`."""
+    """Returns the arguments with which `subprocess` runs a program as a user; none for `None`."""
     if user is None:
         return {}
     import pwd
@@ -84,14 +84,17 @@ def run_as(user: str | None) -> dict[str, Any]:
 
 
 def variables_for(user: str | None) -> dict[str, str]:
-    """This process's variables; for another user, who can read all in /proc, no secret ones."""
+    """Returns this process's variables, and for another user only those that hold no secrets.
+
+    That user can read the variables of its processes in /proc.
+    """
     if user is None:
         return dict(os.environ)
     return {name: os.environ[name] for name in _HARMLESS if name in os.environ}
 
 
 def identify(pid: int) -> ServerProcess:
-    """What tells a running process from any later one with its number."""
+    """Returns what tells a running process apart from any later one with its process id."""
     try:
         return ServerProcess(pid, psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:
@@ -99,7 +102,7 @@ def identify(pid: int) -> ServerProcess:
 
 
 def is_alive(process: ServerProcess) -> bool:
-    """Whether that very process runs; one that has ended and was not waited for does not."""
+    """Returns whether that very process runs; a zombie, which has ended, does not."""
     try:
         found = psutil.Process(process.pid)
         age_differs_s = abs(found.create_time() - process.created_s)
@@ -114,12 +117,12 @@ def end_process(
     first: signal.Signals = signal.SIGTERM,
     timeout_s: float = _STOP_TIMEOUT_S,
 ) -> None:
-    """Ends a server and what it started: asks first, then ends what is left.
+    """Ends a server and the processes that it started: asks first, then kills what is left.
 
     Args:
-        process: Nothing is done if it runs no more, or its number is another's.
+        process: The server. If it no longer runs or another process has its id, nothing is done.
         first: The signal that asks it to end.
-        timeout_s: The longest wait until it is killed.
+        timeout_s: The longest wait, in seconds, before it is killed.
     """
     if not is_alive(process):
         return
@@ -132,7 +135,7 @@ def end_process(
         return
     is_deaf = bool(_wait_for_the_end([root], timeout_s))
     left = _wait_for_the_end(family, 0.0 if is_deaf else _ORPHANS_TIMEOUT_S)
-    if leads_its_group:  # what was started since is in the group
+    if leads_its_group:  # processes that were started since are in the group
         with suppress(ProcessLookupError):
             os.killpg(root.pid, signal.SIGKILL)
     for each in left:
@@ -144,10 +147,10 @@ def end_process(
 def _wait_for_the_end(
     processes: Sequence[psutil.Process], timeout_s: float
 ) -> list[psutil.Process]:
-    """Waits until they have ended, and gives those that have not.
+    """Waits until the processes have ended, and returns those that have not.
 
-    Not by psutil's `wait_procs`: where nobody reaps orphans, as in a container without an init,
-    that waits for ever for what has ended.
+    psutil's `wait_procs` is not used: where nothing reaps orphans, as in a container without an
+    init process, it waits forever for processes that have ended.
     """
     deadline_s = time.monotonic() + timeout_s
     while left := [each for each in processes if _has_not_ended(each)]:
@@ -177,11 +180,11 @@ def run_server(
     """Starts a server, waits until it answers, and stops it at the end of the block.
 
     Args:
-        what: What it is, for messages: `MLflow page`.
-        command: That starts it; it gets a session of its own, so Ctrl-C is ours to handle.
-        health: A URL that answers once it is ready.
-        log: The file for what it writes.
-        environment: Variables besides this process's.
+        what: The name of the server for messages, `MLflow page`.
+        command: The command that starts it. It gets a session of its own, so that we handle Ctrl-C.
+        health: A URL that answers once the server is ready.
+        log: The file for its output.
+        environment: Variables besides those of this process.
 
     Raises:
         IsthmusError: If it does not start.
@@ -199,7 +202,7 @@ def run_server(
 
 
 def free_port(host: str) -> int:
-    """A port that nobody listens on."""
+    """Returns a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
@@ -207,7 +210,7 @@ def free_port(host: str) -> int:
 
 
 def is_free(host: str, port: int) -> bool:
-    """Whether a port can be listened on."""
+    """Returns whether a process can listen on a port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -224,14 +227,14 @@ def wait_until_it_answers(
     log: Path,
     timeout_s: float = _START_TIMEOUT_S,
 ) -> None:
-    """Returns when a server that was started answers a request.
+    """Waits until a started server answers a request.
 
     Args:
-        what: What it is, for messages.
+        what: The name of the server for messages.
         process: The server.
         health: A URL or request that it answers once it is ready.
-        log: The file that it writes, for messages.
-        timeout_s: The longest wait.
+        log: Its log file, for messages.
+        timeout_s: The longest wait, in seconds.
 
     Raises:
         IsthmusError: If it ends, or does not answer in time.
@@ -247,7 +250,7 @@ def wait_until_it_answers(
 
 
 def answers(health: str | urllib.request.Request, timeout_s: float) -> bool:
-    """Whether a request is answered, and not with an error."""
+    """Returns whether a request is answered without an error."""
     try:
         with urllib.request.urlopen(health, timeout=timeout_s):  # noqa: S310 (our own server)
             return True

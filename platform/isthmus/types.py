@@ -1,4 +1,4 @@
-"""Value types that cross the borders of rooms."""
+"""Value types that several packages share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Shape = tuple[int, ...]
 
 
 class DataKind(StrEnum):
-    """What one row of the data is, and so its shape."""
+    """The kind of one row of the data, which determines its shape."""
 
     TABULAR = "tabular"
     """(F,): F numeric features."""
@@ -21,39 +21,39 @@ class DataKind(StrEnum):
 
 
 class ScalingMode(StrEnum):
-    """How values are scaled before the encoder, and back after the decoder."""
+    """The way in which values are scaled before the encoder, and scaled back after the decoder."""
 
     STANDARD = "standard"
-    """To zero mean and unit variance; per feature (tabular) or per channel (the others)."""
+    """Scales to zero mean and unit variance per feature (tabular) or channel (the others)."""
     MINMAX = "minmax"
-    """To [0, 1]; per feature (tabular), per channel (series), over all values (the others)."""
+    """Scales to [0, 1] per feature (tabular), channel (series) or over all values (the others)."""
     NONE = "none"
-    """Left as they are."""
+    """Leaves values as they are."""
 
 
 class ReconstructionLoss(StrEnum):
-    """How the distance of a reconstruction from its input is measured."""
+    """The loss between a row and its reconstruction."""
 
     MSE = "mse"
     """Squared error."""
     BCE = "bce"
     """Cross entropy of values in [0, 1]; the output passes a sigmoid."""
     L1 = "l1"
-    """Absolute error: less blurred, and sturdy against outliers."""
+    """Absolute error, which blurs less and is robust to outliers."""
     HUBER = "huber"
-    """Squared below 1, absolute above."""
+    """Squared error below 1, absolute error above."""
     GAUSSIAN_NLL = "gaussian_nll"
     """Negative log likelihood of a normal distribution whose variance is learned."""
     SSIM = "ssim"
     """1 - structural similarity; images in [0, 1]."""
     MS_SSIM = "ms_ssim"
-    """The same over several scales."""
+    """1 - structural similarity over several scales; images in [0, 1]."""
     SPECTRAL = "spectral"
     """Absolute error plus the distance of spectra; audio and series."""
 
     @property
     def is_elementwise(self) -> bool:
-        """Whether each number has an error of its own; the others compare whole rows."""
+        """Whether each value has an error of its own; the other losses compare whole rows."""
         return self not in (
             ReconstructionLoss.SSIM,
             ReconstructionLoss.MS_SSIM,

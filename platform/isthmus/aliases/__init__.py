@@ -1,4 +1,4 @@
-"""Who is champion, and who was: an alias is one of both halves, and every move is recorded."""
+"""Aliases of pairs: each is set on both halves, and every change is recorded."""
 
 from isthmus.aliases.events import Event
 from isthmus.aliases.history import history

@@ -1,4 +1,7 @@
-"""Whole pairs of what MLflow's *Promote model* copies: one version, into any registered model."""
+"""Completes a pair of which MLflow's *Promote model* copied only one half.
+
+*Promote model* copies a single model version, into any registered model.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +24,20 @@ if TYPE_CHECKING:
 
 
 def whole(client: MlflowClient, name: str, version: Any, settings: Settings) -> Standing:
-    """The pair that a version of NAME-encoder or NAME-decoder is a half of.
+    """Returns the model versions of the pair that a version of one half belongs to.
 
-    If the version is a copy whose other half was not copied, that is done: from `pair.json`,
-    which knows it, whatever became of the version that was copied.
+    If the version is a copy and its other half was not copied, this copies that too. `pair.json`
+    names the other half, even if the version that was copied no longer exists.
+
+    Args:
+        client: The client of the registry.
+        name: The pair's name.
+        version: A version of NAME-encoder or NAME-decoder.
+        settings: The settings that say where the registry is.
 
     Raises:
-        ModelNotFound: If the other half was deleted, or the version is the wrong half.
+        ModelNotFound: If the other half was deleted, or the version holds the wrong half for its
+            registered model.
     """
     is_encoder = version.name == encoder_name(name)
     half: Half = "encoder" if is_encoder else "decoder"
@@ -49,9 +59,9 @@ def whole(client: MlflowClient, name: str, version: Any, settings: Settings) -> 
 
 
 def mark(client: MlflowClient, copied: Any, standing: Standing) -> None:
-    """Says on a copy that it was seen, and on an encoder which decoder is its own.
+    """Tags a copy as seen, and a copied encoder with the version of its decoder.
 
-    The page copies no description: the model card is brought along.
+    MLflow's UI does not copy the description, which holds the model card, so this copies it too.
     """
     if not copied.description and (card := _card_behind(client, copied)):
         client.update_model_version(copied.name, str(copied.version), card)
@@ -75,7 +85,7 @@ def _copy_other(client: MlflowClient, name: str, version: Any, settings: Setting
 
 
 def _card_behind(client: MlflowClient, copied: Any) -> str | None:
-    """The description of the version that was copied, if it is still there."""
+    """Returns the description of the version that was copied; `None` if that was deleted."""
     from mlflow.exceptions import MlflowException
 
     name, _, number = str(copied.source).removeprefix("models:/").rpartition("/")
@@ -89,7 +99,7 @@ def _card_behind(client: MlflowClient, copied: Any) -> str | None:
 
 
 def _card_of(client: MlflowClient, manifest: PairManifest, half: Half) -> str | None:
-    """The description of a half where it was registered first, if it is still there."""
+    """Returns the description of a half's first registered version; `None` if that was deleted."""
     name = half_name(manifest.name, half)
     found = versions_from(client, name, f"models:/{manifest.models[half]}")
     card: str | None = None

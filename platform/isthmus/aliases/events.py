@@ -1,4 +1,4 @@
-"""The events of a pair's history, and where they put its aliases."""
+"""The events in the history of a pair's aliases, and the alias positions they lead to."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from isthmus.registry.owner import Owner
 
 Source = Literal["command", "page", "gate", "rollback", "schedule"]
 GRACE = timedelta(seconds=60)
-"""How long a process of another machine may take between an event's intent and its `done`."""
+"""How long a process on another machine may take between an event's intent and its `done`."""
 
-# What failed in this process, which lives on: run, number, and when, which no two share.
+# Events that this process failed to carry out although it still runs: run id, number and time,
+# which are unique together.
 _given_up: set[tuple[str, int, datetime]] = set()
 
 
 @dataclass(frozen=True)
 class Event:
-    """One change of an alias.
+    """A change of an alias.
 
     Attributes:
-        number: Counts a pair's events, from 1, without gaps.
-        at: When, UTC, by the clock of whoever wrote it.
-        actor: `user@host`; for what was clicked, the page, which does not say who it was.
-        source: How it came about.
-        alias: Which.
-        from_version: The pair's version that had it; `None` if none had. It is the `to_version`
-            of the event before.
-        to_version: That has it now; `None` if it was taken away.
-        why: A person's or a gate's reason; may be empty.
+        number: The event's number. A pair's events are counted from 1, without gaps.
+        at: The time of the change, UTC, by the clock of the machine that wrote the event.
+        actor: `user@host`. For a change in MLflow's UI it is "MLflow page", since MLflow does not
+            say who made it.
+        source: The kind of action that changed the alias; `page` is MLflow's UI.
+        alias: The alias.
+        from_version: The pair's version that had the alias before; `None` if none had. It equals
+            `to_version` of the alias's previous event.
+        to_version: The pair's version that has the alias now; `None` if the alias was removed.
+        why: The reason that a person or the gate gave. It may be empty.
     """
 
     number: int
@@ -57,7 +59,7 @@ class Draft:
 
 @dataclass(frozen=True)
 class Entry:
-    """An event with what only the registry needs to know of it."""
+    """An event together with the data that only the registry needs."""
 
     event: Event
     decoder_version: int | None
@@ -67,18 +69,18 @@ class Entry:
 
     @property
     def standing(self) -> Standing:
-        """Where the event puts the alias."""
+        """The model versions that have the alias after the event."""
         return Standing(self.event.to_version, self.decoder_version)
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether its writer died, or failed, between the intent and the deed."""
+        """Whether the writer died or failed after the intent, before it set the aliases."""
         return not self.is_done and (
             self._key in _given_up or self.writer.has_given_up(self.event.at, GRACE)
         )
 
     def give_up(self) -> None:
-        """Says that this process wrote the intent and will not do the deed."""
+        """Notes that this process wrote the intent and will not set the aliases."""
         _given_up.add(self._key)
 
     @property
@@ -88,14 +90,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Head:
-    """The newest run of a trail, as it was when it was read.
+    """The newest run of an audit trail, as of when it was read.
 
     Attributes:
-        run_id: Of MLflow.
-        start: Where each alias stood before the run's first event.
+        run_id: The id of the MLflow run.
+        start: The position of each alias before the run's first event.
         entries: The run's events, oldest first.
-        first_number: Of the run's first event.
-        previous: The run with the events before; `None` in the first.
+        first_number: The number of the run's first event.
+        previous: The id of the run with the events before these; `None` for the first run.
     """
 
     run_id: str
@@ -106,23 +108,23 @@ class Head:
 
     @property
     def next_number(self) -> int:
-        """Of the event that comes next."""
+        """The number of the next event."""
         return self.first_number + len(self.entries)
 
     def standings(self) -> dict[str, Standing]:
-        """Where the events put each alias."""
+        """Returns the position of each alias after the last event."""
         return {**self.start, **{entry.event.alias: entry.standing for entry in self.entries}}
 
     def standing(self, alias: str) -> Standing:
-        """Where the events put an alias."""
+        """Returns the position of an alias after the last event."""
         return self.standings().get(alias, NOWHERE)
 
     def open_entries(self, alias: str) -> tuple[Entry, ...]:
-        """The events of an alias that nobody has confirmed yet."""
+        """Returns the events of an alias that are not confirmed yet."""
         return tuple(e for e in self.entries if e.event.alias == alias and not e.is_done)
 
     def standings_since(self, entry: Entry) -> frozenset[Standing]:
-        """Where an alias stood before an event, and where that and later ones put it."""
+        """Returns an alias's positions before an event, after it, and after each later event."""
         alias, found = entry.event.alias, self.start.get(entry.event.alias, NOWHERE)
         since: set[Standing] = set()
         for each in self.entries:

@@ -1,23 +1,25 @@
-"""The audit trail of a pair's aliases: who, when, from, to, why. It can only be added to.
+"""The append-only audit trail of a pair's aliases: who changed which alias, when, from, to and why.
 
-MLflow keeps no history of aliases, but it never lets a run's parameter change its value. So the
-parameters of a run are a log with compare-and-swap: event 12 is the parameter `event.000012`, and
-of two processes that write it at once one is refused, reads again, and takes the next number.
-Each event is written before the aliases are set (`event.000012`, the intent) and confirmed after
-(`done.000012`); `reconcile` completes what died between the two.
+MLflow keeps no history of aliases, but it never lets a run's parameter change its value. The
+parameters of a run therefore serve as a log with compare-and-swap: event 12 is the parameter
+`event.000012`, and if two processes write it at once, MLflow refuses one of them, which reads again
+and takes the next number. Each event is written before the aliases are set (`event.000012`, the
+intent) and confirmed afterwards (`done.000012`). `reconcile` completes events whose writer died
+between the two.
 
-A run holds 20 events; then the next begins with where each alias stood, so that neither reading
-nor writing the newest grows with the number of events:
+A run holds 20 events. The next run begins with the position of each alias, so that the cost of
+reading and writing the newest events does not grow with their number:
 
     experiment isthmus-history
-      tag newest.digits = RUN                   a hint where the newest is; not the truth
+      tag newest.digits = RUN                   a hint to the newest run, may be out of date
       root run          first.digits = RUN      the first run of each pair's trail
-      run of digits     start = {}              where each alias stood
+      run of digits     start = {}              the position of each alias
                         event.000001 = {...}    done.000001 = yes
                         ...
                         next = RUN              the run with the next 20
 
-The hint is no tag of the registered model: to give its tags, MLflow reads all its versions.
+The hint is not a tag of the registered model because MLflow reads all versions of a model to return
+its tags.
 """
 
 from __future__ import annotations
@@ -46,24 +48,25 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "isthmus-history"
 EVENTS_PER_RUN = 20
-"""Reading the newest run costs the same whether it holds one or all of them, within noise."""
+"""The events of a run. Reading the newest run costs the same with one event as with all 20, within
+noise."""
 _TAG_ROOT = "isthmus.root"
 _NEWEST = "newest.{}"
 _START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
 _FIRST, _EVENT, _DONE = "first.{}", "event.{:06d}", "done.{:06d}"
-# Of a text as JSON, in which a character may take six. MLflow cuts a parameter's value at 6,000
-# characters; a cut event could not be read.
+# Applies to a text as JSON, where a character may take six. MLflow cuts a parameter's value at
+# 6,000 characters, and an event that was cut could not be read.
 _LONGEST_TEXT = 1000
 
 _NO_ALIAS = "?"
-"""MLflow takes no alias of this name."""
+"""A name that MLflow does not accept for an alias."""
 
 
 def history(name: str, settings: Settings) -> tuple[Event, ...]:
-    """All changes of a pair's aliases, oldest first; none if it never had any.
+    """Returns all changes of a pair's aliases, oldest first; empty if there were none.
 
     Raises:
-        ModelNotFound: If `name` is no name, or nothing was ever registered.
+        ModelNotFound: If `name` is not a valid name, or nothing was ever registered.
         RegistryError: If the registry does not answer.
     """
     check_name(name)
@@ -73,13 +76,15 @@ def history(name: str, settings: Settings) -> tuple[Event, ...]:
 
 
 class Trail:
-    """Reads and writes the events of one pair."""
+    """The audit trail of one pair."""
 
     def __init__(self, client: MlflowClient, name: str, settings: Settings) -> None:
-        """Args:
-        client: The store.
-        name: Of the pair.
-        settings: Where a new experiment's artifacts would go.
+        """Creates the trail without reading it.
+
+        Args:
+            client: The client of the tracking store.
+            name: The pair's name.
+            settings: The settings that say where a new experiment stores its artifacts.
         """
         self._client = client
         self._name = name
@@ -90,9 +95,9 @@ class Trail:
         self._known: Head | None = None
 
     def head(self) -> Head | None:
-        """The newest run; `None` if the pair has no history yet.
+        """Reads the newest run; returns `None` if the pair has no history yet.
 
-        Two requests the first time, then one; seldom more.
+        This takes two requests the first time and one later; rarely more.
         """
         run = self._run(self._hint) if self._hint else self._hinted_run()
         while run is not None and _NEXT in run.data.params:
@@ -104,15 +109,15 @@ class Trail:
         return self._known
 
     def last_read(self) -> Head | None:
-        """The newest run as it was last read, if nothing was written since; else as it is now.
+        """Returns the newest run as last read, or reads it if there is no valid copy.
 
-        What is decided by it cannot be wrong: an event that is written behind an old head is
+        A decision that is based on it is safe: an event that is appended to an outdated head is
         refused.
         """
         return self._known or self.head()
 
     def entries(self) -> list[Entry]:
-        """All events, oldest first."""
+        """Returns all events, oldest first."""
         head = self.head()
         newest_first: list[Entry] = []
         while head is not None:
@@ -122,7 +127,13 @@ class Trail:
         return newest_first[::-1]
 
     def newer(self, alias: str, number: int, head: Head) -> Event | None:
-        """The newest event of an alias, if its number is above one; `head` is the newest run."""
+        """Returns an alias's newest event if its number is above `number`, else `None`.
+
+        Args:
+            alias: The alias.
+            number: The number of an event.
+            head: The newest run.
+        """
         at: Head | None = head
         while at is not None and at.next_number > number + 1:
             for entry in reversed(at.entries):
@@ -133,14 +144,14 @@ class Trail:
         return None
 
     def append(self, decide: Callable[[Head], Draft | None]) -> Entry | None:
-        """Writes an event behind all others, as an intent.
+        """Appends an event as an intent.
 
         Args:
-            decide: Says what happens, given the newest events; asked again whenever another
-                process was quicker.
+            decide: Returns the event to write, given the newest run, or `None`. It is called again
+                whenever another process has appended an event first.
 
         Returns:
-            The event; `None` if there was nothing to write.
+            The event, or `None` if there was nothing to write.
         """
         while True:
             head, self._known = self.last_read(), None
@@ -161,15 +172,15 @@ class Trail:
                         self._known = replace(head, entries=(*head.entries, entry))
                         return entry
                 except BaseException:
-                    entry.give_up()  # it may be written, and the answer lost
+                    entry.give_up()  # it may be written although the answer was lost
                     raise
 
     def confirm(self, entry: Entry) -> None:
-        """Says that an event's aliases are set, or that a later event's are."""
+        """Confirms that the aliases of an event, or of a later one, are set."""
         self._put(entry.run_id, _DONE.format(entry.event.number), "yes")
 
     def _run(self, run_id: str) -> Any:
-        """A run; `None` if there is none of that id."""
+        """Returns a run, or `None` if there is no run with that id."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -186,7 +197,7 @@ class Trail:
         return run
 
     def _put(self, run_id: str, key: str, value: str) -> str:
-        """Gives a parameter its value, if it has none; returns the value that it has then."""
+        """Sets a parameter unless it has a value; returns the value that it then has."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -207,7 +218,7 @@ class Trail:
             self._tagged = run_id
 
     def _hinted_run(self) -> Any:
-        """The run that the hint says, or the first, if nobody left one or somebody changed it."""
+        """Returns the run that the hint names, or the first one if there is no valid hint."""
         experiment = self._experiment()
         if experiment is None:
             return None
@@ -220,14 +231,14 @@ class Trail:
         return run
 
     def _begin(self) -> None:
-        """Makes the first run; if another process was quicker, its run is the first."""
+        """Creates the first run; deletes it again if another process created one first."""
         experiment = self._experiment() or self._create_experiment()
         run_id = self._create_run(experiment.experiment_id, {_START: "{}"})
         if self._put(experiment.tags[_TAG_ROOT], _FIRST.format(self._name), run_id) != run_id:
             self._client.delete_run(run_id)
 
     def _continue(self, full: Head) -> None:
-        """Makes the run behind a full one; if another process was quicker, its run is that."""
+        """Creates the run after a full one; deletes it if another process created one first."""
         start = {
             alias: [standing.version, standing.decoder_version]
             for alias, standing in full.standings().items()
@@ -248,7 +259,7 @@ class Trail:
         tags = {"mlflow.runName": f"history of {self._name}", PAIR_NAME: self._name}
         run_id: str = self._client.create_run(experiment_id, tags=tags).info.run_id
         self._client.log_batch(run_id, params=[Param(*item) for item in params.items()])
-        self._client.set_terminated(run_id)  # in the page, nothing runs
+        self._client.set_terminated(run_id)  # so that MLflow's UI does not show it as running
         return run_id
 
     def _experiment(self) -> Any:
@@ -262,9 +273,10 @@ class Trail:
         return experiment
 
     def _create_experiment(self) -> Any:
-        """Makes the experiment with its root run in it, or finds another process's.
+        """Creates the experiment and its root run, or returns another process's experiment.
 
-        Two experiments cannot have one name: it is made under another, and renamed when whole.
+        No two experiments can have the same name, so the experiment is created under a temporary
+        name and renamed once its root run exists.
         """
         from mlflow.exceptions import MlflowException
 
@@ -342,7 +354,7 @@ def _to_json(entry: Entry) -> str:
         "decoder": entry.decoder_version,
         "why": event.why,
         "writer": [entry.writer.host, entry.writer.pid, entry.writer.started],
-        # MLflow takes a value that is there already without complaint: no two may be alike.
+        # MLflow accepts a parameter again if its value is the same, so no two values may be equal.
         "nonce": uuid.uuid4().hex,
     }
     return json.dumps(content, ensure_ascii=False)
@@ -367,9 +379,10 @@ def _from_json(text: str, number: int, run_id: str, is_done: bool) -> Entry:
 
 
 def _damaged(number: int, run_id: str) -> Entry:
-    """Stands for an event that cannot be read: it moves no alias, and all others count.
+    """Returns a substitute for an event that cannot be read; it moves no alias.
 
-    What it moved shows as an alias that is not where the others say, as a click does.
+    All other events still count. The lost move shows as an alias that is not where the other events
+    say, like a change in MLflow's UI.
     """
     why = f"this event cannot be read; was the MLflow run {run_id} written to by hand?"
     at = datetime.fromtimestamp(0, UTC)

@@ -1,4 +1,4 @@
-"""Sets the aliases of both halves to what the history says."""
+"""Sets the aliases of both halves to the positions that the history says."""
 
 from __future__ import annotations
 
@@ -23,17 +23,19 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 PAGE = "MLflow page"
-"""The actor of what was clicked: MLflow does not say who it was."""
+"""The actor of a change in MLflow's UI, since MLflow does not say who made it."""
 
 
 class Aliases:
     """The aliases of one pair together with their history."""
 
     def __init__(self, client: MlflowClient, name: str, settings: Settings) -> None:
-        """Args:
-        client: The registry.
-        name: Of the pair.
-        settings: Where the registry is.
+        """Creates the object without reading the registry.
+
+        Args:
+            client: The client of the registry.
+            name: The pair's name.
+            settings: The settings that say where the registry is.
         """
         self.trail = Trail(client, name, settings)
         self._client = client
@@ -44,11 +46,11 @@ class Aliases:
         """Writes an event, then sets the aliases.
 
         Args:
-            decide: Says what happens, given the newest events; asked again whenever another
-                process was quicker.
+            decide: Returns the event to write, given the newest run, or `None`. It is called again
+                whenever another process has appended an event first.
 
         Returns:
-            The event; `None` if there was nothing to change.
+            The event, or `None` if there was nothing to change.
         """
         entry = self.trail.append(decide)
         if entry is not None:
@@ -60,14 +62,14 @@ class Aliases:
         return entry
 
     def move(self, draft: Draft, since: int | None) -> Entry | None:
-        """Puts an alias where a draft says, once what died or was clicked before is done.
+        """Moves an alias, after unfinished events and changes in MLflow's UI are processed.
 
         Args:
-            draft: Which alias, where it goes, and why.
-            since: As of `promote`.
+            draft: The alias, its new position and the reason.
+            since: As in `promote`.
 
         Returns:
-            The event; `None` if the alias is there already.
+            The event, or `None` if the alias is there already.
 
         Raises:
             Overtaken: If the alias has an event newer than `since`.
@@ -85,22 +87,26 @@ class Aliases:
         return entry
 
     def _finish(self, alias: str) -> None:
-        """Does what another process is at, for whoever finds decided what he would decide."""
+        """Sets an alias as its newest open event says, which another process may be doing too.
+
+        It serves a caller whose own move is already in the history, so that the move is complete
+        when the caller returns.
+        """
         head = self.trail.last_read()
         open_entries = head.open_entries(alias) if head else ()
         if open_entries:
             self.settle(open_entries[-1])
 
     def _refuse_overtaken(self, alias: str, since: int | None, head: Head) -> None:
-        """Stops what was decided on an event that is no longer an alias's newest.
+        """Refuses a decision that was based on an event that is no longer the newest.
 
         Args:
-            alias: Which.
-            since: The number of that event, 0 if there was none; `None` does not ask.
-            head: The newest events.
+            alias: The alias.
+            since: The number of that event, 0 if there was none. With `None` nothing is checked.
+            head: The newest run.
 
         Raises:
-            Overtaken: If there is a newer one.
+            Overtaken: If the alias has a newer event.
         """
         newer = self.trail.newer(alias, since, head) if since is not None else None
         if newer is not None:
@@ -112,11 +118,12 @@ class Aliases:
             )
 
     def settle(self, entry: Entry) -> None:
-        """Sets an alias to where an event puts it, or to where a later one does.
+        """Sets an alias to its position after an event, or after a later one.
 
-        Confirms the event, and what others left open of that alias. Many processes may do so at
-        once: each writes, reads the history again, and writes again if that has gone on
-        meanwhile. So whoever writes last has then read that it was right.
+        It confirms the event and all other open events of the alias. Several processes may call
+        this at once: each sets the alias, reads the history again, and repeats if the history has
+        moved the alias meanwhile. The last process to set the alias has therefore read that its
+        position was right.
         """
         alias, head = entry.event.alias, self.trail.last_read()
         standing = head.standing(alias) if head else entry.standing
@@ -133,15 +140,15 @@ class Aliases:
                 self.trail.confirm(other)
 
     def follow(self, alias: str, seen: Standing | None = None) -> Event | None:
-        """Completes what died half-way, and what was clicked in the page on one half only.
+        """Completes events that were abandoned, and changes in MLflow's UI to only one half.
 
         Args:
-            alias: Which.
-            seen: Where it was a moment ago, if that is known; what is done about it is decided
-                by where it is then.
+            alias: The alias.
+            seen: The alias's position a moment ago, if it is known. It only decides whether there
+                is something to do; the action itself is based on a fresh read.
 
         Returns:
-            The event of what was clicked; `None` if nothing was.
+            The event of the change in MLflow's UI, or `None` if there was none.
         """
         head = self.trail.last_read()
         actual = seen or self._standing(alias)
@@ -149,7 +156,7 @@ class Aliases:
             return None
         abandoned = head.open_entries(alias) if head else ()
         if not all(entry.is_abandoned for entry in abandoned):
-            return None  # another process is at it
+            return None  # another process is setting the alias
         expected = head.standing(alias) if head else NOWHERE
         if actual != expected:
             entry = self.change(lambda newest: self._clicked(alias, newest))
@@ -160,7 +167,7 @@ class Aliases:
         return None
 
     def _complete(self, entry: Entry) -> None:
-        """Does what a dead process did not; if the version is gone, what is there stays."""
+        """Carries out an abandoned event; if its version was deleted, the aliases stay put."""
         from mlflow.exceptions import MlflowException
 
         try:
@@ -175,10 +182,10 @@ class Aliases:
             self.change(lambda _: Draft(alias, actual, "page", why, PAGE))
 
     def put(self, alias: str, standing: Standing) -> None:
-        """Sets the decoder's alias, then the encoder's; or takes both away, the other way round.
+        """Sets the decoder's alias and then the encoder's, or removes the encoder's first.
 
-        `resolve` reads the encoder's alias only, so that a reader sees the old pair or the new
-        one and nothing between.
+        `resolve` reads only the encoder's alias, so a reader sees either the old pair or the new
+        one, never a mixture.
         """
         encoder, decoder = encoder_name(self._name), decoder_name(self._name)
         registry = without_checks(self._client)
@@ -192,21 +199,22 @@ class Aliases:
             beside_others(partial(give, encoder, alias, str(standing.version)))
 
     def _standing(self, alias: str) -> Standing:
-        """Where the alias is in the registry now."""
+        """Reads the current position of an alias from the registry."""
         names = (encoder_name(self._name), decoder_name(self._name))
         return Standing(*(holder(self._client, name, alias) for name in names))
 
     def _clicked(self, alias: str, head: Head) -> Draft | None:
-        """What somebody did in the page, if the aliases are not where the history says.
+        """Returns what was changed in MLflow's UI, if the aliases differ from the history.
 
-        They are read after the head: what an event behind it did would be refused its number.
+        The aliases are read after the head. If another process has appended an event meanwhile, the
+        number of this draft is refused.
         """
         open_entries = head.open_entries(alias)
         if not all(entry.is_abandoned for entry in open_entries):
             return None
         actual, expected = self._standing(alias), head.standing(alias)
         strays = head.standings_since(open_entries[0]) if open_entries else frozenset({expected})
-        # The dead may have set one half and not the other.
+        # The process that died may have set the alias of one half only.
         if actual.version in {each.version for each in strays} and actual.decoder_version in {
             each.decoder_version for each in strays
         }:
@@ -215,7 +223,7 @@ class Aliases:
             to = self._followed(actual, expected)
         except ModelNotFound as error:
             if expected == NOWHERE:
-                return None  # not ours, and nothing to put back
+                return None  # not an Isthmus pair, and the history has no position to restore
             _logger.warning("%s@%s is put back: %s", self._name, alias, error)
             to = expected
         if to == expected:
@@ -224,7 +232,7 @@ class Aliases:
         return Draft(alias, to, "page", "", PAGE)
 
     def _followed(self, actual: Standing, expected: Standing) -> Standing:
-        """The whole pair that was meant; the encoder is believed if both halves were moved."""
+        """Returns the pair that was meant; if both halves' aliases moved, the encoder counts."""
         client, name = self._client, self._name
         if actual.version != expected.version:
             if actual.version is None:

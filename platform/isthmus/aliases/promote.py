@@ -1,6 +1,6 @@
-"""Gives a pair an alias, and takes it away: what the jobs that ask for `NAME@champion` use.
+"""Sets and removes aliases of a pair, such as the one that jobs name as `NAME@champion`.
 
-Every change is an event in the pair's history before it is a fact; see `history`.
+Every change is written to the pair's history before the aliases are set; see `history`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Promotion:
-    """What was promoted.
+    """The result of a promotion.
 
     Attributes:
-        name: Of the pair.
-        version: That has the alias now.
-        previous: Version that had it before; `None` if none had.
-        alias: Which.
+        name: The pair's name.
+        version: The version that has the alias now.
+        previous: The version that had it before; `None` if none had.
+        alias: The alias.
     """
 
     name: str
@@ -53,24 +53,25 @@ def promote(
     actor: str | None = None,
     since: int | None = None,
 ) -> Promotion:
-    """Gives a version an alias, on both halves.
+    """Sets an alias of a version, on both halves.
 
-    Nothing is written if it has that alias already.
+    If the version has the alias already, nothing is written.
 
     Args:
-        name: Of the pair.
-        version: Of the pair.
-        settings: Where the registry is.
-        alias: Which.
-        why: For the history.
-        source: For the history.
-        actor: For the history; by default who runs this process.
-        since: The number of the alias's newest event that the decision was made on, 0 if it had
-            none; `None` does not ask. What was clicked counts, recorded or not.
+        name: The pair's name.
+        version: The pair's version.
+        settings: The settings that say where the registry is.
+        alias: The alias.
+        why: The reason, for the history.
+        source: The kind of action, for the history.
+        actor: Who acts, for the history; by default the user of this process.
+        since: The number of the alias's newest event when the decision was made, 0 if it had none.
+            With `None` newer events are not checked for. Changes in MLflow's UI count, recorded or
+            not.
 
     Raises:
         ModelNotFound: If there is no such version.
-        UsageError: If MLflow takes no such alias.
+        UsageError: If MLflow does not accept the alias.
         Overtaken: If the alias has a newer event; then nothing is written.
         RegistryError: If the registry does not answer.
     """
@@ -94,12 +95,12 @@ def demote(
     actor: str | None = None,
     since: int | None = None,
 ) -> Event:
-    """Takes an alias away from the version that has it, on both halves.
+    """Removes an alias from the version that has it, on both halves.
 
     The arguments are those of `promote`.
 
     Raises:
-        ModelNotFound: If no version has it.
+        ModelNotFound: If no version has the alias.
         Overtaken: If the alias has an event newer than `since`; then nothing is written.
         RegistryError: If the registry does not answer.
     """
@@ -115,13 +116,13 @@ def demote(
 
 
 def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
-    """Makes the champion before the present one champion again.
+    """Makes the previous champion champion again.
 
-    Twice goes further back, not to and fro: what was rolled back is forgotten, as by an editor's
-    undo. After 1, 2, 3 have been champion in turn, the first rollback gives 2 and the second 1;
-    if 4 is promoted then, a rollback gives 1. If nobody is champion since the alias was taken
-    away, the last champion is. Versions that were deleted since are passed over; the event says
-    which.
+    A second rollback goes further back instead of undoing the first, like an editor's undo:
+    versions that were rolled back are skipped. After versions 1, 2 and 3 have been champion in
+    turn, the first rollback gives 2 and the second gives 1; if 4 is promoted then, a rollback gives
+    1. If the alias was removed since, the last champion becomes champion again. Versions that were
+    deleted since are skipped, and the event names them.
 
     Raises:
         ModelNotFound: If there was no champion before.
@@ -140,13 +141,13 @@ def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
             return Draft(CHAMPION, target, "rollback", "; ".join(filter(None, (why, passed))))
 
         entry = aliases.change(decide)
-    assert entry is not None  # noqa: S101 (decide has always something to write)
-    assert entry.event.to_version is not None  # noqa: S101 (and it is a version)
+    assert entry is not None  # noqa: S101 (decide never returns None)
+    assert entry.event.to_version is not None  # noqa: S101 (it always names a version)
     return Promotion(name, entry.event.to_version, entry.event.from_version, CHAMPION)
 
 
 def _target_repaired(client: MlflowClient, reference: Reference, settings: Settings) -> Standing:
-    """As `_target`; a version that is not there may be what a process died over."""
+    """Does the same as `_target`; repairs interrupted registrations if the version is missing."""
     try:
         return _target(client, reference, settings)
     except ModelNotFound:
@@ -165,7 +166,7 @@ def _target(client: MlflowClient, reference: Reference, settings: Settings) -> S
 def _before(
     client: MlflowClient, name: str, champions: list[int | None], settings: Settings
 ) -> tuple[Standing, list[str]]:
-    """The newest champion before the present one that is still there, and those that are not."""
+    """Returns the newest earlier champion that still exists, and those that were deleted since."""
     present = champions[-1] if champions else None
     deleted: list[str] = []
     for version in reversed(champions[:-1]):
@@ -190,7 +191,7 @@ def _check_alias(alias: str) -> None:
 
 
 def _champions(events: Iterable[Event]) -> list[int | None]:
-    """The champions that count, the present one last; what was rolled back is gone."""
+    """Returns the champions in order, the present one last, without those rolled back."""
     stack: list[int | None] = []
     for event in events:
         if event.alias != CHAMPION:

@@ -1,4 +1,4 @@
-"""Makes a pair's halves and aliases what they should be, whatever was clicked and whatever died."""
+"""Repairs a pair's halves and aliases after changes in MLflow's UI and interrupted processes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
-    """Lets each half follow the other, and records what was clicked in MLflow's page.
+    """Makes both halves agree, and records what was changed in MLflow's UI.
 
-    A click shows as an alias that is not where the pair's history says. What a process wrote to
-    the history and died before it did is done. Of what *Promote model* copied the other half is
-    copied too, and if the pair has no champion, the copy is: whoever pressed the button meant it
-    to be used. May be called as often as one likes, beside other processes: when all is well it
-    reads, and changes nothing.
+    A change in the UI shows as an alias that is not where the pair's history says. Events whose
+    writer died before it set the aliases are completed. If *Promote model* copied one half, the
+    other half is copied too; if the pair has no champion, the copy becomes champion, because
+    whoever pressed the button meant it to be used. It is safe to call this at any time and from
+    several processes at once: when nothing has changed, it only reads.
 
     Returns:
-        The events of what was clicked since the last time; their source is `page`.
+        The events of changes in the UI since the last call. Their source is `page`.
 
     Raises:
         ModelNotFound: If nothing was ever registered.
@@ -53,7 +53,7 @@ def reconcile(name: str, settings: Settings) -> tuple[Event, ...]:
 def _adopt(
     client: MlflowClient, name: str, aliases: Aliases, halves: Halves, settings: Settings
 ) -> Event | None:
-    """Completes the newest copy that nobody has seen yet."""
+    """Completes the newest copy by *Promote model* that has not been processed yet."""
     copied = next(filter(is_new_copy, halves.newest), None)
     if copied is None:
         return None

@@ -1,4 +1,4 @@
-"""Where the aliases of all pairs stand, in one request: what a watcher asks again and again."""
+"""The aliases of all pairs, read in one request, for a watcher that polls them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
 Position = tuple[str, str, str]
-"""A half, an alias, and the version that has it."""
+"""A half, an alias, and the model version that has the alias."""
 
 
 def alias_positions(settings: Settings) -> Mapping[str, frozenset[Position]]:
-    """The aliases of both halves of each pair, by the pair's name; empty if there is no store yet.
+    """Returns the aliases of both halves of each pair, by the pair's name.
+
+    The result is empty if there is no store yet.
 
     Raises:
         RegistryError: If the registry does not answer.
@@ -40,7 +42,7 @@ def alias_positions(settings: Settings) -> Mapping[str, frozenset[Position]]:
 
 
 def champion_of(name: str, settings: Settings) -> int | None:
-    """The version that is champion now; `None` if none is.
+    """Returns the version that is champion now; `None` if none is.
 
     Raises:
         ModelNotFound: If nothing was ever registered.

@@ -1,4 +1,4 @@
-"""Has MLflow tell a watcher when somebody clicks."""
+"""Webhooks by which MLflow tells a watcher that someone changed the registry."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _NAME = "isthmus-watch"
 
 @dataclass(frozen=True)
 class Webhook:
-    """What MLflow was asked to call.
+    """A webhook that is registered with MLflow.
 
     Attributes:
-        webhook_id: MLflow's.
-        url: The address.
-        trouble: Why MLflow does not reach it; empty if it does.
+        webhook_id: MLflow's id of the webhook.
+        url: The URL that MLflow calls.
+        trouble: The reason why MLflow cannot reach the URL; empty if it can.
     """
 
     webhook_id: str
@@ -36,13 +36,18 @@ class Webhook:
 
 
 def register_webhook(url: str, secret: str, settings: Settings) -> Webhook:
-    """Asks MLflow to tell a URL of clicks, signed with a secret, and lets it try once.
+    """Registers a webhook for changes of versions and aliases, and tests it once.
 
-    A webhook that is there for the same URL gets the secret; there is never a second one. Those
-    of watchers that were killed, which MLflow reaches no more, are removed.
+    A webhook that exists for the URL gets the new secret, so that there is never a second one.
+    Webhooks of watchers that were killed, whose URLs MLflow can no longer reach, are deleted.
+
+    Args:
+        url: The URL that MLflow is to call.
+        secret: The secret with which MLflow signs its calls.
+        settings: The settings that say where the registry is.
 
     Raises:
-        RegistryError: If MLflow does not answer, or takes no such webhook.
+        RegistryError: If MLflow does not answer or refuses the webhook.
     """
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
@@ -59,13 +64,13 @@ def register_webhook(url: str, secret: str, settings: Settings) -> Webhook:
         webhook_id = client.create_webhook(_NAME, url, events, secret=secret).webhook_id
         try:
             return Webhook(webhook_id, url, _trouble(client, webhook_id))
-        except BaseException:  # nobody would know its id, to remove it
+        except BaseException:  # the caller would not know its id and could not delete it
             client.delete_webhook(webhook_id)
             raise
 
 
 def remove_webhook(webhook: Webhook, settings: Settings) -> None:
-    """Asks MLflow not to call any more.
+    """Deletes a webhook from MLflow.
 
     Raises:
         RegistryError: If MLflow does not answer.
@@ -85,6 +90,6 @@ def _all_webhooks(client: MlflowClient) -> list[Any]:
 
 
 def _trouble(client: MlflowClient, webhook_id: str) -> str:
-    """Why MLflow does not reach a webhook; empty if it does."""
+    """Tests a webhook; returns why MLflow cannot reach it, or an empty string if it can."""
     tried = client.test_webhook(webhook_id)
     return "" if tried.success else tried.error_message or f"HTTP {tried.response_status}"

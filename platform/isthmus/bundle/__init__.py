@@ -1,1 +1,1 @@
-"""What a version holds, and what proves it: `pair.json`, weights, ONNX graphs, maps of latents."""
+"""The files of a registered pair and their checks: `pair.json`, weights, ONNX graphs, maps."""

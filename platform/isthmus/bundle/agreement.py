@@ -1,8 +1,9 @@
-"""Whether ONNX graphs compute what torch does, on real rows, at batch sizes never traced.
+"""Compares ONNX graphs with torch on real rows, also at batch sizes that were not traced.
 
-Two runtimes add in different orders, so numbers agree within a tolerance. Where a pair decides
-(which code of a book, which side of the threshold), a row that lies on the edge itself may fall
-to either side; it is known by torch deciding otherwise once the row is moved a little.
+Two runtimes add numbers in different orders, so results agree only within a tolerance. Where a pair
+makes a discrete choice (a codebook entry, or the side of the threshold), the two may choose
+differently for a row that lies on the boundary. Such a row is recognised by torch itself choosing
+differently once the row is moved a little.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from isthmus.core import Autoencoder
 from isthmus.core.calibration import QUANTILES
 
 TOLERANCE = 1e-4
-"""Of latents and rows, as a share of the largest of each."""
+"""The tolerance of latents and of rows, as a fraction of the largest value of each."""
 SCORE_TOLERANCE = 1e-3
-"""Of a score, as a share of the score or of the threshold, whichever is larger. A score is made of
-squared small differences, which has fewer digits than what it is made of."""
+"""The tolerance of a score, as a fraction of the score or of the threshold, whichever is larger. It
+is wider because a score is made of squared small differences, which have fewer exact digits."""
 LEAST_SCORE_TOLERANCE = 1e-7
-"""Of a score, where its own share is less: what float32 leaves of an error of nothing."""
-# One step, and what float32 rounds.
+"""The smallest tolerance of a score: the error of float32 where the score itself is about 0."""
+# One step of the quantiles, plus float32's rounding.
 _P_VALUE_TOLERANCE = 1.01 / QUANTILES
-# One row, as a service would; an odd number of them; and all.
+# One row, as in a service, and an odd number of rows; all rows are compared too.
 _BATCH_SIZES = (1, 7)
-# Rows that lie on an edge are few, or the graph is wrong.
+# Few rows lie on a boundary; if there are more, the graph is wrong.
 _LARGEST_SHARE_ON_EDGES = 0.02
-# How far a row is moved, as a share of the scale; how often, each time elsewhere; and how far its
-# latent then moves if it jumps, as a share of the largest.
+# How far a row is moved, as a fraction of the scale; how often, in random directions; and from what
+# distance on, as a fraction of the largest latent, a move of its latent counts as a jump.
 _NUDGE = 1e-5
 _NUDGES = 16
 _JUMP = 1e-3
@@ -46,12 +47,12 @@ Shares = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Disagreement:
-    """How a graph differs from torch.
+    """The difference between a graph and torch.
 
     Attributes:
-        share: The largest difference, as a share, as the tolerances have it; infinite where shapes
-            or labels differ.
-        what: The difference in words; `None` if it is within the tolerance.
+        share: The largest difference, as a fraction like the tolerances; infinite if shapes or
+            labels differ.
+        what: A description of the difference; `None` if it is within the tolerance.
     """
 
     share: float
@@ -60,7 +61,7 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Expected:
-    """What torch makes of rows; the graphs are compared with it.
+    """The results of torch that the graphs are compared with.
 
     Attributes:
         rows: Shape (N, *row_shape), data units.
@@ -79,7 +80,7 @@ class Expected:
 
 @torch.inference_mode()
 def expect(module: Autoencoder, rows: Floats) -> Expected:
-    """Runs torch on rows, shape (N, *row_shape)."""
+    """Computes torch's results for rows of shape (N, *row_shape)."""
     x = torch.from_numpy(np.ascontiguousarray(rows))
     latents, scores = module.encode(x), module.score(x)
     return Expected(
@@ -94,7 +95,7 @@ def expect(module: Autoencoder, rows: Floats) -> Expected:
 def compare(
     graph: GraphName, folder: Path, module: Autoencoder, expected: Expected
 ) -> Disagreement:
-    """Runs a graph with onnxruntime, by the row, by seven rows and by all, and compares."""
+    """Runs a graph with onnxruntime on 1, 7 and all rows, and compares it with torch."""
     from onnxruntime.capi.onnxruntime_pybind11_state import (
         Fail,
         InvalidArgument,
@@ -123,7 +124,7 @@ def _session(file: Path) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    options.intra_op_num_threads = 1  # a few rows: threads cost more than they give
+    options.intra_op_num_threads = 1  # for a few rows, threads cost more time than they save
     return onnxruntime.InferenceSession(
         str(file), sess_options=options, providers=["CPUExecutionProvider"]
     )
@@ -134,7 +135,7 @@ def _difference(
 ) -> Disagreement:
     wanted = {"encoder": expected.latents, "decoder": expected.decoded, "score": expected.scores}
     target = wanted[graph][:size]
-    # The score's other outputs, p_value and is_anomaly, are one number per row as it is.
+    # The other outputs of the score graph, p_value and is_anomaly, have the same shape.
     shapes = [each.shape for each in found]
     if shapes != [target.shape] * (3 if graph == "score" else 1):
         return Disagreement(inf, f"it gives shapes {shapes} where torch gives {target.shape}")
@@ -152,13 +153,13 @@ def _difference(
 
 
 def _share_of_rows(found: Floats, target: Floats, module: Autoencoder) -> Shares:
-    """In scaled units, and beyond the last digit that the row's own units have."""
+    """Returns the differences as fractions, in scaled units, less the rounding of data units."""
     scale = module.scaling.scale.numpy().astype(np.float64)
     scaled = (target.astype(np.float64) - module.scaling.offset.numpy()) / scale
     distance = _distance(found, target)
     with np.errstate(invalid="ignore"):
         beyond = np.maximum(distance - 2 * np.spacing(np.abs(target)), 0)
-    # There is no digit after infinity: two that are the same have no distance.
+    # `spacing` of infinity is NaN: two equal infinities have no distance.
     beyond = np.where(distance == 0, 0.0, beyond)
     share: NDArray[np.float64] = beyond / scale / max(_largest(scaled), 1.0)
     return share
@@ -169,14 +170,14 @@ def _difference_of_scores(
 ) -> Disagreement:
     scores, labels = expected.scores[:size].astype(np.float64), expected.is_anomaly[:size]
     threshold = float(module.calibration.threshold)
-    # fmax: the threshold is NaN where nothing was calibrated.
+    # fmax, because the threshold is NaN if nothing was calibrated.
     allowed = SCORE_TOLERANCE * np.fmax(np.abs(scores), abs(threshold))
     allowed = np.fmax(allowed, LEAST_SCORE_TOLERANCE)
     shares = _distance(found[0], scores) / allowed * SCORE_TOLERANCE
-    # A score that is the threshold itself, to the tolerance, may be called either.
+    # A score that equals the threshold, within the tolerance, may have either label.
     is_mislabelled = (found[2] != labels) & ~(np.abs(scores - threshold) <= allowed)
     shares[is_mislabelled] = inf
-    # By the graph's own scores: many normal rows may score within the tolerance of one.
+    # Computed from the graph's scores, as many normal rows may score within the tolerance of one.
     p_values = module.calibration.p_values(torch.from_numpy(found[0])).numpy()
     is_said = np.abs(found[1] - p_values) <= _P_VALUE_TOLERANCE
     if not (is_said | np.isnan(found[0])).all():
@@ -189,7 +190,7 @@ def _difference_of_scores(
 
 
 def _distance(found: Floats, target: NDArray[np.floating[Any]]) -> Shares:
-    """Between numbers; 0 between two that are both infinite, or both none."""
+    """Returns absolute differences; 0 between two equal infinities or two NaNs."""
     is_same = (found == target) | (np.isnan(found) & np.isnan(target))
     with np.errstate(invalid="ignore"):
         return np.where(is_same, 0.0, np.abs(found.astype(np.float64) - target))
@@ -209,7 +210,7 @@ def _judged(shares: Shares, tolerance: float, of: str) -> Disagreement:
 def _without_edges(
     shares: Shares, is_off: NDArray[np.bool_], module: Autoencoder, expected: Expected
 ) -> Shares:
-    """The shares, 0 for the few rows that torch itself decides otherwise once they are moved."""
+    """Returns the differences, 0 for the few rows that torch decides differently once moved."""
     off = np.flatnonzero(is_off)
     if not len(off) or len(off) > max(1.0, _LARGEST_SHARE_ON_EDGES * len(shares)):
         return shares
@@ -222,7 +223,7 @@ def _without_edges(
 
 @torch.inference_mode()
 def _on_edge(module: Autoencoder, rows: Tensor, largest: float) -> NDArray[np.bool_]:
-    """Whose latent jumps if the row is moved by less than anybody could see."""
+    """Returns for which rows a move too small to notice makes the latent jump."""
     generator = torch.Generator().manual_seed(0)
     latents, jumps = module.encode(rows), torch.zeros(len(rows), dtype=torch.bool)
     for _ in range(_NUDGES):

@@ -1,7 +1,7 @@
-"""How a pair's latents relate to those of the champion that it was registered beside.
+"""The maps from a pair's latents to those of the champion at its registration.
 
-The maps lie in `compatibility.safetensors` in the encoder's artifact; `pair.json` says what they
-are worth.
+They are stored in `compatibility.safetensors` in the encoder's artifact; `pair.json` holds their
+errors.
 """
 
 from __future__ import annotations
@@ -24,43 +24,45 @@ MAPS_FILE = "compatibility.safetensors"
 
 
 class Compatibility(SpecModel):
-    """What `pair.json` says of the maps to an older pair's latents."""
+    """The section of `pair.json` about the maps to an older pair's latents."""
 
     champion: str
-    """Name and version of the older pair, `digits/3`: the champion of that moment."""
+    """Name and version of the older pair, such as `digits/3`, which was champion at the
+    registration."""
     pair_id: str
-    """Its id."""
+    """The older pair's id."""
     rows: int
-    """Held-out rows that the errors were measured on; the maps were fitted to others."""
+    """The number of held-out rows that the errors were measured on; the maps were fitted to
+    others."""
     errors: Annotated[Mapping[MapKind, float], Field(min_length=1)]
-    """Share of the variance of the champion's latents that each map leaves unexplained."""
+    """The fraction of the variance of the champion's latents that each map leaves unexplained."""
     scale: float
-    """By how much the Procrustes map enlarges distances."""
+    """The factor by which the Procrustes map scales distances."""
     sha256: str
-    """Of the file of the maps."""
+    """The sha256 of the file with the maps."""
 
     @property
     def best(self) -> MapKind:
-        """The map with the lower error; Procrustes if they are equal, since it keeps distances."""
+        """The map with the lower error; Procrustes if they are equal, as it preserves distances."""
         return min(self.errors, key=lambda kind: (self.errors[kind], MAP_KINDS.index(kind)))
 
     @property
     def error(self) -> float:
-        """That of the best map."""
+        """The error of the best map."""
         return self.errors[self.best]
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """The maps from a new pair's latents to the champion's, still to be stored.
+    """The maps from a new pair's latents to the champion's, before they are stored.
 
     Attributes:
-        champion: Name and version.
-        pair_id: The champion's.
-        maps: From the new space to the champion's.
-        errors: As `Compatibility` has them.
-        scale: As `Compatibility` has it.
-        rows: That the errors were measured on.
+        champion: The champion's name and version.
+        pair_id: The champion's id.
+        maps: The maps from the new latent space to the champion's.
+        errors: The errors, as in `Compatibility`.
+        scale: The scale, as in `Compatibility`.
+        rows: The number of rows that the errors were measured on.
     """
 
     champion: str
@@ -72,7 +74,7 @@ class Alignment:
 
 
 def write_maps(alignment: Alignment, folder: Path) -> Compatibility:
-    """Writes the maps into a folder; returns what `pair.json` is to say of them."""
+    """Writes the maps into a folder; returns the section about them for `pair.json`."""
     from safetensors.numpy import save_file
 
     tensors = {}
@@ -91,10 +93,10 @@ def write_maps(alignment: Alignment, folder: Path) -> Compatibility:
 
 
 def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
-    """Reads one of a folder's maps.
+    """Reads one of the maps in a folder.
 
     Raises:
-        RegistryError: If the file is missing, or not what `pair.json` says.
+        RegistryError: If the file is missing, or its hash differs from `pair.json`.
     """
     from safetensors.numpy import load_file
 

@@ -1,4 +1,4 @@
-"""Exports a pair as ONNX graphs, of which none is kept that does not do what torch does."""
+"""Exports a pair as ONNX graphs, and refuses a graph whose results differ from torch's."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ from isthmus.errors import RegistryError
 
 @dataclass(frozen=True)
 class Exported:
-    """The graphs of a pair, on disk.
+    """The exported graphs of a pair, on disk.
 
     Attributes:
-        files: Of each graph: its ONNX file, and the one with its weights if it is large.
-        record: What `pair.json` says of them.
+        files: The files of each graph: the ONNX file and, if the graph is large, the file of its
+            weights.
+        record: The section about the graphs for `pair.json`.
     """
 
     files: Mapping[GraphName, tuple[Path, ...]]
@@ -42,9 +43,9 @@ def export_graphs(module: Autoencoder, rows: NDArray[np.float32], folder: Path) 
     """Writes the graphs of a pair and compares each with torch.
 
     Args:
-        module: Trained and calibrated, on the CPU.
-        rows: Shape (N >= 2, *row_shape), data units. Held-out rows to compare on.
-        folder: Where; made.
+        module: The module, trained and calibrated, on the CPU.
+        rows: Shape (N >= 2, *row_shape), data units. The held-out rows to compare on.
+        folder: The folder for the graphs. It is created.
 
     Raises:
         RegistryError: If a graph cannot be written, or differs from torch.
@@ -71,7 +72,7 @@ def export_graphs(module: Autoencoder, rows: NDArray[np.float32], folder: Path) 
 def _export(
     graph: Graph, module: Autoencoder, expected: Expected, folder: Path
 ) -> tuple[tuple[Path, ...], float]:
-    """The quick exporter, then the thorough one; what neither does right is refused."""
+    """Tries the fast exporter and then the thorough one; raises if neither gives a right graph."""
     exporters: tuple[Exporter, ...] = ("captured",) if is_large(graph) else ("traced", "captured")
     example = torch.from_numpy(expected.latents if graph.name == "decoder" else expected.rows)
     found = Disagreement(float("inf"), None)

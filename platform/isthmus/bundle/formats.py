@@ -1,9 +1,9 @@
-"""What `pair.json` looked like once, made into what it looks like now, a format at a time.
+"""Upgrades a `pair.json` of an older format to the present one, one format at a time.
 
-A pair that was registered is loaded forever. Whoever changes what is stored, `pair.json` itself
-or the name or meaning of an option of a variant or a net (`plan.variant`, `plan.net`), of a data
-or job field, or of a weight, raises `FORMAT`, adds the step from the format before, and stores
-pairs of the new one with `python -m tests.fixtures.pairs.make`. Steps that are here never change.
+A pair that was registered must be loadable forever. This concerns `pair.json` itself, the name and
+meaning of an option of a variant or a net (`plan.variant`, `plan.net`), data and job fields, and
+weights. Anyone who changes one of them raises `FORMAT`, adds the step from the previous format, and
+stores pairs of the new one with `python -m tests.fixtures.pairs.make`. Existing steps never change.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from isthmus.errors import RegistryError
 
 Raw = dict[str, Any]
 FORMAT: Literal[2] = 2
-"""What is written now."""
+"""The format that is written now."""
 
 
 def upgrade(raw: object, where: str) -> Raw:
-    """A `pair.json` of any released format in today's.
+    """Returns a `pair.json` of any released format in the present format.
 
     Args:
-        raw: The file's content.
-        where: The file, for the message.
+        raw: The content of the file.
+        where: The path of the file, for error messages.
 
     Raises:
-        RegistryError: If the file is of a later format, or of none.
+        RegistryError: If the format is newer than this Isthmus, or is missing.
     """
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if not isinstance(raw, dict) or type(version) is not int or version < 1:
@@ -45,12 +45,15 @@ def upgrade(raw: object, where: str) -> Raw:
 
 
 def _from_1(raw: Raw) -> Raw:
-    """Format 2 adds `threshold` and `onnx`, which may be missing; 1 wrote NaN as null."""
+    """Upgrades from format 1, which wrote NaN as null.
+
+    Format 2 also adds `threshold` and `onnx`, which may be missing.
+    """
     metrics = {
         name: float("nan") if value is None else value for name, value in raw["metrics"].items()
     }
     return {**raw, "metrics": metrics}
 
 
-# By the format that each begins with; to the next.
+# Each step is listed under its old format and leads to the next one.
 _STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1}

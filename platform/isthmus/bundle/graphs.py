@@ -1,7 +1,8 @@
-"""A pair as ONNX graphs: each half, and the score of rows. Data units in and out, any batch.
+"""A pair as ONNX graphs: encoder, decoder and score. All use data units and any batch size.
 
-Two exporters: torch's older one takes 0.1 s a graph and its newer one 1.5 to 6 s, which would be
-much of a short job; so the newer one does what the older refuses or gets wrong.
+There are two exporters. torch's older one takes 0.1 s for a graph and its newer one 1.5 to 6 s,
+which would be a large part of a short job. The newer one is therefore used only where the older one
+fails or gives a wrong graph.
 """
 
 from __future__ import annotations
@@ -22,22 +23,22 @@ from isthmus.core import Autoencoder
 from isthmus.core.calibration import QUANTILES
 
 OPSET = 18
-"""Of the operators; onnxruntime has it since 1.14, of 2023."""
+"""The version of the ONNX operators. onnxruntime supports it since 1.14, of 2023."""
 Exporter = Literal["traced", "captured"]
-_TRACED_ROWS = 2  # not 1, which an exporter may take for fixed
-# A protobuf file ends at 2 GiB; beyond this the weights lie beside it.
+_TRACED_ROWS = 2  # not 1, which an exporter may take for a constant
+# A protobuf file cannot exceed 2 GiB, so the weights of a larger graph get a file of their own.
 _MOST_BYTES_IN_A_GRAPH = 1_900_000_000
 
 
 @dataclass(frozen=True)
 class Graph:
-    """What one ONNX file holds.
+    """The content of an ONNX file.
 
     Attributes:
-        name: The file's stem.
-        module: What it computes.
-        takes: Name of its input.
-        gives: Names of its outputs.
+        name: The file name without its suffix.
+        module: The module that is exported.
+        takes: The name of the input.
+        gives: The names of the outputs.
     """
 
     name: GraphName
@@ -47,7 +48,7 @@ class Graph:
 
 
 def graphs_of(module: Autoencoder) -> tuple[Graph, Graph, Graph]:
-    """The graphs of a pair: encoder, decoder, and the score of rows."""
+    """Returns the graphs of a pair: the encoder, the decoder, and the score of rows."""
     return (
         Graph("encoder", _Encoder(module), "row", ("latent",)),
         Graph("decoder", _Decoder(module), "latent", ("row",)),
@@ -58,23 +59,25 @@ def graphs_of(module: Autoencoder) -> tuple[Graph, Graph, Graph]:
 def write_graph(
     graph: Graph, example: Tensor, folder: Path, exporter: Exporter
 ) -> tuple[Path, ...]:
-    """Writes a graph's files.
+    """Writes the files of a graph.
 
     Args:
-        graph: What to write.
-        example: Input rows, two or more.
-        folder: Where.
-        exporter: `traced` is quick; `captured` takes more operations, and large models.
+        graph: The graph to write.
+        example: Input rows, at least two.
+        folder: The folder for the files.
+        exporter: `traced` is fast; `captured` supports more operations, and large models.
 
     Returns:
-        The ONNX file and, if the graph is larger than such a file may be, the one of its weights.
+        The ONNX file and, if the graph exceeds the size limit of such a file, the file of its
+        weights.
 
     Raises:
-        RuntimeError: If the exporter cannot.
+        RuntimeError: If the exporter fails.
     """
     file = folder / onnx_file(graph.name)
     with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
-        # What tracing takes for fixed would show in the comparison with torch.
+        # The warnings are about values that tracing makes constant. The comparison with torch would
+        # reveal those.
         warnings.simplefilter("ignore")
         if exporter == "traced":
             _trace(graph, example[:_TRACED_ROWS], file)
@@ -85,7 +88,7 @@ def write_graph(
 
 
 def is_large(graph: Graph) -> bool:
-    """Whether its weights need a file of their own."""
+    """Returns whether a graph's weights need a file of their own."""
     tensors = [*graph.module.parameters(), *graph.module.buffers()]
     return sum(each.nbytes for each in tensors) > _MOST_BYTES_IN_A_GRAPH
 
@@ -120,7 +123,7 @@ def _capture(graph: Graph, example: Tensor, file: Path, *, is_large: bool) -> No
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """What an exporter logs on the way to an error is in the error too."""
+    """Silences the exporter's log; if it fails, the error contains what the log would say."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
@@ -148,7 +151,7 @@ class _Decoder(nn.Module):
 
 
 class _Score(nn.Module):
-    """The whole pair, for some variants score by more than a reconstruction."""
+    """The score of rows, with the whole pair, as some variants use more than the reconstruction."""
 
     def __init__(self, pair: Autoencoder) -> None:
         super().__init__()
@@ -158,7 +161,8 @@ class _Score(nn.Module):
     def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score = self._score(row)
         calibration = self.pair.calibration
-        # As Calibration.p_values, by comparisons: ONNX has no search in sorted numbers.
+        # Does the same as Calibration.p_values by comparisons, because ONNX has no search in a
+        # sorted array.
         below = (calibration.quantiles < score.unsqueeze(1)).sum(dim=1)
         p_value = (QUANTILES - below).clamp(min=1) / QUANTILES
         return score, p_value, calibration.is_anomaly(score)

@@ -1,6 +1,6 @@
-"""`pair.json`: what binds an encoder and a decoder, and all that is needed to build them again.
+"""`pair.json`: links an encoder to its decoder and has everything needed to build them again.
 
-It lies in both halves' artifacts, so it survives whatever is done to versions, tags and aliases.
+It is in the artifacts of both halves, so it survives any change of versions, tags and aliases.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ GRAPHS: Mapping[Half, tuple[GraphName, ...]] = {
     "encoder": ("encoder",),
     "decoder": ("decoder", "score"),
 }
-"""The ONNX graphs that lie in each half's artifact."""
+"""The ONNX graphs in the artifact of each half."""
 ONNX_DATA_SUFFIX = ".data"
-"""Of the file beside a graph's own that holds its weights, where they are too large for one."""
-# Names go into paths: none may lead out of a folder.
+"""The suffix of the file that holds a graph's weights if they do not fit into the ONNX file."""
+# These names become parts of paths, so none may lead out of a folder.
 _ModelId = Annotated[str, StringConstraints(pattern=r"^m-[A-Za-z0-9]+$")]
 _OnnxFile = Annotated[str, StringConstraints(pattern=r"^(encoder|decoder|score)\.onnx(\.data)?$")]
 
@@ -39,70 +39,71 @@ class OnnxExport(SpecModel):
     """The ONNX graphs of a pair, and how they were compared with torch before registration."""
 
     sha256: Mapping[_OnnxFile, str]
-    """Of each file."""
+    """The sha256 of each file."""
     opset: int
-    """Version of ONNX's operators."""
+    """The version of the ONNX operators."""
     tolerance: float
-    """Largest difference of a latent or a row that was let pass, as a share of the largest."""
+    """The largest allowed difference of a latent or a row, as a fraction of the largest value."""
     score_tolerance: float
-    """Largest difference of a score that was let pass, as a share of it or of the threshold."""
+    """The largest allowed difference of a score, as a fraction of the score or of the threshold."""
     checked_rows: int
-    """Held-out rows that were compared."""
+    """The number of held-out rows that were compared."""
     largest_differences: Mapping[GraphName, float]
-    """What was found, as shares."""
+    """The largest differences that were found, as fractions."""
 
 
 class PairManifest(SpecModel):
     """The content of `pair.json`."""
 
-    # A figure that is no number is written as NaN, and not as null, which is none to read.
+    # Writes a NaN metric as NaN, because null could not be read as a number.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
     format_version: Literal[2] = FORMAT
-    """Of this file; `formats.py` reads the past ones."""
+    """The format of this file; `formats.py` reads the earlier ones."""
     pair_id: str
-    """Names the pair; latents and outputs carry it."""
+    """The id of the pair, which its latents and outputs carry."""
     name: str
-    """The job's name."""
+    """The name of the job."""
     plan: ModelPlan
-    """What to build."""
+    """The plan that the module is built from."""
     data: DataSpec
-    """How the rows were read; new rows are read the same way."""
+    """The data options that the rows were read with; new rows are read the same way."""
     spec: Mapping[str, Any]
     """The whole job."""
     fingerprint: str
-    """sha256 of the data."""
+    """The sha256 of the data."""
     sha256: Mapping[Half, str]
-    """Of each half's weights file."""
+    """The sha256 of the weights file of each half."""
     models: Mapping[Half, _ModelId]
-    """MLflow's LoggedModel of each half: how one half finds the other."""
+    """The id of MLflow's LoggedModel of each half, by which one half finds the other."""
     run_id: str
-    """The MLflow run that made the pair."""
+    """The id of the MLflow run that made the pair."""
     metrics: Mapping[str, float]
-    """Figures of the trained pair."""
+    """The metrics of the trained pair."""
     isthmus_version: str
-    """The code that made it."""
+    """The version of Isthmus that made the pair."""
     libraries: Mapping[str, str]
-    """Versions of what it ran on."""
+    """The versions of the libraries that it was made with."""
     created: str
-    """When, ISO 8601, UTC."""
+    """The time of creation, ISO 8601, UTC."""
     threshold: float = math.nan
-    """Scores above it are anomalies; as in the weights, for readers without them."""
+    """The score above which a row is an anomaly. The weights contain it too; this copy is for
+    readers without the weights."""
     onnx: OnnxExport | None = None
-    """The pair as ONNX graphs; format 1 had none."""
+    """The pair's ONNX graphs. Format 1 had none."""
     rows: Mapping[str, int] = {}
-    """Rows in each part of the split."""
+    """The number of rows in each part of the split."""
     compatibility: Compatibility | None = None
-    """Maps to the latents of the champion of that moment, if there was one."""
+    """The maps to the latents of the champion at the registration, if there was one."""
 
 
 def weights_file(half: Half) -> str:
-    """The name of a half's weights in its artifact."""
+    """Returns the name of a half's weights file in its artifact."""
     return f"{half}.safetensors"
 
 
 def onnx_file(graph: GraphName) -> str:
-    """The name of a graph's file in its artifact."""
+    """Returns the name of a graph's file in its artifact."""
     return f"{graph}.onnx"
 
 
@@ -112,10 +113,10 @@ def write_manifest(manifest: PairManifest, folder: Path) -> None:
 
 
 def read_manifest(folder: Path) -> PairManifest:
-    """Reads a folder's `pair.json`.
+    """Reads the `pair.json` of a folder.
 
     Raises:
-        RegistryError: If it is missing, damaged, or of a later format.
+        RegistryError: If it is missing, damaged, or of a newer format.
     """
     file = folder / MANIFEST_FILE
     try:
@@ -139,19 +140,19 @@ def _maker(raw: object) -> str:
 
 
 def check_weights(folder: Path, half: Half, manifest: PairManifest) -> Path:
-    """The weights file of a half, if it is what the manifest says.
+    """Returns the path of a half's weights file after checking its hash against the manifest.
 
     Raises:
-        RegistryError: Naming the file.
+        RegistryError: If the file is missing or damaged. The message names it.
     """
     return check_file(folder / weights_file(half), manifest.sha256[half], manifest)
 
 
 def check_file(file: Path, sha256: str, manifest: PairManifest) -> Path:
-    """The file, if it is what the manifest says.
+    """Returns the path of a file after checking that it exists and has the given sha256.
 
     Raises:
-        RegistryError: Naming the file.
+        RegistryError: If the file is missing or damaged. The message names it.
     """
     if not file.is_file():
         raise RegistryError(f"{file} is missing; register the pair {manifest.pair_id} again")

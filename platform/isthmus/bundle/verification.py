@@ -1,8 +1,7 @@
-"""Are the files of a cached pair what its `pair.json` says? Hashed once, and when they change.
+"""Verifies the files of a cached pair; hashes them once, and again when they change.
 
-A file that has the same size, times and place on disk as when it was hashed was not written to
-since: whatever writes to a file, or puts another in its place, changes its `ctime`, which nobody
-can set.
+A file that has the same size, times and inode as when it was hashed has not been written to since:
+any write to a file, or its replacement, changes its `ctime`, which no program can set.
 """
 
 from __future__ import annotations
@@ -22,19 +21,19 @@ from isthmus.bundle.manifest import (
 )
 
 _RECORD = "verified.json"
-# Of the coarsest clock that a file system may have.
+# The resolution of the coarsest clock that a file system may have.
 _TICK_NS = 2_000_000_000
 
 
 def verify(folder: Path, manifest: PairManifest) -> None:
-    """Checks a cached pair's files.
+    """Checks the hashes of a cached pair's files.
 
     Args:
-        folder: Holds `pair.json` and both weights files.
-        manifest: Of the pair, as just read.
+        folder: The folder with `pair.json` and both weights files.
+        manifest: The pair's manifest, as just read.
 
     Raises:
-        RegistryError: Naming the file that is missing or damaged.
+        RegistryError: If a file is missing or damaged. The message names it.
     """
     before = _states(folder)
     if before is not None and before == _read(folder):
@@ -46,7 +45,7 @@ def verify(folder: Path, manifest: PairManifest) -> None:
 
 
 def _states(folder: Path) -> dict[str, list[int]] | None:
-    """What changes when a file does; `None` if one is missing."""
+    """Returns what changes when a file does (size, times, inode); `None` if a file is missing."""
     states: dict[str, list[int]] = {}
     for name in (MANIFEST_FILE, *map(weights_file, HALVES)):
         try:
@@ -58,7 +57,10 @@ def _states(folder: Path) -> dict[str, list[int]] | None:
 
 
 def _is_at_rest(states: dict[str, list[int]]) -> bool:
-    """Whether the files' times are past: within one tick of a clock, two writes look the same."""
+    """Returns whether the files last changed more than one clock tick ago.
+
+    Two writes within one tick look the same.
+    """
     newest_ns = max(changed_ns for _, _, changed_ns, _ in states.values())
     return time.time_ns() - newest_ns > _TICK_NS
 
@@ -71,7 +73,7 @@ def _read(folder: Path) -> object:
 
 
 def _write(folder: Path, states: dict[str, list[int]]) -> None:
-    """A record that cannot be kept, as on a disk that is full, costs hashing again."""
+    """Stores the record; if that fails, as on a full disk, the files are hashed again next time."""
     try:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=".verified-")
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

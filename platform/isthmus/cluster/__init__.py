@@ -1,1 +1,1 @@
-"""Where a job runs: this machine's own Ray head, or a cluster through Ray's Jobs API."""
+"""Submits jobs through Ray's Jobs API to a cluster, or to a Ray head node on this machine."""

@@ -1,4 +1,4 @@
-"""The line to a cluster's Jobs API, and what is said when it does not answer."""
+"""The connection to a cluster's Jobs API, and the messages for its errors."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from isthmus.spec import Settings
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-# Ray prefers these to the address that it is given.
+# Ray prefers these variables to the address that is passed to it.
 _RAY_ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where jobs are sent.
+    """A Ray cluster to which jobs are submitted.
 
     Attributes:
-        address: Of Ray's dashboard, `http://HOST:8265`.
-        token: That it wants; `None` leaves it to Ray's own settings.
-        is_local: Whether it is this machine's own head, which sees this machine's files.
+        address: The URL of Ray's dashboard, `http://HOST:8265`.
+        token: The token that it requires; `None` leaves this to Ray's own settings.
+        is_local: Whether it is this machine's own head node, which sees this machine's files.
     """
 
     address: str
@@ -36,10 +36,10 @@ class Cluster:
 
 
 def find_cluster(address: str | None, settings: Settings) -> Cluster:
-    """The cluster that is meant: the one named, the environment's, or this machine's own head.
+    """Returns the named cluster, or the environment's, or this machine's own head node.
 
     Raises:
-        UsageError: If there is none of them, or the address is none.
+        UsageError: If there is none of them, or the address is not one of Ray's Jobs API.
     """
     head = find_head(settings)
     named = address or os.environ.get("RAY_API_SERVER_ADDRESS")
@@ -60,10 +60,10 @@ def find_cluster(address: str | None, settings: Settings) -> Cluster:
 
 @contextmanager
 def connect(cluster: Cluster) -> Iterator[JobSubmissionClient]:
-    """Opens the line; what goes wrong on it is one line.
+    """Connects to the Jobs API; an error in the block becomes an error with a one-line message.
 
     Raises:
-        ClusterError: If the cluster does not answer or refuses.
+        ClusterError: If the cluster does not answer or refuses a request.
     """
     from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient

@@ -1,4 +1,4 @@
-"""A Ray head of this machine's own, for jobs that shall outlive the terminal they came from."""
+"""A Ray head node on this machine, for jobs that outlive the terminal they were started from."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _STOP_TIMEOUT_S = 30.0
 
 @dataclass(frozen=True)
 class Head:
-    """A running head.
+    """A running Ray head node.
 
     Attributes:
-        address: Of Ray's Jobs API and dashboard, `http://127.0.0.1:PORT`.
-        token: That its API wants.
-        pid: Of the process that holds all others.
-        created_s: When that was born, in seconds since the epoch.
-        folder: Where Ray keeps its sockets and logs.
+        address: The URL of Ray's Jobs API and dashboard, `http://127.0.0.1:PORT`.
+        token: The token that its API requires.
+        pid: The id of the parent process of all its processes.
+        created_s: When that process was created, in seconds since the epoch.
+        folder: The folder of Ray's sockets and logs.
     """
 
     address: str
@@ -47,7 +47,7 @@ class Head:
 
 
 def start_head(settings: Settings) -> Head:
-    """Starts a head, or gives the one that runs already.
+    """Starts a head node, or returns the one that runs already.
 
     Raises:
         IsthmusError: If it does not start.
@@ -59,7 +59,7 @@ def start_head(settings: Settings) -> Head:
     log = settings.log_file.with_name("ray-head.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
-    # Not in our home: a socket's path may have a hundred letters only.
+    # Not in Isthmus's home, because a socket's path is limited to about a hundred letters.
     folder = tempfile.mkdtemp(prefix="isthmus-ray-")
     token = secrets.token_hex(32)
     ports = HeadPorts(0, free_port(HOST), free_port(HOST), free_port(HOST))
@@ -81,7 +81,7 @@ def start_head(settings: Settings) -> Head:
 
 
 def find_head(settings: Settings) -> Head | None:
-    """The head of this home, if it runs."""
+    """Returns the head node of this home, or `None` if none runs."""
     try:
         head = Head(**json.loads(_state_file(settings).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -90,7 +90,7 @@ def find_head(settings: Settings) -> Head | None:
 
 
 def stop_head(settings: Settings) -> bool:
-    """Stops this home's head and the jobs on it; returns whether one ran."""
+    """Stops this home's head node and the jobs on it; returns whether one ran."""
     head = find_head(settings)
     _state_file(settings).unlink(missing_ok=True)
     if head is None:
@@ -116,6 +116,6 @@ def _process(head: Head) -> ServerProcess:
 
 
 def _end(head: Head) -> None:
-    """Ends the head, which ends what it started; then whatever is left of its session."""
+    """Ends the head node and all processes that it started, and deletes its folder."""
     end_process(_process(head), timeout_s=_STOP_TIMEOUT_S)
     shutil.rmtree(head.folder, ignore_errors=True)

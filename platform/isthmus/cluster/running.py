@@ -1,4 +1,4 @@
-"""What runs on a cluster: list it, read its logs, end it."""
+"""Lists the jobs on a cluster, reads their logs, and cancels them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True)
 class JobSummary:
-    """A job on a cluster.
+    """The state of a job on a cluster.
 
     Attributes:
-        job_id: What `logs` and `cancel` want.
-        name: Of the pair that it registers.
-        status: Ray's: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
-        message: What Ray says of it.
-        started: UTC; `None` if it waits.
-        seconds: How long it has run, or ran.
+        job_id: The id that `logs` and `cancel` take.
+        name: The name of the pair that it registers.
+        status: Ray's status: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
+        message: Ray's message about the job.
+        started: When it started, in UTC; `None` if it has not started.
+        seconds: How long it has run so far, or ran in all.
     """
 
     job_id: str
@@ -41,7 +41,7 @@ class JobSummary:
 
 
 def list_jobs(cluster: Cluster) -> tuple[JobSummary, ...]:
-    """The jobs that Isthmus sent, newest first.
+    """Returns the jobs that Isthmus submitted, newest first.
 
     Raises:
         ClusterError: If the cluster does not answer.
@@ -55,7 +55,7 @@ def list_jobs(cluster: Cluster) -> tuple[JobSummary, ...]:
 
 
 def job_status(cluster: Cluster, job_id: str) -> JobSummary:
-    """One job.
+    """Returns the state of one job.
 
     Raises:
         UsageError: If there is no such job.
@@ -66,7 +66,7 @@ def job_status(cluster: Cluster, job_id: str) -> JobSummary:
 
 
 def job_logs(cluster: Cluster, job_id: str, *, follow: bool = False) -> Iterator[str]:
-    """What a job has written, in pieces; with `follow` until it ends.
+    """Yields a job's log in pieces; with `follow`, continues until the job ends.
 
     Raises:
         UsageError: If there is no such job.
@@ -81,7 +81,7 @@ def job_logs(cluster: Cluster, job_id: str, *, follow: bool = False) -> Iterator
 
 
 def cancel(cluster: Cluster, job_id: str, timeout_s: float = 150.0) -> JobSummary:
-    """Ends a job as Ctrl-C would, and waits for its end; its run can be resumed.
+    """Stops a job as Ctrl-C would, and waits for its end; its run can be resumed.
 
     Raises:
         UsageError: If there is no such job, or it has ended.

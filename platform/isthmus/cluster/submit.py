@@ -1,4 +1,4 @@
-"""Sends a training job to a cluster: the job file, the code as a wheel, and small local data."""
+"""Submits a training job to a cluster: the job file, the code as a wheel, and small local data."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from isthmus.spec import JobSpec, Settings
 _JOB_FILE = "job.yaml"
 _DATA_FOLDER = "data"
 _LARGEST_LOCAL_DATA_BYTES = 50 * 2**20
-# Addresses of servers travel with the job; secrets only if they are asked for by name, since
-# Ray's dashboard shows a job's environment to whoever may see it.
+# The addresses of servers are sent with the job. Secrets are sent only if they are named, because
+# Ray's dashboard shows a job's environment to everyone who can open it.
 _ADDRESSES = (
     *("MLFLOW_TRACKING_URI", "ISTHMUS_STORAGE", "AWS_ENDPOINT_URL", "MLFLOW_S3_ENDPOINT_URL"),
     *("AWS_DEFAULT_REGION", "AWS_REGION"),
 )
 _ALWAYS = {
-    # `cancel` is Ctrl-C: the run ends after its epoch and can be resumed.
+    # `cancel` acts like Ctrl-C: the run ends after its epoch and can be resumed.
     "RAY_JOB_STOP_SIGNAL": "SIGINT",
     "RAY_JOB_STOP_WAIT_TIME_S": "120",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -40,12 +40,12 @@ _ALWAYS = {
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that a cluster has taken.
+    """A job that a cluster has accepted.
 
     Attributes:
-        job_id: What `logs` and `cancel` want.
-        name: Of the pair that it will register.
-        cluster: Where it runs.
+        job_id: The id that `logs` and `cancel` take.
+        name: The name of the pair that it will register.
+        cluster: The cluster that runs it.
     """
 
     job_id: str
@@ -60,19 +60,19 @@ def submit(
     settings: Settings,
     environment: Sequence[str] = (),
 ) -> Submitted:
-    """Checks a job file here, and sends it.
+    """Checks a job file on this machine, and submits the job.
 
     Args:
         job: The job file.
         overrides: Values for dotted names, `training.epochs=5`.
-        cluster: Where to.
-        settings: Where this machine's stores are.
-        environment: `NAME=VALUE`, or `NAME` for this process's value, to set for the job.
+        cluster: The cluster to submit it to.
+        settings: The settings with the addresses of this machine's stores.
+        environment: Variables to set for the job: `NAME=VALUE`, or `NAME` for this process's value.
 
     Raises:
         SpecError: If the job cannot be run.
-        DataError: If its data are on this machine only and too large to travel.
-        ClusterError: If the cluster does not take it.
+        DataError: If its data are only on this machine and too large to be sent.
+        ClusterError: If the cluster does not accept it.
     """
     quieten()
     spec = load_job_file(job, overrides)
@@ -87,7 +87,7 @@ def submit(
         (working_dir / _JOB_FILE).write_text(content, encoding="utf-8")
         with connect(cluster) as client:
             job_id = client.submit_job(
-                # `exec`: the signal that ends the job is for Python, not for a shell before it.
+                # `exec`, so that the signal that ends the job reaches Python and not a shell.
                 entrypoint=f"exec python -m isthmus train {_JOB_FILE}",
                 submission_id=f"{spec.name}-{secrets.token_hex(3)}",
                 runtime_env={
@@ -111,7 +111,7 @@ def _variables(
         }
     else:
         here = {name: os.environ[name] for name in _ADDRESSES if os.environ.get(name)}
-        # What this machine calls localhost is another machine there.
+        # On the cluster, localhost is another machine.
         found = {name: value for name, value in here.items() if not _is_of_this_machine(value)}
         found["ISTHMUS_EMBEDDED"] = "refuse"
     for given in environment:
@@ -130,14 +130,14 @@ def _is_of_this_machine(value: str) -> bool:
 
 
 def _with_absolute_path(spec: JobSpec) -> JobSpec:
-    """The job's working folder is another than this."""
+    """Returns the job with an absolute data path, because it runs in another working folder."""
     if "://" in spec.data.path or spec.data.path.startswith("sklearn:"):
         return spec
     return _with_path(spec, str(Path(spec.data.path).absolute()))
 
 
 def _with_its_data(spec: JobSpec, working_dir: Path) -> JobSpec:
-    """Lets data that lie on this machine travel with the job, if they are small."""
+    """Copies small local data to the folder that is sent; returns the job with the new path."""
     if "://" in spec.data.path or spec.data.path.startswith("sklearn:"):
         return spec
     source = Path(spec.data.path)

@@ -1,8 +1,8 @@
-"""The running code as a wheel, so that a cluster runs what was submitted.
+"""Builds a wheel of the running code, so that a cluster runs what was submitted.
 
-Ray installs a wheel with pip and resolves what it requires. Ours requires nothing: the cluster's
-image has torch and Ray, and a job must not fetch others. An upload of the folder would not do
-either, since `platform/` is no package.
+Ray installs a wheel with pip, together with its requirements. Ours has none: the cluster's image
+has torch and Ray, and a job must not download others. Uploading the folder would not work either,
+since `platform/` is not a package.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 _PACKAGES = ("isthmus", "pipelines")
-# The same code must make the same bytes: Ray keeps and reuses an upload by its content.
+# Equal code must give equal bytes, because Ray stores and reuses an upload by its content.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -23,7 +23,7 @@ def build_wheel(folder: Path) -> Path:
     """Writes the wheel into a folder; equal code gives an equal file.
 
     Returns:
-        `isthmus-VERSION+HASH-py3-none-any.whl`, where the hash is that of the code.
+        The path of `isthmus-VERSION+HASH-py3-none-any.whl`, where the hash is that of the code.
     """
     files = dict(_code_files())
     digest = hashlib.sha256()
@@ -51,7 +51,7 @@ def build_wheel(folder: Path) -> Path:
 
 
 def _code_files() -> Iterator[tuple[str, bytes]]:
-    """Name in the wheel and content of every file of the packages, sorted."""
+    """Yields the name in the wheel and the content of every file of the packages, sorted."""
     for package in _PACKAGES:
         spec = util.find_spec(package)
         for location in (spec.submodule_search_locations or ()) if spec else ():

@@ -1,4 +1,4 @@
-"""What all variants share: the abstract module, losses, corruptions, scaling, shared maths."""
+"""The code that all variants share: the abstract module, losses, corruptions, scaling, maths."""
 
 from isthmus.core.autoencoder import Autoencoder, PlanLike
 from isthmus.core.calibration import Calibration

@@ -1,7 +1,8 @@
-"""What two opponents in one module need: an optimizer each, and a way through the other.
+"""Adversarial training of two opponents in one module, each with its own optimizer.
 
-A step takes the gradients of both from one backward pass: each opponent sees only its own loss,
-because the other is `frozen` on the way. Under several workers their gradients then meet once.
+One backward pass computes the gradients of both. Each opponent learns only from its own loss,
+because that loss passes through the other one `frozen`. Several workers thus synchronise their
+gradients only once per backward pass.
 """
 
 from __future__ import annotations
@@ -20,19 +21,19 @@ from isthmus.core.lightning import LossOutput
 
 
 class AdversarialAutoencoder(Autoencoder):
-    """An autoencoder with an opponent, by Lightning's manual optimisation.
+    """An autoencoder that trains against an adversary, with Lightning's manual optimisation.
 
-    `trainer.global_step` counts the steps of both optimizers, as Lightning does.
+    `trainer.global_step` counts the steps of both optimizers, as is usual in Lightning.
     """
 
     def __init__(self, plan: PlanLike, *, accumulate_batches: int = 1, **training: Any) -> None:
-        """Draws the weights, and chooses manual optimisation.
+        """Builds the module and selects manual optimisation.
 
         Args:
-            plan: What to build.
-            accumulate_batches: Parts that a batch is taken in, one after another: under manual
-                optimisation the Trainer's own flag has no effect.
-            **training: As `Autoencoder` has them.
+            plan: The plan of the model.
+            accumulate_batches: The number of parts that a batch is split into, whose gradients are
+                accumulated. The Trainer's own flag has no effect under manual optimisation.
+            **training: The other arguments of `Autoencoder`.
         """
         super().__init__(plan, **training)
         self.save_hyperparameters({"accumulate_batches": accumulate_batches})
@@ -40,7 +41,7 @@ class AdversarialAutoencoder(Autoencoder):
 
     @abstractmethod
     def adversary(self) -> nn.Module:
-        """Returns the submodule that works against the rest."""
+        """Returns the submodule that is trained against the rest."""
 
     def configure_optimizers(self) -> Any:
         """Returns an optimizer for the autoencoder and one for its adversary."""
@@ -50,14 +51,14 @@ class AdversarialAutoencoder(Autoencoder):
         return self._optimizer_of(autoencoder), self._optimizer_of(adversary)
 
     def training_loss(self, rows: Tensor) -> LossOutput:
-        """Takes a step on rows, and returns the losses it was taken by."""
+        """Takes one step of both optimizers and returns the losses of this step."""
         return self.take_step(rows)
 
     def take_step(self, rows: Tensor) -> LossOutput:
-        """Takes one step of both optimizers, and returns the losses it was taken by.
+        """Takes one step of both optimizers and returns the losses of this step.
 
         Args:
-            rows: Scaled, shape (B, *row_shape).
+            rows: Scaled rows, shape (B, *row_shape).
         """
         optimizers: Any = self.optimizers()
         for optimizer in optimizers:
@@ -65,7 +66,7 @@ class AdversarialAutoencoder(Autoencoder):
         means: dict[str, Tensor] = {}
         for part in rows.chunk(self.hparams["accumulate_batches"]):
             output, share = self.loss(part), len(part) / len(rows)
-            # Gradients take the types of the forward pass, and no others.
+            # The backward pass must use the dtypes of the forward pass, without autocast.
             with torch.autocast(rows.device.type, enabled=False):
                 self.manual_backward(output.total * share)
             for name, value in output.means().items():
@@ -80,7 +81,10 @@ class AdversarialAutoencoder(Autoencoder):
 
 
 class Discriminator(nn.Module):
-    """Tells draws of the prior from encodings: (B, latent_dim) to logits (B,)."""
+    """A classifier that distinguishes encodings from draws of the prior.
+
+    It takes latents of shape (B, latent_dim) and returns logits of shape (B,).
+    """
 
     def __init__(self, latent_dim: int, hidden: int) -> None:
         super().__init__()
@@ -93,20 +97,21 @@ class Discriminator(nn.Module):
         )
 
     def forward(self, z: Tensor) -> Tensor:
-        """The log odds that a latent was drawn from the prior."""
+        """Computes the log odds that each latent was drawn from the prior, shape (B,)."""
         logits: Tensor = self.layers(z)
         return logits.squeeze(1)
 
 
 def discriminator_loss(drawn: Tensor, encoded: Tensor) -> Tensor:
-    """The cross entropy of telling draws of the prior (1) from encodings (0).
+    """Computes the cross-entropy of classifying draws from the prior as 1 and encodings as 0.
 
     Args:
-        drawn: Shape (B,). Logits of draws from the prior.
-        encoded: Shape (B,). Logits of encodings.
+        drawn: The logits of draws from the prior, shape (B,).
+        encoded: The logits of encodings, shape (B,).
 
     Returns:
-        Shape (), in nats: averaged over each of the two, and their sum; 2 log 2 for a guess.
+        The loss, shape (), in nats. It is the mean over the draws plus the mean over the
+        encodings, which is 2 log 2 for a guess.
 
     Source: Goodfellow et al. 2014, "Generative Adversarial Nets", arXiv:1406.2661, equation 1.
     """
@@ -114,25 +119,32 @@ def discriminator_loss(drawn: Tensor, encoded: Tensor) -> Tensor:
 
 
 def generator_loss(encoded: Tensor) -> Tensor:
-    """How surely encodings (logits, shape (B,)) are not taken for draws, shape (), in nats.
+    """Computes the encoder's loss against the discriminator: the mean of -log D(encoding).
 
-    Source: Goodfellow et al. 2014, arXiv:1406.2661, section 3: -log D, whose gradient does not
+    Args:
+        encoded: The discriminator's logits of encodings, shape (B,).
+
+    Returns:
+        The loss, shape (), in nats. It is low if the discriminator takes encodings for draws.
+
+    Source: Goodfellow et al. 2014, arXiv:1406.2661, section 3. The gradient of -log D does not
     vanish where the discriminator wins.
     """
     return functional.softplus(-encoded).mean()
 
 
 def frozen(module: nn.Module, x: Tensor) -> Tensor:
-    """The module's output, with gradients to its input and none to its parameters."""
+    """Computes the module's output, with gradients for its input but not for its parameters."""
     held = {name: parameter.detach() for name, parameter in module.named_parameters()}
     output: Tensor = functional_call(module, held, (x,))
     return output
 
 
 def redrawn(module: nn.Module) -> nn.Module:
-    """A copy with weights of its own, drawn from torch's global generator as the layers draw them.
+    """Returns a copy of the module with newly initialised weights.
 
-    Parameters that no layer knows how to draw stay copies.
+    Each layer draws its own weights from torch's global generator. Parameters that no layer can
+    initialise keep their values.
     """
     twin = copy.deepcopy(module)
     with torch.no_grad():

@@ -1,6 +1,7 @@
-"""Maps between two latent spaces: what turns a new encoder's latents into those of an older one.
+"""Maps between two latent spaces, from a new encoder's latents to those of an older one.
 
-Shapes: z_ND are N rows' latents in the new space, y_NE the same rows' in the old one.
+Shapes: z_ND are the latents of N rows in the new space; y_NE are the latents of the same rows in
+the old space.
 """
 
 from __future__ import annotations
@@ -12,41 +13,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-# Of the latents' own spread. The least is as good as none: a rotated space is found exactly.
+# Ridge penalties for latents that are divided by their spread. The smallest one is practically
+# zero, so that the map to a rotated space is found exactly.
 _RIDGES = np.logspace(-12, 1, 14)
-# How much the inverse of a map may enlarge the rounding of float32 latents.
+# The largest factor by which the inverse of a map may amplify the rounding errors of float32.
 _WORST_CONDITION = 1e4
 
 
 @dataclass(frozen=True, eq=False)
 class LatentMap:
-    """An affine map of latents: y = z matrix + offset.
+    """An affine map of latents: y = z @ matrix + offset.
 
     Attributes:
-        matrix: Shape (D, E).
-        offset: Shape (E,).
+        matrix: The linear part, shape (D, E).
+        offset: The shift, shape (E,).
     """
 
     matrix: Floats
     offset: Floats
 
     def apply(self, z_ND: NDArray[Any]) -> NDArray[np.float32]:
-        """Latents of the one space as those of the other: (N, D) to (N, E)."""
+        """Maps latents of shape (N, D) to the other space, shape (N, E)."""
         return np.asarray(z_ND @ self.matrix + self.offset, dtype=np.float32)
 
     def then(self, following: LatentMap) -> LatentMap:
-        """This map and another after it, as one."""
+        """Returns one map that applies this map and then the following one."""
         offset = self.offset @ following.matrix + following.offset
         return LatentMap(self.matrix @ following.matrix, offset)
 
     def inverse(self) -> LatentMap | None:
-        """What takes mapped latents back to those that they were made of.
-
-        Where E > D it is the pseudo-inverse.
+        """Returns the map from mapped latents back to the original ones.
 
         Returns:
-            `None` if the map loses something (D > E, or nearly dependent rows), so that there
-            is no way back.
+            The inverse, which is the pseudo-inverse if E > D; or `None` if the map loses
+            information (D > E, or nearly dependent rows) and cannot be inverted.
         """
         sizes = np.linalg.svd(self.matrix, compute_uv=False)
         inputs, outputs = self.matrix.shape
@@ -57,17 +57,17 @@ class LatentMap:
 
 
 def fit_procrustes(z_ND: NDArray[Any], y_NE: NDArray[Any]) -> tuple[LatentMap, float]:
-    """The rotation (or reflection), scale and shift that bring z closest to y.
+    """Fits the rotation (or reflection), scale and shift that bring z closest to y.
 
-    Both are centred. Where the sizes differ, the smaller is padded with zeros: the space of few
-    numbers is laid into that of many, and of what comes out only the first E numbers count. The
-    matrix is then the scale times D rows or E columns of a rotation.
+    Both are centred. If D and E differ, the smaller space is padded with zeros to the size of the
+    larger one, and only the first E outputs count. The matrix is then the scale times D rows or E
+    columns of a rotation.
 
     Returns:
-        The map, and its scale: by how much it enlarges distances.
+        The map and its scale, which is the factor by which it enlarges distances.
 
     Source: Schönemann 1966, "A generalized solution of the orthogonal Procrustes problem",
-    Psychometrika 31; the scale and the shift: Schönemann & Carroll 1970, Psychometrika 35.
+    Psychometrika 31; for the scale and the shift Schönemann & Carroll 1970, Psychometrika 35.
     """
     z, y = np.asarray(z_ND, dtype=np.float64), np.asarray(y_NE, dtype=np.float64)
     inputs, outputs = z.shape[1], y.shape[1]
@@ -82,10 +82,10 @@ def fit_procrustes(z_ND: NDArray[Any], y_NE: NDArray[Any]) -> tuple[LatentMap, f
 
 
 def fit_affine(z_ND: NDArray[Any], y_NE: NDArray[Any]) -> LatentMap:
-    """The affine map of least squares, with as much ridge as leaving out one row asks for.
+    """Fits the least-squares affine map, with a ridge penalty from leave-one-out cross-validation.
 
-    With independent latents and rows enough that is none to speak of; with dead numbers or few
-    rows it keeps the map from growing without bound.
+    The penalty is negligible if the latent dimensions are independent and rows are many. With dead
+    dimensions or few rows it keeps the map bounded.
 
     Source: Golub, Heath & Wahba 1979, "Generalized cross-validation as a method for choosing a
     good ridge parameter", Technometrics 21.
@@ -101,10 +101,10 @@ def fit_affine(z_ND: NDArray[Any], y_NE: NDArray[Any]) -> LatentMap:
 
 
 def unexplained_share(found: LatentMap, z_ND: NDArray[Any], y_NE: NDArray[Any]) -> float:
-    """The share of y's variance, over all its numbers, that the mapped z leaves unexplained.
+    """Computes the fraction of y's total variance that the mapped z leaves unexplained.
 
     Returns:
-        0 for a perfect map; 1 for one that says no more than y's mean; more if it says less. NaN
+        0 for a perfect map, 1 for a map that is as good as y's mean, and more for a worse one; NaN
         if y does not vary.
     """
     y = np.asarray(y_NE, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What mixed precision must not touch: small differences of large numbers."""
+"""Full precision under autocast, which small differences of large numbers need."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 
 def with_all_digits(method: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A method of tensors that computes in float32 where all else computes in half of it.
+    """Makes a method of tensors compute in float32 even under autocast.
 
-    Autocast alone does not: it knows no Fourier transform, and takes the convolutions of SSIM for
-    those of a net.
+    Autocast has no rule for Fourier transforms, and it runs the convolutions of SSIM in half
+    precision, as if they were layers of a net.
     """
 
     @wraps(method)

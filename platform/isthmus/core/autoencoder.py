@@ -1,6 +1,6 @@
-"""The LightningModule that every variant is: two halves, scaling, calibration and one loss.
+"""The LightningModule that every variant extends: two halves, scaling, calibration, one loss.
 
-Shapes: x_B... is a batch of rows (B, *row_shape); z_BD a batch of latents (B, latent_dim).
+Shapes: x_B... is a batch of rows (B, *row_shape); z_BD is a batch of latents (B, latent_dim).
 """
 
 from __future__ import annotations
@@ -23,62 +23,68 @@ from isthmus.spec import ModelPlan, SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 PlanLike = ModelPlan | Mapping[str, Any]
-"""A plan, or the plain values that a checkpoint holds of one."""
+"""A `ModelPlan`, or the mapping of plain values that a checkpoint stores for it."""
 
-# `latent_dim: auto` is a quarter of the row, within these.
+# `latent_dim: auto` is a row's number of values divided by the first, clamped to the second.
 _LATENT_SHARE = 4
 _LATENT_RANGE = (2, 32)
 
 
 class Autoencoder(TrainedByLightning):
-    """An encoder and a decoder that are trained together and used apart.
+    """An encoder and a decoder that are trained together and can be used separately.
 
-    A variant defines `loss`, and where its latent is not simply the encoder's output, `latent`.
-    `encode`, `decode`, `reconstruct` and `score` take and give data units; `loss` works on rows
-    that are scaled already, because training scales all rows once and not at every step.
+    A variant defines `loss`. It also defines `latent` if its latent is not simply the encoder's
+    output. `encode`, `decode`, `reconstruct` and `score` work in data units. `loss` works on rows
+    that are already scaled, because training scales all rows once and not at every step.
 
-    `loss` is called in training and, with `self.training` false, on validation rows: there it
-    must be what is wanted at the end (no annealed weights), for the best epoch has the lowest.
+    `loss` is called in training and, with `self.training` false, on validation rows. There it must
+    return the final objective (no annealed weights), because the epoch with the lowest validation
+    loss is the best one.
     """
 
     class Config(SpecModel):
-        """A variant's own options, as they stand beside its name in the job file."""
+        """The variant's own options, which the job file gives next to the variant's name."""
 
     SUMMARY: ClassVar[str] = ""
-    """One line: what it is, and when to pick it."""
+    """A line that says what the variant is and when to choose it."""
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 1
-    """Numbers the encoder emits for one of the latent's: 2 for a mean and a variance."""
+    """The number of encoder outputs for each latent dimension: 2 for a mean and a variance."""
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = ("scaling", "encoder")
-    """Submodules that `encode` needs: what the registered encoder holds."""
+    """The submodules that `encode` needs. The registered encoder consists of them."""
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (
         "scaling",
         "decoder",
         "reconstruction",
         "calibration",
     )
-    """Submodules that `decode` needs, and those of `score`: what the registered decoder holds."""
+    """The submodules that `decode` needs, and those that `score` needs besides the encoder's. The
+    registered decoder consists of them."""
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ()
-    """Submodules that only training needs (a discriminator): in no half, and not registered."""
+    """The submodules that only training needs, such as a discriminator. They are in neither half
+    and are not registered."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
-    """The kinds of data that it takes."""
+    """The kinds of data that the variant accepts."""
     VIEWS: ClassVar[int] = 1
-    """Measurements of each row that it trains on; 2 makes `loss` take (B, 2, *row_shape)."""
+    """The number of measurements of each row that the variant trains on. With 2, `loss` takes a
+    batch of shape (B, 2, *row_shape)."""
     TAKES_SKIPS: ClassVar[bool] = False
-    """Whether it goes with nets whose skip connections let the row through: it must then be
-    asked for something else than its input, or it learns to copy."""
+    """Whether the variant works with nets whose skip connections bypass the bottleneck. Its target
+    must then differ from its input, because otherwise it learns to copy."""
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.MSE
-    """What `reconstruction: auto` is. Where the term is a likelihood beside a KL term, a variance
-    that is learned spares the user a weight (Rybkin et al. 2021, arXiv:2006.13202)."""
+    """The loss that `reconstruction: auto` selects. Where the loss is a likelihood next to a KL
+    term, a learned variance spares the user a weight (Rybkin et al. 2021, arXiv:2006.13202)."""
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
-    """Whether it weighs the error of single numbers, which SSIM and spectral losses have not."""
+    """Whether the variant weights the errors of single values, which SSIM and spectral losses do
+    not have."""
 
     CUDA_GRAPH_SAFE: ClassVar[bool] = False
-    """Whether training does the same at each step but for the numbers in its tensors, and never
-    waits to look at them, so that a GPU can record a step once and replay it. A Python number or
-    branch that changes from step to step would be replayed as it was; `warm_up` does not."""
+    """Whether a GPU can record one training step as a CUDA graph and replay it. Every step must
+    then run the same operations, must differ only in the values of its tensors, and must never
+    wait for these values. A Python number or branch that changes from step to step would be
+    replayed as it was recorded. `warm_up` is safe: it returns a tensor while a step is recorded."""
 
     options: SpecModel
-    """The variant's `Config`, as the plan has it."""
+    """The variant's `Config`, with the values that the plan gives."""
 
     def __init__(
         self,
@@ -91,22 +97,25 @@ class Autoencoder(TrainedByLightning):
         weight_decay: float = 0.0,
         gradient_clip_norm: float | None = None,
     ) -> None:
-        """Draws the weights from torch's global generator.
+        """Builds the module and draws its weights from torch's global generator.
 
         All arguments are hyperparameters: `load_from_checkpoint` builds the module from them.
 
         Args:
-            plan: What to build; kept as `self.plan`.
-            learning_rate: The step size of AdamW.
-            schedule: How the learning rate falls over the epochs, after the warm-up.
-            warm_up_epochs: Epochs, or a part of one, over which the learning rate rises from 0.
-            final_learning_rate_share: What a falling schedule leaves of the learning rate.
+            plan: The plan of the model. It is kept as `self.plan`.
+            learning_rate: AdamW's learning rate.
+            schedule: How the learning rate decays over the epochs after the warm-up.
+            warm_up_epochs: The number of epochs over which the learning rate rises from 0. It may
+                be fractional.
+            final_learning_rate_share: The fraction of the learning rate at which a decaying
+                schedule ends.
             weight_decay: AdamW's decoupled weight decay.
-            gradient_clip_norm: The L2 norm that gradients are scaled down to; none by default.
+            gradient_clip_norm: The largest L2 norm of the gradients, to which larger ones are
+                clipped. By default gradients are not clipped.
         """
         super().__init__()
         plan = plan if isinstance(plan, ModelPlan) else ModelPlan.model_validate(dict(plan))
-        # Plain values: a checkpoint that holds nothing else is read without running code.
+        # Only plain values are saved, so that loading a checkpoint does not run pickled code.
         self.save_hyperparameters(
             {
                 "plan": plan.model_dump(mode="json"),
@@ -126,98 +135,116 @@ class Autoencoder(TrainedByLightning):
         self.scaling = Scaling(plan.row_shape)
         self.calibration = Calibration()
 
-    # -- what a variant says --------------------------------------------------------------------
+    # -- what a variant defines -----------------------------------------------------------------
 
     @abstractmethod
     def loss(self, x: Tensor) -> LossOutput:
-        """The loss of a batch of scaled rows, shape (B, *row_shape)."""
+        """Computes the loss of a batch of scaled rows, shape (B, *row_shape)."""
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The encoder's output (B, latent_dim * k) as the latent (B, latent_dim) that is used."""
+        """Converts the encoder's output (B, latent_dim * k) to the latent (B, latent_dim).
+
+        k is `ENCODER_OUTPUTS_PER_LATENT`. By default the latent is the output itself.
+        """
         return encoded
 
     @classmethod
     def auto_latent_dim(cls, row_shape: Shape) -> int:
-        """What `latent_dim: auto` is: a quarter of the numbers in a row, between 2 and 32."""
+        """Returns what `latent_dim: auto` means: a quarter of a row's values, from 2 to 32."""
         lowest, highest = _LATENT_RANGE
         return min(max(prod(row_shape) // _LATENT_SHARE, lowest), highest)
 
     @property
     def code_size(self) -> int:
-        """Numbers of a latent that carry the row: what PCA is compared at."""
+        """The number of latent values that describe a row. PCA is compared at this size."""
         return self.plan.latent_dim
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """Why this variant cannot work on such a plan, and what can; `None` if it can."""
+        """Returns why this variant cannot work with the plan and what can, or `None` if it can."""
         return None
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """Figures that this variant's field reports, on held-out scaled rows (N, *row_shape).
+        """Computes the metrics that papers on this kind of model report; none by default.
 
         Args:
-            x: Scaled rows.
+            x: Scaled held-out rows, shape (N, *row_shape).
         """
         return {}
 
     def noised(self, x: Tensor) -> Tensor | None:
-        """Scaled rows with the noise that the variant learns to take away; `None` if it is not
-        there to take noise away, or never saw a row without."""
+        """Adds to scaled rows the noise that the variant learns to remove.
+
+        Returns:
+            The noisy rows, or `None` if the variant does not remove noise or never saw a row
+            without noise.
+        """
         return None
 
-    # -- what a variant is given ----------------------------------------------------------------
+    # -- what a variant can use -----------------------------------------------------------------
 
     def reconstruction_term(self, output: Tensor, target: Tensor) -> Tensor:
-        """Shape (): the plan's reconstruction loss, summed over a row, averaged over the batch."""
+        """Computes the plan's reconstruction loss, shape ().
+
+        The loss is summed over a row and averaged over the batch.
+        """
         return self.reconstruction.mean(output, target)
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 
     def encode(self, x: Tensor) -> Tensor:
-        """Rows to latents: (B, *row_shape) to (B, latent_dim). The same input, the same latent."""
+        """Encodes rows of shape (B, *row_shape) as latents of shape (B, latent_dim).
+
+        The same input always gives the same latent.
+        """
         encoded: Tensor = self.encoder(self.scaling(x))
         return self.latent(encoded)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Latents to rows: (B, latent_dim) to (B, *row_shape)."""
+        """Decodes latents of shape (B, latent_dim) to rows of shape (B, *row_shape)."""
         x: Tensor = self.scaling.inverse(self._decode_scaled(z))
         return x
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Rows through the bottleneck and back, in the same shape and units."""
+        """Encodes and decodes rows. The result has their shape and units."""
         return self.decode(self.encode(x))
 
     def forward(self, x: Tensor) -> Tensor:
-        """As `reconstruct`."""
+        """Calls `reconstruct`."""
         return self.reconstruct(x)
 
     def score(self, x: Tensor) -> Tensor:
-        """How unusual each row is: its reconstruction error, where a variant knows no better.
+        """Computes how unusual each row is, by default as its reconstruction error.
 
         Returns:
-            Shape (B,); higher is more unusual.
+            The scores, shape (B,). A higher score means a more unusual row.
         """
         return self.reconstruction_error(x)
 
     def exportable_score(self) -> Callable[[Tensor], Tensor]:
-        """`score`, of operations that ONNX has; of weights that change no more, on the CPU."""
+        """Returns a function that computes `score` with operations that ONNX supports.
+
+        The function runs on the CPU, and the weights must not change after this call.
+        """
         return self.score
 
     def reconstruction_error(self, x: Tensor) -> Tensor:
-        """The mean squared error of each row's reconstruction, scaled units, shape (B,)."""
+        """Computes the mean squared error of each reconstruction, in scaled units, shape (B,)."""
         scaled: Tensor = self.scaling(x)
         decoded = self._decode_scaled(self.latent(self.encoder(scaled)))
         return (scaled - decoded).square().flatten(1).mean(dim=1)
 
     def load_halves(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
-        """Takes the weights of both registered halves; what only training needs stays as drawn.
+        """Loads the weights of both registered halves.
+
+        The submodules that only training needs keep their initial weights.
 
         Args:
-            state: By name.
-            assign: The tensors themselves become the weights, and are not copied.
+            state: The weights by name.
+            assign: Whether the given tensors become the weights themselves instead of being copied.
 
         Raises:
-            RuntimeError: If weights are missing, left over, or of another shape.
+            RuntimeError: If weights are missing, unexpected or of another shape.
         """
         drawn = self.state_dict()
         training_only = {
@@ -229,11 +256,11 @@ class Autoencoder(TrainedByLightning):
         return self.reconstruction.activate(self.decoder(z))
 
     def metrics(self, x: Tensor) -> dict[str, float]:
-        """How well it reconstructs held-out scaled rows (N, *row_shape), and its own figures.
+        """Measures how well the module reconstructs scaled held-out rows (N, *row_shape).
 
         Returns:
-            `explained_variance` (the share of the rows' variance that is kept); for images
-            `psnr_db` and `ssim`; and what `own_metrics` gives.
+            `explained_variance` (the fraction of the rows' variance that is reconstructed), for
+            images also `psnr_db` and `ssim`, and the metrics of `own_metrics`.
         """
         reconstruction = self._decode_scaled(self.latent(self.encoder(x)))
         residual = (x - reconstruction).square().sum()

@@ -1,7 +1,7 @@
-"""Blind spots: numbers of a row that are swapped for a neighbour's, so that none sees itself.
+"""Blind spots: places whose value is replaced by a neighbour's, so that a net cannot copy it.
 
-Shapes: a row is (C, H, W) or (C, T), which is taken for (C, 1, T); P = H * W places, of which M
-are blind; a place is blind in all channels at once.
+Shapes: a row is (C, H, W), or (C, T), which is treated as (C, 1, T). It has P = H * W places, of
+which M are blind. A place is blind in all channels at once.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ Sampling = Literal["stratified", "uniform"]
 def blind_spots(
     x: Tensor, share: float, radius: int, sampling: Sampling = "stratified"
 ) -> tuple[Tensor, Tensor]:
-    """Replaces a small share of places by the value of a random neighbour.
+    """Replaces the values at a small fraction of places by those of random neighbours.
 
     Args:
-        x: Shape (B, C, H, W) or (B, C, T).
-        share: Of the places to replace; at least one in each row.
-        radius: How far away the neighbour may lie on each axis, in pixels or steps; it is never
-            the place itself, and never outside the row.
-        sampling: `stratified` puts one place into each cell of a grid, so that they lie apart;
-            `uniform` draws them from anywhere.
+        x: The rows, shape (B, C, H, W) or (B, C, T).
+        share: The fraction of places to replace; at least one is replaced in each row.
+        radius: The largest distance of the neighbour on each axis, in pixels or steps. The
+            neighbour is never the place itself and never outside the row.
+        sampling: `stratified` draws one place in each cell of a grid, so that the places lie
+            apart; `uniform` draws them from the whole row.
 
     Returns:
-        The changed rows, shape of x; and which places were replaced, bool, (B, 1, H, W) or
-        (B, 1, T).
+        The changed rows, in the shape of x, and a bool mask of the replaced places, shape
+        (B, 1, H, W) or (B, 1, T).
 
     Source: Krull et al. 2019, arXiv:1811.10980, sections 3.4 and 3.5.
     """
@@ -57,7 +57,7 @@ def _uniform(rows: int, height: int, width: int, share: float, device: torch.dev
 
 
 def _stratified(rows: int, height: int, width: int, share: float, device: torch.device) -> Tensor:
-    """One place in each cell of a grid whose cells are as square as the sides allow."""
+    """Draws one place in each cell of a grid whose cells are as square as the sides allow."""
     wanted = min(max(round(share * height * width), 1), height * width)
     down = min(max(round((wanted * height / width) ** 0.5), 1), height)
     across = min(max(round(wanted / down), 1), width)
@@ -67,27 +67,27 @@ def _stratified(rows: int, height: int, width: int, share: float, device: torch.
 
 
 def _one_in_each(rows: int, side: int, parts: int, times: int, device: torch.device) -> Tensor:
-    """Shape (rows, parts, times): a coordinate in each of `parts` equal parts of a side."""
-    # Cells need not be of whole pixels: floor() of a draw along the side shares it evenly.
+    """Draws a coordinate in each of `parts` equal parts of a side, shape (rows, parts, times)."""
+    # A part need not be a whole number of pixels: floor() of a continuous draw is still uniform.
     start = torch.arange(parts, device=device).view(1, parts, 1)
     drawn = (start + torch.rand(rows, parts, times, device=device)) * (side / parts)
     return drawn.long().clamp(max=side - 1)
 
 
 def _neighbours(place_BM: Tensor, height: int, width: int, radius: int) -> Tensor:
-    """A random other place within the window of `radius` around each, cut at the borders."""
+    """Draws a random other place within `radius` of each place and within the row."""
     top, rows, down = _window(place_BM // width, height, radius)
     left, columns, across = _window(place_BM % width, width, radius)
     others = rows * columns - 1
     drawn = (torch.rand(place_BM.shape, device=place_BM.device) * others).long()
     drawn = torch.minimum(drawn, others - 1)
-    # The window is counted row by row, and the place itself left out of the count.
+    # The places of the window are numbered row by row; the number of the place itself is skipped.
     drawn = drawn + (drawn >= down * columns + across)
     return (top + drawn // columns) * width + left + drawn % columns
 
 
 def _window(at: Tensor, side: int, radius: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the window starts, how long it is, and how far in the place lies; along one axis."""
+    """Returns the window's start, its length and the place's position in it, along one axis."""
     start = (at - radius).clamp(min=0)
     end = (at + radius).clamp(max=side - 1)
     return start, end - start + 1, at - start

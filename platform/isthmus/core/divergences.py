@@ -1,8 +1,9 @@
-"""How far a set of latents is from a prior, estimated from samples; memory stays bounded.
+"""Divergences of latents from a prior, estimated from samples with bounded memory.
 
-Shapes: z_BD a batch of samples (B, D); parameters of N normal distributions are (N, D). What
-compares each row with each is made for a part of the rows at a time, and made again for the
-backward pass where it does not fit at once: so 4096 rows take no more memory than a few hundred.
+Shapes: z_BD is a batch of samples (B, D); the parameters of N normal distributions are (N, D).
+Comparisons of all pairs of rows are computed for a part of the rows at a time. If they do not fit
+into memory at once, the backward pass computes them again, so that 4096 rows take no more memory
+than a few hundred.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from isthmus.core.gaussian import standard_log_density
 
 Kernel = Literal["inverse_multiquadratic", "gaussian"]
 
-# Numbers in the largest tensor that is held at once: 32 MiB in float32.
+# The number of elements of the largest tensor that is held at once: 32 MiB in float32.
 _MOST_NUMBERS = 2**23
 # Widths of the inverse multiquadratic kernel, as in the authors' code, github.com/tolstikhin/wae.
 _SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -28,13 +29,13 @@ _SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class KlParts:
-    """What the KL term of a posterior from N(0, 1), averaged over rows, is made of; in nats.
+    """The parts of the KL divergence of posteriors from N(0, 1), averaged over rows, in nats.
 
     Attributes:
-        mutual_information: Shape (). Between a row's index and its latent.
-        total_correlation: Shape (). Of the latent's numbers, over all rows.
-        dimension_wise: Shape (). KL of each number's distribution over all rows from N(0, 1),
-            summed over D.
+        mutual_information: The mutual information of a row's index and its latent, shape ().
+        total_correlation: The total correlation of the latent dimensions over all rows, shape ().
+        dimension_wise: The KL divergence of each latent dimension's distribution over all rows
+            from N(0, 1), summed over D, shape ().
     """
 
     mutual_information: Tensor
@@ -43,22 +44,23 @@ class KlParts:
 
 
 def kl_parts(z_BD: Tensor, mean: Tensor, log_variance: Tensor, rows: int = 1) -> KlParts:
-    """The decomposed KL term of a batch's posteriors; the three sum to its one-sample estimate.
+    """Decomposes the KL term of a batch's posteriors into parts.
 
-    Each density over all rows is estimated as the sum of the batch's posterior densities over
-    `rows * B` (minibatch-weighted sampling). That is too low by log `rows`: in the sum the bias
-    is none, in the mutual information it is + log `rows`, in the total correlation
-    + (D - 1) log `rows` and in the dimension-wise term - D log `rows`, constants that no gradient
-    sees. With `rows` 1 the batch itself is taken for all rows, and each part is what it says.
+    The parts sum to the one-sample estimate of the KL term. Each density over all rows is
+    estimated as the sum of the batch's posterior densities divided by `rows * B`
+    (minibatch-weighted sampling). The log of this estimate is too low by log `rows`. The resulting
+    bias is + log `rows` in the mutual information, + (D - 1) log `rows` in the total correlation
+    and - D log `rows` in the dimension-wise term. These are constants, which have no gradient and
+    cancel in the sum. With `rows` 1 the batch itself stands for all rows, and the bias is 0.
 
     Args:
-        z_BD: A sample of each row's posterior.
-        mean: Shape (B, D).
-        log_variance: Shape (B, D).
-        rows: Rows of the data set that the batch was drawn from.
+        z_BD: One sample of each row's posterior.
+        mean: The means of the posteriors, shape (B, D).
+        log_variance: The log variances of the posteriors, shape (B, D).
+        rows: The number of rows in the data set that the batch was drawn from.
 
     Source: Chen et al. 2018, "Isolating Sources of Disentanglement in VAEs", arXiv:1802.04942,
-    equation 2, and section 3.1 with appendix C.1 for the estimate.
+    equation 2; section 3.1 and appendix C.1 for the estimate.
     """
     posterior = _log_densities(z_BD, mean, log_variance).sum(dim=1)
     sums = _log_sums(z_BD, mean, log_variance) - log(rows * len(mean))
@@ -71,7 +73,16 @@ def kl_parts(z_BD: Tensor, mean: Tensor, log_variance: Tensor, rows: int = 1) ->
 
 
 def mixture_log_density(z_BD: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """The log density of N normal distributions, (N, D), mixed evenly; shape (B,), in nats."""
+    """Computes the log density of samples in an even mixture of N normal distributions.
+
+    Args:
+        z_BD: The samples.
+        mean: The means of the distributions, shape (N, D).
+        log_variance: Their log variances, shape (N, D).
+
+    Returns:
+        The log densities, shape (B,), in nats.
+    """
 
     def of_part(z: Tensor) -> Tensor:
         densities = _log_densities(z.unsqueeze(1), mean, log_variance).sum(dim=2)
@@ -81,22 +92,22 @@ def mixture_log_density(z_BD: Tensor, mean: Tensor, log_variance: Tensor) -> Ten
 
 
 def mmd(x_BD: Tensor, y_BD: Tensor, kernel: Kernel) -> Tensor:
-    """The squared maximum mean discrepancy of two samples, estimated without bias.
+    """Estimates the squared maximum mean discrepancy of two samples without bias.
 
-    The estimate is 0 on average for equal distributions, and so below 0 half of the time.
+    For equal distributions the estimate is 0 on average, so it is negative half of the time.
 
     Args:
         x_BD: A sample of at least two rows.
-        y_BD: Another, of as many or other.
-        kernel: `inverse_multiquadratic`: C / (C + |x - y|^2), summed over seven widths
-            C = 2 D s; `gaussian`: exp(-|x - y|^2 / (2 D)).
+        y_BD: Another sample, which may have another number of rows.
+        kernel: `inverse_multiquadratic` is C / (C + |x - y|^2), summed over seven widths
+            C = 2 D s; `gaussian` is exp(-|x - y|^2 / (2 D)).
 
     Returns:
-        Shape ().
+        The estimate, shape ().
 
-    Source: Gretton et al. 2012, "A Kernel Two-Sample Test", JMLR 13, equation 3; kernel and
-    widths of the first as in Tolstikhin et al. 2017, arXiv:1711.01558, algorithm 2, section 4 and
-    the authors' code.
+    Source: Gretton et al. 2012, "A Kernel Two-Sample Test", JMLR 13, equation 3. The inverse
+    multiquadratic kernel and its widths are those of Tolstikhin et al. 2017, arXiv:1711.01558,
+    algorithm 2, section 4 and the authors' code.
     """
     with torch.autocast(x_BD.device.type, enabled=False):
         x, y = x_BD.float(), y_BD.float()
@@ -105,13 +116,13 @@ def mmd(x_BD: Tensor, y_BD: Tensor, kernel: Kernel) -> Tensor:
 
 
 def _within(x: Tensor, kernel: Kernel) -> Tensor:
-    """The mean similarity of two different rows."""
+    """Computes the mean similarity of two different rows of a sample."""
     with_itself = _similarity(x.new_zeros(()), x.shape[1], kernel)
     return (_similarities(x, x, kernel).mean() - with_itself) / max(1, len(x) - 1)
 
 
 def _similarities(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
-    """Each row's similarities to all rows of y, summed: shape (B,)."""
+    """Computes the sum of each row's similarities to all rows of y, shape (B,)."""
     norm_y = y.square().sum(dim=1)
 
     def of_part(part: Tensor) -> Tensor:
@@ -122,7 +133,7 @@ def _similarities(x: Tensor, y: Tensor, kernel: Kernel) -> Tensor:
 
 
 def _similarity(distance: Tensor, features: int, kernel: Kernel) -> Tensor:
-    """The kernel at squared distances, of the same shape."""
+    """Computes the kernel of squared distances, in the same shape."""
     if kernel == "gaussian":
         return (-distance / (2 * features)).exp()
     widths = [2 * features * scale for scale in _SCALES]
@@ -130,7 +141,10 @@ def _similarity(distance: Tensor, features: int, kernel: Kernel) -> Tensor:
 
 
 def _log_sums(z_BD: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """(B, 1 + D): the log of the N densities' sum, of the row as a whole and of each number."""
+    """Computes the log of the sum of N densities, shape (B, 1 + D).
+
+    The first column is that of the whole latent, and the others are those of each dimension alone.
+    """
 
     def of_part(z: Tensor) -> Tensor:
         densities = _log_densities(z.unsqueeze(1), mean, log_variance)
@@ -141,18 +155,18 @@ def _log_sums(z_BD: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
 
 
 def _log_densities(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """The log density of each number of a latent alone, by broadcasting."""
+    """Computes the log density of each latent dimension alone, by broadcasting."""
     scaled = (z - mean).square() * (-log_variance).exp()
     return -0.5 * (log(2 * pi) + log_variance + scaled)
 
 
 def _by_parts(function: Callable[[Tensor], Tensor], x: Tensor, numbers: int) -> Tensor:
-    """A function that takes rows apart, of as many rows at once as memory is meant to hold.
+    """Applies a function of rows to as many rows at a time as the memory limit allows.
 
     Args:
-        function: (b, D) to (b, ...).
-        x: Shape (B, D).
-        numbers: In what the function makes of one row.
+        function: A function from (b, D) to (b, ...) that treats each row independently.
+        x: The rows, shape (B, D).
+        numbers: The number of elements that the function holds for one row.
     """
     rows = max(1, _MOST_NUMBERS // numbers)
     if len(x) <= rows:

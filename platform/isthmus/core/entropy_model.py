@@ -1,6 +1,7 @@
-"""Densities of latents that will be rounded, as an entropy coder needs them.
+"""Probability models of rounded latents, as an entropy coder needs them.
 
-Shapes: y_BD latents; each of D has its own density; likelihoods are of the whole number at y.
+Shapes: y_BD are latents, and each of the D dimensions has its own density. The likelihood of y is
+the probability that a draw from the density lies within 0.5 of y, and so is rounded to y.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from torch.nn import functional
 
 from isthmus.core.all_digits import with_all_digits
 
-# An entropy coder gives no value a share of nothing.
+# An entropy coder cannot encode a value of probability 0.
 _LEAST_LIKELIHOOD = 1e-9
 _LEAST_SCALE = 0.11
 
 
 class FactorizedDensity(nn.Module):
-    """A density for each number, of any shape: its cumulative is a small monotone net.
+    """A learned density of free form for each latent dimension.
+
+    The cumulative distribution of each density is a small monotone net.
 
     Source: Balle et al. 2018, "Variational image compression with a scale hyperprior",
     arXiv:1802.01436, appendix 6.1, equations 24 to 30.
@@ -28,10 +31,12 @@ class FactorizedDensity(nn.Module):
     def __init__(
         self, size: int, widths: tuple[int, ...] = (3, 3, 3), initial_scale: float = 10.0
     ) -> None:
-        """Args:
-        size: D.
-        widths: Of the hidden layers.
-        initial_scale: How far the densities reach before training.
+        """Initialises one net for each latent dimension.
+
+        Args:
+            size: The number of latent dimensions, D.
+            widths: The widths of the hidden layers.
+            initial_scale: The width of the densities before training.
         """
         super().__init__()
         layers = list(pairwise((1, *widths, 1)))
@@ -48,7 +53,7 @@ class FactorizedDensity(nn.Module):
 
     @with_all_digits
     def cumulative_logits(self, y_BD: Tensor) -> Tensor:
-        """The log odds of the cumulative at y, shape (B, D)."""
+        """Computes the log odds of the cumulative distribution at y, shape (B, D)."""
         x_D1B = y_BD.t().unsqueeze(1)
         for number, (matrix, offset) in enumerate(zip(self.matrices, self.offsets, strict=True)):
             x_D1B = functional.softplus(matrix) @ x_D1B + offset
@@ -57,22 +62,24 @@ class FactorizedDensity(nn.Module):
         return x_D1B.squeeze(1).t()
 
     def cumulative(self, y_BD: Tensor) -> Tensor:
-        """The share of the density below y, shape (B, D), in [0, 1]."""
+        """Computes the cumulative distribution at y, shape (B, D), in [0, 1]."""
         return self.cumulative_logits(y_BD).sigmoid()
 
     @with_all_digits
     def likelihood(self, y_BD: Tensor) -> Tensor:
-        """The density's share within half a step of y, shape (B, D), above 0."""
+        """Computes the probability of a value within 0.5 of y, shape (B, D), above 0."""
         lower = self.cumulative_logits(y_BD - 0.5)
         upper = self.cumulative_logits(y_BD + 0.5)
-        # From the nearer tail, where a sigmoid has digits left.
+        # The difference is taken in the nearer tail, where the sigmoid does not saturate at 1.
         sign = torch.where(lower + upper > 0, -1.0, 1.0)
         share = ((sign * upper).sigmoid() - (sign * lower).sigmoid()).abs()
         return share.clamp(min=_LEAST_LIKELIHOOD)
 
 
 def normal_likelihood(y: Tensor, scale: Tensor) -> Tensor:
-    """The share of N(0, scale) within half a step of y, of y's shape, above 0.
+    """Computes the probability of a value within 0.5 of y, in the shape of y, above 0.
+
+    The distribution is normal, with mean 0 and standard deviation `scale`.
 
     Source: Balle et al. 2018, arXiv:1802.01436, equation 6.
     """
@@ -84,12 +91,12 @@ def normal_likelihood(y: Tensor, scale: Tensor) -> Tensor:
 
 
 def bits(likelihood: Tensor) -> Tensor:
-    """The bits that an ideal coder needs for each row, (B, D) to (B,)."""
+    """Computes the bits that an ideal entropy coder needs for each row: (B, D) to (B,)."""
     return -likelihood.log2().sum(dim=1)
 
 
 def quantized(y: Tensor, *, is_training: bool) -> Tensor:
-    """Rounded; in training with uniform noise instead, which has a gradient.
+    """Rounds latents, or in training adds uniform noise instead, which has a gradient.
 
     Source: Balle et al. 2016, "End-to-end optimization of nonlinear transform codes for
     perceptual quality", arXiv:1607.05006, section 3.

@@ -1,6 +1,6 @@
 """Normal distributions with a diagonal covariance, as posteriors and priors of a latent.
 
-Shapes: (B, D) throughout, and any axes before them; sums are over D, in nats.
+Shapes: All arguments are (B, D) and may have further axes before these; sums are over D, in nats.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from math import log, pi
 import torch
 from torch import Tensor
 
-# Beyond these a variance over- or underflows float32 before training has settled.
+# Outside this range a variance overflows or underflows float32 early in training.
 _LOG_VARIANCE_RANGE = (-20.0, 20.0)
 
 
 def posterior(encoded: Tensor) -> tuple[Tensor, Tensor]:
-    """An encoder's output (B, 2 * D) as a mean and a log variance, each (B, D), in full precision.
+    """Splits an encoder's output (B, 2 * D) into a mean and a log variance, each (B, D).
 
-    Densities and divergences of what comes out have too few digits in bfloat16.
+    Both are in full precision, because bfloat16 has too few digits for densities and divergences.
     """
     full = encoded.to(torch.promote_types(encoded.dtype, torch.float32))
     mean, log_variance = full.chunk(2, dim=-1)
@@ -26,7 +26,7 @@ def posterior(encoded: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """A sample that carries gradients to both parameters.
+    """Draws a sample that passes gradients to both parameters.
 
     Source: Kingma & Welling 2013, arXiv:1312.6114, section 2.4 (the reparameterization trick).
     """
@@ -36,36 +36,39 @@ def draw(mean: Tensor, log_variance: Tensor) -> Tensor:
 def product(
     mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The product of two normal densities, as a mean and a log variance: precisions add up.
+    """Computes the mean and the log variance of a product of two normal densities.
+
+    The precision of the product is the sum of both precisions.
 
     Source: Sonderby et al. 2016, "Ladder Variational Autoencoders", arXiv:1602.02282, section 2.2
     (the precision-weighted combination).
     """
-    share = torch.sigmoid(other_log_variance - log_variance)  # of the precision that is the first's
+    # The fraction of the product's precision that comes from the first density.
+    share = torch.sigmoid(other_log_variance - log_variance)
     combined = -torch.logaddexp(-log_variance, -other_log_variance)
     return torch.lerp(other_mean, mean, share), combined
 
 
 def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """log N(z; mean, exp(log_variance)), summed over the last axis: (..., D) to (...)."""
+    """Computes log N(z; mean, exp(log_variance)), summed over the last axis: (..., D) to (...)."""
     scaled = (z - mean).square() * (-log_variance).exp()
     return -0.5 * (log(2 * pi) + log_variance + scaled).sum(dim=-1)
 
 
 def standard_log_density(z: Tensor) -> Tensor:
-    """log N(z; 0, 1), summed over the last axis: (..., D) to (...)."""
+    """Computes log N(z; 0, 1), summed over the last axis: (..., D) to (...)."""
     return -0.5 * (log(2 * pi) + z.square()).sum(dim=-1)
 
 
 def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """KL divergence of N(mean, exp(log_variance)) from N(0, 1).
+    """Computes the KL divergence of N(mean, exp(log_variance)) from N(0, 1).
 
     Args:
-        mean: Shape (B, D).
-        log_variance: Shape (B, D).
+        mean: The means, shape (B, D).
+        log_variance: The log variances, shape (B, D).
 
     Returns:
-        Shape (B,), in nats, summed over D.
+        The divergences, shape (B,), in nats, summed over D.
 
     Source: Kingma & Welling 2013, arXiv:1312.6114, appendix B.
     """
@@ -75,18 +78,22 @@ def kl_to_standard_normal(mean: Tensor, log_variance: Tensor) -> Tensor:
 def kl_between(
     mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor
 ) -> Tensor:
-    """KL divergence of N(mean, ...) from N(other_mean, ...), shape (B,), in nats, summed over D."""
+    """Computes the KL divergence of N(mean, ...) from N(other_mean, ...).
+
+    Returns:
+        The divergences, shape (B,), in nats, summed over D.
+    """
     ratio = (log_variance - other_log_variance).exp()
     distance = (mean - other_mean).square() * (-other_log_variance).exp()
     return 0.5 * (ratio + distance - 1.0 + other_log_variance - log_variance).sum(dim=-1)
 
 
 def evidence_metrics(parts: Mapping[str, Tensor], means: Tensor) -> dict[str, float]:
-    """The evidence lower bound and its KL term, in nats a row, and the active latent units.
+    """Computes the evidence lower bound and its KL term, in nats per row, and the active units.
 
     Args:
-        parts: A loss's `reconstruction` and `kl`, before weights.
-        means: Shape (N, D): the posterior means of the same rows.
+        parts: The `reconstruction` and `kl` terms of a loss, not weighted.
+        means: The posterior means of the same rows, shape (N, D).
     """
     return {
         "elbo_nats": -float(parts["reconstruction"] + parts["kl"]),
@@ -96,11 +103,11 @@ def evidence_metrics(parts: Mapping[str, Tensor], means: Tensor) -> dict[str, fl
 
 
 def active_units(means: Tensor, least_variance: float = 0.01) -> float:
-    """How many of the latent's numbers depend on the row: the variance of their means is above.
+    """Counts the latent dimensions that depend on the row.
 
     Args:
-        means: Shape (N, D): the posterior means of N rows.
-        least_variance: Of a unit that counts as active.
+        means: The posterior means of N rows, shape (N, D).
+        least_variance: A dimension is active if the variance of its means is above this value.
 
     Source: Burda et al. 2015, "Importance Weighted Autoencoders", arXiv:1509.00519, section 5.2.
     """

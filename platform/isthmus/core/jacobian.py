@@ -1,6 +1,6 @@
-"""The size of an encoder's Jacobian, with gradients of its own.
+"""The norm of an encoder's Jacobian, which can itself be differentiated.
 
-Shapes: x_B... scaled rows; z_BD their encodings; F numbers in a row.
+Shapes: x_B... are scaled rows; z_BD are their encodings; F is the number of values in a row.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ Encode = Callable[[Tensor], Tensor]
 
 
 def exact_square_norm(encode: Encode, x: Tensor, *, keep_graph: bool) -> Tensor:
-    """The squared Frobenius norm of dz/dx of each row, by a backward pass for each of D.
+    """Computes the squared Frobenius norm of dz/dx for each row, with D backward passes.
 
     Args:
-        encode: (B, *row) to (B, D); each row's output depends on that row alone.
-        x: Shape (B, *row).
-        keep_graph: Whether the result shall carry gradients to the encoder's weights.
+        encode: A function from (B, *row) to (B, D). Each output row must depend only on its own
+            input row.
+        x: The rows, shape (B, *row).
+        keep_graph: Whether the result passes gradients to the encoder's weights.
 
     Returns:
-        Shape (B,).
+        The squared norms, shape (B,).
 
     Source: Rifai et al. 2011, "Contractive Auto-Encoders: Explicit Invariance During Feature
     Extraction", ICML, equation 1.
@@ -40,16 +41,21 @@ def exact_square_norm(encode: Encode, x: Tensor, *, keep_graph: bool) -> Tensor:
 
 
 def estimated_square_norm(encode: Encode, x: Tensor, *, samples: int, keep_graph: bool) -> Tensor:
-    """An unbiased estimate of the same, shape (B,): the mean of |v^T dz/dx|^2 for signs v.
+    """Estimates the squared Frobenius norm of dz/dx for each row, without bias.
+
+    The estimate is the mean of |v^T dz/dx|^2 over vectors v of random signs.
 
     Args:
-        encode: As in `exact_square_norm`.
-        x: Shape (B, *row).
-        samples: Draws of v; the variance falls as 1 / samples.
-        keep_graph: Whether the result shall carry gradients to the encoder's weights.
+        encode: The encoder, as in `exact_square_norm`.
+        x: The rows, shape (B, *row).
+        samples: The number of draws of v. The variance falls as 1 / samples.
+        keep_graph: Whether the result passes gradients to the encoder's weights.
+
+    Returns:
+        The estimates, shape (B,).
 
     Source: Hutchinson 1990, "A stochastic estimator of the trace of the influence matrix",
-    Communications in Statistics 19(2): E[v^T A v] is the trace of A, here of J J^T.
+    Communications in Statistics 19(2): E[v^T A v] is the trace of A. Here A is J J^T.
     """
     with torch.enable_grad():
         x = x.detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""How the learning rate moves over training, step by step."""
+"""Learning-rate schedules that are updated at every optimizer step."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ def learning_rate_schedule(
     steps: float,
     final_share: float,
 ) -> LambdaLR:
-    """Returns a linear warm-up, followed by a schedule.
+    """Returns a scheduler with a linear warm-up, followed by the given schedule.
 
     Args:
-        optimizer: Its learning rate moves.
-        schedule: How the learning rate falls after the warm-up.
-        warm_up_steps: Steps over which the learning rate rises from 0.
-        steps: All steps of training.
-        final_share: What a falling schedule leaves of the learning rate at the last step.
+        optimizer: The optimizer whose learning rate the scheduler sets.
+        schedule: How the learning rate decays after the warm-up.
+        warm_up_steps: The number of steps over which the learning rate rises from 0.
+        steps: The number of steps in the whole training.
+        final_share: The fraction of the learning rate that a decaying schedule reaches at the
+            last step.
 
-    Source: warm-up as in Goyal et al. 2017, arXiv:1706.02677, section 2.2; cosine as in
-    Loshchilov & Hutter 2016, arXiv:1608.03983, equation 5, without restarts.
+    Source: The warm-up is that of Goyal et al. 2017, arXiv:1706.02677, section 2.2; the cosine is
+    that of Loshchilov & Hutter 2016, arXiv:1608.03983, equation 5, without restarts.
     """
 
     def factor(step: int) -> float:

@@ -1,4 +1,4 @@
-"""What makes an autoencoder an ordinary LightningModule: its steps, optimizer and logged losses."""
+"""The LightningModule part of an autoencoder: its steps, its optimizer and its logged losses."""
 
 from __future__ import annotations
 
@@ -17,69 +17,76 @@ from isthmus.core.learning_rate import learning_rate_schedule
 from isthmus.core.reconstruction import Reconstruction
 
 Stage = Literal["train", "validation", "test"]
-# Adam moves a number by the learning rate at each step, and a log variance has to go further than
-# a weight: while it is behind, the reconstruction weighs too little, and the posterior collapses.
-# On digits the evidence lower bound rose from -1 to 65 nats.
+# The learning rate of log variances, relative to that of weights. Adam moves every parameter by
+# about the learning rate at each step, and a log variance has to move further than a weight. While
+# it lags behind, the reconstruction loss has too little weight, and the posterior collapses. On
+# digits this factor raised the evidence lower bound from -1 to 65 nats.
 _LOG_VARIANCE_GAIN = 10.0
 
 
 @dataclass(frozen=True)
 class LossOutput:
-    """What a variant minimises, and what it is made of.
+    """The loss that a variant minimises, and its terms.
 
     Attributes:
-        total: Shape (). The loss, averaged over the batch.
-        parts: Named terms of it, each of shape (), averaged over the batch, before weights.
+        total: The loss, averaged over the batch, shape ().
+        parts: The terms of the loss by name, averaged over the batch and not yet weighted, each of
+            shape ().
     """
 
     total: Tensor
     parts: Mapping[str, Tensor] = field(default_factory=dict)
 
     def means(self) -> dict[str, Tensor]:
-        """Returns `loss` and the parts by name, without a part that is the loss itself."""
+        """Returns `loss` and the parts by name, but leaves out a part that is the loss itself."""
         parts = {name: part for name, part in self.parts.items() if part is not self.total}
         return {"loss": self.total, **parts}
 
 
 class StepGroup(ABC):
-    """A batch that stands for several optimizer steps, which it takes by itself."""
+    """A batch that stands for several optimizer steps and takes them itself."""
 
     @abstractmethod
     def take(self, module: Any) -> None:
-        """Takes its steps and logs their losses; `module` is an `Autoencoder`."""
+        """Takes the steps and logs their losses; `module` is an `Autoencoder`."""
 
 
 class TrainedByLightning(LightningModule, ABC):
-    """Trains, validates, tests and predicts under any Trainer, by its `loss`.
+    """A LightningModule that any Trainer can train, validate, test and predict with.
 
-    Its hyperparameters say how it learns: `learning_rate`, `schedule`, `warm_up_epochs`,
-    `final_learning_rate_share`, `weight_decay`, `gradient_clip_norm`.
+    Subclasses define `loss` and `reconstruct`. The hyperparameters of training are
+    `learning_rate`, `schedule`, `warm_up_epochs`, `final_learning_rate_share`, `weight_decay` and
+    `gradient_clip_norm`.
     """
 
     reconstruction: Reconstruction
     epoch_length: tuple[int, int] | None = None
-    """Optimizer steps and batches of an epoch, where the loader's length does not say them: the
-    fast path of one process gives Lightning groups of steps."""
+    """The numbers of optimizer steps and of batches in an epoch. They are set where the loader's
+    length does not give them, because the fast path for one process passes groups of steps to
+    Lightning."""
     graph_steps: Tensor | None = None
-    """Steps taken, shape (), while steps are recorded in a CUDA graph."""
+    """The number of steps taken, shape (), while steps are recorded in a CUDA graph."""
 
     _found_length: tuple[int, int] | None = None
 
     @abstractmethod
     def loss(self, x: Tensor) -> LossOutput:
-        """The loss of a batch of scaled rows, shape (B, *row_shape)."""
+        """Computes the loss of a batch of scaled rows, shape (B, *row_shape)."""
 
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Rows through the bottleneck and back, in the same shape and units."""
+        """Encodes and decodes rows. The result has their shape and units."""
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor] | None:
-        """Returns the loss of a batch and its parts, each of shape ().
+        """Computes the training loss of a batch, and logs it.
 
         Args:
-            batch: Scaled rows, shape (B, *row_shape), or a sequence that begins with them, as
-                `TensorDataset` gives it; or a `StepGroup`, which takes steps of its own.
-            batch_idx: The batch's number within the epoch.
+            batch: Scaled rows, shape (B, *row_shape); a sequence whose first element they are, as
+                `TensorDataset` yields it; or a `StepGroup`, which takes its own steps.
+            batch_idx: The index of the batch within the epoch.
+
+        Returns:
+            The loss and its parts, each of shape (), or `None` for a `StepGroup`.
         """
         if isinstance(batch, StepGroup):
             batch.take(self)
@@ -90,32 +97,32 @@ class TrainedByLightning(LightningModule, ABC):
         return means
 
     def training_loss(self, rows: Tensor) -> LossOutput:
-        """Returns the loss of a batch; under manual optimisation it takes the step, too."""
+        """Returns the loss of a batch; under manual optimisation it also takes the step."""
         return self.loss(rows)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Logs the losses of held-out rows, given as in `training_step`."""
+        """Logs the losses of validation rows, in the formats that `training_step` accepts."""
         self._evaluate("validation", batch)
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        """Logs the losses of test rows, given as in `training_step`."""
+        """Logs the losses of test rows, in the formats that `training_step` accepts."""
         self._evaluate("test", batch)
 
     def predict_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Returns the reconstruction of rows in data units, shape (B, *row_shape)."""
+        """Reconstructs rows in data units, shape (B, *row_shape)."""
         return self.reconstruct(rows_of(batch))
 
     def log_losses(self, stage: Stage, means: Mapping[str, Tensor], rows: int) -> None:
         """Logs losses as `train/loss`, `validation/kl`, ..., averaged over all rows of the epoch.
 
         Args:
-            stage: What the losses are of.
+            stage: The stage that the losses are from.
             means: The losses by name, each of shape (), averaged over the rows.
-            rows: How many rows they are averaged over.
+            rows: The number of rows that they are averaged over.
         """
         self.log_dict(
             {f"{stage}/{name}": value for name, value in means.items()},
-            # Lightning averages this number over workers; as an integer it would lose the rest.
+            # Lightning averages this over workers; an integer would lose the fractional part.
             batch_size=float(rows),  # type: ignore[arg-type]
             on_step=False,
             on_epoch=True,
@@ -125,19 +132,19 @@ class TrainedByLightning(LightningModule, ABC):
     def _evaluate(self, stage: Stage, batch: Any) -> None:
         rows = rows_of(batch)
         if torch.is_inference_mode_enabled():
-            # Some losses take gradients, which tensors made in this mode have none of.
+            # Some losses compute gradients, which tensors created in this mode do not support.
             with torch.inference_mode(False), torch.no_grad():
                 self._evaluate(stage, rows.clone())
             return
         if len(rows):
             self.log_losses(stage, self.loss(rows).means(), len(rows))
             return
-        # A worker without rows still takes part in the sums over all workers.
+        # A worker without rows must still take part in the all-reduce operations.
         means = self.loss(rows.new_zeros(2, *rows.shape[1:])).means()
         self.log_losses(stage, {name: torch.zeros_like(value) for name, value in means.items()}, 0)
 
     def configure_optimizers(self) -> Any:
-        """Returns AdamW, one kernel for all parameters, and its learning rate, step by step."""
+        """Returns a fused AdamW and its learning-rate schedule, which is updated at every step."""
         return self._optimizer_of(self.parameters())
 
     def configure_gradient_clipping(
@@ -146,12 +153,12 @@ class TrainedByLightning(LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clips by what the Trainer says, and else by `gradient_clip_norm`."""
+        """Clips gradients by the Trainer's setting or, if it has none, by `gradient_clip_norm`."""
         norm = self.hparams["gradient_clip_norm"]
         if gradient_clip_val is not None or norm is None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
             return
-        # Under FSDP only the wrapped module knows all of a gradient.
+        # FSDP shards the gradients, and only its wrapper can compute their total norm.
         clip = getattr(self.trainer.model, "clip_grad_norm_", None)
         if clip is not None:
             clip(norm)
@@ -160,7 +167,7 @@ class TrainedByLightning(LightningModule, ABC):
             torch.nn.utils.clip_grad_norm_(parameters, norm)
 
     def _optimizer_of(self, parameters: Iterable[nn.Parameter]) -> dict[str, Any]:
-        """Returns Lightning's description of an optimizer of some parameters and its schedule."""
+        """Returns an optimizer of the parameters and its schedule, as Lightning expects them."""
         hparams = self.hparams
         optimizer = torch.optim.AdamW(
             self._parameter_groups(list(parameters)),
@@ -169,7 +176,7 @@ class TrainedByLightning(LightningModule, ABC):
             fused=True,
         )
         if hparams["schedule"] == "constant" and not hparams["warm_up_epochs"]:
-            return {"optimizer": optimizer}  # nothing changes at a step
+            return {"optimizer": optimizer}  # the learning rate never changes
         epochs = self.trainer.max_epochs or -1
         scheduler = learning_rate_schedule(
             optimizer,
@@ -184,7 +191,7 @@ class TrainedByLightning(LightningModule, ABC):
         }
 
     def _parameter_groups(self, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
-        """Returns the parameters; those of the reconstruction loss in a group of their own."""
+        """Returns the parameters in groups; the reconstruction loss has its own group."""
         of_loss = {id(each) for each in self.reconstruction.parameters()}
         own = [each for each in parameters if id(each) in of_loss]
         groups: list[dict[str, Any]] = [
@@ -196,7 +203,7 @@ class TrainedByLightning(LightningModule, ABC):
         return groups
 
     def _length_of_epoch(self) -> tuple[int, int]:
-        """Returns the optimizer steps and the batches of an epoch."""
+        """Returns the numbers of optimizer steps and of batches in an epoch."""
         if self.epoch_length is not None:
             return self.epoch_length
         trainer = self._trainer_if_any()
@@ -209,7 +216,7 @@ class TrainedByLightning(LightningModule, ABC):
         return self._found_length
 
     def setup(self, stage: str) -> None:
-        """Forgets the length of an earlier fit's epochs."""
+        """Discards the epoch length of an earlier fit."""
         self._found_length = None
 
     def _trainer_if_any(self) -> Trainer | None:
@@ -218,20 +225,20 @@ class TrainedByLightning(LightningModule, ABC):
         return None
 
     def warm_up(self, epochs: float) -> float | Tensor:
-        """Returns the share of the first `epochs` epochs that training has been through.
+        """Returns the fraction of the first `epochs` epochs that training has completed.
 
-        It is the share of half of all epochs if those are fewer.
+        If half of all epochs is less than `epochs`, it is the fraction of that half.
 
         Returns:
-            In (0, 1], rising linearly with the optimizer's steps; 1 outside training, where a
-            loss must be what is wanted at the end. Of shape () where steps are recorded in a CUDA
-            graph, for a graph holds tensors and no numbers.
+            A value in (0, 1] that rises linearly with the optimizer steps. It is 1 outside
+            training, where a loss must be the final objective. While steps are recorded in a CUDA
+            graph, it is a tensor of shape (), because a graph records no Python numbers.
         """
         trainer = self._trainer_if_any()
         if not self.training or epochs <= 0 or trainer is None:
             return 1.0
         if trainer.max_epochs and trainer.max_epochs > 0:
-            # A short job must not end before what it is trained for has begun.
+            # In a short job the final objective must still be trained for half of the epochs.
             epochs = min(epochs, trainer.max_epochs / 2)
         steps = self.global_step if self.graph_steps is None else self.graph_steps
         share = (steps + 1) / (epochs * self.steps_per_epoch)
@@ -239,23 +246,23 @@ class TrainedByLightning(LightningModule, ABC):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the training rows; 1 without a trainer."""
+        """The number of optimizer steps in one pass over the training rows; 1 without a trainer."""
         return self._length_of_epoch()[0]
 
     @property
     def batches_per_epoch(self) -> int:
-        """Calls of `loss` in one pass over the training rows; 1 without a trainer."""
+        """The number of `loss` calls in one pass over the training rows; 1 without a trainer."""
         return self._length_of_epoch()[1]
 
     @property
     def training_rows(self) -> int:
-        """Rows that one pass trains on; 1 without a trainer, or if its loader has no `dataset`."""
+        """The number of training rows; 1 without a trainer or if its loader has no `dataset`."""
         trainer = self._trainer_if_any()
         dataset = getattr(trainer and trainer.train_dataloader, "dataset", None)
         return 1 if dataset is None else len(dataset)
 
 
 def rows_of(batch: Any) -> Tensor:
-    """Returns the rows of a batch, which may be a sequence that begins with them."""
+    """Returns the rows of a batch, which may be a sequence whose first element they are."""
     rows: Tensor = batch[0] if isinstance(batch, list | tuple) else batch
     return rows

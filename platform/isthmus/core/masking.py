@@ -1,6 +1,6 @@
-"""Parts of a row that are hidden from the encoder, and the error at those parts alone.
+"""Masks that hide parts of a row from the encoder, and the error at these parts alone.
 
-Shapes: mask_B... is bool, (B, *row) or broadcastable to it, true where a number is hidden.
+Shapes: mask_B... is bool and (B, *row) or broadcastable to it. It is true where a value is hidden.
 """
 
 from __future__ import annotations
@@ -17,43 +17,47 @@ from isthmus.types import Shape
 def masked_error(
     reconstruction: Reconstruction, output: Tensor, target: Tensor, mask: Tensor
 ) -> Tensor:
-    """The error at the masked places alone, on the scale of a whole row's.
+    """Computes the error at the masked values alone, on the scale of a whole row's error.
 
-    The sum over a row's masked numbers, times the numbers in a row over the masked ones: what the
-    whole row's error would be if all of it were as wrong. So other terms weigh against it as they
-    do against the plain reconstruction term, whatever the masked share.
+    The sum over a row's masked values is multiplied by the number of values in a row and divided by
+    the number of masked ones. This is the error that the whole row would have if all of it were as
+    wrong. Other loss terms are thus balanced against it as against the plain reconstruction term,
+    whatever the masked fraction.
 
     Args:
         reconstruction: An elementwise loss.
-        output: Shape (B, *row). The decoder's raw output.
-        target: Shape (B, *row), in scaled units.
-        mask: Shape (B, *row) or broadcastable to it; true in at least one place of every row.
+        output: The decoder's raw output, shape (B, *row).
+        target: The target in scaled units, shape (B, *row).
+        mask: The mask, shape (B, *row) or broadcastable to it. It must be true somewhere in every
+            row.
 
     Returns:
-        Shape (B,).
+        The errors, shape (B,).
     """
     is_masked = mask.expand_as(target)
-    # Chosen, not multiplied by 0: what is left out may be anything, infinite included.
+    # A multiplication by 0 would not remove errors that are infinite or NaN.
     errors = torch.where(is_masked, reconstruction.elementwise(output, target), 0.0).flatten(1)
     numbers = prod(target.shape[1:])
     return errors.sum(dim=1) * (numbers / is_masked.flatten(1).sum(dim=1))
 
 
 def patch_mask(x: Tensor, patch: int, share: float) -> Tensor:
-    """Hides a share of each row's patches: squares of an image, spans of a series; all channels.
+    """Draws a mask that hides a fraction of each row's patches, in all channels.
 
-    Patches lie on a grid; those at the end of a side that they do not divide are cut off.
+    Patches are squares of an image or spans of a series. They lie on a grid; if the patch size does
+    not divide a side, the last patches are cut off.
 
     Args:
-        x: Shape (B, C, H, W) or (B, C, T).
-        patch: Side of a patch, in pixels or steps.
-        share: Of the patches to hide; rounded, and at least one is hidden and one left.
+        x: The rows, shape (B, C, H, W) or (B, C, T).
+        patch: The side of a patch, in pixels or steps.
+        share: The fraction of patches to hide. It is rounded so that at least one patch is hidden
+            and at least one is left.
 
     Returns:
-        Shape (B, 1, H, W) or (B, 1, T).
+        The mask, shape (B, 1, H, W) or (B, 1, T).
 
-    Source: random masking as in He et al. 2021, arXiv:2111.06377, section 3; patches aligned for
-    any net as in Xie et al. 2021, arXiv:2111.09886, section 3.2.
+    Source: The random masking is that of He et al. 2021, arXiv:2111.06377, section 3; the aligned
+    patches, which suit any net, are those of Xie et al. 2021, arXiv:2111.09886, section 3.2.
     """
     sides = x.shape[2:]
     grid = [ceil(side / patch) for side in sides]
@@ -64,20 +68,23 @@ def patch_mask(x: Tensor, patch: int, share: float) -> Tensor:
 
 
 def feature_mask(x: Tensor, share: float) -> Tensor:
-    """Hides a share of each row's features, shape (B, F); at least one, and never all.
+    """Draws a mask that hides a fraction of each row's features, at least one and never all.
 
     Args:
-        x: Shape (B, F), F >= 2.
-        share: Of the features to hide.
+        x: The rows, shape (B, F), with F >= 2.
+        share: The fraction of features to hide.
+
+    Returns:
+        The mask, shape (B, F).
     """
     return _hide(len(x), x.shape[1], share, x.device)
 
 
 def from_other_rows(x: Tensor) -> Tensor:
-    """Each number replaced by the same feature of another row of the batch, drawn at random.
+    """Replaces each value by the same feature of another row of the batch, drawn at random.
 
     Args:
-        x: Shape (B, F). A batch of one row has no other, and comes back as it is.
+        x: The rows, shape (B, F). A batch of one row is returned unchanged.
 
     Source: Yoon et al. 2020, "VIME", NeurIPS 33: a feature's values in the batch are draws from
     its marginal distribution.
@@ -91,12 +98,12 @@ def from_other_rows(x: Tensor) -> Tensor:
 
 
 def patches_of(row_shape: Shape, patch: int) -> int:
-    """How many patches a row has: (C, H, W) or (C, T)."""
+    """Returns the number of patches in a row of shape (C, H, W) or (C, T)."""
     return prod(ceil(side / patch) for side in row_shape[1:])
 
 
 def _hide(rows: int, places: int, share: float, device: torch.device) -> Tensor:
-    """Shape (rows, places), bool: the same number of places in each row, drawn at random."""
+    """Draws equally many hidden places in each row, as a bool mask of shape (rows, places)."""
     hidden = min(max(round(share * places), 1), places - 1)
     order = torch.rand(rows, places, device=device).argsort(dim=1)
     return order < hidden

@@ -1,6 +1,7 @@
-"""A mixture of normal distributions with full covariances, told which row belongs where.
+"""Gaussian mixtures with full covariances, computed from given memberships of the rows.
 
-Shapes: K components, F features. z_BF rows; membership_BK at least 0, 1 in sum over K.
+Shapes: K is the number of components, and F of features. z_BF are rows. membership_BK are their
+memberships in the components, which are at least 0 and sum to 1 over K.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ _TINY = 1e-8
 
 @dataclass(frozen=True)
 class Components:
-    """The parameters of a mixture.
+    """The parameters of a Gaussian mixture.
 
     Attributes:
-        share_K: Of all rows, 1 in sum.
-        mean_KF: Centres.
-        covariance_KFF: Symmetric, not negative.
+        share_K: The mixture weights, which are fractions of all rows and sum to 1.
+        mean_KF: The means.
+        covariance_KFF: The covariances, which are symmetric and positive semidefinite.
     """
 
     share_K: Tensor
@@ -32,7 +33,7 @@ class Components:
 
 
 def components_of(z_BF: Tensor, membership_BK: Tensor) -> Components:
-    """The weighted mean and covariance of each component, with gradients.
+    """Computes the weight, mean and covariance of each component, with gradients.
 
     Source: Zong et al. 2018, "Deep Autoencoding Gaussian Mixture Model for Unsupervised Anomaly
     Detection", ICLR, equation 5.
@@ -48,14 +49,14 @@ def components_of(z_BF: Tensor, membership_BK: Tensor) -> Components:
 
 
 def energy(z_BF: Tensor, components: Components, floor: float) -> Tensor:
-    """The negative log likelihood of each row, shape (B,), in nats.
+    """Computes the negative log-likelihood of each row, shape (B,), in nats.
 
     Args:
-        z_BF: Rows.
+        z_BF: The rows.
         components: The mixture.
-        floor: Added to each variance, so that a covariance can be inverted.
+        floor: A constant that is added to each variance, so that each covariance can be inverted.
 
-    Source: Zong et al. 2018, equation 6, by the Cholesky factor of each covariance.
+    Source: Zong et al. 2018, equation 6, computed from the Cholesky factor of each covariance.
     """
     features = z_BF.shape[1]
     identity = torch.eye(features, dtype=z_BF.dtype, device=z_BF.device)
@@ -66,13 +67,15 @@ def energy(z_BF: Tensor, components: Components, floor: float) -> Tensor:
 
 
 class FixedEnergy:
-    """`energy` in a mixture that moves no more, without a triangular solve: ONNX has none."""
+    """The `energy` of a fixed mixture, computed without a triangular solve, which ONNX lacks."""
 
     @torch.no_grad()
     def __init__(self, components: Components, floor: float) -> None:
-        """Args:
-        components: The mixture.
-        floor: As in `energy`.
+        """Inverts the Cholesky factors of the covariances.
+
+        Args:
+            components: The mixture.
+            floor: The constant that is added to each variance, as in `energy`.
         """
         covariance_KFF = components.covariance_KFF.double()
         identity = torch.eye(covariance_KFF.shape[1], dtype=torch.float64)
@@ -84,7 +87,7 @@ class FixedEnergy:
         self._half_log_det_K = half_log_det_K.to(components.mean_KF.dtype)
 
     def __call__(self, z_BF: Tensor) -> Tensor:
-        """Shape (B,), in nats, of rows on the CPU."""
+        """Computes the energy of rows on the CPU, shape (B,), in nats."""
         whitened_KFB = self._inverse_KFF @ _offset(z_BF, self._components)
         return _energy(whitened_KFB, self._half_log_det_K, self._components)
 
@@ -103,7 +106,9 @@ def _energy(whitened_KFB: Tensor, half_log_det_K: Tensor, components: Components
 
 
 def inverse_variances(components: Components, floor: float) -> Tensor:
-    """The sum over components and features of 1 / variance, shape (): high where one collapses.
+    """Computes the sum of 1 / variance over components and features, shape ().
+
+    The sum is large if a component collapses.
 
     Source: Zong et al. 2018, section 3.3, P(Sigma) in equation 7.
     """
@@ -112,12 +117,13 @@ def inverse_variances(components: Components, floor: float) -> Tensor:
 
 
 class RunningMixture(nn.Module):
-    """The mixture of all training rows: a moving average, the same on all workers.
+    """The mixture of all training rows as a moving average, which is the same on all workers.
 
     Attributes:
-        mass_K: Rows in each component, as the average counts them; 0 before the first batch.
-        mean_KF: Centres.
-        covariance_KFF: Covariances.
+        mass_K: The moving average of the number of rows in each component; 0 before the first
+            batch.
+        mean_KF: The means.
+        covariance_KFF: The covariances.
     """
 
     mass_K: Tensor
@@ -132,19 +138,19 @@ class RunningMixture(nn.Module):
 
     @torch.no_grad()
     def update(self, z_BF: Tensor, membership_BK: Tensor, rate: float) -> None:
-        """Moves towards a batch, of which each worker has its share.
+        """Moves the mixture towards a batch, of which each worker has a part.
 
         Args:
             z_BF: This worker's rows.
-            membership_BK: Their memberships.
-            rate: Weight of this batch against all before it, in (0, 1].
+            membership_BK: The memberships of this worker's rows.
+            rate: The weight of this batch relative to all earlier ones, in (0, 1].
         """
         mass_K = sum_over_workers(membership_BK.sum(dim=0))
         least = mass_K.clamp(min=_TINY)
         mean_KF = sum_over_workers(membership_BK.t() @ z_BF) / least.unsqueeze(1)
         scatter_KFF = sum_over_workers(_scatter(z_BF, membership_BK, mean_KF))
-        # Two weighted sets put together: about their common mean, so that nothing is lost to
-        # rounding where the means are far from 0 (Chan et al. 1979, the pairwise update).
+        # Two weighted sets are merged about their common mean, so that no precision is lost where
+        # the means are far from 0 (Chan et al. 1979, the pairwise update).
         kept_K = (1 - rate) * self.mass_K
         together_K = kept_K + rate * mass_K
         part_K = rate * mass_K / together_K.clamp(min=_TINY)
@@ -157,13 +163,16 @@ class RunningMixture(nn.Module):
         self.mass_K.copy_(together_K)
 
     def components(self) -> Components:
-        """As of now; all alike before the first batch."""
+        """Returns the current mixture. Before the first batch all its components are the same."""
         mass_K = self.mass_K + _TINY
         return Components(mass_K / mass_K.sum(), self.mean_KF, self.covariance_KFF)
 
 
 def _scatter(z_BF: Tensor, membership_BK: Tensor, mean_KF: Tensor) -> Tensor:
-    """(K, F, F): squares and products about each component's mean, weighted and summed over B."""
+    """Computes the scatter matrix of each component about its mean, shape (K, F, F).
+
+    It is the sum of weighted outer products over B.
+    """
     centred_KBF = z_BF.unsqueeze(0) - mean_KF.unsqueeze(1)
     weighted_KBF = membership_BK.t().unsqueeze(2) * centred_KBF
     return weighted_KBF.transpose(1, 2) @ centred_KBF

@@ -1,6 +1,7 @@
-"""Latents that are chosen from a finite set: codebooks that follow the data, and their figures.
+"""Quantisation of latents: codebooks that follow the data, and metrics of their use.
 
-Shapes: v_ND vectors to be quantised; K codes of D numbers; indices_N which code is nearest.
+Shapes: v_ND are vectors to be quantised. There are K codes of D values each. indices_N are the
+indices of the nearest codes.
 """
 
 from __future__ import annotations
@@ -13,21 +14,23 @@ from torch import Tensor, nn
 from isthmus.core.workers import from_first_worker, rows_of_all_workers, sum_over_workers
 
 _EPSILON = 1e-5
-# Codes that begin at the same vector would stay together.
+# The noise of initial codes, relative to the data's spread. Without it, codes that start at the
+# same vector would stay the same.
 _JITTER = 0.01
 
 
 class Codebook(nn.Module):
-    """Codes that are moving averages of the vectors nearest to them; the same on all workers.
+    """A codebook whose codes are moving averages of their nearest vectors, the same on all workers.
 
     Attributes:
-        codes: Shape (K, D).
-        counts: Shape (K,). Moving average of the vectors in a batch that chose each code.
-        sums: Shape (K, D). Moving average of those vectors' sums.
-        begun: Shape (), bool. Whether the codes were put where the data are.
+        codes: The codes, shape (K, D).
+        counts: The moving average of the number of vectors per batch that chose each code, shape
+            (K,).
+        sums: The moving average of the sum of these vectors, shape (K, D).
+        begun: Whether the codes were initialised from data, shape (), bool.
 
     Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", arXiv:1711.00937,
-    appendix A.1; codes that nobody chooses begin anew as in Dhariwal et al. 2020, "Jukebox",
+    appendix A.1; unused codes are restarted as in Dhariwal et al. 2020, "Jukebox",
     arXiv:2005.00341, section 3.1.
     """
 
@@ -37,11 +40,13 @@ class Codebook(nn.Module):
     begun: Tensor
 
     def __init__(self, codes: int, code_dim: int, decay: float, least_count: float) -> None:
-        """Args:
-        codes: How many.
-        code_dim: Numbers of each.
-        decay: Of the moving averages, for each batch.
-        least_count: A code chosen less often than this, on average over batches, begins anew.
+        """Draws random codes, which the first batch replaces.
+
+        Args:
+            codes: The number of codes.
+            code_dim: The number of values in each code.
+            decay: The decay of the moving averages per batch.
+            least_count: A code that fewer vectors choose per batch, on average, is restarted.
         """
         super().__init__()
         self.decay = decay
@@ -50,28 +55,28 @@ class Codebook(nn.Module):
         self.register_buffer("counts", torch.ones(codes))
         self.register_buffer("sums", self.codes.clone())
         self.register_buffer("begun", torch.tensor(False))
-        self._has_begun = False  # what the buffer says, without waiting for the device
+        self._has_begun = False  # a copy of the buffer that needs no wait for the device
 
     def nearest(self, v_ND: Tensor) -> Tensor:
-        """Indices (N,) of the nearest codes."""
-        # Unlike a product of matrices this has all its digits under mixed precision too.
+        """Returns the indices (N,) of the nearest codes."""
+        # Unlike a matrix product, cdist runs in full precision under autocast.
         distance_NK = torch.cdist(v_ND.to(self.codes.dtype), self.codes)
         return distance_NK.argmin(dim=1)
 
     def look_up(self, indices: Tensor) -> Tensor:
-        """The codes of indices, shape (..., D)."""
+        """Returns the codes at the indices, shape (..., D)."""
         return self.codes[indices]
 
     @torch.no_grad()
     def update(self, v_ND: Tensor) -> None:
-        """Moves the codes towards a batch, of which each worker has its share."""
+        """Moves the codes towards a batch, of which each worker has a part."""
         v_ND = v_ND.detach().to(self.codes.dtype)
         self._has_begun = self._has_begun or bool(self.begun)
         if not self._has_begun:
             self._begin_at(v_ND)
         chosen_NK = nn.functional.one_hot(self.nearest(v_ND), len(self.codes)).to(v_ND.dtype)
         self.counts.lerp_(sum_over_workers(chosen_NK.sum(dim=0)), 1 - self.decay)
-        # Sums that are rounded would pull the codes away from the means that they are.
+        # The rounding of sums in half precision would pull the codes away from the means.
         with torch.autocast(v_ND.device.type, enabled=False):
             of_code_KD = chosen_NK.t() @ v_ND
         self.sums.lerp_(sum_over_workers(of_code_KD), 1 - self.decay)
@@ -88,7 +93,7 @@ class Codebook(nn.Module):
     def _begin_anew(self, v_ND: Tensor) -> None:
         is_dead = self.counts < self.least_count
         fresh = _drawn(v_ND, len(self.codes))
-        # As if chosen just often enough: if nobody chooses it now, it begins anew again.
+        # A new code counts as chosen just often enough. If it stays unused, it is restarted again.
         self.codes.copy_(torch.where(is_dead.unsqueeze(1), fresh, self.codes))
         self.counts.copy_(torch.where(is_dead, self.least_count, self.counts))
         dead_sums = fresh * self.least_count
@@ -96,7 +101,7 @@ class Codebook(nn.Module):
 
 
 def straight_through(v: Tensor, quantized: Tensor) -> Tensor:
-    """The quantised value, with the gradient of the value before.
+    """Returns the quantised value, whose gradient passes unchanged to the value before.
 
     Source: Bengio et al. 2013, "Estimating or Propagating Gradients Through Stochastic Neurons",
     arXiv:1308.3432, section 4.
@@ -105,11 +110,13 @@ def straight_through(v: Tensor, quantized: Tensor) -> Tensor:
 
 
 def usage(indices: Tensor, codes: int) -> dict[str, float]:
-    """`perplexity` (codes that would carry as much, if all were equally frequent), `dead_codes`.
+    """Computes the `perplexity` and the number of `dead_codes` of chosen codes.
+
+    The perplexity is the number of equally frequent codes that would carry as much information.
 
     Args:
-        indices: Of any shape, in [0, codes).
-        codes: How many there are.
+        indices: The indices of the chosen codes, in [0, codes), of any shape.
+        codes: The number of codes in the codebook.
     """
     counts = torch.bincount(indices.flatten(), minlength=codes).double()
     share = counts / counts.sum()
@@ -118,12 +125,12 @@ def usage(indices: Tensor, codes: int) -> dict[str, float]:
 
 
 def bits(codes: int, choices: int) -> float:
-    """Bits in so many choices of one of so many codes."""
+    """Returns the number of bits that `choices` choices of one of `codes` codes carry."""
     return choices * log2(codes)
 
 
 def _drawn(v_ND: Tensor, count: int) -> Tensor:
-    """Vectors of all workers' batches drawn at random, (count, D), the same on all."""
+    """Draws random vectors (count, D) from all workers' batches, the same on all workers."""
     everyone = rows_of_all_workers(v_ND)
     places = torch.randint(len(everyone), (count,), device=v_ND.device)
     jitter = torch.randn(count, v_ND.shape[1], device=v_ND.device) * _JITTER

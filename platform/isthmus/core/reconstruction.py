@@ -1,8 +1,9 @@
-"""Reconstruction losses, each with the output activation that it is the likelihood of.
+"""Reconstruction losses, each with the output activation that belongs to its likelihood.
 
-Everywhere: summed over the numbers of a row, averaged over the rows of a batch. That is the
-reduction under which KL and beta weights mean what papers mean. Losses that are a mean by nature
-(SSIM, spectral) are multiplied by the numbers in a row, so that they weigh as the others do.
+Every loss is summed over the values of a row and averaged over the rows of a batch. With this
+reduction, KL and beta weights mean the same as in papers. Losses that are means by definition
+(SSIM, spectral) are multiplied by the number of values in a row, so that they have the same weight
+as the others.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 _ELEMENTWISE: dict[ReconstructionLoss, Callable[..., Tensor]] = {
     ReconstructionLoss.MSE: functional.mse_loss,
-    # From logits: the sigmoid is part of the loss, which keeps its gradient where it saturates.
+    # BCE takes logits: with the sigmoid inside the loss, a saturated one still has a gradient.
     ReconstructionLoss.BCE: functional.binary_cross_entropy_with_logits,
     ReconstructionLoss.L1: functional.l1_loss,
     ReconstructionLoss.HUBER: functional.smooth_l1_loss,
 }
-# A variance below this gives a likelihood without bound on data that are reconstructed exactly.
+# Without a least variance, the likelihood of data that are reconstructed exactly is unbounded.
 _LEAST_LOG_VARIANCE = -8.0
 
 
 class Reconstruction(nn.Module):
-    """How far the decoder's output is from a row, and what the output becomes.
+    """The loss between the decoder's output and the target rows, and the output's activation.
 
     Attributes:
-        log_variance: For `gaussian_nll` alone, the learned log variance of the data around the
-            reconstruction: shape (F,) for a table, (C, 1, ...) for the others.
+        log_variance: The learned log variance of the data around the reconstruction, which only
+            `gaussian_nll` has. Its shape is (F,) for a table and (C, 1, ...) for other data.
     """
 
     log_variance: nn.Parameter
@@ -52,16 +53,16 @@ class Reconstruction(nn.Module):
 
     @with_all_digits
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
-        """The error of each row.
+        """Computes the error of each row.
 
         Args:
-            output: Shape (B, *row). The decoder's raw output, before `activate`.
-            target: Shape (B, *row), in scaled units; in [0, 1] for BCE and SSIM.
+            output: The decoder's raw output, before `activate`, shape (B, *row).
+            target: The target in scaled units, shape (B, *row); in [0, 1] for BCE and SSIM.
 
         Returns:
-            Shape (B,), summed over a row's numbers; in nats for BCE and `gaussian_nll`. `mse` is
-            a negative log likelihood too, of a normal distribution of variance 1/2, but for a
-            constant.
+            The errors, shape (B,), summed over the values of a row. BCE and `gaussian_nll` are in
+            nats. `mse` is also a negative log-likelihood, up to a constant, of a normal
+            distribution with variance 1/2.
         """
         match self.loss:
             case ReconstructionLoss.SSIM:
@@ -76,7 +77,7 @@ class Reconstruction(nn.Module):
 
     @with_all_digits
     def mean(self, output: Tensor, target: Tensor) -> Tensor:
-        """The error of a row, averaged over the batch, shape (); as `forward`, in fewer passes."""
+        """Computes the mean of `forward` over the batch, shape (), in fewer passes over memory."""
         if self.loss in _ELEMENTWISE:
             return _ELEMENTWISE[self.loss](output, target, reduction="sum") / len(target)
         error: Tensor = self(output, target)
@@ -84,7 +85,7 @@ class Reconstruction(nn.Module):
 
     @with_all_digits
     def elementwise(self, output: Tensor, target: Tensor) -> Tensor:
-        """The error of each number, shape (B, *row); only where the loss is elementwise."""
+        """Computes the error of each value, shape (B, *row). The loss must be elementwise."""
         if self.loss is ReconstructionLoss.GAUSSIAN_NLL:
             log_variance = self.log_variance.clamp(min=_LEAST_LOG_VARIANCE)
             scaled = (output - target).square() * (-log_variance).exp()
@@ -92,17 +93,20 @@ class Reconstruction(nn.Module):
         return _ELEMENTWISE[self.loss](output, target, reduction="none")
 
     def log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:
-        """log p(row | latent), shape (B,), in nats; for MSE of variance 1/2, up to a constant."""
+        """Computes log p(row | latent), shape (B,), in nats.
+
+        For MSE the variance is 1/2, and a constant is left out.
+        """
         error: Tensor = self(output, target)
         return -error
 
     def activate(self, output: Tensor) -> Tensor:
-        """Raw output as a reconstruction in scaled units: a sigmoid for BCE, else itself."""
+        """Converts raw output to scaled units: by a sigmoid for BCE, otherwise it is unchanged."""
         return torch.sigmoid(output) if self.loss is ReconstructionLoss.BCE else output
 
 
 def refusal(loss: ReconstructionLoss, kind: DataKind, row_shape: Shape | None = None) -> str | None:
-    """Why a loss does not suit such rows, and which does; `None` if it does."""
+    """Returns why a loss does not suit such rows and which loss does, or `None` if it does."""
     if (
         loss in (ReconstructionLoss.SSIM, ReconstructionLoss.MS_SSIM)
         and kind is not DataKind.IMAGES

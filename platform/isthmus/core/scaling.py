@@ -1,4 +1,4 @@
-"""Scaling as part of the module, so that it travels with checkpoint, registration and export."""
+"""Scaling as a submodule, so that checkpoints, registered models and exports contain it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from isthmus.types import Shape
 
 
 class Scaling(nn.Module):
-    """Data units to model units and back: `scaled = (x - offset) / scale`.
+    """Converts data units to model units and back: `scaled = (x - offset) / scale`.
 
-    Both buffers have the row's shape or one that broadcasts to it, and hold 0 and 1 until the
-    statistics of the training rows are put in.
+    Both buffers have the row's shape or one that broadcasts to it. They hold 0 and 1 until `fit`
+    sets the statistics of the training rows.
     """
 
     offset: Tensor
@@ -24,15 +24,18 @@ class Scaling(nn.Module):
         self.register_buffer("scale", torch.ones(row_shape))
 
     def fit(self, offset: Tensor, scale: Tensor) -> None:
-        """Takes over the training rows' statistics, each broadcastable to a row."""
+        """Sets the statistics of the training rows, each of which must broadcast to a row."""
         self.offset.copy_(offset)
         self.scale.copy_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Data units to model units; a missing value (NaN) becomes 0, the mean if standardised."""
-        # In place, of what is only ours: each tensor more of a large batch is a fill of the cache.
+        """Converts data units to model units.
+
+        A missing value (NaN) becomes 0, which is the mean if the data are standardised.
+        """
+        # In place on a temporary: each further tensor of a large batch would fill the cache.
         return (x - self.offset).div_(self.scale).nan_to_num_(nan=0.0)
 
     def inverse(self, x: Tensor) -> Tensor:
-        """Model units to data units."""
+        """Converts model units to data units."""
         return x * self.scale + self.offset

@@ -1,4 +1,4 @@
-"""Structural similarity of images whose values span [0, 1]."""
+"""Structural similarity of images with values in [0, 1], and the peak signal-to-noise ratio."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torchmetrics.functional.image import (
 )
 
 _KERNEL = 11
-# Weights of the scales, from fine to coarse; images that are too small for all use the first few.
+# The weights of the scales, from fine to coarse. Images that are too small use the first few.
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def ssim(output: Tensor, target: Tensor) -> Tensor:
-    """The structural similarity of each pair of images.
+    """Computes the structural similarity of each pair of images.
 
     Args:
-        output: Shape (B, C, H, W).
-        target: Shape (B, C, H, W), in [0, 1].
+        output: The first images, shape (B, C, H, W).
+        target: The second images, shape (B, C, H, W), in [0, 1].
 
     Returns:
-        Shape (B,), at most 1; 1 where both are the same.
+        The similarities, shape (B,). They are at most 1, and 1 for equal images.
 
     Source: Wang et al. 2004, "Image Quality Assessment: From Error Visibility to Structural
-    Similarity", IEEE TIP 13(4), equation 13; Gaussian window of 11 pixels, sigma 1.5, or the
-    largest that the image holds.
+    Similarity", IEEE TIP 13(4), equation 13, with a Gaussian window of 11 pixels and sigma 1.5, or
+    the largest window that fits into the image.
     """
     found = structural_similarity_index_measure(
         output,
@@ -41,13 +41,14 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
 
 
 def multiscale_ssim(output: Tensor, target: Tensor) -> Tensor:
-    """The structural similarity over up to five scales, shape (B,), at most 1.
+    """Computes the structural similarity over up to five scales, shape (B,), at most 1.
 
     Source: Wang et al. 2003, "Multiscale Structural Similarity for Image Quality Assessment",
-    Asilomar, equation 7; the weights of its section 3.2, made to sum to 1 where scales are fewer.
+    Asilomar, equation 7, with the weights of section 3.2, which are rescaled to sum to 1 if there
+    are fewer scales.
     """
     shorter = min(target.shape[2], target.shape[3])
-    # The window fits the coarsest scale, by torchmetrics' reckoning.
+    # The window must fit into the coarsest scale, by the formula that torchmetrics uses.
     scales = max(n for n in range(1, len(_SCALES) + 1) if shorter // max(1, n - 1) ** 2 >= _KERNEL)
     weights = _SCALES[:scales]
     found = multiscale_structural_similarity_index_measure(
@@ -57,14 +58,14 @@ def multiscale_ssim(output: Tensor, target: Tensor) -> Tensor:
         reduction="none",
         data_range=1.0,
         betas=tuple(weight / sum(weights) for weight in weights),
-        # Below zero there is no real power of a similarity.
+        # A negative similarity has no real power.
         normalize="relu",
     )
     return found.reshape(len(target))
 
 
 def peak_signal_to_noise_ratio(output: Tensor, target: Tensor) -> float:
-    """In dB, over all rows; the peak is the range of the target's values."""
+    """Computes the ratio in dB over all rows; the peak is the range of the target's values."""
     peak = target.amax() - target.amin()
     return float(10 * torch.log10(peak.square() / (output - target).square().mean()))
 

@@ -1,4 +1,4 @@
-"""The distance of two waves by their spectra, at several resolutions."""
+"""The distance between the spectra of two waves, at several resolutions."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ _FLOOR = 1e-5
 
 
 def spectral_distance(output: Tensor, target: Tensor) -> Tensor:
-    """Spectral convergence plus the difference of log magnitudes, averaged over resolutions.
+    """Computes the multi-resolution spectral distance of each pair of waves.
+
+    It is the spectral convergence plus the mean difference of log magnitudes, averaged over
+    resolutions.
 
     Args:
-        output: Shape (B, C, T).
-        target: Shape (B, C, T), T >= 32.
+        output: The first waves, shape (B, C, T).
+        target: The second waves, shape (B, C, T), with T >= 32.
 
     Returns:
-        Shape (B,).
+        The distances, shape (B,).
 
     Source: Yamamoto et al. 2020, "Parallel WaveGAN", arXiv:1910.11480, equations 4 to 6, with the
-    three largest transforms that the window holds.
+    three largest transforms that fit into the window.
     """
     sizes = [size for size in _TRANSFORM_SIZES if size <= target.shape[-1]][:_MOST_SIZES]
     distances = [_at_size(output, target, size) for size in sizes]
@@ -36,7 +39,10 @@ def _at_size(output: Tensor, target: Tensor, size: int) -> Tensor:
 
 
 def _magnitudes(x: Tensor, size: int) -> Tensor:
-    """(B, C, T) to (B, all magnitudes), each at least a floor, for logs and gradients at 0."""
+    """Computes all spectral magnitudes of each row: (B, C, T) to (B, magnitudes).
+
+    Each is at least a floor, so that logarithms and gradients are finite at 0.
+    """
     window = torch.hann_window(size, device=x.device, dtype=x.dtype)
     transform = torch.stft(
         x.flatten(0, 1),

@@ -1,7 +1,7 @@
-"""State that all workers share: what one learns from its share of the batch, all must learn.
+"""Collective operations that keep the state of all workers the same.
 
-Lightning averages gradients over workers; buffers that a variant updates itself (a codebook, a
-centre, a threshold) it does not. With these, every worker makes the same update.
+Lightning averages gradients over workers, but not the buffers that a variant updates itself (a
+codebook, a centre, a threshold). With these functions every worker makes the same update.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, distributed
 
 
 def sum_over_workers(x: Tensor) -> Tensor:
-    """The sum of every worker's tensor, the same on all; carries no gradient."""
+    """Returns the sum of every worker's tensor, the same on all workers, without a gradient."""
     total = x.detach().clone()
     if _is_distributed():
         distributed.all_reduce(total)
@@ -21,15 +21,15 @@ def sum_over_workers(x: Tensor) -> Tensor:
 
 
 def mean_over_workers(x: Tensor) -> Tensor:
-    """The mean of every worker's tensor, the same on all; carries no gradient."""
+    """Returns the mean of every worker's tensor, the same on all workers, without a gradient."""
     workers = distributed.get_world_size() if _is_distributed() else 1
     return sum_over_workers(x) / workers
 
 
 def rows_of_all_workers(x: Tensor) -> Tensor:
-    """Every worker's rows (B, ...), one after another, as (workers * B, ...); no gradient.
+    """Concatenates every worker's rows (B, ...) to (workers * B, ...), without a gradient.
 
-    All workers must hold equally many rows, as they do in training.
+    All workers must have the same number of rows, as they do in training.
     """
     mine = x.detach().contiguous()
     if not _is_distributed():
@@ -40,7 +40,7 @@ def rows_of_all_workers(x: Tensor) -> Tensor:
 
 
 def gather_objects(x: Any) -> list[Any]:
-    """Returns every worker's object, in the order of their ranks, on all workers."""
+    """Returns the objects of all workers, in the order of their ranks, on every worker."""
     if not _is_distributed():
         return [x]
     gathered: list[Any] = [None] * distributed.get_world_size()
@@ -49,7 +49,7 @@ def gather_objects(x: Any) -> list[Any]:
 
 
 def from_first_worker(x: Tensor) -> Tensor:
-    """The first worker's tensor, on all: for what is drawn at random and must be the same."""
+    """Returns the first worker's tensor on all workers, for random draws that must be the same."""
     shared = x.detach().clone()
     if _is_distributed():
         distributed.broadcast(shared, src=0)

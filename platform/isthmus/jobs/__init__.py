@@ -1,1 +1,1 @@
-"""The jobs: a spec in, results out. Each composes the rooms below and knows none of the others."""
+"""The jobs, which turn a spec into results. Each combines lower packages and uses no other job."""

@@ -1,4 +1,4 @@
-"""What a job file can choose from: every variant and net, with its paper and its options."""
+"""The choices for a job file: every variant and net, with its paper and its options."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from isthmus.types import DataKind
 
 @dataclass(frozen=True)
 class Option:
-    """A field beside the name of a variant or net in the job file.
+    """An option of a variant or net: a field beside its name in the job file.
 
     Attributes:
-        name: As it stands in the file.
-        default: What it is if it is left out.
-        explanation: What it does, with unit and range.
+        name: The name of the field in the job file.
+        default: The value if the field is left out.
+        explanation: What the option does, with unit and range.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Choice:
     """A variant or a net.
 
     Attributes:
-        name: As it stands in the job file.
-        summary: What it is, and when to pick it.
-        paper: Who and when, and the arXiv number if there is one.
-        kinds: The kinds of data that it takes.
+        name: The name in the job file.
+        summary: What it is, and when to choose it.
+        paper: The authors and the year, and the arXiv number if there is one.
+        kinds: The kinds of data that it accepts.
         about: Its documentation, with the full citation.
-        options: What can be set beside its name.
+        options: The options that can be set beside its name.
     """
 
     name: str
@@ -48,18 +48,18 @@ class Choice:
 
     @property
     def data(self) -> str:
-        """The kinds in words."""
+        """The kinds of data in words."""
         return "all" if set(self.kinds) == set(DataKind) else ", ".join(self.kinds)
 
 
 def choices(what: Literal["variants", "nets"]) -> list[Choice]:
-    """All variants or nets, sorted by name."""
+    """Returns all variants or nets, sorted by name."""
     room = variants if what == "variants" else nets
     return [_choice(name, room.get(name)) for name in room.names()]
 
 
 def choice(what: Literal["variants", "nets"], name: str) -> Choice:
-    """One of them.
+    """Returns one variant or net.
 
     Raises:
         UsageError: If there is none of that name.

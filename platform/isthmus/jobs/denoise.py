@@ -1,4 +1,4 @@
-"""Denoise a file: every row through the bottleneck and back, written in the form it came in."""
+"""Denoises a file: encodes and decodes every row, and writes the rows in the form of the input."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from isthmus.spec import Settings
 
 @dataclass(frozen=True)
 class DenoiseResult:
-    """What was written.
+    """The result of a denoising job.
 
     Attributes:
-        rows: How many were denoised.
-        output: Where they are.
+        rows: Number of denoised rows.
+        output: The path of the denoised rows.
         model: The pair's name and version, `digits/3`.
-        pair_id: The pair that made it; the output names it too.
+        pair_id: The id of the pair that denoised them, which the output holds too.
     """
 
     rows: int
@@ -39,19 +39,19 @@ def denoise(
 ) -> DenoiseResult:
     """Denoises a file or folder with a registered pair.
 
-    Tables and arrays are denoised a block at a time, and may be larger than the memory; an npz is
-    held whole.
+    Tables and arrays are denoised in blocks, and may be larger than memory; an npz file is held in
+    memory as a whole.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
-        source: npz, npy, csv, parquet, or a folder of images or sounds; local or `s3://`.
-        output: Where the result goes; it appears whole or not at all.
-        settings: Where the registry is.
-        on_rows: Told (rows done, rows in all) as the work goes on.
+        source: An npz, npy, csv or parquet file, or a folder of images or sounds; local or `s3://`.
+        output: The path of the result, which appears whole or not at all.
+        settings: The settings with the address of the registry.
+        on_rows: Called with (rows done, all rows) during the work.
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file is not what the pair was trained on.
+        DataError: If the file does not hold the kind of data that the pair was trained on.
         RegistryError: If the pair is damaged.
     """
     pair = load(model, settings)
@@ -64,7 +64,7 @@ def denoise(
 def denoise_with(
     pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
 ) -> DenoiseResult:
-    """As `denoise`, with a pair that is loaded."""
+    """Does the same as `denoise`, with a pair that is already loaded."""
     stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
     stream.check_output(Path(output))
     rows = 0

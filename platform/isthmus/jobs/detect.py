@@ -1,4 +1,4 @@
-"""Detect anomalies in a file: a score for every row, and whether it is above what is normal."""
+"""Detects anomalies in a file: scores every row, and compares the score with a threshold."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from isthmus.spec import Settings
 
 @dataclass(frozen=True)
 class DetectResult:
-    """What was written.
+    """The result of a detection job.
 
     Attributes:
-        rows: How many were scored.
-        anomalies: How many are above the threshold.
-        threshold: Scores above it are anomalies; 1 % of normal rows are.
-        output: Where the scores are.
+        rows: Number of scored rows.
+        anomalies: Number of rows whose score is above the threshold.
+        threshold: Scores above it are anomalies; 1 % of normal rows have such a score.
+        output: The path of the scores.
         model: The pair's name and version, `digits/3`.
-        pair_id: The pair that made it; the output names it too.
+        pair_id: The id of the pair that scored them, which the output holds too.
     """
 
     rows: int
@@ -43,20 +43,20 @@ def detect(
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
-    Tables and arrays are scored a block at a time, and may be larger than the memory. The output
-    has a line for each row, in order: `row` (from 0), its name if it has one, `score`,
-    `p_value` (the share of normal rows that score as high) and `anomaly`.
+    Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
+    per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (the share
+    of normal rows that score at least as high) and `anomaly`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
-        source: npz, npy, csv, parquet, or a folder of images or sounds; local or `s3://`.
-        output: csv, parquet or npz; it appears whole or not at all.
-        settings: Where the registry is.
-        on_rows: Told (rows done, rows in all) as the work goes on.
+        source: An npz, npy, csv or parquet file, or a folder of images or sounds; local or `s3://`.
+        output: The path of a csv, parquet or npz file, which appears whole or not at all.
+        settings: The settings with the address of the registry.
+        on_rows: Called with (rows done, all rows) during the work.
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file is not what the pair was trained on.
+        DataError: If the file does not hold the kind of data that the pair was trained on.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
@@ -70,7 +70,7 @@ def detect(
 def detect_with(
     pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
 ) -> DetectResult:
-    """As `detect`, with a pair that is loaded."""
+    """Does the same as `detect`, with a pair that is already loaded."""
     stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
     rows = anomalies = 0

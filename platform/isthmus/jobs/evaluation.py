@@ -1,4 +1,4 @@
-"""What a trained autoencoder is worth: losses on held-out rows, beside PCA's on the same rows."""
+"""Evaluates a trained autoencoder on held-out rows, and compares it with PCA on the same rows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ _NUMBERS_KEPT = 20_000_000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Errors on the test rows, which training never saw; mean squares in scaled units.
+    """The evaluation on test rows, which training never saw.
+
+    Errors are mean squares in scaled units.
 
     Attributes:
-        inputs: Shape (K, *row_shape), data units: the rows that the figures show.
-        reconstructions: Shape (K, *row_shape), data units.
-        latents: Shape (K, latent_dim).
-        errors: Shape (N,): one for each test row.
-        pca_errors: Shape (N,): PCA's, with as many components as its code has numbers.
-        metrics: What the variant reports of itself on the rows that the figures show.
+        inputs: The rows that the figures show, shape (K, *row_shape), data units.
+        reconstructions: Their reconstructions, shape (K, *row_shape), data units.
+        latents: Their latents, shape (K, latent_dim).
+        errors: The error of each test row, shape (N,).
+        pca_errors: The errors of PCA with as many components as the code has values, shape (N,).
+        metrics: The variant's own metrics on the rows that the figures show.
     """
 
     inputs: NDArray[np.float32]
@@ -41,30 +43,30 @@ class Evaluation:
     metrics: Mapping[str, float]
 
 
-# Of a large file, rows that are read a block at a time.
+# `StoredRows` are the rows of a large file, which are read a block at a time.
 FloatRows = NDArray[np.float32] | StoredRows
 
 
 def calibrate(module: Autoencoder, validation: FloatRows) -> None:
-    """Teaches the module what scores are normal, from rows that training did not learn from."""
+    """Fits the distribution of normal scores to rows that training did not learn from."""
     module.calibration.fit(torch.from_numpy(scores(module, validation)))
 
 
 def reconstruction_errors(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
-    """The mean squared error of each row's reconstruction, scaled units, shape (N,).
+    """Returns the mean squared error of each row's reconstruction, scaled units, shape (N,).
 
-    It is the anomaly score of most variants, and not of those that score by a density.
+    It is the anomaly score of most variants, but not of those that score by a density.
     """
     return _of_each(values, module.reconstruction_error)
 
 
 def scores(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
-    """The anomaly score of each row, shape (N,)."""
+    """Returns the anomaly score of each row, shape (N,)."""
     return _of_each(values, module.score)
 
 
 def _of_each(values: FloatRows, number: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
-    """A number of each row, shape (N,), a batch at a time."""
+    """Computes a number for each row, a batch at a time; returns shape (N,)."""
     found = np.empty(len(values), dtype=np.float32)
     with torch.inference_mode():
         for first in range(0, len(values), _BATCH_ROWS):
@@ -78,14 +80,14 @@ def evaluate(
     train: FloatRows,
     test: FloatRows,
 ) -> Evaluation:
-    """Reconstructs the test rows with the module and with PCA.
+    """Reconstructs the test rows with the module and with PCA, and measures the errors of both.
 
     Args:
-        module: Trained, on the CPU.
-        train: Shape (M, *row_shape), scaled: the rows that PCA is fitted to.
-        test: Shape (N, *row_shape), data units.
+        module: The trained module, on the CPU.
+        train: The rows that PCA is fitted to, shape (M, *row_shape), scaled.
+        test: The test rows, shape (N, *row_shape), data units.
     """
-    # Latents that hold skip maps are larger than the rows: fewer of them are kept.
+    # Latents with skip maps are larger than the rows, so fewer of them are kept.
     shown_rows = min(_ROWS_IN_FIGURES, max(_FEWEST_ROWS, _NUMBERS_KEPT // module.plan.latent_dim))
     shown = torch.from_numpy(test[:shown_rows])
     with torch.inference_mode():
@@ -93,7 +95,7 @@ def evaluate(
         reconstructions = module.decode(latents).numpy()
         scaled = module.scaling(shown)
     with torch.no_grad():
-        # The same draws for the same weights, whatever was drawn before.
+        # Equal weights give equal draws, whatever was drawn before.
         torch.manual_seed(0)
         metrics = module.metrics(scaled)
     pca = fit_pca(train, module.code_size)
@@ -112,5 +114,5 @@ def evaluate(
 
 
 def scores_by_error(module: Autoencoder) -> bool:
-    """Whether a row's anomaly score is its reconstruction error."""
+    """Returns whether a row's anomaly score is its reconstruction error."""
     return type(module).score is Autoencoder.score

@@ -1,4 +1,4 @@
-"""The end of every training: from the best weights to a registered pair and its run's report."""
+"""The end of every training job: turns the best weights into a registered pair and a report."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from isthmus.registry import RegisteredPair, Succession, TrainedPair, find_succe
 from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
 
-# Held-out rows that a pair's ONNX graphs are compared with torch on, within so many numbers.
+# The most held-out rows, and the most values, on which a pair's ONNX graphs are compared with
+# torch.
 _ROWS_COMPARED = 256
 _NUMBERS_COMPARED = 4_000_000
 
 
 @dataclass(frozen=True)
 class Finished:
-    """What a training came to.
+    """The result of the end of a training job.
 
     Attributes:
         pair: The registered pair.
-        metrics: As `TrainResult` has them.
+        metrics: The metrics, as in `TrainResult`.
     """
 
     pair: RegisteredPair
@@ -40,12 +41,12 @@ class Finished:
 def finish(
     prepared: Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
 ) -> Finished:
-    """Calibrates, evaluates, draws, registers.
+    """Calibrates and evaluates the trained module, draws figures, and registers the pair.
 
     Args:
-        prepared: What was trained.
-        settings: Where the stores are.
-        log: The run that the pair is of; still to be ended.
+        prepared: The prepared job that was trained.
+        settings: The settings with the addresses of the stores.
+        log: The run that the pair belongs to; the caller must still end it.
         result: The trained weights.
         began_s: When the job began, by `time.monotonic`.
 
@@ -106,7 +107,7 @@ def _metrics(
 
 
 def _latent_errors(succession: Succession) -> dict[str, float]:
-    """Shares of the champion's latent variance that the maps to it leave unexplained."""
+    """Returns the shares of the champion's latent variance that the maps to it do not explain."""
     if succession.alignment is None:
         return {}
     return {f"latent_{kind}_error": each for kind, each in succession.alignment.errors.items()}
@@ -124,7 +125,7 @@ def _report(
         labels=None if labels is None else labels[: len(evaluation.latents)],
         errors=evaluation.errors,
         pca_errors=evaluation.pca_errors,
-        # The figures show reconstruction errors: a threshold of other scores has no place there.
+        # The figures show reconstruction errors, so they must not show a threshold of other scores.
         threshold=float(module.calibration.threshold) if scores_by_error(module) else float("nan"),
         history=progress.history,
     )

@@ -1,4 +1,4 @@
-"""From a job to rows that can be trained on: read, split, scaled; all faults are found here."""
+"""Reads, splits and scales the rows of a job for training, and finds all faults in them."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Prepared:
 
     Attributes:
         spec: The job.
-        data: Its data with nothing left open.
+        data: The job's data section with every `auto` resolved.
         plan: The autoencoder to build.
-        fingerprint: sha256 of the data.
-        scaled: What training sees.
-        validation: Rows for calibrating scores, in data units.
+        fingerprint: The sha256 of the data.
+        scaled: The scaled rows for training.
+        validation: The rows for calibrating scores, in data units.
         test: The rows that training never sees, in data units.
-        test_labels: Theirs, if they have any and are in memory.
-        part_sizes: How many rows each part has in all, where only samples of what is held out are
+        test_labels: The labels of the test rows, if they have labels that are in memory.
+        part_sizes: The number of all rows in each part, if only samples of the held-out parts are
             here.
     """
 
@@ -59,13 +59,13 @@ class Prepared:
     part_sizes: Mapping[str, int] | None = None
 
     def close(self) -> None:
-        """Removes the files of rows that are not in memory."""
+        """Deletes the files of rows that are not in memory."""
         if isinstance(self.test, StoredRows):
             self.test.close()
 
     @property
     def split_sizes(self) -> dict[str, int]:
-        """Rows of each part, by its name; `test_total` besides, if `test` is a sample of those."""
+        """The number of rows of each part, by name; with `test_total` if `test` is a sample."""
         sizes = {
             "train": len(self.scaled.train),
             "validation": len(self.validation),
@@ -90,24 +90,24 @@ class Prepared:
 
 
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
-    """Reads, splits and scales; whatever is wrong with the data is found here, before any run.
+    """Reads, splits and scales the rows; finds all faults in the data before a run is started.
 
-    A table too large for the memory is copied to files of this machine, which training reads. On a
-    cluster Ray Data reads it, block by block, as often as training needs its rows.
+    A table that is too large for memory is copied to files on this machine, which training reads.
+    On a cluster Ray Data reads it, block by block, as often as training needs its rows.
 
     Args:
         spec: The job.
-        ray_address: The cluster that trains; `None` if this machine does.
+        ray_address: The address of the cluster that trains; `None` if this machine does.
 
     Raises:
         DataError: If the data cannot be trained on.
-        SpecError: If the job's variant, net or loss does not suit them.
+        SpecError: If the job's variant, net or loss does not suit the data.
         ClusterError: If the cluster does not answer.
     """
     table = None if ray_address is None else find_large_table(spec.data)
     if table is not None:
         from isthmus.data.distributed_table import distribute_split
-        from isthmus.launch.session import ray_session  # which loads Ray
+        from isthmus.launch.session import ray_session  # this import loads Ray
 
         with ray_session(ray_address, spec.training.most_workers):
             split = distribute_split(table, spec.training.seed)
@@ -127,7 +127,7 @@ def _prepare_in_memory(spec: JobSpec) -> Prepared:
     views = [rows] if paired is None else [rows, paired]
 
     def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
-        # As `core.Scaling` does; here once for all epochs instead of at every step.
+        # Scales as `core.Scaling` does, but once for all epochs instead of at every step.
         scaled_views = [
             np.nan_to_num((view.values[part] - statistics.offset) / statistics.scale, nan=0.0)
             for view in views

@@ -1,4 +1,4 @@
-"""What the files that a job writes say of where they came from, and MLflow of them."""
+"""The provenance of a job's output: what its file and MLflow record about it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isthmus.tracking import OutputRecord, OutputRecorder, this_host
 
 
 def provenance_of(pair: Pair, source: str, **extra: object) -> Provenance:
-    """The pair, the input, the time, and anything else worth saying."""
+    """Returns the provenance of an output: the pair, the input, the time, and any extra entries."""
     return Provenance(
         pair_id=pair.manifest.pair_id,
         model=pair.reference,
@@ -25,10 +25,10 @@ def provenance_of(pair: Pair, source: str, **extra: object) -> Provenance:
 
 @contextmanager
 def recorded(pair: Pair, job: str, settings: Settings) -> Iterator[Callable[[Path, int], None]]:
-    """Gives a function to call with the output and its rows once it is written: MLflow keeps them.
+    """Yields a function that records a written output and its number of rows in MLflow.
 
-    The store is opened beside the work. Where it cannot be written the results stand, and a line
-    says so.
+    The store is opened during the work. If it cannot be written to, the output remains valid, and a
+    log line reports the failure.
     """
     recorder = OutputRecorder(settings)
 

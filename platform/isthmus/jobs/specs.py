@@ -1,4 +1,4 @@
-"""From a job file to a plan: what the file says, checked against what exists and what is there."""
+"""Turns a job file into a plan, and checks it against the variants, the nets and the data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
 
 
 def catalog() -> Catalog:
-    """The variants and nets that a job file may name."""
+    """Returns the variants and nets that a job file may name."""
     return Catalog(
         variants=variants.names(),
         nets=nets.names(),
@@ -26,14 +26,14 @@ def catalog() -> Catalog:
 
 
 def load_job_file(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
-    """Reads a job file and checks all that can be checked without the data.
+    """Reads a job file and checks everything that can be checked without the data.
 
     Args:
         path: The YAML file.
         overrides: Values for dotted names, `training.epochs=5`.
 
     Raises:
-        SpecError: With every fault at once.
+        SpecError: If it has faults; the error holds all of them.
     """
     spec = load_job(path, overrides, catalog())
     _refuse(_contradictions(spec), str(path))
@@ -41,10 +41,10 @@ def load_job_file(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
 
 
 def check_job(content: Mapping[str, Any] | JobSpec) -> JobSpec:
-    """As `load_job_file`, for a job given from Python.
+    """Does the same as `load_job_file`, for a job given from Python.
 
     Raises:
-        SpecError: With every fault at once.
+        SpecError: If it has faults; the error holds all of them.
     """
     spec = parse_job(content, catalog())
     _refuse(_contradictions(spec), "")
@@ -52,7 +52,7 @@ def check_job(content: Mapping[str, Any] | JobSpec) -> JobSpec:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a job file with all variants and nets."""
+    """Returns the JSON schema of a job file with all variants and nets."""
     return job_schema(catalog())
 
 
@@ -66,16 +66,16 @@ def build(
     reconstruction: str,
     **training: Any,
 ) -> Autoencoder:
-    """As `isthmus.build`.
+    """Does the same as `isthmus.build`.
 
     Raises:
-        SpecError: If these do not go together.
+        SpecError: If the arguments do not fit together.
     """
     kinds = {2: DataKind.SERIES, 3: DataKind.IMAGES}
     known = kinds.get(len(row_shape), DataKind.TABULAR) if kind == "auto" else kind
     content = {
         "name": "built",
-        # Whoever trains it has the rows, scales them, and pairs their views.
+        # The caller, who trains the module, has the rows, scales them, and pairs their views.
         "data": {
             "path": "-",
             "kind": known,
@@ -97,15 +97,15 @@ def _wants_pairs(variant: str | Mapping[str, object]) -> bool:
 
 
 def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
-    """Settles what `auto` leaves open, now that the rows are known.
+    """Returns the plan of the autoencoder, with every `auto` resolved now that the rows are known.
 
     Args:
         spec: The job.
-        data: Its data with nothing left open.
-        row_shape: Shape of one row.
+        data: The job's data section with every `auto` resolved.
+        row_shape: The shape of one row.
 
     Raises:
-        SpecError: If the variant, the net or the loss does not take such rows.
+        SpecError: If the variant, the net or the loss does not accept such rows.
     """
     kind = DataKind(data.kind)
     _refuse(_contradictions(spec.model_copy(update={"data": data})), "")
@@ -142,7 +142,7 @@ def _loss(spec: JobSpec) -> ReconstructionLoss:
 
 
 def _contradictions(spec: JobSpec) -> list[Fault]:
-    """What is wrong between fields that are each right."""
+    """Returns the faults between fields that are each valid by themselves."""
     return [
         *_of_the_kind(spec),
         *_of_variant_and_net(spec),

@@ -1,4 +1,4 @@
-"""The main job: a job file in, a registered encoder/decoder pair out."""
+"""The training job: turns a job file into a registered encoder/decoder pair."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training job came to.
+    """The result of a training job.
 
     Attributes:
         status: `interrupted` if Ctrl-C stopped it; then there is no pair, and the run can be
             resumed.
-        run_id: The MLflow run.
-        epochs: Epochs done.
+        run_id: The id of the MLflow run.
+        epochs: Number of finished epochs.
         pair: The registered pair; `None` if interrupted.
-        metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units), what
-            the variant reports of itself (`test_elbo_nats`, `test_psnr_db`), `validation_loss`,
+        metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units), the
+            variant's own metrics (`test_elbo_nats`, `test_psnr_db`), `validation_loss`,
             `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`.
-        plan: What was trained.
+        plan: The plan of the trained autoencoder.
     """
 
     status: Literal["finished", "interrupted"]
@@ -52,12 +52,12 @@ class TrainResult:
 
 @dataclass(frozen=True)
 class _Given:
-    """What a caller adds to a job.
+    """The caller's additions to a job.
 
     Attributes:
-        reporter: Hears of the progress, if anyone does.
-        callbacks: Further callbacks of Lightning's.
-        resumed: The id of the run that goes on; `None` if a new one begins.
+        reporter: Receives the progress, if given.
+        callbacks: Further Lightning callbacks.
+        resumed: The id of the run to resume; `None` if a new one begins.
     """
 
     reporter: Reporter | None = None
@@ -73,21 +73,21 @@ def train(
 ) -> TrainResult:
     """Trains, evaluates and registers a pair.
 
-    Ctrl-C ends training with what is needed to go on.
+    Ctrl-C ends training, and the run keeps what is needed to resume it.
 
     Args:
         spec: The job.
-        settings: Where the stores are.
-        reporter: Hears of the progress.
-        callbacks: Further callbacks of Lightning's.
+        settings: The settings with the addresses of the stores.
+        reporter: Receives the progress.
+        callbacks: Further Lightning callbacks.
 
     Raises:
         SpecError: If the job cannot be run, before anything is started.
         DataError: If its data cannot be trained on, before anything is started.
-        TrainingError: If training failed; the run says so.
+        TrainingError: If training failed; the run records the reason.
         RegistryError: If the store cannot be reached.
     """
-    # What a search would try is none of this run's, nor of its pair's.
+    # The tuning section is not part of this run or its pair.
     job = check_job(spec).model_copy(update={"tuning": None})
     with closing(prepare(job, settings.ray_address)) as prepared:
         given = _Given(reporter, tuple(callbacks))
@@ -95,10 +95,10 @@ def train(
 
 
 def resume(reference: str, settings: Settings, reporter: Reporter | None = None) -> TrainResult:
-    """Goes on with a run that was interrupted or failed, as if nothing had happened.
+    """Resumes a run that was interrupted or failed, as if it had never stopped.
 
     Args:
-        reference: The run's id, the beginning of it, or its name.
+        reference: The run's id, the beginning of its id, or its name.
 
     Raises:
         UsageError: If there is no such run, it is finished, or its data have changed.
@@ -125,7 +125,7 @@ def _run(
     open_log: Callable[[], RunLog],
     given: _Given,
 ) -> TrainResult:
-    """Trains to a registered pair."""
+    """Trains and registers a pair, and records the run's end, also if interrupted or failed."""
     began_s = time.monotonic()
 
     def begin(log: RunLog) -> None:
@@ -139,13 +139,13 @@ def _run(
             if not result.progress.finished:
                 log.interrupt()
                 return _interrupted(prepared, log, result.progress)
-            from isthmus.jobs.finishing import finish  # training is over: nobody waits for it
+            from isthmus.jobs.finishing import finish  # imported only now, to not delay training
 
             finished = finish(prepared, settings, log, result, began_s)
             log.finish()
         except KeyboardInterrupt:
             if not opening.is_begun:
-                raise  # there is no run yet, and nothing to go on with
+                raise  # there is no run yet that could be resumed
             opening.log().interrupt()
             return _interrupted(prepared, opening.log(), Progress())
         except BaseException as error:
@@ -167,7 +167,7 @@ def _fit(
     opening: Opening,
     given: _Given,
 ) -> FitResult:
-    """Trains on a cluster, or in this process if one worker is wanted and no cluster is named."""
+    """Trains on a cluster, or in this process if the job has one worker and no cluster is named."""
     training = prepared.spec.training
     told = Reporters(opening, given.reporter) if given.reporter else opening
     if training.workers == 1 and training.strategy == "auto" and settings.ray_address is None:
@@ -182,10 +182,10 @@ def _fit(
             reporter=told,
             callbacks=given.callbacks,
         )
-    from isthmus.launch.ray_trainer import fit  # Ray: nothing for one worker alone
+    from isthmus.launch.ray_trainer import fit  # loads Ray, which a single worker does not need
     from isthmus.launch.session import ray_session
 
-    # Opening the run and starting Ray take seconds each, and do not need another.
+    # Opening the run and starting Ray take seconds each, and do not depend on each other.
     opening.begin()
     with ray_session(settings.ray_address, training.most_workers):
         return fit(

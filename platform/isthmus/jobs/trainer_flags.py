@@ -1,4 +1,4 @@
-"""Which arguments of Lightning's Trainer a job may give, and which fields decide the others."""
+"""The arguments of Lightning's Trainer that a job may set, and the fields that set the others."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _OWN_FIELDS = {
 
 
 def flag_faults(flags: Mapping[str, object]) -> dict[str, str]:
-    """Returns what is wrong with each argument of the Trainer, by its name; nothing if all is well.
+    """Returns what is wrong with each argument of the Trainer, by name; empty if all are valid.
 
     Args:
-        flags: `training.trainer` of a job.
+        flags: The job's `training.trainer`.
     """
     if not flags:
         return {}

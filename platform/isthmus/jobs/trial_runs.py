@@ -1,4 +1,4 @@
-"""The trials of a search as MLflow shows them: each a run of its own, under the search's run."""
+"""The trials of a search in MLflow: each is a run of its own, under the search's run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _logger = logging.getLogger(__name__)
 
 
 class Searches(Protocol):
-    """What is searched: a job, and what it is with other values."""
+    """A job to search, which can be prepared with other values."""
 
     spec: JobSpec
 
     def prepare(self, values: Mapping[str, object]) -> Prepared:
-        """The job with other values."""
+        """Returns the prepared job with other values."""
 
 
 class TrialRuns:
-    """Writes the trials' runs, in the driver, and passes on what it hears. A `SearchReporter`.
+    """A `SearchReporter` that writes the trials' runs, in the driver, and forwards the reports.
 
     Attributes:
-        metric: What trials are compared by, by its name in MLflow.
+        metric: The metric that trials are compared by, by its name in MLflow.
     """
 
     def __init__(
@@ -40,12 +40,15 @@ class TrialRuns:
         measured: str,
         listener: SearchReporter | None,
     ) -> None:
-        """Args:
-        desk: What is searched.
-        parent: The search's run.
-        settings: Where MLflow is.
-        measured: What trials are compared by, among the losses of validation rows.
-        listener: Hears of the same.
+        """Creates the reporter.
+
+        Args:
+            desk: The job to search.
+            parent: The search's run.
+            settings: The settings with MLflow's address.
+            measured: The metric that trials are compared by, by its name among the validation
+                losses.
+            listener: Receives the same reports, if given.
         """
         self.metric = f"validation_{measured}"
         self._desk = desk
@@ -57,23 +60,23 @@ class TrialRuns:
 
     @property
     def best(self) -> TrialRecord | None:
-        """The best so far."""
+        """The best trial so far; `None` if no trial has a value."""
         valued = [trial for trial in self._trials.values() if trial.value is not None]
         return min(valued, key=lambda trial: trial.value or 0.0, default=None)
 
     def name_of(self, number: int) -> str:
-        """The name of a trial's run."""
+        """Returns the name of a trial's run."""
         return f"{self._parent.name}-{number:02d}"
 
     # -- SearchReporter ---------------------------------------------------------------------------
 
     def on_trial(self, trial: TrialRecord) -> None:
-        """Begins the trial's run."""
+        """Starts the trial's run."""
         self._trials[trial.number] = trial
         try:
             self._logs[trial.number] = self._start(trial)
         except IsthmusError as error:
-            # The store is away for a while; the search need not end for it.
+            # The store may be unreachable for a while, which need not end the search.
             _logger.warning("trial %d has no run: %s", trial.number, error)
         if self._listener:
             self._listener.on_trial(trial)
@@ -81,7 +84,7 @@ class TrialRuns:
             self.on_trial_end(trial)
 
     def on_trial_epoch(self, trial: TrialRecord, report: EpochReport) -> None:
-        """Adds a point to each curve of the trial's run."""
+        """Logs the epoch's metrics to the trial's run."""
         self._trials[trial.number] = trial
         if log := self._logs.get(trial.number):
             log.on_epoch(report)
@@ -89,7 +92,7 @@ class TrialRuns:
             self._listener.on_trial_epoch(trial, report)
 
     def on_trial_end(self, trial: TrialRecord) -> None:
-        """Ends the trial's run, and says in the search's what it came to."""
+        """Ends the trial's run, and logs its value to the search's run."""
         self._trials[trial.number] = trial
         if trial.value is not None and self.best and self.best.value is not None:
             values = {f"trial_{self.metric}": trial.value, f"best_{self.metric}": self.best.value}
@@ -103,7 +106,7 @@ class TrialRuns:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Ends the runs of trials that were left without an end."""
+        """Ends the runs of trials that have not ended."""
         for log in self._logs.values():
             log.interrupt(resumable=False)
         self._logs.clear()
@@ -118,7 +121,7 @@ class TrialRuns:
             tags={TAG_KIND: TRIAL, "isthmus.trial": str(trial.number)},
             parent=self._parent,
             name=self.name_of(trial.number),
-            # Values that do not go together make no job: they stand beside the rest of it.
+            # Values that do not fit together make no job, so they are logged beside the rest of it.
             unsettled=() if prepared else searched(self._desk.spec),
         )
         if prepared:

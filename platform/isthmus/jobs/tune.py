@@ -1,4 +1,4 @@
-"""The search job: a job file with a `tuning` section in, the pair of the best trial out."""
+"""The search job: turns a job file with a `tuning` section into the pair of the best trial."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from isthmus.spec import (
 )
 from isthmus.tracking import SEARCH, TAG_KIND, RunLog, preload
 
-# Trials with other data than most: the newest of these are kept at hand.
+# How many data sets are kept for later trials, if trials have different data: the newest.
 _MOST_DATA_KEPT = 4
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search came to.
+    """The result of a search job.
 
     Attributes:
         status: `interrupted` if Ctrl-C ended it; then there is no pair.
-        run_id: The MLflow run, under which those of the trials are.
-        trials: All of them, in order.
-        best: The best; of those so far if interrupted, and `None` if none had come to anything.
-        metric: What it is the best by: `validation_mse`.
-        pair: Its pair; `None` if interrupted.
-        metrics: As of a `TrainResult`; empty if interrupted.
-        plan: What the best trained; `None` if interrupted.
+        run_id: The id of the MLflow run, which is the parent of the trials' runs.
+        trials: All trials, in order.
+        best: The best trial, or the best so far if interrupted; `None` if no trial has a value.
+        metric: The metric by which it is the best, `validation_mse`.
+        pair: The best trial's pair; `None` if interrupted.
+        metrics: The metrics, as in `TrainResult`; `None` if interrupted.
+        plan: The plan of the best trial's autoencoder; `None` if interrupted.
     """
 
     status: Literal["finished", "interrupted"]
@@ -62,13 +62,13 @@ def tune(
     settings: Settings,
     reporter: SearchReporter | None = None,
 ) -> TuneResult:
-    """Searches, and registers the pair of the best trial.
+    """Runs a search, and registers the pair of the best trial.
 
     Raises:
         SpecError: If the job, or a value that would be tried, cannot be run; before anything is
             started.
         DataError: If its data cannot be trained on, before anything is started.
-        TrainingError: If no trial could be trained; the run says so.
+        TrainingError: If no trial could be trained; the run records the reason.
         RegistryError: If the store cannot be reached.
     """
     began_s = time.monotonic()
@@ -77,7 +77,8 @@ def tune(
     desk = _Desk(checked)
     tags = {TAG_KIND: SEARCH}
     with ThreadPoolExecutor(1) as executor:
-        # Opening the tracking store and starting Ray take seconds each, and do not need another.
+        # Opening the tracking store and starting Ray take seconds each, and do not depend on each
+        # other.
         opening = executor.submit(
             RunLog.start, checked, settings, tags=tags, unsettled=searched(checked)
         )
@@ -161,27 +162,27 @@ def _finish(
 
 
 class _Desk:
-    """Makes jobs of the values that are tried; reads data once for all trials that share them."""
+    """Prepares the job of each trial; reads data once for all trials that share them."""
 
     def __init__(self, spec: JobSpec) -> None:
-        """Reads the job's own data: what is wrong with them is found here, before any run."""
+        """Reads the job's own data, and so finds faults in them before any run is started."""
         self.spec = spec
         self._known = deque([prepare(spec)], maxlen=_MOST_DATA_KEPT)
 
     def candidate(self, number: int, values: Mapping[str, object]) -> Candidate:
-        """What a trial is to train.
+        """Returns what a trial trains.
 
         Raises:
-            IsthmusError: If these values do not go together.
+            IsthmusError: If these values do not fit together.
         """
         prepared = self.prepare(values)
         return Candidate(prepared.plan, prepared.spec.training, prepared.scaled)
 
     def prepare(self, values: Mapping[str, object]) -> Prepared:
-        """The job with other values, its data read, split and scaled.
+        """Returns the job with other values, its data read, split and scaled.
 
         Raises:
-            IsthmusError: If these values do not go together.
+            IsthmusError: If these values do not fit together.
         """
         spec = check_job(with_values(self.spec, values))
         for known in tuple(self._known):

@@ -1,6 +1,6 @@
-"""What starts the workers of training and stays with them: Ray Train, or the process itself.
+"""Starts the workers, with Ray Train or in this process, and follows them until training ends.
 
 `ray_trainer.py` starts several workers on the Ray that `session.py` connects to. `in_process.py`
-starts one in a thread. Both wait in `courier.py`, which passes on what the workers say and brings
-Ctrl-C to them.
+starts one in a thread. Both wait in `courier.py`, which forwards the workers' events to the
+reporter, and Ctrl-C to the workers.
 """

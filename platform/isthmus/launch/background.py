@@ -1,4 +1,4 @@
-"""Runs what blocks in a thread, so that Ctrl-C reaches us and not Ray, and keeps its result."""
+"""Runs a blocking call in a thread, so that Ctrl-C reaches the main thread and not Ray."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ Result = TypeVar("Result")
 
 
 class Background(Generic[Result]):
-    """A call in a thread of its own.
+    """A call that runs in a thread of its own.
 
     Attributes:
-        is_there: Set once the call is over. Wait for this, and not with `thread.join`: Ctrl-C in
-            it makes Python 3.11 take a running thread for ended.
+        is_there: The event that the call has ended. Wait for it, and not with `thread.join`: Ctrl-C
+            during a join makes Python 3.11 take the running thread for ended.
     """
 
     def __init__(
         self, work: Callable[[], Result], at_end: Callable[[], object] | None = None
     ) -> None:
-        """Args:
-        work: What to call.
-        at_end: Called in the same thread once the call is over, however it ended.
+        """Starts the call.
+
+        Args:
+            work: The function to call.
+            at_end: Called in the same thread once the call has ended, also if it failed.
         """
         self.is_there = threading.Event()
         self._result: list[Result] = []
@@ -41,7 +43,7 @@ class Background(Generic[Result]):
                 self._at_end()
 
     def result(self) -> Result:
-        """What the call returned; raises what it raised."""
+        """Returns the call's result, or raises its exception."""
         if self._error is not None:
             raise self._error
         return self._result[0]

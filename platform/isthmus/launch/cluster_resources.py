@@ -1,12 +1,12 @@
-"""Whether workers get GPUs: what the cluster has, what it can start, and how long to wait for that.
+"""Decides whether workers get GPUs, and waits for nodes that the cluster can start.
 
-A cluster that scales from zero has no GPU until somebody asks for one. So what is missing is asked
-for, in a placement group that never runs anything, and the cluster's autoscaler is watched. No
-autoscaler that comes with Ray 2.60 tells its limits, but its second version says what it cannot
-start, and both say what they are starting.
+A cluster that scales from zero has no GPU until somebody requests one. So missing resources are
+requested, in a placement group that never runs anything, and the cluster's autoscaler is polled.
+No autoscaler that comes with Ray 2.60 reports its limits, but its second version reports what it
+cannot start, and both versions report what they are starting.
 
-`ISTHMUS_NODES_TIMEOUT_S` in the environment sets how many seconds a job waits for nodes, at most;
-the default is 900.
+The environment variable `ISTHMUS_NODES_TIMEOUT_S` sets how many seconds a job waits for nodes, at
+most; the default is 900.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ NODES_TIMEOUT_S = "ISTHMUS_NODES_TIMEOUT_S"
 _TIMEOUT_S = 900.0
 _LOOK_EVERY_S = 1.0
 _SAY_EVERY_S = 30.0
-# An autoscaler looks at what is asked for every 5 s. One that has just been started with its
-# cluster needs a moment before it reports for the first time.
+# An autoscaler checks the requests every 5 s. One that has just been started with its cluster needs
+# a moment before its first report.
 _FIRST_REPORT_S = 10.0
-# For a job that can do without: how long an autoscaler that starts nothing is waited for.
+# How long a job that can do without the nodes waits for an autoscaler that starts nothing.
 _ANSWER_S = 30.0
-# The node types that Ray makes up for nodes that no autoscaler has started.
+# Prefix of the node types that Ray invents for nodes that no autoscaler has started.
 _MADE_UP_TYPE = "node_"
 
-# Ray Train learns up to 20 s late which nodes there are.
+# Ray Train's list of nodes is up to 20 s out of date.
 _PLACING_TIMEOUT = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
 _LONGEST_PLACING_S = 25.0
 
@@ -52,14 +52,14 @@ Resource = Literal["CPU", "GPU"]
 
 
 class Outlook(Enum):
-    """What is known of nodes that may join the cluster."""
+    """What is known about nodes that may join the cluster."""
 
     UNKNOWN = auto()
     """No autoscaler has reported."""
     FIXED = auto()
-    """Nothing starts nodes for this cluster."""
+    """The cluster has no autoscaler that starts nodes."""
     FULL = auto()
-    """The autoscaler says that it cannot start what is asked for."""
+    """The autoscaler reports that it cannot start what is requested."""
     IDLE = auto()
     """The autoscaler is starting nothing."""
     STARTING = auto()
@@ -67,7 +67,7 @@ class Outlook(Enum):
 
 
 class Verdict(Enum):
-    """What to do about resources that are needed."""
+    """The decision about needed resources."""
 
     READY = auto()
     WAIT = auto()
@@ -76,12 +76,12 @@ class Verdict(Enum):
 
 @dataclass(frozen=True)
 class Need:
-    """What training needs of the cluster before it can begin.
+    """The resources that training needs before it can begin.
 
     Attributes:
-        resource: What each worker takes one of.
-        count: How many.
-        is_required: Whether training fails without; else it can do without.
+        resource: The resource of which each worker takes one.
+        count: How many are needed.
+        is_required: Whether training fails without them; else it can do without.
         timeout_s: How long to wait for nodes, in seconds.
     """
 
@@ -96,11 +96,11 @@ class Need:
 
 @dataclass(frozen=True)
 class Sight:
-    """The cluster at one moment of the wait.
+    """The state of the cluster at one moment of the wait.
 
     Attributes:
         present: How many of the resource it has, in use or not.
-        outlook: What is known of nodes that may join.
+        outlook: What is known about nodes that may join.
         waited_s: Seconds since the wait began.
         idle_s: Seconds since nodes were last being started, or since the wait began.
     """
@@ -114,12 +114,12 @@ class Sight:
 def uses_gpus(training: TrainingSpec) -> bool:
     """Returns whether each worker gets a GPU, after waiting for nodes if the cluster starts some.
 
-    `device: auto` chooses GPUs where the cluster has or can start one for each of the fewest
-    workers. Waiting ends with Ctrl-C like any other.
+    `device: auto` chooses GPUs if the cluster has or can start enough for the fewest workers that
+    the job accepts. Ctrl-C ends the wait.
 
     Raises:
-        ClusterError: If the cluster has too little for the workers asked for, and cannot start
-            more or has not done so in time.
+        ClusterError: If the cluster has too few resources for the workers, and cannot start more or
+            has not done so in time.
     """
     timeout_s, workers = _timeout_s(), training.fewest_workers
     if training.device != "cpu":
@@ -143,11 +143,12 @@ def uses_gpus(training: TrainingSpec) -> bool:
 
 @contextmanager
 def counts_nodes_again(training: TrainingSpec) -> Iterator[None]:
-    """Lets Ray Train begin with fewer workers of a range soon after a node is lost.
+    """Lets Ray Train restart with fewer workers, within the job's range, soon after a node is lost.
 
-    Ray Train starts as many workers again as it had, if it does not know yet that their node is
-    lost, and waits for a place for them before it counts the nodes again: in vain, and for the
-    five minutes that `ray_session` allows. The setting is read where the block trains.
+    As long as Ray Train does not know that a node is lost, it restarts as many workers as before,
+    and waits for room for them before it counts the nodes again: in vain, and for the five minutes
+    that `ray_session` allows. This shortens that wait, by an environment variable that Ray Train
+    reads when the block trains.
     """
     before = os.environ.get(_PLACING_TIMEOUT)
     if isinstance(training.workers, int):
@@ -164,21 +165,21 @@ def counts_nodes_again(training: TrainingSpec) -> Iterator[None]:
 
 
 def judge(need: Need, seen: Sight) -> Verdict:
-    """Returns whether the need is met, may still be met, or is not to be waited for any longer."""
+    """Returns whether the need is met, may still be met, or should be given up."""
     if seen.present >= need.count:
         return Verdict.READY
     is_over = (
         seen.outlook in (Outlook.FIXED, Outlook.FULL)
         or seen.waited_s >= need.timeout_s
         or (seen.outlook is Outlook.UNKNOWN and seen.waited_s >= _FIRST_REPORT_S)
-        # The autoscaler's first version says nothing of what it cannot start.
+        # The autoscaler's first version does not report what it cannot start.
         or (seen.outlook is Outlook.IDLE and not need.is_required and seen.idle_s >= _ANSWER_S)
     )
     return Verdict.GIVE_UP if is_over else Verdict.WAIT
 
 
 def refusal(need: Need, seen: Sight) -> str:
-    """Returns, in one line, why training cannot begin and what to do."""
+    """Returns a one-line message on why training cannot begin and what to do."""
     if need.resource == "GPU":
         asks = f"training.device=gpu needs {need}, one for each worker"
         otherwise = ", or set training.device: cpu"
@@ -199,7 +200,7 @@ def refusal(need: Need, seen: Sight) -> str:
 
 
 def _wait(need: Need) -> Sight:
-    """Returns what was seen last, when the need is met or is not to be waited for any longer."""
+    """Waits until the need is met or is given up; returns the last state of the cluster."""
     seen = Sight(_present(need.resource), Outlook.FIXED if ray_is_ours() else Outlook.UNKNOWN)
     if judge(need, seen) is not Verdict.WAIT:
         return seen
@@ -214,7 +215,7 @@ def _wait(need: Need) -> Sight:
             seen = Sight(present, outlook, now_s - began_s, now_s - starting_s)
             if judge(need, seen) is not Verdict.WAIT:
                 return seen
-            # Most clusters that start nothing say so within seconds, and nobody need know.
+            # Most clusters that start nothing report so within seconds, which needs no message.
             is_worth_saying = outlook is Outlook.STARTING or seen.waited_s >= _FIRST_REPORT_S
             if is_worth_saying and now_s - said_s >= _SAY_EVERY_S:
                 said_s = now_s
@@ -223,7 +224,7 @@ def _wait(need: Need) -> Sight:
 
 
 def waiting(need: Need, seen: Sight) -> str:
-    """Returns, in one line, what is waited for."""
+    """Returns a one-line message on what the job is waiting for."""
     does = "is starting nodes" if seen.outlook is Outlook.STARTING else "has not started nodes yet"
     return f"waiting for {need}: the cluster has {seen.present} and {does}; Ctrl-C stops"
 
@@ -245,10 +246,10 @@ def _timeout_s() -> float:
 
 @contextmanager
 def _asked_for(need: Need) -> Iterator[str]:
-    """Lets the autoscaler know of the need; yields the request's id.
+    """Requests the needed resources from the autoscaler; yields the request's id.
 
-    A placement group is gone with the driver, however that ends, and takes nothing from what
-    other jobs ask for, as `ray.autoscaler.sdk.request_resources` would.
+    A placement group disappears with the driver, however that ends, and does not override the
+    requests of other jobs, as `ray.autoscaler.sdk.request_resources` would.
     """
     group = placement_group([{need.resource: 1}] * need.count)
     try:
@@ -261,7 +262,7 @@ def _asked_for(need: Need) -> Iterator[str]:
 
 
 def _outlook(resource: Resource, request: str) -> Outlook:
-    """Returns what the cluster's autoscaler says; Ray has no public way to ask it."""
+    """Returns what the cluster's autoscaler reports; Ray has no public API for this."""
     try:
         from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply
         from ray.experimental.internal_kv import _internal_kv_get, internal_kv_get_gcs_client
@@ -279,11 +280,11 @@ def _outlook(resource: Resource, request: str) -> Outlook:
 
 
 def outlook_of_report(report: Mapping[str, Any], resource: Resource) -> Outlook:
-    """Returns what the first version of the autoscaler says in its report.
+    """Returns what the first version of the autoscaler reports.
 
     Args:
-        report: What it writes to Ray's key-value store after each look at the cluster.
-        resource: What is waited for.
+        report: The report that it writes to Ray's key-value store after each check of the cluster.
+        resource: The resource that the job waits for.
     """
     said = report.get("autoscaler_report")
     if not said:
@@ -296,13 +297,13 @@ def outlook_of_report(report: Mapping[str, Any], resource: Resource) -> Outlook:
 
 
 def outlook_of_state(state: Any, request: str) -> Outlook:
-    """Returns what the second version of the autoscaler says.
+    """Returns what the second version of the autoscaler reports.
 
-    Without nodes that it could start it says of every request that it cannot meet it.
+    If it has no nodes to start, it reports every request as infeasible.
 
     Args:
         state: The `AutoscalingState` that it reports to Ray.
-        request: The id of the placement group that asks for what is missing.
+        request: The id of the placement group that requests the missing resources.
     """
     if state.autoscaler_state_version == 0:
         return Outlook.UNKNOWN

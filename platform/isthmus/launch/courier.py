@@ -1,4 +1,4 @@
-"""Waits for training, and meanwhile brings its events to the reporter, and Ctrl-C to training."""
+"""Waits for training, and forwards its events to the reporter, and Ctrl-C to training."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from isthmus.launch.background import Background
 from isthmus.progress.events import Event, RowsDone, Started
 from isthmus.progress.reporter import EpochReport, Reporter, ResumeReporter
 
-# Of waiting for events: Ray hears of Ctrl-C only after it.
+# How long one wait for events lasts: while it does, Ray does not handle Ctrl-C.
 _PATIENCE_S = 0.5
 Result = TypeVar("Result")
 
 
 class Line(Protocol):
-    """The driver's end of the line to training."""
+    """The driver's end of the channel to training."""
 
     def drain(self, wait_s: float) -> list[Event]:
-        """Gives all that came since it was last asked, if need be after waiting for the first."""
+        """Returns the events since the last call; waits up to `wait_s` seconds for the first."""
 
     def request_stop(self) -> None:
         """Asks training to stop."""
 
 
 def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> None:
-    """Returns when training is over, however it ended.
+    """Forwards events and Ctrl-C until training has ended, whether it succeeded or failed.
 
-    `outcome` is to wake the line when it is there. The first Ctrl-C asks training to stop after
-    the epoch; the second is raised.
+    `outcome` must wake the line when it ends. The first Ctrl-C asks training to stop after the
+    epoch; the second is raised.
 
     Raises:
-        TrainingError: If training says that it cannot go on.
-        KeyboardInterrupt: At the second Ctrl-C, or if training had not begun.
+        TrainingError: If training reports that it cannot continue.
+        KeyboardInterrupt: At the second Ctrl-C, or at the first if training has not begun.
     """
     courier = _Courier(line, reporter)
     try:
@@ -42,7 +42,7 @@ def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> No
                 courier.deliver(_PATIENCE_S)
             except KeyboardInterrupt:
                 if courier.stopping:
-                    raise  # the second Ctrl-C: at once
+                    raise  # the second Ctrl-C ends at once
                 courier.request_stop()
         courier.deliver(0.0)
     except BaseException:
@@ -53,7 +53,7 @@ def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> No
 
 
 class _Courier:
-    """Brings the workers' events to the reporter, each epoch once and in order."""
+    """Forwards the workers' events to the reporter, each epoch once and in order."""
 
     def __init__(self, line: Line, reporter: Reporter) -> None:
         self.stopping = False
@@ -62,14 +62,14 @@ class _Courier:
         self._reporter = reporter
         self._is_started = False
         self._epochs_told = 0
-        # Ctrl-C while one is told must not lose the next.
+        # Kept between calls: Ctrl-C while one event is reported must not lose the next.
         self._events: deque[Event] = deque()
 
     def request_stop(self) -> None:
         self.stopping = True
         self._line.request_stop()
         if not self._is_started:
-            raise KeyboardInterrupt  # there is nothing yet to bring to an end
+            raise KeyboardInterrupt  # no training has begun that could stop
 
     def deliver(self, wait_s: float) -> None:
         self._events += self._line.drain(wait_s)
@@ -84,7 +84,7 @@ class _Courier:
                 case RowsDone():
                     self._reporter.on_rows(event.epoch, event.done)
                 case EpochReport() if event.epoch > self._epochs_told:
-                    # A worker that was replaced goes through some epochs again.
+                    # A replaced worker repeats some epochs.
                     self._epochs_told = event.epoch
                     self._reporter.on_epoch(event)
                 case TrainingError():

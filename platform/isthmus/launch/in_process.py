@@ -1,4 +1,4 @@
-"""Training in this process, without Ray: what one worker on one machine needs, and no more."""
+"""Training in this process without Ray, for a single worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
 _logger = logging.getLogger(__name__)
-# How long training that was asked to stop has to leave its step.
+# How long training may take to leave its step after it was asked to stop.
 _LEAVING_S = 10.0
 
 
@@ -40,20 +40,21 @@ def fit_in_process(
     reporter: Reporter,
     callbacks: tuple[Callback, ...] = (),
 ) -> FitResult:
-    """Trains in a thread of this process, until done or until Ctrl-C; else as `ray_trainer.fit`.
+    """Trains in a thread of this process until the end or Ctrl-C; otherwise as `ray_trainer.fit`.
 
     Args:
         plan: The autoencoder to build.
-        training: How; with one worker.
+        training: The job's training options, with one worker.
         rows: Scaled rows.
-        storage: Where checkpoints go; asked when the first is kept, or when a run is resumed.
-        is_resumed: Whether to go on from the last checkpoint.
-        reporter: Hears of the progress, in this thread.
-        callbacks: Further callbacks of Lightning's.
+        storage: Returns the storage of the checkpoints; it is called when the first checkpoint is
+            stored, or when a run is resumed.
+        is_resumed: Whether to resume from the last checkpoint.
+        reporter: Receives the progress, in this thread.
+        callbacks: Further Lightning callbacks.
 
     Raises:
         TrainingError: If training diverged or failed.
-        ClusterError: If the job wants a GPU that is not there.
+        ClusterError: If the job requires a GPU and there is none.
     """
     task = WorkerTask(plan=plan, training=training, callbacks=callbacks)
     context = WorkerContext(
@@ -72,7 +73,7 @@ def fit_in_process(
         with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:
             with uploads:
                 train_worker(task, rows, context, _ThreadSender(mailbox), keep, folder)
-            # A stop in the middle of an epoch goes back to what was kept last.
+            # After a stop in the middle of an epoch, the result is the last checkpoint's.
             result = ended[0] if ended else FitResult.read(folder)
         free_memory_of(context.device)
         return result
@@ -82,7 +83,7 @@ def fit_in_process(
     try:
         accompany(outcome, mailbox, reporter)
     except BaseException:
-        # A process that ends while a thread of it is in torch is aborted.
+        # A process that exits while one of its threads is in torch is aborted.
         outcome.is_there.wait(_LEAVING_S)
         raise
     try:
@@ -96,7 +97,7 @@ def fit_in_process(
 
 
 class _ThreadSender:
-    """The training thread's end of the line: an `events.Sender`."""
+    """The training thread's end of the channel, an `events.Sender`."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -129,7 +130,7 @@ def _checkpoint(storage: Callable[[], CheckpointStorage] | None) -> Iterator[Pat
 
 @contextmanager
 def _process_as_before() -> Iterator[None]:
-    """Leaves the process as it was: its caller may have drawn numbers, and will draw more."""
+    """Restores the process's random state and settings, which its caller goes on to use."""
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     try:

@@ -1,4 +1,4 @@
-"""The driver's side of training: starts Ray Train, passes events on, fetches the best weights."""
+"""The driver's side of training: starts Ray Train, forwards events, fetches the best weights."""
 
 from __future__ import annotations
 
@@ -48,33 +48,32 @@ def fit(
     measures_error: bool = False,
     callbacks: tuple[Callback, ...] = (),
 ) -> FitResult:
-    """Trains on the Ray that is connected, until done or until Ctrl-C.
+    """Trains on the connected Ray until the end or Ctrl-C.
 
-    Training that was interrupted goes on where it was if it is called again with the same
-    `storage_path` and `run_name`.
+    If training was interrupted, a call with the same `storage_path` and `run_name` resumes it.
 
     Args:
         plan: The autoencoder to build.
-        training: How.
-        rows: Scaled rows, which go to Ray's object store; or Ray's reference to those that are
-            there.
-        storage_path: Where checkpoints go: a folder, or `s3://`.
-        run_name: The run's folder in it.
-        reporter: Hears of the progress, in this thread.
-        measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
-        callbacks: Further callbacks of Lightning's.
+        training: The job's training options.
+        rows: Scaled rows, which are put into Ray's object store, or a reference to rows that are
+            there already.
+        storage_path: Where checkpoints are stored: a local folder or an `s3://` URL.
+        run_name: The name of the run's folder in it.
+        reporter: Receives the progress, in this thread.
+        measures_error: Whether validation also logs `mse`, by which any two jobs can be compared.
+        callbacks: Further Lightning callbacks.
 
     Raises:
         TrainingError: If training diverged, or workers were lost more often than allowed.
-        ClusterError: If the cluster has too little for the workers asked for, and for Ray Data.
+        ClusterError: If the cluster has too few resources for the workers and for Ray Data.
     """
     task = WorkerTask(plan, training, measures_error, callbacks)
     with closing(ActorLine(open_mailbox())) as line, counts_nodes_again(training):
         trainer = TorchTrainer(
             run_worker,
             train_loop_config={
-                # As references, so that Ray's controller need not load torch to read them; the
-                # rows' in a list, so that they are not fetched for it either.
+                # References, so that Ray's controller need not import torch to unpickle them; the
+                # one to the rows is in a list, so that the controller does not fetch them either.
                 "task": ray.put(task),
                 "rows": [rows if isinstance(rows, ray.ObjectRef) else put_rows(rows)],
                 "sender": line.sender,
@@ -98,14 +97,14 @@ def fit(
 
 
 def _workers(training: TrainingSpec) -> int | tuple[int, int]:
-    """Returns the number of workers, or Ray Train's range of it."""
+    """Returns the number of workers, or its range in Ray Train's form."""
     if isinstance(training.workers, int):
         return training.workers
     return training.workers.min, training.workers.max
 
 
 def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[str, Any]:
-    """Returns what the trainer is told of rows that Ray Data hands to the workers, if it does.
+    """Returns the trainer's arguments for training rows from Ray Data; none for other rows.
 
     Raises:
         ClusterError: If the workers would leave Ray Data no CPU to read with.
@@ -120,7 +119,7 @@ def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[
         )
     from ray.data import ExecutionOptions
 
-    # Else what a worker gets would depend on which of Ray Data's tasks ends first.
+    # Otherwise a worker's rows would depend on which of Ray Data's tasks ends first.
     options = ExecutionOptions(preserve_order=True)
     return {
         "datasets": {SHARD: rows.train.open()},
@@ -129,7 +128,7 @@ def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[
 
 
 def put_rows(rows: ScaledRows) -> Any:
-    """Ray's reference to rows that its workers can have, on whichever machine."""
+    """Puts rows into Ray's object store, such that workers on any machine can read them."""
     is_alone = sum(node["Alive"] for node in ray.nodes()) == 1
     return ray.put(rows if is_alone else rows.in_memory())
 
@@ -150,7 +149,7 @@ def _read_result(result: Any) -> FitResult:
 
 
 def _one_line(error: TrainingFailedError) -> str:
-    """The last line of the first lost worker's own traceback: what a person can act on."""
+    """Returns a message with the last line of the first lost worker's own traceback."""
     failures = getattr(error, "worker_failures", None) or {}
     cause = next(iter(failures.values()), error)
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -1,4 +1,4 @@
-"""What each Ray Train worker does: trains its share, and reports checkpoints to Ray."""
+"""The function of each Ray Train worker, which trains and reports checkpoints to Ray."""
 
 from __future__ import annotations
 
@@ -22,12 +22,13 @@ from isthmus.training.worker_loop import WorkerTask, train_worker
 
 
 def run_worker(config: dict[str, Any]) -> None:
-    """Trains until the last epoch, early stopping, or the driver's wish to stop.
+    """Trains until the last epoch, early stopping, or the driver's request to stop.
 
     Args:
-        config: `task`: Ray's reference to the `WorkerTask`; `rows`: to the `ScaledRows`, which lie
-            once on each host; `sender`: the line to the driver; `storage`: where checkpoints of
-            a run that did not begin on Ray are.
+        config: `task`: a reference to the `WorkerTask`; `rows`: a list with one to the
+            `ScaledRows`, which are stored once per host; `sender`: the channel to the driver;
+            `storage`: the run's storage, which also has the checkpoints of a run that did not
+            begin on Ray.
     """
     task: WorkerTask = ray.get(config["task"])
     rows: ScaledRows = ray.get(config["rows"][0])
@@ -47,7 +48,7 @@ def run_worker(config: dict[str, Any]) -> None:
 
 
 def _report(storage: CheckpointStorage, folder: Path | None, progress: Progress) -> None:
-    """Gives Ray a checkpoint, which it uploads while training goes on; every worker calls this."""
+    """Gives Ray a checkpoint to upload while training goes on; every worker must call this."""
     checkpoint = None
     if folder is not None:
         # The folder is removed when this returns; Ray removes the copy once it is stored.
@@ -64,7 +65,7 @@ def _report(storage: CheckpointStorage, folder: Path | None, progress: Progress)
 
 @contextmanager
 def _last_checkpoint(storage: CheckpointStorage) -> Iterator[Path | None]:
-    """Yields the folder of the checkpoint to go on from: Ray's own, or one from before Ray."""
+    """Yields the folder of the checkpoint to resume from: Ray's, or one saved without Ray."""
     checkpoint = ray_train.get_checkpoint()
     if checkpoint is None:
         with storage.last() as folder:

@@ -1,4 +1,4 @@
-"""Connects this process to Ray: to a cluster if one is named, else to a Ray of its own."""
+"""Connects this process to Ray: to a given cluster, or to a local Ray that it starts."""
 
 from __future__ import annotations
 
@@ -31,17 +31,18 @@ _QUIET = {
     # Where the file system is slow, Ray's workers take up to 60 s to start.
     "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # How often Ray Train looks at its workers. Its start and its end wait for a look, and with
-    # Ray's own 2 s the waiting would be most of a small job.
+    # How often Ray Train polls its workers. Its start and its end wait for a poll, and with Ray's
+    # default of 2 s that wait would be most of a small job.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
 }
 # These hold only for a Ray that is started here.
 _OURS = {
-    # Ray's workers would else give way to every other process, also to those that wait for them.
+    # By default Ray's workers yield the CPU to every other process, even to those that wait for
+    # them.
     "RAY_worker_niceness": "0",
     RAY_IS_OURS: "1",
-    # Ray would start a process for each CPU at once; Ray Train's have another environment and
-    # use none of them.
+    # Ray would start a process for each CPU at once, but Ray Train's workers need another
+    # environment and use none of them.
     "RAY_prestart_worker_first_driver": "0",
 }
 _ANSWER_TIMEOUT_S = 10.0
@@ -51,14 +52,14 @@ _ANSWER_TIMEOUT_S = 10.0
 def ray_session(address: str | None, workers: int) -> Iterator[None]:
     """Connects to Ray, and disconnects when the block ends.
 
-    A connection that exists already is used, and stays. A Ray that is started here listens on
-    127.0.0.1 only. The process's handlers of signals stay as they were.
+    An existing connection is used and kept. A Ray that is started here listens on 127.0.0.1 only.
+    The process keeps its signal handlers.
 
     Args:
         address: The cluster's address; `None` starts a Ray on this machine, which ends with the
             block.
-        workers: How many workers will train. A Ray that is started here offers a CPU to each of
-            them, even if the machine has fewer.
+        workers: Number of workers that will train. A Ray that is started here offers a CPU to each
+            of them, even if the machine has fewer.
 
     Raises:
         ClusterError: If the cluster does not answer.
@@ -88,10 +89,10 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
 
 
 def _own_address() -> dict[str, str]:
-    """Returns variables that let a Ray listen where its own processes then look for it.
+    """Returns environment variables that make a Ray listen where its own processes look for it.
 
-    Ray Train's actor that removes what a lost controller leaves looks for the Ray of this machine
-    that was started last, even one that has ended, and holds up the end of training for 12 s.
+    Otherwise the Ray Train actor that cleans up after a lost controller looks for the Ray that was
+    started last on this machine, even one that has ended, and delays the end of training by 12 s.
     """
     port = free_port("127.0.0.1")
     return {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"127.0.0.1:{port}"}
@@ -142,7 +143,7 @@ def _start(address: str | None, workers: int) -> None:
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
     """Sets the variables that the user has not set, and removes them when the block ends.
 
-    A later session may be one with another Ray.
+    They are removed because a later session may use another Ray.
     """
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
@@ -155,7 +156,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _keeping_signal_handlers() -> Iterator[None]:
-    """Puts back the handlers that Ray replaces, so that SIGTERM still means what it meant."""
+    """Restores the signal handlers that Ray replaces, so that SIGTERM is handled as before."""
     if threading.current_thread() is not threading.main_thread():
         yield  # Only the main thread can set handlers, and Ray sets none from another.
         return
@@ -172,9 +173,9 @@ def _keeping_signal_handlers() -> Iterator[None]:
 def _loopback_for(address: str | None) -> Iterator[None]:
     """Lets Ray be started on, or be found at, this machine's loopback address.
 
-    Ray replaces 127.0.0.1 by an address that other machines can reach, and then listens on all
-    interfaces, unless `ray_head.ON_LOOPBACK` is set when it is imported. By now it is imported,
-    so this sets what it has read from there.
+    Ray replaces 127.0.0.1 with an address that other machines can reach, and then listens on all
+    interfaces, unless `ray_head.ON_LOOPBACK` is set when it is imported. By now it is imported, so
+    this sets the constant that Ray has read from there.
     """
     if address is not None and not is_on_loopback(address):
         yield
@@ -188,7 +189,7 @@ def _loopback_for(address: str | None) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Asks for a few seconds; Ray itself would ask for ever, and print a line each time.
+    """Waits a few seconds for an answer; Ray would try for ever, and print a line each time.
 
     Raises:
         ConnectionError: If nothing that speaks Ray's protocol answers.

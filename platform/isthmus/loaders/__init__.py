@@ -1,1 +1,1 @@
-"""How the rows of training come to a worker: where they lie, and the batches made of them."""
+"""The data loaders of a worker: where its rows are kept, and how batches are made of them."""

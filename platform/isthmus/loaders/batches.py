@@ -1,8 +1,8 @@
-"""Batches of rows that stay where they are: a resident tensor, or a file for very many rows.
+"""Data loaders over rows in one tensor, or in a file if there are very many rows.
 
-Each class is a loader to Lightning: it has a length, an epoch that Lightning sets through
-`sampler`, and a `state_dict` that lets training resume in the middle of an epoch. A DataLoader
-copies every row through Python objects, which costs more than the step of a small net.
+To Lightning each class is a data loader: it has a length, an epoch that Lightning sets through
+`sampler`, and a `state_dict` that lets training resume in the middle of an epoch. A torch
+DataLoader copies every row through Python objects, which costs more than the step of a small net.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from torch import Tensor
 if TYPE_CHECKING:
     from isthmus.data import StoredRows
 
-# Rows are gathered in pieces: large enough that the call costs nothing, small enough to stay in a
-# processor's cache.
+# Rows are gathered in chunks: large enough that the call's overhead does not count, small enough to
+# stay in the CPU's cache.
 _GATHERED_BYTES = 1 << 20
-# Stored rows are mixed in memory: so many numbers at a time, from pieces of so many bytes. Pieces
-# are short, so that a mixture holds rows of many places in the file.
+# Stored rows are shuffled in a buffer of so many values, filled with chunks of so many bytes.
+# Chunks are short, so that a buffer holds rows from many places in the file.
 _MIXED_NUMBERS = 1 << 21
 _PIECE_BYTES = 1 << 15
-# Keeps the order of rows apart from the draws of noise, which are seeded with the same seed.
+# Makes the order of the rows independent of the noise, which is drawn with the same seed.
 _ORDER_STREAM = 0x5EED
 
 
 @dataclass(kw_only=True)
 class Batches(ABC):
-    """One worker's share of each global batch, in an order that seed and epoch determine.
+    """A data loader of one worker's share of each global batch, in an order set by seed and epoch.
 
     Attributes:
-        device: What trains.
+        device: The device that trains.
         global_batch_size: Rows of one optimizer step, over all workers.
-        rank: This worker's number, from 0.
-        workers: How many workers share each batch.
+        rank: The rank of this worker.
+        workers: Number of workers that share each batch.
         seed: The job's seed.
-        epoch: Counted from 0; Lightning sets it before each pass.
-        parts: How many batches a step's rows are taken in, one after another.
-        rows_done: Rows of the epoch that all workers have been given.
-        resumed_rows: Rows that the next pass leaves out, for an earlier process has taken them.
+        epoch: The epoch, counted from 0; Lightning sets it before each pass.
+        parts: Number of batches that a step accumulates.
+        rows_done: Rows of the epoch handed out so far, over all workers.
+        resumed_rows: Rows that the next pass skips, because an earlier process trained on them.
     """
 
     device: torch.device
@@ -65,34 +65,34 @@ class Batches(ABC):
     @property
     @abstractmethod
     def dataset(self) -> Any:
-        """The rows to train on, as a DataLoader calls them."""
+        """The training rows, under the name that a DataLoader gives them."""
 
     @abstractmethod
     def _shares(self, seed: int, first_step: int) -> Iterator[Tensor]:
-        """Yields this worker's rows of each step of the epoch, from a step on."""
+        """Yields this worker's rows of each step of the epoch, from `first_step` on."""
 
     @property
     def rows_per_epoch(self) -> int:
-        """Rows that all workers see in one pass: all but a remainder of `workers`.
+        """The number of rows that all workers see in one pass: all but a remainder of `workers`.
 
-        Every worker takes equally many rows in each step, the last included: else the mean of
+        Every worker takes equally many rows in each step, also in the last: otherwise the mean of
         their gradients would not be the gradient of the mean.
         """
         return len(self.dataset) - len(self.dataset) % self.workers
 
     @property
     def rows_per_step(self) -> int:
-        """This worker's rows of one step, at most."""
+        """The largest number of this worker's rows in one step."""
         return self.global_batch_size // self.workers
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of one pass."""
+        """The number of optimizer steps in one pass."""
         return ceil(self.rows_per_epoch / (self.rows_per_step * self.workers))
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of one pass: `parts` in a step, fewer in a last step with fewer rows."""
+        """The number of batches in one pass: `parts` per step, fewer in a last, smaller step."""
         whole, rest = divmod(self.rows_per_epoch // self.workers, self.rows_per_step)
         return whole * min(self.parts, self.rows_per_step) + min(self.parts, rest)
 
@@ -116,35 +116,36 @@ class Batches(ABC):
 
     @property
     def sampler(self) -> Batches:
-        """What Lightning tells the epoch."""
+        """The object on which Lightning sets the epoch."""
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, from 0, that the next pass belongs to."""
+        """Sets the epoch of the next pass, counted from 0."""
         self.epoch = epoch
 
     def state_dict(self) -> dict[str, int]:
-        """Returns how far the epoch is."""
+        """Returns the position within the epoch."""
         return {"rows_done": self.rows_done}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Lets the next pass begin where the epoch was."""
+        """Makes the next pass begin at a saved position within the epoch."""
         self.resumed_rows = state["rows_done"]
 
 
 @dataclass(kw_only=True)
 class ResidentBatches(Batches):
-    """Batches of rows in memory, in any order.
+    """A data loader over rows in memory, in random order.
 
     Attributes:
-        rows: Shape (N, *row_shape), scaled; on the device, or on the CPU if they do not fit there.
+        rows: The scaled rows, shape (N, *row_shape); on the device, or on the CPU if they do not
+            fit there.
     """
 
     rows: Tensor
 
     @property
     def dataset(self) -> Tensor:
-        """The rows to train on."""
+        """The training rows."""
         return self.rows
 
     def _shares(self, seed: int, first_step: int) -> Iterator[Tensor]:
@@ -164,19 +165,19 @@ class ResidentBatches(Batches):
 
 @dataclass(kw_only=True)
 class StoredBatches(Batches):
-    """Batches of rows in a file: pieces of it are read in any order, and their rows mixed.
+    """A data loader over rows in a file: reads chunks in random order and shuffles their rows.
 
-    Every worker reads the same pieces and takes its share of each mixture.
+    Every worker reads the same chunks and takes its share of each shuffled buffer.
 
     Attributes:
-        rows: Shape (N, *row_shape), scaled as they are read.
+        rows: The rows, shape (N, *row_shape), which are scaled as they are read.
     """
 
     rows: StoredRows
 
     @property
     def dataset(self) -> StoredRows:
-        """The rows to train on."""
+        """The training rows."""
         return self.rows
 
     def _shares(self, seed: int, first_step: int) -> Iterator[Tensor]:
@@ -190,7 +191,7 @@ class StoredBatches(Batches):
         return max(1, _MIXED_NUMBERS // numbers)
 
     def _mixtures(self, seed: int, first: int) -> Iterator[Tensor]:
-        """Yields this worker's share of the rows of many places, from a mixture on."""
+        """Yields this worker's share of each shuffled buffer, from number `first` on."""
         size = self._steps_of_a_mixture * self.rows_per_step * self.workers
         for number, mixed in enumerate(self._pieces(seed, size, first * size), start=first):
             generator = torch.Generator().manual_seed(mix_seed(seed, number))
@@ -201,9 +202,9 @@ class StoredBatches(Batches):
             yield share
 
     def _pieces(self, seed: int, size: int, skipped: int) -> Iterator[NDArray[np.float32]]:
-        """Yields `size` rows of many places, the last time fewer; the array is always the same.
+        """Yields buffers of `size` rows from many places in the file; the last may have fewer.
 
-        The first `skipped` rows are not read.
+        All buffers are the same array. The first `skipped` rows are not read.
         """
         count, row_shape = len(self.rows), self.rows.shape[1:]
         piece = max(1, _PIECE_BYTES // (4 * prod(row_shape)))
@@ -227,17 +228,17 @@ class StoredBatches(Batches):
 
 @dataclass
 class ValidationBatches:
-    """One worker's share of the held-out rows, in order.
+    """A data loader of one worker's share of the validation rows, in order.
 
-    All workers have equally many batches, so that they can sum up after each; a worker that has
-    no rows left gets a batch of none.
+    All workers have equally many batches, so that they can sum their losses after each; a worker
+    without rows left gets an empty batch.
 
     Attributes:
-        rows: Shape (N, *row_shape), scaled.
-        device: What trains.
+        rows: The scaled rows, shape (N, *row_shape).
+        device: The device that trains.
         batch_size: Rows of one batch of one worker.
-        rank: This worker's number, from 0.
-        workers: How many workers share the rows.
+        rank: The rank of this worker.
+        workers: Number of workers that share the rows.
     """
 
     rows: Tensor | StoredRows
@@ -257,7 +258,7 @@ class ValidationBatches:
 
 
 def copied_ahead(batches: Iterator[Tensor], device: torch.device) -> Iterator[Tensor]:
-    """Yields each batch on the device; the next one is copied while one is worked on."""
+    """Yields each batch on the device, and copies the next one while it is used."""
     if device.type != "cuda":
         yield from batches
         return
@@ -284,7 +285,7 @@ def _split(gathered: Iterator[Tensor], rows: int) -> Iterator[Tensor]:
 
 
 def mix_seed(*parts: int) -> int:
-    """Returns one seed of several numbers, such that neighbours give unrelated streams.
+    """Returns one seed made of several numbers, such that similar numbers give unrelated streams.
 
     Source: Steele et al. 2014, "Fast Splittable Pseudorandom Number Generators", the SplitMix64
     finaliser.

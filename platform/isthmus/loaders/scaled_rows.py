@@ -1,4 +1,4 @@
-"""The rows that training sees, and where they lie while it does."""
+"""The scaled rows for training and validation, and where they are kept meanwhile."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from isthmus.data import StoredRows
     from isthmus.data.distributed_table import DistributedRows
 
-# Rows lie on a GPU only if they take no more than this share of its free memory.
+# Rows are kept on a GPU only if they take no more than this share of its free memory.
 _SHARE_OF_GPU = 0.5
 _COPIED_ROWS = 65_536
 
 
 @dataclass(frozen=True)
 class ScaledRows:
-    """Rows that are scaled already, and how they were.
+    """Scaled rows for training and validation, with the offset and scale applied to them.
 
     Attributes:
-        train: Shape (N, *row_shape), or (N, 2, *row_shape) for a variant of two views. Stored rows
-            are in a file of this machine, for they may not fit in its memory; distributed rows
-            come from Ray Data while training goes on.
-        validation: Shape (M, *row_shape), or (M, 2, *row_shape).
-        offset: Broadcastable to a row; what scaling subtracted.
-        scale: Broadcastable to a row; what it divided by.
+        train: Training rows, shape (N, *row_shape), or (N, 2, *row_shape) for a variant with two
+            views. Stored rows are in a file on this machine, because they may not fit into its
+            memory; distributed rows come from Ray Data during training.
+        validation: Validation rows, shape (M, *row_shape), or (M, 2, *row_shape).
+        offset: What scaling subtracted; broadcastable to a row.
+        scale: What scaling divided by; broadcastable to a row.
     """
 
     train: NDArray[float32] | StoredRows | DistributedRows
@@ -42,7 +42,7 @@ class ScaledRows:
     scale: NDArray[float32]
 
     def in_memory(self) -> ScaledRows:
-        """Returns the same rows, as another machine can have them."""
+        """Returns the same rows in memory, so that they can be sent to another machine."""
         train = self.train if is_distributed(self.train) else self.train[:]
         return replace(self, train=train, validation=self.validation[:])
 
@@ -59,7 +59,7 @@ def is_distributed(
 def resident(rows: NDArray[float32] | StoredRows, device: torch.device) -> Tensor | StoredRows:
     """Returns the rows on the device that trains, if they fit there.
 
-    On a GPU without room for them rows in memory stay on the CPU, and rows in a file stay there.
+    If a GPU has no room for them, rows in memory stay on the CPU, and rows in a file stay in it.
     """
     fits = device.type == "cuda" and (
         4 * prod(rows.shape) <= _SHARE_OF_GPU * torch.cuda.mem_get_info(device)[0]

@@ -1,4 +1,4 @@
-"""Batches of rows that Ray Data reads on a cluster and hands to the workers, a share to each."""
+"""A data loader over rows that Ray Data reads on a cluster and splits between the workers."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
     from isthmus.data.distributed_table import DistributedRows
 
 SHARD = "train"
-"""What Ray Train calls the dataset of the training rows."""
-# Rows are mixed in memory: so many numbers at a time, 8 MiB.
+"""The name of the training rows among Ray Train's datasets."""
+# Rows are shuffled in a buffer of so many values, 8 MiB.
 _MIXED_NUMBERS = 1 << 21
 
 
 @dataclass(kw_only=True)
 class ShardBatches(Batches):
-    """One worker's share of the batches, as it comes from Ray Data.
+    """A data loader of one worker's share of the batches, read from Ray Data.
 
     Ray Data deals the blocks of rows out to the workers, equally many rows to each, and drops a
     remainder smaller than the number of workers. Seed and epoch determine the order of the files,
-    which block goes to which worker, and how a worker mixes the rows of neighbouring blocks: with
-    the same files and as many workers, training repeats itself. A process that goes on from a
-    checkpoint begins again with the first epoch's order of files.
+    which block goes to which worker, and how a worker shuffles the rows of neighbouring blocks:
+    with the same files and number of workers, training is reproducible. A process that resumes from
+    a checkpoint begins again with the first epoch's order of files.
 
-    A pass cannot begin in its middle without reading the rows before it, so checkpoints are taken
+    A pass cannot begin in its middle without reading the rows before it, so checkpoints are saved
     between epochs.
 
     Attributes:
-        rows: How many there are; their values come from Ray Train's shard.
+        rows: The rows' number and shape; their values come from Ray Train's shard.
     """
 
     rows: DistributedRows
@@ -46,15 +46,15 @@ class ShardBatches(Batches):
 
     @property
     def dataset(self) -> DistributedRows:
-        """The rows to train on."""
+        """The training rows."""
         return self.rows
 
     def state_dict(self) -> dict[str, int]:
-        """Returns nothing: a checkpoint is of the end of an epoch."""
+        """Returns an empty state, because checkpoints are saved at the end of an epoch."""
         return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Leaves out what a pass of the same rows from a file had done."""
+        """Skips the rows that an earlier pass over them, from a file, has trained on."""
         self.resumed_rows = state.get("rows_done", 0) % self.rows_per_epoch
 
     def _shares(self, seed: int, first_step: int) -> Iterator[Tensor]:

@@ -1,6 +1,6 @@
-"""What an autoencoder is made of. One file is one net; its stem is the name in the job file.
+"""The network architectures; each file is one net, and its stem is the name in the job file.
 
-A net knows nothing of how it is trained: it gives an encoder and a decoder for a shape.
+A net does not depend on how it is trained: it builds an encoder and a decoder for a row shape.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from isthmus.types import DataKind, Shape
 
 __all__ = ["Net", "build", "config", "for_kind", "get", "made_for", "names"]
 
-# Dense for series and audio too. Measured on metrics (windows of 64) and speech (1024), at equal
-# latents and epochs: `temporal` has 0.7 to 1.1 times dense's test error in 15 times the time and
-# more, and in that time dense's is lower or level.
+# Dense is for series and audio too. Measured on metrics (windows of 64) and speech (1024), at equal
+# latents and epochs, `temporal` has 0.7 to 1.1 times the test error of dense, but takes at least 15
+# times as long, and dense trained for that long is as good or better.
 _BY_KIND = {
     DataKind.TABULAR: "dense",
     DataKind.IMAGES: "conv",
@@ -28,36 +28,37 @@ _BY_KIND = {
 
 
 def names() -> tuple[str, ...]:
-    """All nets, sorted."""
+    """Returns the names of all nets, sorted."""
     return plugins.names_in(__file__)
 
 
 def get(name: str) -> type[Net]:
-    """The net of that name."""
+    """Returns the net of that name."""
     return cast("type[Net]", plugins.load(__name__, name, Net))
 
 
 def config(name: str) -> type[SpecModel]:
-    """The options that a net takes."""
+    """Returns the class of a net's options."""
     return get(name).Config
 
 
 def for_kind(kind: DataKind) -> PluginSpec:
-    """What `net: auto` chooses for a kind of data, with all its options."""
+    """Returns what `net: auto` chooses for a kind of data, with all its options."""
     name = _BY_KIND[kind]
     return PluginSpec(name=name, options=config(name)().model_dump(mode="json"))
 
 
 def build(plan: ModelPlan, encoder_outputs: int) -> tuple[nn.Module, nn.Module]:
-    """The encoder and the decoder of a plan.
+    """Builds the encoder and the decoder of a plan.
 
     Args:
-        plan: Its net, row shape and latent size.
-        encoder_outputs: Numbers that the encoder emits for a row: one latent's, or several
-            latents' one after another (a mean, then a log variance).
+        plan: The plan, with its net, row shape and latent size.
+        encoder_outputs: Number of values that the encoder emits for a row: those of one latent, or
+            of several latents one after another (a mean, then a log variance).
 
     Returns:
-        (B, *row_shape) -> (B, encoder_outputs), and (B, latent_dim) -> (B, *row_shape).
+        A module that maps (B, *row_shape) to (B, encoder_outputs), and one that maps
+        (B, latent_dim) to (B, *row_shape).
     """
     made = made_for(plan.net, plan.row_shape)
     latents, rest = divmod(encoder_outputs, plan.latent_dim)
@@ -66,6 +67,6 @@ def build(plan: ModelPlan, encoder_outputs: int) -> tuple[nn.Module, nn.Module]:
 
 
 def made_for(net: PluginSpec, row_shape: Shape) -> Net:
-    """The net with its options, for rows of one shape."""
+    """Returns the net with its options, for rows of one shape."""
     found = get(net.name)
     return found(found.Config.model_validate(dict(net.options)), row_shape)

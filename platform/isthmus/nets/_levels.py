@@ -1,4 +1,4 @@
-"""Levels that each shorten a row's sides: how many, how wide, and what is padded for them."""
+"""Helpers for nets with levels that downsample a row: channels, padding, cropping, shortcuts."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from math import ceil, gcd
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Where `auto` stops halving: below this many pixels or steps there is little left to convolve.
+# `auto` stops halving here: below this many pixels or steps there is little left to convolve.
 _SMALLEST_SIDE = 4
 _GROUPS = 8
 
 
 def channels_for(shorter_side: int, first: int, most: int, stride: int = 2) -> tuple[int, ...]:
-    """Channels of each level: `first`, doubling up to `most`, while at least 4 places are left."""
+    """Returns the channels of each level: `first`, doubling up to `most`.
+
+    There are as many levels as leave at least 4 pixels or steps.
+    """
     levels = 1
     while shorter_side // stride ** (levels + 1) >= _SMALLEST_SIDE:
         levels += 1
@@ -22,21 +25,21 @@ def channels_for(shorter_side: int, first: int, most: int, stride: int = 2) -> t
 
 
 def padded(size: Sequence[int], levels: int, stride: int = 2) -> tuple[int, ...]:
-    """The sides, each rounded up to what divides evenly by the stride that many times."""
+    """Returns the sides, each rounded up to a multiple of `stride**levels`."""
     step = stride**levels
     return tuple(step * ceil(side / step) for side in size)
 
 
 def power_of_two(number: float, least: int, most: int) -> int:
-    """The greatest power of two that is not above a number, within two others."""
+    """Returns the greatest power of two up to `number`, limited to `least` and `most`."""
     power: int = 2 ** max(int(number).bit_length() - 1, 0)
     return min(max(power, least), most)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """Normalises a row's channels in eight groups, or in as many as divide them.
+    """Returns a layer that normalises channels in eight groups, or in as many as divide them.
 
-    Of a row alone: what it becomes does not depend on the batch it is in.
+    Each row is normalised alone, so that the result does not depend on its batch.
 
     Source: Wu & He 2018, "Group Normalization", arXiv:1803.08494, equations 1 to 3 and 7.
     """
@@ -44,44 +47,44 @@ def group_norm(channels: int) -> nn.GroupNorm:
 
 
 class PadTo(nn.Module):
-    """Repeats the last place of each of the last axes until they have the given sizes."""
+    """Pads the last axes to the given sizes by repeating the last value of each axis."""
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
         self.size = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, *smaller) to (B, C, *size)."""
+        """Pads (B, C, *smaller) to (B, C, *size)."""
         missing = [to - has for to, has in zip(self.size, x.shape[2:], strict=True)]
         if not any(missing):
             return x
-        # From the last axis to the first, and for each what comes before it and behind it.
+        # `pad` takes the axes from last to first, and for each the padding before and after it.
         pads = [pad for axis in reversed(missing) for pad in (0, axis)]
         return functional.pad(x, pads, mode="replicate")
 
 
 class CropTo(nn.Module):
-    """Drops what padding had added at the end of each of the last axes."""
+    """Crops the last axes to the given sizes, which removes the padding at their ends."""
 
     def __init__(self, size: Sequence[int]) -> None:
         super().__init__()
         self.size = tuple(size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, *larger) to (B, C, *size)."""
+        """Crops (B, C, *larger) to (B, C, *size)."""
         for axis, side in enumerate(self.size, start=2):
             x = x.narrow(axis, 0, side)
         return x
 
 
 class Shortcut(nn.Module):
-    """What a layer makes of its input, added to the input."""
+    """A residual connection, which adds the output of its layers to their input."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.branch = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape to the same."""
+        """Maps any shape to the same shape."""
         added: Tensor = x + self.branch(x)
         return added

@@ -1,4 +1,4 @@
-"""What every net is."""
+"""The base class of every net."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Activation(StrEnum):
     TANH = "tanh"
 
     def module(self) -> nn.Module:
-        """A fresh module of it."""
+        """Returns a new module of this activation."""
         modules: dict[Activation, type[nn.Module]] = {
             Activation.RELU: nn.ReLU,
             Activation.GELU: nn.GELU,
@@ -32,46 +32,46 @@ class Activation(StrEnum):
 
 
 class Net(ABC):
-    """An architecture for rows of one shape."""
+    """An encoder and decoder architecture for rows of one shape."""
 
     class Config(SpecModel):
-        """A net's own options, as they stand beside its name in the job file."""
+        """The net's own options, which are beside its name in the job file."""
 
     SUMMARY: ClassVar[str] = ""
-    """One line: what it is, and when to pick it."""
+    """One line on what the net is and when to choose it."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
-    """The kinds of data that it takes."""
+    """The kinds of data that it accepts."""
     HAS_SKIPS: ClassVar[bool] = False
     """Whether its latent holds copies of the row, which skip connections take to the decoder:
-    only variants that never ask for their own input can use it."""
+    only variants whose target is never their own input can use it."""
 
     def __init__(self, options: Any, row_shape: Shape) -> None:
         self.options = options
         self.row_shape = row_shape
 
     def fixed_latent_dim(self) -> int | None:
-        """The latent's size, if the net and not the job file determines it."""
+        """Returns the latent size if the net, and not the job file, determines it."""
         return None
 
     def nearest_latent_dim(self, wanted: int) -> int:
-        """What `latent_dim: auto` becomes where a variant would have `wanted`."""
+        """Returns what `latent_dim: auto` is if the variant would choose `wanted`."""
         return self.fixed_latent_dim() or wanted
 
     def refusal(self, latent_dim: int) -> str | None:
-        """Why it cannot be built for its rows and a latent, and what can; `None` if it can."""
+        """Returns why the net cannot have this latent size, and what can; `None` if it can."""
         return None
 
     @abstractmethod
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, *row_shape) -> (B, outputs)."""
+        """Returns a module that maps (B, *row_shape) to (B, outputs)."""
 
     def encoder_of(self, latent_dim: int, outputs_per_latent: int) -> nn.Module:
-        """As `encoder`, told how the outputs are made up: so many latents, one after another.
+        """Returns the same as `encoder`, whose outputs are several latents one after another.
 
-        Only a net whose latent has an inner order (rows and columns) needs to know.
+        Only a net whose latent has an inner order (rows and columns) needs to tell them apart.
         """
         return self.encoder(latent_dim * outputs_per_latent)
 
     @abstractmethod
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, *row_shape)."""
+        """Returns a module that maps (B, inputs) to (B, *row_shape)."""

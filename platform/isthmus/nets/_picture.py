@@ -1,4 +1,4 @@
-"""What ends a decoder of images: the convolution from many channels to the few of a picture."""
+"""The last layer of an image decoder: a convolution from many channels to those of the image."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ from torch.nn import functional
 
 _SIDE = 3
 _PADDING = _SIDE // 2
-# Of more than a colour picture's channels the products are as many as a convolution's.
+# With more output channels than this, matrix products save nothing over torch's convolution.
 _FEW = 4
 
 
 class ToPicture(nn.Conv2d):
-    """A 3x3 convolution that keeps the size of the image: torch's own, in its weights and results.
+    """A 3x3 convolution that keeps the image size, with the weights and results of `nn.Conv2d`.
 
-    On a CPU torch's takes as long for one output channel as for eight, and for a small net a
-    fifth of a step. Here each pixel's nine products are made in one matrix product and then added
-    up where they belong, in a third of the time.
+    On a CPU torch's convolution takes as long for one output channel as for eight, which is a fifth
+    of a small net's step. Here one matrix product computes the nine products of each pixel, which
+    are then added up at their positions, in a third of the time.
     """
 
     def __init__(self, channels: int, picture_channels: int) -> None:
-        """Args:
-        channels: That come in.
-        picture_channels: That go out.
+        """Creates the layer.
+
+        Args:
+            channels: Number of input channels.
+            picture_channels: Number of output channels.
         """
         super().__init__(channels, picture_channels, _SIDE, padding=_PADDING)
 
     def forward(self, input: Tensor) -> Tensor:
-        """(B, channels, H, W) to (B, picture_channels, H, W)."""
+        """Maps (B, channels, H, W) to (B, picture_channels, H, W)."""
         if self._is_by_products(input):
             picture: Tensor = _ByProducts.apply(input, self.weight)  # type: ignore[no-untyped-call]
             assert self.bias is not None  # noqa: S101 (by `__init__`)
@@ -49,13 +51,13 @@ class ToPicture(nn.Conv2d):
 
 
 class _ByProducts(torch.autograd.Function):
-    """A 3x3 convolution to few channels, without its bias; may be differentiated twice."""
+    """A 3x3 convolution to few channels without bias, which can be differentiated twice."""
 
     @staticmethod
     def forward(ctx: Any, x_BCHW: Tensor, w_OCKK: Tensor) -> Tensor:
-        """The products of every pixel, each added to the neighbour that it counts for."""
+        """Computes the products of every pixel, and adds each to the neighbour it belongs to."""
         ctx.save_for_backward(x_BCHW, w_OCKK)
-        # What a pixel adds to its neighbour on the left is what that takes from its right.
+        # Flipped, because what a pixel adds to its left neighbour, that takes from its right.
         taps_TC = w_OCKK.flip(2, 3).permute(0, 2, 3, 1).flatten(0, 2)
         return functional.fold(
             taps_TC @ x_BCHW.flatten(2), x_BCHW.shape[2:], _SIDE, padding=_PADDING
@@ -63,7 +65,7 @@ class _ByProducts(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Of the image and of the weights."""
+        """Returns the gradients of the image and of the weights."""
         (g_BOHW,) = gradients
         x_BCHW, w_OCKK = ctx.saved_tensors
         of_x = of_w = None

@@ -1,6 +1,6 @@
-"""Transformers over tokens (patches of a row): tokens to a latent, and a latent to tokens.
+"""Transformers that map tokens (the patches of a row) to a latent, and a latent to tokens.
 
-Shapes: B rows, N tokens of a row, P numbers of a token's patch, W the width, D of the latent.
+Shapes: B rows, N tokens per row, P values per patch, W the width of a token, D the latent size.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from isthmus.types import Shape
 
 _WIDTH_RANGE = (32, 128)
 _NUMBERS_OF_A_ROW_PER_WIDTH = 8
-# Numbers that each token has in the layer next to the latent, at least; and how many times the
-# latent's they are all together, so that this layer is no bottleneck of its own.
+# The layer next to the latent has at least this many values per token, and at least this many times
+# the values of the latent in total, so that it is no bottleneck of its own.
 _LEAST_NUMBERS_OF_A_TOKEN = 16
 _SPACE_FOR_THE_LATENT = 2
 _STANDARD_DEVIATION = 0.02
 
 
 class TokenOptions(SpecModel):
-    """What a transformer is made of."""
+    """The options of a transformer."""
 
     width: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = "auto"
-    """Numbers of a token; a multiple of `heads`. `auto`: an eighth of the numbers in a row, as a
+    """Values per token; a multiple of `heads`. `auto`: an eighth of the values in a row, as a
     power of two between 32 and 128."""
     layers: Annotated[int, Field(ge=1, le=64)] = 3
-    """Transformer layers of each half."""
+    """Transformer layers in the encoder, and as many in the decoder."""
     heads: Annotated[int, Field(ge=1, le=256)] = 4
-    """Attention heads of a layer."""
+    """Attention heads per layer."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-    """Share of what each half of a layer adds that is set to 0 while training."""
+    """Dropout rate of the output of each attention and each feed-forward block."""
 
     def width_for(self, row_shape: Shape) -> int:
-        """The width, settled for rows of a shape."""
+        """Returns the width, with `auto` resolved for rows of a shape."""
         if self.width != "auto":
             return self.width
         width = power_of_two(prod(row_shape) / _NUMBERS_OF_A_ROW_PER_WIDTH, *_WIDTH_RANGE)
         return self.heads * ceil(width / self.heads)
 
     def refusal(self) -> str | None:
-        """Why no transformer can be made of them, and what can; `None` if one can."""
+        """Returns why no transformer can have these options, and what it can; `None` if it can."""
         if self.width == "auto" or self.width % self.heads == 0:
             return None
         above = self.heads * ceil(self.width / self.heads)
@@ -56,7 +56,7 @@ class TokenOptions(SpecModel):
 
 
 class TokensToLatent(nn.Module):
-    """Patches to a latent that each of them has a part in."""
+    """Maps patches to a latent that depends on all of them."""
 
     def __init__(
         self, options: TokenOptions, width: int, tokens: int, patch: int, outputs: int
@@ -70,14 +70,14 @@ class TokensToLatent(nn.Module):
         self.latent = nn.Linear(tokens * narrow, outputs)
 
     def forward(self, patches_BNP: Tensor) -> Tensor:
-        """(B, N, P) to (B, outputs)."""
+        """Maps (B, N, P) to (B, outputs)."""
         tokens = self.layers(self.embedding(patches_BNP) + self.positions_NW)
         z: Tensor = self.latent(self.narrow(tokens).flatten(1))
         return z
 
 
 class LatentToTokens(nn.Module):
-    """A latent to patches; mirrors `TokensToLatent`."""
+    """Maps a latent to patches; mirrors `TokensToLatent`."""
 
     def __init__(
         self, options: TokenOptions, width: int, tokens: int, patch: int, inputs: int
@@ -90,12 +90,12 @@ class LatentToTokens(nn.Module):
         self.positions_NW = _positions(tokens, width)
         self.layers = _layers(options, width)
         self.patches = nn.Linear(width, patch)
-        # Starts near zero: what is normalised before it is large beside a quiet sound.
+        # Starts near zero, because its normalised input is large compared with a quiet sound.
         nn.init.normal_(self.patches.weight, std=_STANDARD_DEVIATION)
         nn.init.zeros_(self.patches.bias)
 
     def forward(self, z_BD: Tensor) -> Tensor:
-        """(B, D) to (B, N, P)."""
+        """Maps (B, D) to (B, N, P)."""
         tokens = self.widen(self.latent(z_BD).unflatten(1, self.tokens_shape))
         patches: Tensor = self.patches(self.layers(tokens + self.positions_NW))
         return patches
@@ -111,7 +111,7 @@ def _positions(tokens: int, width: int) -> nn.Parameter:
 
 
 def _layers(options: TokenOptions, width: int) -> nn.Sequential:
-    """Layers that normalise first, and a normalisation behind the last.
+    """Returns transformer layers that normalise first, with a normalisation after the last.
 
     Source: Vaswani et al. 2017, "Attention Is All You Need", arXiv:1706.03762, section 3; the
     order of Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture",
@@ -134,10 +134,10 @@ def _layers(options: TokenOptions, width: int) -> nn.Sequential:
 
 
 class _Attention(nn.Module):
-    """Every token asks all tokens of its row.
+    """Multi-head self-attention between the tokens of a row.
 
-    Written out, where torch has a fused kernel: that one has no second derivative, which
-    penalties on a gradient need (contractive, for one); with so few tokens it gains little.
+    It does not use torch's fused kernel: that one has no second derivative, which penalties on a
+    gradient need (such as contractive's), and gains little with so few tokens.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, equation 1 and section 3.2.2.
     """
@@ -150,7 +150,7 @@ class _Attention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens_BNW: Tensor) -> Tensor:
-        """(B, N, W) to the same."""
+        """Maps (B, N, W) to the same shape."""
         split = self.queries_keys_values(tokens_BNW).unflatten(2, (3, self.heads, -1))
         queries, keys, values = split.permute(2, 0, 3, 1, 4).unbind(0)
         weights = (queries * self.scale @ keys.transpose(-2, -1)).softmax(dim=-1)

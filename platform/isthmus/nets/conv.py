@@ -26,16 +26,17 @@ _MOST_CHANNELS = 256
 
 
 class Conv(Net):
-    """Each level halves the image and widens its channels; the decoder mirrors the encoder.
+    """A convolutional net: each level halves the image and widens its channels.
 
-    Sizes that do not halve evenly are padded on the way in and cropped on the way out.
+    The decoder mirrors the encoder. Sizes that cannot be halved evenly are padded in the encoder
+    and cropped in the decoder.
 
     Source: Masci et al. 2011, "Stacked Convolutional Auto-Encoders for Hierarchical Feature
     Extraction", ICANN; strides in place of pooling as in Radford et al. 2015, arXiv:1511.06434.
     """
 
     class Config(SpecModel):
-        """Levels and what stands between them."""
+        """The levels and the bottleneck."""
 
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
         """Channels of each level; each halves the image. `auto`: 32, 64, ... up to 256, until
@@ -46,15 +47,15 @@ class Conv(Net):
         """Width of a dense layer between the convolutions and the latent; 0 for none. A spatial
         bottleneck has none."""
         bottleneck: Literal["dense", "spatial"] = "dense"
-        """`dense`: each number of the latent sees the whole image. `spatial`: the latent is a
-        small image, flattened place by place, top left first: the numbers of one place stand
-        together; `latent_dim` is then a multiple of the places, the nearest where it is auto."""
+        """`dense`: each value of the latent depends on the whole image. `spatial`: the latent is a
+        small image, flattened pixel by pixel from the top left, with the channels of a pixel
+        together; `latent_dim` is then a multiple of the pixels, the nearest one if it is auto."""
 
     SUMMARY: ClassVar[str] = "convolutions down to a dense or spatial bottleneck; images"
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
 
     def nearest_latent_dim(self, wanted: int) -> int:
-        """The nearest size that a spatial bottleneck can have."""
+        """Returns the nearest size that a spatial bottleneck can have."""
         if self.options.bottleneck == "dense":
             return wanted
         _, height, width = self._smallest_shape()
@@ -62,7 +63,10 @@ class Conv(Net):
         return places * max(1, round(wanted / places))
 
     def refusal(self, latent_dim: int) -> str | None:
-        """A spatial bottleneck has equally many numbers at each place."""
+        """Returns why a spatial bottleneck cannot have this size; `None` if it can.
+
+        It has equally many values at each of its pixels.
+        """
         _, height, width = self._smallest_shape()
         places = height * width
         if self.options.bottleneck == "dense" or latent_dim % places == 0:
@@ -75,11 +79,11 @@ class Conv(Net):
         )
 
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, C, H, W) -> (B, outputs)."""
+        """Returns a module that maps (B, C, H, W) to (B, outputs)."""
         return self.encoder_of(outputs, 1)
 
     def encoder_of(self, latent_dim: int, outputs_per_latent: int) -> nn.Module:
-        """(B, C, H, W) -> (B, latent_dim * outputs_per_latent)."""
+        """Returns a module that maps (B, C, H, W) to (B, latent_dim * outputs_per_latent)."""
         stem = self._channels()[0]
         layers: list[nn.Module] = [
             PadTo(padded(self.row_shape[1:], len(self._channels()))),
@@ -100,12 +104,12 @@ class Conv(Net):
         return nn.Sequential(*layers, *self._dense(prod(self._smallest_shape()), outputs))
 
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, C, H, W)."""
+        """Returns a module that maps (B, inputs) to (B, C, H, W)."""
         channels = tuple(reversed(self._channels()))
         layers = self._from_latent(inputs)
         for before, after in pairwise((*channels, channels[-1])):
             # Kernel 4 at stride 2: every output pixel is made from equally many inputs, which
-            # keeps the checkerboard of odd kernels away (Odena et al. 2016, Distill).
+            # avoids the checkerboard artefacts of odd kernels (Odena et al. 2016, Distill).
             layers += [
                 nn.ConvTranspose2d(before, after, 4, stride=2, padding=1),
                 self.options.activation.module(),
@@ -114,7 +118,7 @@ class Conv(Net):
         return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
 
     def _from_latent(self, inputs: int) -> list[nn.Module]:
-        """The latent as the smallest image, (B, inputs) -> (B, channels, h, w)."""
+        """Returns layers from the latent to the smallest image, (B, inputs) to (B, c, h, w)."""
         channels, height, width = smallest = self._smallest_shape()
         activation = self.options.activation.module()
         if self.options.bottleneck == "spatial":
@@ -144,24 +148,24 @@ class Conv(Net):
 
 
 class _Flatten(nn.Module):
-    """Images to latents, place by place: each of several maps alone, one after another."""
+    """Flattens images to latents pixel by pixel, each of several latents separately, in order."""
 
     def __init__(self, maps: int) -> None:
         super().__init__()
         self.maps = maps
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, maps * c, h, w) to (B, maps * h * w * c)."""
+        """Maps (B, maps * c, h, w) to (B, maps * h * w * c)."""
         return torch.unflatten(x_BCHW, 1, (self.maps, -1)).permute(0, 1, 3, 4, 2).flatten(1)
 
 
 class _Unflatten(nn.Module):
-    """Latents to images, place by place."""
+    """Restores images from latents, pixel by pixel."""
 
     def __init__(self, height: int, width: int) -> None:
         super().__init__()
         self.size = (height, width)
 
     def forward(self, z_BD: Tensor) -> Tensor:
-        """(B, h * w * c) to (B, c, h, w)."""
+        """Maps (B, h * w * c) to (B, c, h, w)."""
         return torch.unflatten(z_BD, 1, (*self.size, -1)).permute(0, 3, 1, 2)

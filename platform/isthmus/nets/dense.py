@@ -19,8 +19,8 @@ Width = Annotated[int, Field(ge=1, le=65_536)]
 class Dense(Net):
     """A multilayer perceptron; the decoder mirrors the encoder.
 
-    There is no batch normalisation: a row's latent would depend on the other rows of its batch
-    while training, and its running means on the worker, for workers share gradients only.
+    There is no batch normalisation: in training, a row's latent would depend on the other rows of
+    its batch, and the running means on the worker, because workers share only gradients.
 
     Source: Rumelhart, Hinton & Williams 1986, "Learning representations by back-propagating
     errors", Nature 323, p. 533; residual as in He et al. 2016, "Identity Mappings in Deep Residual
@@ -29,30 +29,30 @@ class Dense(Net):
     """
 
     class Config(SpecModel):
-        """Widths and what stands between them."""
+        """The layer widths and what is between the layers."""
 
         hidden: tuple[Width, ...] | Literal["auto"] = "auto"
         """Widths of the encoder's hidden layers, from the data to the latent. `auto`: two layers
-        of four times the numbers in a row, between 64 and 512."""
+        of four times the values in a row, between 64 and 512."""
         activation: Activation = Activation.GELU
         """The nonlinearity after each hidden layer."""
         normalization: Literal["none", "layer"] = "none"
         """Layer normalisation before each nonlinearity."""
         dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-        """Share of the hidden numbers set to 0 while training."""
+        """Dropout rate of the hidden layers."""
         residual: bool = False
-        """Adds its input to each hidden layer that is as wide as the one before; others have
-        none. For four hidden layers and more."""
+        """Whether each hidden layer that is as wide as the one before adds its input to its output.
+        For four hidden layers and more."""
 
     SUMMARY: ClassVar[str] = "fully connected; tables, short series, small images"
 
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, *row_shape) -> (B, outputs)."""
+        """Returns a module that maps (B, *row_shape) to (B, outputs)."""
         features = prod(self.row_shape)
         return nn.Sequential(nn.Flatten(), *self._layers((features, *self._hidden(), outputs)))
 
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, *row_shape)."""
+        """Returns a module that maps (B, inputs) to (B, *row_shape)."""
         features = prod(self.row_shape)
         return nn.Sequential(
             *self._layers((inputs, *reversed(self._hidden()), features)),
@@ -66,7 +66,7 @@ class Dense(Net):
         return (width, width)
 
     def _layers(self, widths: tuple[int, ...]) -> list[nn.Module]:
-        """Linear layers, and before each but the first what acts on the hidden numbers."""
+        """Returns the linear layers, with normalisation, activation and dropout between them."""
         layers: list[nn.Module] = [nn.Linear(widths[0], widths[1])]
         between = list(pairwise(widths[1:]))
         for index, (before, after) in enumerate(between):

@@ -25,10 +25,10 @@ _MOST_CHANNELS = 128
 
 
 class Residual(Net):
-    """Each level halves the image, then refines it by blocks that add to what they are given.
+    """A ResNet: each level halves the image, and then applies residual blocks.
 
-    Blocks normalise groups of channels, of each row alone; nothing is normalised between the
-    blocks, so that brightness and contrast reach the latent. The decoder mirrors the encoder.
+    Blocks use group normalisation, of each row alone; nothing is normalised between the blocks, so
+    that brightness and contrast reach the latent. The decoder mirrors the encoder.
 
     Source: He et al. 2015, "Deep Residual Learning for Image Recognition", arXiv:1512.03385; the
     blocks in the order of He et al. 2016, "Identity Mappings in Deep Residual Networks",
@@ -36,7 +36,7 @@ class Residual(Net):
     """
 
     class Config(SpecModel):
-        """Levels and what each is made of."""
+        """The levels and their blocks."""
 
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
         """Channels of each level; each halves the image. `auto`: 32, 64 and then 128, until the
@@ -50,7 +50,7 @@ class Residual(Net):
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
 
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, C, H, W) -> (B, outputs)."""
+        """Returns a module that maps (B, C, H, W) to (B, outputs)."""
         channels = self._channels()
         layers: list[nn.Module] = [
             PadTo(padded(self.row_shape[1:], len(channels))),
@@ -63,7 +63,7 @@ class Residual(Net):
         return nn.Sequential(*layers, nn.Linear(prod(self._smallest_shape()), outputs))
 
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, C, H, W)."""
+        """Returns a module that maps (B, inputs) to (B, C, H, W)."""
         channels = tuple(reversed(self._channels()))
         layers: list[nn.Module] = [
             nn.Linear(inputs, prod(self._smallest_shape())),
@@ -71,7 +71,7 @@ class Residual(Net):
         ]
         for before, after in pairwise((*channels, channels[-1])):
             layers += self._blocks(before)
-            # Enlarged and then convolved: no checkerboard (Odena et al. 2016, Distill).
+            # Upsampling before a convolution avoids checkerboards (Odena et al. 2016, Distill).
             layers += [nn.Upsample(scale_factor=2), nn.Conv2d(before, after, 3, padding=1)]
         layers += [
             self.options.activation.module(),

@@ -22,23 +22,23 @@ Channels = Annotated[int, Field(ge=1, le=4096)]
 
 _FIRST_CHANNELS = 32
 _MOST_CHANNELS = 128
-# From this many steps on `auto` shortens by 4: most of the time goes into the longest levels.
+# From this many steps on `auto` has stride 4, because the longest levels take most of the time.
 _LONG_WINDOW = 256
 
 
 class Temporal(Net):
-    """Each level shortens the window, then refines it by residual blocks of dilated convolutions.
+    """A TCN: each level shortens the window, then applies residual blocks of dilated convolutions.
 
-    Unlike the paper's, the convolutions look ahead as well as back: a window is known whole
-    before it is encoded. Blocks normalise groups of channels in place of the paper's weights.
-    The decoder mirrors the encoder.
+    Unlike in the paper, the convolutions look ahead as well as back, because the whole window is
+    known before it is encoded. Blocks use group normalisation in place of the paper's weight
+    normalisation. The decoder mirrors the encoder.
 
     Source: Bai, Kolter & Koltun 2018, "An Empirical Evaluation of Generic Convolutional and
     Recurrent Networks for Sequence Modeling", arXiv:1803.01271, sections 3.2 and 3.3.
     """
 
     class Config(SpecModel):
-        """Levels and what each is made of."""
+        """The levels and their blocks."""
 
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
         """Channels of each level. `auto`: 32, 64 and then 128, while at least 4 steps are left."""
@@ -49,17 +49,17 @@ class Temporal(Net):
         """Residual blocks of two convolutions at each level; the dilation of each is twice that
         of the one before, from 1."""
         kernel: Literal[3, 5, 7, 9] = 3
-        """Steps that a block's convolution sees, dilated."""
+        """Kernel size of a block's dilated convolutions, in steps."""
         activation: Activation = Activation.GELU
         """The nonlinearity before each convolution."""
         dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
-        """Share of a block's channels set to 0 while training."""
+        """Dropout rate of a block's channels."""
 
     SUMMARY: ClassVar[str] = "dilated convolutions down to a dense bottleneck; series and audio"
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.SERIES, DataKind.AUDIO)
 
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, C, T) -> (B, outputs)."""
+        """Returns a module that maps (B, C, T) to (B, outputs)."""
         channels = self._channels()
         stride = self._stride()
         layers: list[nn.Module] = [PadTo(padded(self.row_shape[1:], len(channels), stride))]
@@ -70,7 +70,7 @@ class Temporal(Net):
         return nn.Sequential(*layers, nn.Linear(prod(self._smallest_shape()), outputs))
 
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, C, T)."""
+        """Returns a module that maps (B, inputs) to (B, C, T)."""
         layers: list[nn.Module] = [
             nn.Linear(inputs, prod(self._smallest_shape())),
             nn.Unflatten(1, self._smallest_shape()),
@@ -78,7 +78,7 @@ class Temporal(Net):
         stride, channels = self._stride(), self._channels()
         for before, after in pairwise(reversed(channels)):
             layers += self._blocks(before)
-            # A kernel of two strides: every step is made from equally many.
+            # With a kernel of two strides, every step is made from equally many inputs.
             layers.append(
                 nn.ConvTranspose1d(before, after, 2 * stride, stride=stride, padding=stride // 2)
             )
@@ -124,7 +124,7 @@ class Temporal(Net):
 
 
 class _Interleave(nn.Module):
-    """Several channels as the steps of one: a convolution's last step to the full length.
+    """Interleaves groups of channels as steps, which gives a convolution's output full length.
 
     Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient
     Sub-Pixel Convolutional Neural Network", arXiv:1609.05158, section 3.2, in one dimension.
@@ -135,5 +135,5 @@ class _Interleave(nn.Module):
         self.stride = stride
 
     def forward(self, x_BCT: Tensor) -> Tensor:
-        """(B, C * stride, T) to (B, C, T * stride)."""
+        """Maps (B, C * stride, T) to (B, C, T * stride)."""
         return torch.unflatten(x_BCT, 1, (-1, self.stride)).transpose(2, 3).flatten(2)

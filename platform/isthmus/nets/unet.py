@@ -26,25 +26,25 @@ _MOST_LEVELS = 5
 
 
 class Unet(Net):
-    """Halves the image and doubles it again, and hands each size's maps across.
+    """A U-Net: halves the image and doubles it again, with skip connections at each size.
 
-    The latent is the smallest image and all that is handed across, in one vector: so the halves
-    work apart, and the latent is larger than the row. It is no bottleneck: only variants that ask
-    for something else than their input learn anything. What is handed across is narrowed to a few
-    channels, where the paper's is not, to keep the latent some ten times a grey image.
+    The latent is one vector of the smallest image and all skip connections, so that encoder and
+    decoder can be used apart. It is larger than the row and no bottleneck: only variants whose
+    target differs from their input learn anything. Unlike in the paper, skip connections are
+    narrowed to a few channels, which keeps the latent at some ten times the size of a grey image.
 
     Source: Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image
     Segmentation", arXiv:1505.04597, section 2; padded, so that the output is as large as the input.
     """
 
     class Config(SpecModel):
-        """Sizes and what stands between them."""
+        """The image sizes and the skip connections."""
 
         channels: tuple[Channels, ...] | Literal["auto"] = Field(default="auto", min_length=2)
-        """Channels of each size, from the full one; each is half the one before. `auto`: 32, 64
-        and then 128, until the shorter side is 4 to 7 pixels, in at most five sizes."""
+        """Channels at each size, from full size on, each half the one before. `auto`: 32, 64 and
+        then 128, until the shorter side is 4 to 7 pixels, in at most five sizes."""
         skip_channels: Annotated[int, Field(ge=0, le=4096)] = 8
-        """Channels that are handed across at each size; 0 for all, as in the paper."""
+        """Channels of the skip connection at each size; 0 for all, as in the paper."""
         activation: Activation = Activation.GELU
         """The nonlinearity after each convolution; the paper's is relu."""
 
@@ -53,11 +53,11 @@ class Unet(Net):
     HAS_SKIPS: ClassVar[bool] = True
 
     def fixed_latent_dim(self) -> int:
-        """The numbers of the smallest image and of all that is handed across."""
+        """Returns the number of values in the smallest image and all skip connections."""
         return sum(prod(shape) for shape in self._map_shapes())
 
     def refusal(self, latent_dim: int) -> str | None:
-        """The latent is as large as its maps."""
+        """Returns why the latent cannot have this size; `None` if it is the size of its maps."""
         if latent_dim == self.fixed_latent_dim():
             return None
         return (
@@ -66,7 +66,7 @@ class Unet(Net):
         )
 
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, C, H, W) -> (B, outputs); `outputs` as `fixed_latent_dim`."""
+        """Returns a module that maps (B, C, H, W) to (B, outputs), of `fixed_latent_dim` size."""
         self._check(outputs)
         channels = self._channels()
         widths = list(pairwise((self.row_shape[0], *channels)))
@@ -82,7 +82,7 @@ class Unet(Net):
         )
 
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, C, H, W); `inputs` as `fixed_latent_dim`."""
+        """Returns a module that maps (B, inputs), of `fixed_latent_dim` size, to (B, C, H, W)."""
         self._check(inputs)
         channels = self._channels()
         widths = [(below, width) for width, below in pairwise(channels)]
@@ -110,7 +110,7 @@ class Unet(Net):
         return tuple(min(_FIRST_CHANNELS * 2**size, _MOST_CHANNELS) for size in range(sizes))
 
     def _map_shapes(self) -> list[tuple[int, int, int]]:
-        """Of what is handed across, from the full size; the smallest image is last."""
+        """Returns the shapes of the skip connections from full size on, then of the last image."""
         *skips, smallest = self._channels()
         maps = [*(self.options.skip_channels or width for width in skips), smallest]
         height, width = padded(self.row_shape[1:], len(skips))
@@ -126,7 +126,7 @@ class Unet(Net):
 
 
 class _Encoder(nn.Module):
-    """The contracting path; its maps as one vector."""
+    """The contracting path, which returns its maps as one vector."""
 
     def __init__(self, pad: PadTo, sizes: list[nn.Module], narrows: list[nn.Module]) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class _Encoder(nn.Module):
         self.halve = nn.MaxPool2d(2)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, D): what is handed across from the full size, the smallest last."""
+        """Maps (B, C, H, W) to (B, D): skips from full size on, then the smallest image."""
         *larger, smallest = self.sizes
         image, maps = self.pad(x_BCHW), []
         for size, narrow in zip(larger, self.narrows, strict=True):
@@ -148,7 +148,7 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """The expanding path, from one vector."""
+    """The expanding path, which takes that vector."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class _Decoder(nn.Module):
         self.last = last
 
     def forward(self, z_BD: Tensor) -> Tensor:
-        """(B, D) to (B, C, H, W)."""
+        """Maps (B, D) to (B, C, H, W)."""
         parts = torch.split(z_BD, [prod(shape) for shape in self.map_shapes], dim=1)
         *skips, image = (
             torch.unflatten(part, 1, shape)

@@ -1,6 +1,6 @@
 """A vision transformer; for images of any size and channel count.
 
-Shapes: x_BCHW a batch of images; h x w patches of p x p pixels, tokens of C * p * p numbers.
+Shapes: x_BCHW a batch of images; h x w patches of p x p pixels, tokens of C * p * p values.
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ _SMALLEST_PATCH = 4
 
 
 class Vit(Net):
-    """Each square patch is a token; the latent is made of all of them, and they of it.
+    """A vision transformer whose tokens are square patches; the latent depends on all tokens.
 
-    Sizes that do not divide into patches are padded on the way in and cropped on the way out.
-    There is no class token: the latent is a dense layer's, over all tokens.
+    Sizes that do not divide into patches are padded in the encoder and cropped in the decoder.
+    There is no class token: a dense layer over all tokens gives the latent.
 
     Source: Dosovitskiy et al. 2020, "An Image is Worth 16x16 Words: Transformers for Image
     Recognition at Scale", arXiv:2010.11929, section 3.1.
     """
 
     class Config(TokenOptions):
-        """The patches, and what the transformer is made of."""
+        """The patches and the transformer."""
 
         patch: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
-        """Side of a patch in pixels. `auto`: 4, or what leaves some 64 patches."""
+        """Side of a patch in pixels. `auto`: 4, or more, so that there are some 64 patches."""
 
     SUMMARY: ClassVar[str] = "attention over patches; images, many of them, and for `masked`"
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
 
     def refusal(self, latent_dim: int) -> str | None:
-        """The heads share the width."""
+        """Returns why the heads cannot share the width evenly; `None` if they can."""
         why: str | None = self.options.refusal()
         return why
 
     def encoder(self, outputs: int) -> nn.Module:
-        """(B, C, H, W) -> (B, outputs)."""
+        """Returns a module that maps (B, C, H, W) to (B, outputs)."""
         patch = self._patch()
         return nn.Sequential(
             PadTo([patch * patches for patches in self._grid()]),
@@ -55,7 +55,7 @@ class Vit(Net):
         )
 
     def decoder(self, inputs: int) -> nn.Module:
-        """(B, inputs) -> (B, C, H, W)."""
+        """Returns a module that maps (B, inputs) to (B, C, H, W)."""
         return nn.Sequential(
             LatentToTokens(*self._sizes(), inputs),
             _Join(self.row_shape[0], self._grid(), self._patch()),
@@ -69,7 +69,7 @@ class Vit(Net):
         return min(max(side, _SMALLEST_PATCH), *self.row_shape[1:])
 
     def _grid(self) -> tuple[int, int]:
-        """Patches from top to bottom, and from left to right."""
+        """Returns the number of patches from top to bottom, and from left to right."""
         height, width = (ceil(side / self._patch()) for side in self.row_shape[1:])
         return height, width
 
@@ -80,20 +80,20 @@ class Vit(Net):
 
 
 class _Cut(nn.Module):
-    """Images to patches, row by row."""
+    """Cuts images into patches, row by row."""
 
     def __init__(self, patch: int) -> None:
         super().__init__()
         self.patch = patch
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """(B, C, h * p, w * p) to (B, h * w, C * p * p)."""
+        """Maps (B, C, h * p, w * p) to (B, h * w, C * p * p)."""
         cut = torch.unflatten(torch.unflatten(x_BCHW, 3, (-1, self.patch)), 2, (-1, self.patch))
         return cut.permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
 
 
 class _Join(nn.Module):
-    """Patches to images."""
+    """Joins patches into images."""
 
     def __init__(self, channels: int, grid: tuple[int, int], patch: int) -> None:
         super().__init__()
@@ -101,6 +101,6 @@ class _Join(nn.Module):
         self.patch_shape = (channels, patch, patch)
 
     def forward(self, patches_BNP: Tensor) -> Tensor:
-        """(B, h * w, C * p * p) to (B, C, h * p, w * p)."""
+        """Maps (B, h * w, C * p * p) to (B, C, h * p, w * p)."""
         cut = torch.unflatten(torch.unflatten(patches_BNP, 2, self.patch_shape), 1, self.grid)
         return cut.permute(0, 3, 1, 4, 2, 5).flatten(4).flatten(2, 3)

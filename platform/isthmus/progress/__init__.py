@@ -1,5 +1,5 @@
-"""How far training is: what is told to whoever listens, and the checkpoints to go on from.
+"""The progress of training: events, reports, and the checkpoints to resume from.
 
-Ray's controller and the actor of events unpickle small things from this package, so its `reporter`
-and `events` load neither torch nor Lightning.
+Ray's controller and the event actor unpickle small objects from this package, so its modules
+`reporter` and `events` import neither torch nor Lightning.
 """

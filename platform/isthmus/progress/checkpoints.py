@@ -1,9 +1,9 @@
-"""What a checkpoint holds: all that is needed to go on exactly, and the best weights so far.
+"""The files of a checkpoint: the state to resume exactly, and the best weights so far.
 
-`last.ckpt` is Lightning's own (weights, optimizer, loops), `best.safetensors` the weights of the
-best epoch, `progress.json` how far training is. Both sets of weights lie in one checkpoint, so
-that only the newest must be kept. Of a model that FSDP shards, `last.ckpt` and `best` are folders
-of shards, as `torch.distributed.checkpoint` writes them.
+`last.ckpt` is Lightning's checkpoint (weights, optimizer, loops), `best.safetensors` holds the
+weights of the best epoch, and `progress.json` the progress of training. One checkpoint holds both
+sets of weights, so that only the newest must be kept. If FSDP shards the model, `last.ckpt` and
+`best` are folders of shards, written by `torch.distributed.checkpoint`.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ PROGRESS = "progress.json"
 
 @dataclass
 class Progress:
-    """How far training is.
+    """The progress of a training run.
 
     Attributes:
-        epochs: Epochs done.
-        rows_done: Rows of the epoch after them that all workers have trained on.
-        best_epoch: The epoch, from 1, with the lowest validation loss; 0 before the first.
-        best_loss: That loss.
-        global_batch_size: Rows of one step, as settled when training began.
-        attempt: How often training was started, restarts and resumes included.
-        finished: Whether training came to its own end.
-        history: Every epoch's report.
+        epochs: Number of finished epochs.
+        rows_done: Rows of the unfinished epoch after them that all workers have trained on.
+        best_epoch: The epoch, counted from 1, with the lowest validation loss; 0 before the first.
+        best_loss: The validation loss of the best epoch.
+        global_batch_size: Rows of one optimizer step, as chosen when training began.
+        attempt: How often training was started, including restarts and resumes.
+        finished: Whether training reached its end, and was not interrupted.
+        history: The reports of all finished epochs.
     """
 
     epochs: int = 0
@@ -51,27 +51,27 @@ class Progress:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Progress:
-        """The inverse of `dataclasses.asdict`."""
+        """Creates the progress from what `dataclasses.asdict` returned."""
         history = [EpochReport(**report) for report in content["history"]]
         return cls(**{**content, "history": history})
 
 
 def write_best(folder: Path, best: Mapping[str, Tensor]) -> None:
-    """Writes the weights of the best epoch, each whole; none before the first epoch is over."""
+    """Writes the unsharded weights of the best epoch; there are none before the first one ends."""
     save_file({name: tensor.contiguous().cpu() for name, tensor in best.items()}, folder / _BEST)
 
 
 def write_progress(folder: Path, progress: Progress) -> None:
-    """Writes how far training is."""
+    """Writes the progress of training."""
     (folder / PROGRESS).write_text(json.dumps(asdict(progress)), encoding="utf-8")
 
 
 def read_best(folder: Path) -> dict[str, Tensor]:
-    """Returns the weights of the best epoch, on the CPU; shards are put together."""
+    """Returns the weights of the best epoch on the CPU, with shards merged into whole tensors."""
     if (folder / BEST_SHARDS).is_dir():
         return _read_shards(folder / BEST_SHARDS)
     if not (folder / _BEST).exists():
-        return {}  # of sharded training, before the first epoch is over
+        return {}  # sharded training saves none before the first epoch ends
     best: dict[str, Tensor] = load_file(folder / _BEST)
     return best
 
@@ -92,7 +92,7 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Returns whether all files of a checkpoint are there: workers store their shards apart."""
+    """Returns whether a checkpoint has all its files; each worker stores its shards separately."""
     if not (folder / PROGRESS).exists():
         return False
     from torch.distributed.checkpoint.filesystem import FileSystemReader
@@ -109,5 +109,5 @@ def is_whole(folder: Path) -> bool:
 
 
 def read_progress(folder: Path) -> Progress:
-    """Returns how far training was when the checkpoint was written."""
+    """Returns the progress of training when the checkpoint was written."""
     return Progress.from_json(json.loads((folder / PROGRESS).read_text(encoding="utf-8")))

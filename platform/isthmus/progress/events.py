@@ -1,4 +1,4 @@
-"""What training tells the driver of its progress, and how the driver asks it to stop."""
+"""The events that training sends to the driver, and the driver's request to stop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from isthmus.progress.reporter import EpochReport
 
 @dataclass(frozen=True)
 class Started:
-    """Workers are up.
+    """The event that the workers have started.
 
     Attributes:
-        epochs: All epochs of the job.
-        rows: Rows that an epoch trains on.
-        first_epoch: The epoch that comes next, from 1.
-        history: The reports of the epochs before it, as the checkpoint has them.
+        epochs: Number of epochs of the whole job.
+        rows: Number of training rows per epoch.
+        first_epoch: The epoch to be trained first, counted from 1.
+        history: The reports of the epochs before it, from the checkpoint.
     """
 
     epochs: int
@@ -30,40 +30,40 @@ class Started:
 
 @dataclass(frozen=True)
 class RowsDone:
-    """Rows of an epoch that are through.
+    """The event that a part of an epoch's rows has been trained on.
 
     Attributes:
-        epoch: Counted from 1.
-        done: Rows, over all workers.
+        epoch: The epoch, counted from 1.
+        done: Number of rows trained on in this epoch so far, over all workers.
     """
 
     epoch: int
     done: int
 
 
-# An error is sent, not raised, where another try would end the same way.
+# An error is sent, not raised, if a retry would fail in the same way.
 Event = Started | RowsDone | EpochReport | TrainingError
 
 
 class Mailbox:
-    """Keeps events until the driver fetches them, and a flag the other way; safe for threads."""
+    """A thread-safe queue of events for the driver, with a flag that asks training to stop."""
 
     def __init__(self) -> None:
-        # A queue written in C: Ctrl-C within it breaks nothing, as it would in `threading.Event`.
+        # SimpleQueue is written in C: Ctrl-C cannot corrupt it, as it could a `threading.Event`.
         self._events: SimpleQueue[Event | None] = SimpleQueue()
         self._stop = False
 
     def put(self, event: Event) -> bool:
-        """Takes an event; gives whether the flag is up."""
+        """Adds an event; returns whether the driver has asked training to stop."""
         self._events.put(event)
         return self._stop
 
     def wake(self) -> None:
-        """Lets whoever waits for events go on without."""
+        """Makes a waiting `drain` return without an event."""
         self._events.put(None)
 
     def drain(self, wait_s: float = 0.0) -> list[Event]:
-        """Gives all that came since it was last asked, if need be after waiting for the first."""
+        """Returns the events since the last call; waits up to `wait_s` seconds for the first."""
         found: list[Event | None] = []
         with suppress(Empty):
             found.append(self._events.get(timeout=wait_s))
@@ -72,19 +72,19 @@ class Mailbox:
         return [event for event in found if event is not None]
 
     def request_stop(self) -> None:
-        """Puts the flag up."""
+        """Asks training to stop."""
         self._stop = True
 
     def is_stop_requested(self) -> bool:
-        """Whether the flag is up."""
+        """Returns whether the driver has asked training to stop."""
         return self._stop
 
 
 class Sender(Protocol):
-    """The first worker's end of the line. Never waits for the driver."""
+    """The first worker's channel to the driver, for which it never waits."""
 
     def send(self, event: Event) -> object:
-        """Sends."""
+        """Sends an event to the driver."""
 
     def stop_was_requested(self) -> bool:
-        """Whether the driver wants training to stop, as of what was sent last but a moment ago."""
+        """Returns whether the driver has asked training to stop; may be out of date by a moment."""

@@ -1,4 +1,4 @@
-"""What training tells whoever listens: a run log, a progress bar, both, or nobody."""
+"""The interface through which training reports its progress to run logs and progress bars."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class EpochReport:
-    """One finished epoch, averaged over all workers.
+    """The metrics of one finished epoch, averaged over all workers.
 
     Attributes:
-        epoch: Epochs done, counted from 1.
-        train: Loss and its parts on the training rows: `loss`, `reconstruction`, `kl`, ...;
-            summed over a row's numbers, averaged over rows.
+        epoch: The epoch, counted from 1.
+        train: The loss and its parts on the training rows: `loss`, `reconstruction`, `kl`, ...;
+            summed over a row's values, averaged over rows.
         validation: The same on the validation rows.
-        learning_rate: At the end of the epoch.
-        rows_per_s: Training rows a second, over all workers.
-        attempt: 1, and one more after each restart or resume.
+        learning_rate: The learning rate at the end of the epoch.
+        rows_per_s: Training rows per second, over all workers.
+        attempt: 1 at first, and one more after each restart or resume.
     """
 
     epoch: int
@@ -30,28 +30,34 @@ class EpochReport:
 
 
 class Reporter(Protocol):
-    """Hears of training's progress, in the driver process, in order, each epoch once."""
+    """Receives the progress of training in the driver process, in order, each epoch once."""
 
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        """Workers are up; `epochs` in all, `rows` training rows each, `first_epoch` from 1."""
+        """Reports that the workers have started.
+
+        Args:
+            epochs: Number of epochs of the whole job.
+            rows: Number of training rows per epoch.
+            first_epoch: The epoch to be trained first, counted from 1.
+        """
 
     def on_rows(self, epoch: int, done: int) -> None:
-        """`done` of the epoch's training rows are through; called a few times a second."""
+        """Reports that `done` rows of the epoch are trained on; called a few times per second."""
 
     def on_epoch(self, report: EpochReport) -> None:
-        """An epoch is finished."""
+        """Reports a finished epoch."""
 
 
 @runtime_checkable
 class ResumeReporter(Protocol):
-    """A reporter that wants to know what a resumed run has behind it; before `on_start`."""
+    """A reporter that also receives the earlier epochs of a resumed run, before `on_start`."""
 
     def on_resume(self, history: Sequence[EpochReport]) -> None:
-        """Training goes on from a checkpoint after these epochs; some may be known already."""
+        """Reports the epochs before the checkpoint; some may have been reported already."""
 
 
 class Reporters:
-    """Passes each call on to several reporters."""
+    """A reporter that forwards each call to several reporters."""
 
     def __init__(self, *reporters: Reporter) -> None:
         self._reporters = reporters

@@ -1,4 +1,4 @@
-"""What training came to."""
+"""The result of a training run."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from isthmus.progress.checkpoints import Progress
 
 @dataclass(frozen=True)
 class FitResult:
-    """What training came to.
+    """The result of a training run.
 
     Attributes:
         state: The weights of the best epoch, on the CPU; `None` if none was saved yet.
-        progress: How far training is; `finished` is false if it was interrupted.
+        progress: The progress of training; `finished` is false if it was interrupted.
     """
 
     state: dict[str, Tensor] | None
@@ -25,7 +25,7 @@ class FitResult:
 
     @classmethod
     def read(cls, folder: Path | None) -> FitResult:
-        """What a checkpoint's folder holds; no epochs if there is none."""
+        """Reads the result from a checkpoint's folder; `None` gives a result without epochs."""
         if folder is None:
             return cls(state=None, progress=Progress())
         return cls(checkpoints.read_best(folder), checkpoints.read_progress(folder))

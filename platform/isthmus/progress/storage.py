@@ -1,6 +1,6 @@
-"""Where a run's checkpoints lie: a folder of the storage, local or on S3; one folder each.
+"""The storage of a run's checkpoints, one folder each, on a local disk or on S3.
 
-A store that is away for minutes does not end training: what it did not take is tried again.
+A store that is unreachable for minutes does not end training: failed writes are retried.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
-# How long a store may be away, from its first refusal on; a try of its own takes S3's client
-# between 12 s, if nobody listens, and minutes, if nobody answers.
+# How long a store may be unreachable, from the first failure on. One attempt of the S3 client takes
+# 12 s if the connection is refused, and up to minutes if nothing answers.
 _PATIENCE_S = 600.0
-# Whoever resumes a run waits for its checkpoint and sees nothing.
+# Shorter for reading, because a person who resumes a run sees nothing until it is done.
 _READING_PATIENCE_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-# What S3 says in the same words however often one asks: of the key, and of the bucket.
+# Errors of S3 that no retry mends: those about the credentials, and those about the bucket.
 _REFUSED = re.compile(
     "ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
     "|MISSING_AUTHENTICATION_TOKEN|UNRECOGNIZED_CLIENT|ExpiredToken|HTTP status 40[13]"
@@ -43,29 +43,29 @@ _NO_BUCKET = re.compile("NO_SUCH_BUCKET|Bucket '.*' not found")
 
 @dataclass(frozen=True)
 class CheckpointStorage:
-    """The checkpoints of one run; those that Ray Train wrote are found too.
+    """The checkpoints of one run, including those that Ray Train wrote.
 
     Attributes:
-        storage_path: A folder, or `s3://`.
-        run_name: The run's folder in it, which is its id.
+        storage_path: A local folder or an `s3://` URL.
+        run_name: The name of the run's folder in it, which is the run's id.
     """
 
     storage_path: str
     run_name: str
 
     def keep(self, folder: Path) -> None:
-        """Keeps a checkpoint in place of the earlier ones; it is there whole or not at all.
+        """Stores a checkpoint, whole or not at all, and then deletes the earlier ones.
 
         Raises:
-            TrainingError: As `patiently`.
+            TrainingError: As in `patiently`.
         """
         self.patiently(lambda: self.try_to_keep(folder))
 
     def try_to_keep(self, folder: Path) -> None:
-        """As `keep`, once.
+        """Does the same as `keep`, without retries.
 
         Raises:
-            OSError: Whatever the store or the network said.
+            OSError: If the store or the network fails.
         """
         from pyarrow import fs
 
@@ -74,11 +74,11 @@ class CheckpointStorage:
         earlier = self._checkpoints(files, root)
         progress = checkpoints.read_progress(folder)
         place = f"{root}/checkpoint_{progress.epochs:09d}_{progress.rows_done:012d}"
-        if place in earlier:  # half of one, or that of a run that went back to an older one
+        if place in earlier:  # half a checkpoint, or the run was resumed from an older one
             place = f"{place}_{secrets.token_hex(4)}"
         files.create_dir(place)
         within = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-        # The progress last: a checkpoint without it is none.
+        # The progress file comes last: a checkpoint without it counts as incomplete.
         for path in sorted(within, key=lambda path: path.name == checkpoints.PROGRESS):
             files.create_dir(f"{place}/{path.parent}")
             fs.copy_files(str(folder / path), f"{place}/{path}", destination_filesystem=files)
@@ -87,24 +87,26 @@ class CheckpointStorage:
 
     @contextmanager
     def last(self) -> Iterator[Path | None]:
-        """A local copy of the checkpoint that is furthest on; `None` if there is none.
+        """Yields a local copy of the checkpoint with the most progress; `None` if there is none.
 
         Raises:
-            TrainingError: As `patiently`, after a minute.
+            TrainingError: As in `patiently`, after a minute.
         """
         with tempfile.TemporaryDirectory(prefix="isthmus-checkpoint-") as name:
             yield self.patiently(lambda: self._fetch(Path(name)), is_reading=True)
 
     def patiently(self, work: Callable[[], _Result], *, is_reading: bool = False) -> _Result:
-        """Calls what uses the store, and calls it again while the store is away.
+        """Calls a function that uses the store, and retries it while the store is unreachable.
 
         Args:
-            work: May be called often.
-            is_reading: Whether somebody waits for a checkpoint: then for a minute, else for ten.
+            work: The function, which may be called many times.
+            is_reading: Whether someone waits for a checkpoint; retries then last one minute, and
+                otherwise ten.
 
         Raises:
-            TrainingError: If the store stays away, or at once if another try would not help: it
-                refuses the key, has no such bucket, or is a disk. Says how to go on.
+            TrainingError: If the store stays unreachable, or at once if a retry would not help:
+                the store refuses the credentials, has no such bucket, or is a local disk. The
+                message says how to resume.
         """
         patience_s = _READING_PATIENCE_S if is_reading else _PATIENCE_S
         until_s, pause_s = None, _FIRST_PAUSE_S
@@ -131,7 +133,7 @@ class CheckpointStorage:
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _lasting_fault(self, error: Exception) -> str | None:
-        """What is wrong and what to do, if another try would not mend it."""
+        """Returns what is wrong and what to do, or `None` if a retry may help."""
         said = str(error)
         bucket = self.storage_path.partition("://")[2].partition("/")[0]
         if _REFUSED.search(said):
@@ -189,9 +191,9 @@ class CheckpointStorage:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in a few words, without S3's own name for it in front.
+    """Returns the cause of an error in a few words, without the prefix "AWS Error".
 
-    Ray takes "AWS Error NETWORK_CONNECTION" in a message as a wish that it try again.
+    Ray retries if it finds "AWS Error NETWORK_CONNECTION" in a message.
     """
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)

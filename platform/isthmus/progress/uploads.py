@@ -1,4 +1,4 @@
-"""How checkpoints come to their store while training goes on, with Ray Train or without it."""
+"""Uploads of checkpoints to their store during training, with or without Ray Train."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 
 class CheckpointUploads:
-    """Keeps checkpoints in a thread of its own, so that training does not wait for the store.
+    """Stores checkpoints in a background thread, so that training does not wait for the store.
 
-    Of those that wait the newest is kept. A block that ends waits for it, with the patience of
-    `CheckpointStorage`; one that raises does not.
+    Of the checkpoints that wait, only the newest is stored. The end of the `with` block waits for
+    it, with the retries of `CheckpointStorage`; if the block raises, it does not wait.
     """
 
     def __init__(self, storage: Callable[[], CheckpointStorage]) -> None:
-        """Args:
-        storage: Where they go; asked, in the thread, when the first is to be kept.
+        """Creates the uploads; the first checkpoint starts the thread.
+
+        Args:
+            storage: Returns the storage; it is called in the thread, once there is a checkpoint.
         """
         self._storage = storage
         self._changed = threading.Condition()
@@ -36,10 +38,10 @@ class CheckpointUploads:
         self._thread: threading.Thread | None = None
 
     def keep(self, folder: Path) -> None:
-        """Copies a checkpoint away, to be kept soon; the folder may then be removed.
+        """Copies a checkpoint, to be stored soon; the folder may be removed afterwards.
 
         Raises:
-            TrainingError: If an earlier one could not be kept.
+            TrainingError: If an earlier checkpoint could not be stored.
         """
         copy = _Copy(folder)
         with self._changed:
@@ -52,10 +54,10 @@ class CheckpointUploads:
                 self._thread.start()
 
     def flush(self) -> None:
-        """Returns when the newest checkpoint is kept.
+        """Waits until the newest checkpoint is stored.
 
         Raises:
-            TrainingError: If it cannot be kept.
+            TrainingError: If it cannot be stored.
         """
         with self._changed:
             self._changed.wait_for(
@@ -89,7 +91,7 @@ class CheckpointUploads:
                 self._changed.notify_all()
 
     def _wait(self) -> bool:
-        """Waits for a checkpoint; returns whether there is one."""
+        """Waits for a checkpoint or the end of the block; returns whether there is a checkpoint."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
             self._is_busy = self._waiting is not None
@@ -99,7 +101,7 @@ class CheckpointUploads:
         with self._changed:
             copy, self._waiting = self._waiting, None
         if copy is None:
-            return  # nobody waits for it any more
+            return  # it was removed when the block ended
         try:
             storage.try_to_keep(copy.folder)
         except BaseException:
@@ -123,10 +125,10 @@ class CheckpointUploads:
 
 
 class _Copy:
-    """A checkpoint's folder that nobody else removes.
+    """A copy of a checkpoint, which nothing else removes.
 
     Attributes:
-        folder: Where it is.
+        folder: The folder of the copy.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -135,19 +137,19 @@ class _Copy:
         copy_checkpoint(folder, self.folder)
 
     def remove(self) -> None:
-        """Removes it."""
+        """Removes the copy."""
         self._owned.cleanup()
 
 
 def copy_checkpoint(
     folder: Path, copy: Path, is_wanted: Callable[[Path], bool] = lambda _: True
 ) -> None:
-    """Copies a checkpoint's files into a folder that is there; where it can, without writing.
+    """Copies a checkpoint's files into an existing folder, as hard links where possible.
 
     Args:
-        folder: The checkpoint.
-        copy: Where its files go.
-        is_wanted: Says of a file whether it is to be copied.
+        folder: The folder of the checkpoint.
+        copy: The folder that its files are copied to.
+        is_wanted: Returns whether a file is to be copied.
     """
     for path in folder.rglob("*"):
         if not path.is_file() or not is_wanted(path):
@@ -155,24 +157,24 @@ def copy_checkpoint(
         copied = copy / path.relative_to(folder)
         copied.parent.mkdir(parents=True, exist_ok=True)
         try:
-            os.link(path, copied)  # nobody changes a checkpoint that is written
+            os.link(path, copied)  # a written checkpoint is never changed
         except OSError:
             shutil.copyfile(path, copied)
 
 
 def upload_patiently(storage: CheckpointStorage, checkpoint: Checkpoint, name: str) -> Checkpoint:
-    """Stores a checkpoint as Ray would, and tries again while the store is away.
+    """Stores a checkpoint as Ray would, and retries while the store is unreachable.
 
-    With its first argument given it is a `checkpoint_upload_fn` of `ray.train.report`, to be
-    called in a worker of Ray Train, in whichever thread.
+    With its first argument bound it is a `checkpoint_upload_fn` for `ray.train.report`. It must be
+    called in a worker of Ray Train, in any thread.
 
     Args:
-        storage: Where the run's checkpoints are.
-        checkpoint: A local folder.
-        name: The folder in the run's own that Ray gives it.
+        storage: The storage of the run's checkpoints.
+        checkpoint: The checkpoint, in a local folder.
+        name: The name that Ray gives to the checkpoint's folder in the run's folder.
 
     Raises:
-        TrainingError: As `CheckpointStorage.patiently`.
+        TrainingError: As in `CheckpointStorage.patiently`.
     """
     from ray import train as ray_train
 

@@ -1,4 +1,4 @@
-"""The way to champion: the gate, and the watcher that brings the registry in line with clicks."""
+"""The gate that versions pass to become champion, and the watcher for changes in MLflow's UI."""
 
 from isthmus.promotion.champion import GateRefused, Promoted, judge_reference, promote
 from isthmus.promotion.gate import judge

@@ -1,4 +1,4 @@
-"""Intervals by resampling rows: the same rows of every model and figure, drawn together.
+"""Bootstrap confidence intervals; all models and metrics are computed on the same resampled rows.
 
 Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 8 (paired data) and
 chapter 13 (percentile intervals).
@@ -14,21 +14,23 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 Interval = tuple[float, float]
 Statistic = Callable[..., Numbers]
-"""From how often each row was drawn, shape (R, N) for each group of rows, to R figures."""
+"""A function that computes R values of a metric. It takes how often each row was drawn, as an array
+of shape (R, N) for each group of rows."""
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-# Resamples of one call: the table of draws must not grow with their number.
+# The resamples per call, so that the table of draws does not grow with their total number.
 _AT_ONCE = 50
 
 
 def resampled(statistic: Statistic, *groups: int, seed: int) -> Interval:
-    """The 95 % interval of a statistic over resampled rows.
+    """Returns the 95 % confidence interval of a statistic over resampled rows.
 
     Args:
-        statistic: The figure, of resampled rows.
-        groups: Rows of each group; each is resampled for itself, and keeps its size.
-        seed: The same seed draws the same rows.
+        statistic: The statistic.
+        groups: The number of rows in each group. Each group is resampled separately and keeps its
+            size.
+        seed: The random seed. The same seed draws the same rows.
     """
     generator = np.random.default_rng(seed)
     draws = np.concatenate(
@@ -43,20 +45,27 @@ def resampled(statistic: Statistic, *groups: int, seed: int) -> Interval:
 
 
 def improvement(new: Numbers, old: Numbers) -> Statistic:
-    """The share of the old errors, shape (N,), that the new ones do without."""
+    """Returns the statistic of the fraction by which the new errors, shape (N,), are lower."""
     return lambda counts: 1 - (counts @ new) / (counts @ old)
 
 
 def auroc_gain(new: tuple[Numbers, Numbers], old: tuple[Numbers, Numbers]) -> Statistic:
-    """How much higher the new scores' AUROC is; each are the scores of normal rows, of others."""
+    """Returns the statistic of how much higher the new scores' AUROC is than the old scores'.
+
+    Args:
+        new: The new scores of normal rows, and of other rows.
+        old: The old scores of normal rows, and of other rows.
+    """
     of_new, of_old = auroc(*new), auroc(*old)
     return lambda normal, other: of_new(normal, other) - of_old(normal, other)
 
 
 def auroc(normal: Numbers, other: Numbers) -> Statistic:
-    """The chance that another row scores higher than a normal one; ties count half.
+    """Returns the statistic of the AUROC, where ties count half.
 
-    A score that is NaN finds nothing: it counts as the wrong one of its side.
+    The AUROC is the probability that another row scores higher than a normal one. A NaN score
+    detects nothing, so it counts as wrong: as the highest for a normal row, as the lowest for
+    another.
     """
     normal = np.where(np.isnan(normal), np.inf, normal)
     other = np.where(np.isnan(other), -np.inf, other)
@@ -75,12 +84,12 @@ def auroc(normal: Numbers, other: Numbers) -> Statistic:
 
 
 def once(statistic: Statistic, *groups: int) -> float:
-    """The figure itself: every row once."""
+    """Returns the value of a statistic on the original rows."""
     return float(statistic(*(np.ones((1, rows)) for rows in groups))[0])
 
 
 def _counts(rows: int, generator: np.random.Generator) -> Numbers:
-    """How often each of `rows` is drawn, shape (50, rows)."""
+    """Draws how often each of `rows` rows occurs in each resample, shape (50, rows)."""
     drawn = generator.integers(0, rows, (_AT_ONCE, rows)) + rows * np.arange(_AT_ONCE)[:, None]
     counts = np.bincount(drawn.ravel(), minlength=_AT_ONCE * rows)
     return counts.reshape(_AT_ONCE, rows).astype(np.float64)

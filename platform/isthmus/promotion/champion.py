@@ -1,4 +1,4 @@
-"""Makes a version champion if the gate lets it; the verdict stands on the version either way."""
+"""Makes a version champion if it passes the gate; the verdict is written on the version anyway."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from isthmus.spec import Settings
 
 TAG_VERDICT, TAG_REASON = "isthmus.verdict", "isthmus.verdict_reason"
 SECTION = "gate"
-"""Of the version's description."""
+"""The section of the version's description that holds the verdict."""
 _LONGEST_REASON = 2000
 _MOST_ATTEMPTS = 3
 
 
 class GateRefused(PromotionRefused):
-    """The gate lets a version not become champion."""
+    """Raised if the gate refuses to make a version champion."""
 
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
@@ -31,16 +31,17 @@ class GateRefused(PromotionRefused):
         )
 
     def __reduce__(self) -> tuple[type[GateRefused], tuple[Verdict]]:
-        return (type(self), (self.verdict,))  # errors travel between processes
+        return (type(self), (self.verdict,))  # errors are pickled between processes
 
 
 @dataclass(frozen=True)
 class Promoted:
-    """What was promoted, and what the gate said.
+    """The result of a promotion, with the gate's verdict.
 
     Attributes:
-        promotion: As the registry did it.
-        verdict: `None` where no gate stands: for another alias, or for today's champion.
+        promotion: The registry's result.
+        verdict: The verdict; `None` if the gate does not apply: for another alias, or for the
+            present champion.
     """
 
     promotion: Promotion
@@ -59,26 +60,28 @@ def promote(
     source: Literal["command", "schedule"] = "command",
     on_step: OnStep | None = None,
 ) -> Promoted:
-    """Gives a version an alias; before it is champion, it passes the gate.
+    """Sets an alias of a version; a version must pass the gate to become champion.
 
-    If another became champion while the gate judged, the version is judged again beside that one.
+    If another version became champion while the gate judged, the version is judged again against
+    that one.
 
     Args:
-        name: Of the pair.
-        version: Of the pair.
-        settings: Where the registry is.
-        alias: Which; the gate stands before `champion` only.
-        why: For the history.
-        force: Promotes what the gate refuses; needs `why`.
-        must_be_better: As of `judge`.
-        source: For the history.
-        on_step: Told of the gate's progress.
+        name: The pair's name.
+        version: The pair's version.
+        settings: The settings that say where the registry is.
+        alias: The alias. The gate applies to `champion` only.
+        why: The reason, for the history.
+        force: Promotes the version even if the gate refuses it; requires `why`.
+        must_be_better: As in `judge`.
+        source: The kind of action, for the history.
+        on_step: A function that is called with each step of the gate.
 
     Raises:
-        GateRefused: In one line with the figures; the verdict stands on the version.
+        GateRefused: If the gate refuses the version. The message is one line with the figures, and
+            the verdict is written on the version.
         ModelNotFound: If there is no such version.
-        Overtaken: If another became champion meanwhile, three times in a row.
-        UsageError: If it is forced and nobody says why, or MLflow takes no such alias.
+        Overtaken: If another version became champion meanwhile, three times in a row.
+        UsageError: If `force` is given without `why`, or MLflow does not accept the alias.
         RegistryError: If the registry does not answer.
     """
     if force and not why.strip():
@@ -89,7 +92,8 @@ def promote(
     for attempt in range(1, _MOST_ATTEMPTS + 1):
         reconcile(name, settings)
         events = [event for event in history(name, settings) if event.alias == CHAMPION]
-        # Whoever is made champion from here on, it is not the one that the version is held against.
+        # If the champion changes after this event, the promotion fails with `Overtaken`, because
+        # the version was not compared with the new champion.
         since = events[-1].number if events else 0
         champion = champion_of(name, settings)
         verdict, said = None, why
@@ -112,7 +116,7 @@ def promote(
 
 
 def judge_reference(reference: str, settings: Settings, on_step: OnStep | None = None) -> Verdict:
-    """What the gate says of `NAME/VERSION` beside today's champion; changes nothing.
+    """Judges `NAME/VERSION` against the present champion, without changing anything.
 
     Raises:
         ModelNotFound: If there is no such version.
@@ -127,12 +131,12 @@ def judge_reference(reference: str, settings: Settings, on_step: OnStep | None =
 
 
 def write_verdict(verdict: Verdict, settings: Settings, **tags: str) -> None:
-    """Writes a verdict on both halves of a version, for people to read in MLflow's page.
+    """Writes a verdict on both halves of a version, for people who read it in MLflow's UI.
 
     Args:
-        verdict: What to write.
-        settings: Where the registry is.
-        tags: Others beside it, by what follows `isthmus.`.
+        verdict: The verdict.
+        settings: The settings that say where the registry is.
+        tags: More tags to set, named without their prefix `isthmus.`.
 
     Raises:
         RegistryError: If the registry does not answer.

@@ -1,13 +1,15 @@
-"""What is asked of a challenger, and what refuses it.
+"""The checks that a challenger must pass.
 
-Against the champion the burden of proof lies with the gate: a person had reasons to promote, so a
-version is refused only where the whole 95 % interval is on the wrong side of its bound. Of a check
-by itself, chance alone refuses about one in forty of the versions that are exactly at its bound; of
-few rows more, for resampling makes intervals of them too narrow, and of several checks more.
+Against the champion, the burden of proof is on the gate: a person had reasons to promote, so a
+version is refused only if the whole 95 % interval is on the wrong side of its bound. In a single
+check, chance alone refuses about one in forty of the versions that are exactly at the bound. It
+refuses more of them if there are few rows, for which bootstrap intervals are too narrow, and if
+there are several checks.
 
-A retraining has no reasons but its figures: there the burden lies with the challenger, whose
-reconstruction error must be lower beyond chance besides. PCA costs nothing: what does not have a
-lower error on these rows, whatever the interval, is not worth a net.
+A retraining has no reasons other than its metrics, so there the burden of proof is on the
+challenger: its reconstruction error must also be lower beyond chance. PCA costs nothing, so a
+version whose error on these rows is not lower than PCA's, whatever the interval, is not worth a
+net.
 """
 
 from __future__ import annotations
@@ -29,15 +31,16 @@ from isthmus.promotion.verdict import Check
 from isthmus.spec import PromotionSpec
 
 _NOMINAL = 0.01
-# Of Kolmogorov's distribution: the distance that 95 % of samples of N rows stay within, times
-# the root of N (Massart 1990, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz inequality").
+# The 95 % quantile of Kolmogorov's distribution: the distance that 95 % of samples of N rows stay
+# within, times the root of N (Massart 1990, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz
+# inequality").
 _KOLMOGOROV_95 = 1.36
 
 
 def check_error(
     new: Measured, old: Measured, bounds: PromotionSpec, seed: int, *, must_be_better: bool
 ) -> Check:
-    """Reconstruction error, not higher than the champion's; for a retraining, lower."""
+    """Checks that the reconstruction error is not above the champion's; for a retraining, below."""
     gain = improvement(new.errors, old.errors)
     low, high = resampled(gain, len(new.errors), seed=seed)
     if must_be_better:
@@ -58,7 +61,7 @@ def check_error(
 def check_pca(
     new: Measured, pca: Numbers, components: int, bounds: PromotionSpec, seed: int
 ) -> Check:
-    """Reconstruction error, below PCA's on the same rows."""
+    """Checks that the reconstruction error is below PCA's on the same rows."""
     gain = improvement(new.errors, pca)
     is_lower = bool(new.errors.mean() < pca.mean())
     asked = "lower than PCA's" if bounds.beat_pca else "nothing (beat_pca: false)"
@@ -73,14 +76,14 @@ def check_pca(
 
 
 def check_scores(new: Measured) -> Check:
-    """Scores are numbers; infinite ones are, a row may be as far away as that."""
+    """Checks that no score is NaN; infinite scores pass, since a row may be that far away."""
     nans = int(np.isnan(new.scores).sum() + np.isnan(new.other_scores).sum())
     scores = len(new.scores) + len(new.other_scores)
     return Check("scores that are NaN", f"{nans:,} of {scores:,}", "", "", "none", nans == 0)
 
 
 def check_detection(new: Measured, old: Measured | None, bounds: PromotionSpec, seed: int) -> Check:
-    """AUROC of held-out rows against rows with other labels."""
+    """Checks the AUROC of held-out rows against rows with other labels."""
     sizes = (len(new.scores), len(new.other_scores))
     of_new = (new.scores, new.other_scores)
     value = once(auroc(*of_new), *sizes)
@@ -103,10 +106,14 @@ def check_detection(new: Measured, old: Measured | None, bounds: PromotionSpec, 
 def check_denoising(
     new: Measured, old: Measured | None, noise: Numbers, bounds: PromotionSpec, seed: int
 ) -> Check:
-    """PSNR gained on held-out rows with the noise of the challenger's job.
+    """Checks the gain in PSNR on held-out rows with the noise of the challenger's job.
 
     Args:
-        noise: Shape (N,). Mean squared distance of each noised row from the row.
+        new: The challenger's measurements.
+        old: The champion's measurements, if there is one.
+        noise: Shape (N,). The mean squared distance of each noised row from the original row.
+        bounds: The bounds of the gate.
+        seed: The random seed of the bootstrap.
     """
     assert new.denoised_errors is not None  # noqa: S101 (there is noise)
     value, made = _gained_db(noise, new.denoised_errors), new.denoised_errors
@@ -133,10 +140,15 @@ def check_denoising(
 def check_variance(
     new: Measured, old: Measured | None, spread: Numbers, bounds: PromotionSpec, seed: int
 ) -> Check:
-    """Explained variance, where the job has no task of its own.
+    """Checks the explained variance, for jobs that neither detect nor denoise.
 
     Args:
-        spread: Shape (N,). Mean squared distance of each row from the mean of all, scaled units.
+        new: The challenger's measurements.
+        old: The champion's measurements, if there is one.
+        spread: Shape (N,). The mean squared distance of each row from the mean of all rows, scaled
+            units.
+        bounds: The bounds of the gate.
+        seed: The random seed of the bootstrap.
     """
     value = 1 - new.errors.mean() / spread.mean()
     if old is None:
@@ -160,7 +172,7 @@ def check_variance(
 def check_calibration(
     new: Measured, old: Measured | None, bounds: PromotionSpec, seed: int
 ) -> tuple[Check, Check]:
-    """The share of held-out rows above the threshold, and whether p-values are uniform."""
+    """Checks the share of held-out rows above the threshold, and that p-values are uniform."""
     above = new.is_anomaly.astype(np.float64)
     rows = len(above)
     low, high = resampled(lambda counts: (counts @ above) / rows, rows, seed=seed)
@@ -191,12 +203,13 @@ def check_calibration(
 
 
 def check_latency(seconds: NDArray[np.float64], bounds: PromotionSpec) -> Check:
-    """Time for a row, encoded and decoded.
+    """Checks the time to encode and decode a row.
 
     Args:
-        seconds: Shape (rounds, 1 or 2), for each row: the challenger's, then the champion's,
-            measured in turns. What takes long only in some rounds is the machine's fault,
-            whichever of the two it hits: the shortest time of each counts.
+        seconds: Shape (rounds, 1 or 2), seconds per row: the challenger's, then the champion's,
+            measured in turns. The shortest time of each counts, because a longer time in some
+            rounds is the machine's fault, whichever of the two it affects.
+        bounds: The bounds of the gate.
     """
     fastest = seconds.min(axis=0)
     rates = [f"{1 / shortest:,.0f} rows/s" for shortest in fastest]
@@ -214,7 +227,7 @@ def check_latency(seconds: NDArray[np.float64], bounds: PromotionSpec) -> Check:
 
 
 def check_size(new: Measured, old: Measured | None, bounds: PromotionSpec) -> Check:
-    """Bytes of weights."""
+    """Checks the number of bytes of the weights."""
     said = f"{new.size_bytes:,} bytes"
     if old is None:
         return Check("size", said, "", "", "nothing: no other to compare with", True)
@@ -230,13 +243,13 @@ def check_size(new: Measured, old: Measured | None, bounds: PromotionSpec) -> Ch
 
 
 def check_compatibility(error: float | None, most: float) -> Check:
-    """How well its latents can be mapped to the champion's, for those who have stored some.
+    """Checks how well the latents map to the champion's, for users who have stored latents.
 
     Args:
-        error: Share of the variance of the champion's latents that the best map leaves
-            unexplained; `None` if the version was registered beside another champion, or none,
-            and there is no map: then stored latents would be lost, and that is refused.
-        most: The bound.
+        error: The fraction of the variance of the champion's latents that the best map leaves
+            unexplained. It is `None` if there is no map, because the version was registered beside
+            another champion or none. Stored latents would then be lost, so the check fails.
+        most: The largest error that passes.
     """
     return Check(
         "latents mapped to the champion's",
@@ -249,7 +262,7 @@ def check_compatibility(error: float | None, most: float) -> Check:
 
 
 def _distance_from_uniform(p_values: Numbers) -> float:
-    """Kolmogorov and Smirnov's distance, in [0, 1]."""
+    """Returns the Kolmogorov-Smirnov distance from the uniform distribution, in [0, 1]."""
     ordered = np.sort(p_values)
     steps = np.arange(len(ordered) + 1) / len(ordered)
     return float(max((steps[1:] - ordered).max(), (ordered - steps[:-1]).max()))
@@ -260,7 +273,7 @@ def _gained_db(before: Numbers, after: Numbers) -> float:
 
 
 def _change(gain: float, interval: Interval) -> str:
-    """How much higher the error is, of how much it has improved."""
+    """Formats an improvement of the error and its interval as a change of the error in percent."""
     said, low, high = (f"{-100 * share + 0.0:+.1f}" for share in (gain, interval[1], interval[0]))
     return f"{said} % (95 % interval {low} to {high} %)"
 

@@ -18,8 +18,9 @@ class _Connection:
     """An open connection.
 
     Attributes:
-        transport: Closes it.
-        deadline: Closes it later; `None` while a request of it is answered.
+        transport: The transport, by which the connection is closed.
+        deadline: The timer that closes the connection; `None` while one of its requests is
+            answered.
     """
 
     transport: asyncio.BaseTransport
@@ -27,19 +28,22 @@ class _Connection:
 
 
 class ConnectionLimits:
-    """Closes a connection whose next request does not come in time, or whose place is needed.
+    """Closes connections that send no request in time, or whose place a new connection needs.
 
-    A new connection takes the place of the one that has waited longest for a request, at the same
-    client's address if that holds too many, else of all. It is closed itself if requests are being
-    answered on all others. All methods are called in the server's event loop.
+    A new connection takes the place of the one that has waited longest for a request: among those
+    of the same address if that has too many, otherwise among all. If all others are answering
+    requests, the new connection itself is closed. All methods are called in the server's event
+    loop.
     """
 
     def __init__(self, per_client: int, in_all: int, headers_timeout_s: float) -> None:
-        """Args:
-        per_client: The most connections of one address.
-        in_all: The most connections of all addresses together.
-        headers_timeout_s: The longest wait, in seconds, for all headers of a request; also the
-            longest that a connection may be idle after one.
+        """Creates limits without any connections.
+
+        Args:
+            per_client: The largest number of connections of one address.
+            in_all: The largest number of connections of all addresses together.
+            headers_timeout_s: The longest wait, in seconds, for all headers of a request; also the
+                longest time that a connection may be idle after one.
         """
         self._per_client = per_client
         self._in_all = in_all
@@ -66,7 +70,7 @@ class ConnectionLimits:
         return LimitedProtocol
 
     def application(self, inner: ASGIApp) -> ASGIApp:
-        """Returns an application that notes for how long `inner` answers a request."""
+        """Wraps an application so that a connection has no deadline while `inner` answers it."""
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             client: Any = scope.get("client")
@@ -88,7 +92,7 @@ class ConnectionLimits:
             self._make_room(list(self._open))
 
     def _make_room(self, candidates: list[Client]) -> None:
-        """Closes the first that waits for a request; the last has just been opened, and does."""
+        """Closes the first that waits for a request; the last one is new, so it always waits."""
         for client in candidates:
             if self._open[client].deadline is not None:
                 self._close(client)
@@ -109,7 +113,7 @@ class ConnectionLimits:
     def _close(self, client: Client) -> None:
         transport = self._open[client].transport
         self._closed(client)
-        # Not `close`, which would wait until the client has read what was written to it.
+        # `close` would wait until the client has read what was written to it.
         transport.abort() if isinstance(transport, asyncio.Transport) else transport.close()
 
     def _closed(self, client: Client) -> None:

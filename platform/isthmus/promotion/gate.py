@@ -1,4 +1,4 @@
-"""The gate: what a version must stand up to before it may be champion."""
+"""The gate: the checks that a version must pass to become champion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from isthmus.spec import PromotionSpec, Settings
 from isthmus.tracking.store import check_reachable
 
 OnStep = Callable[[str], None]
-"""Told what the gate does next."""
+"""A function that is called with a description of the gate's next step."""
 
 
 def judge(
@@ -50,17 +50,18 @@ def judge(
     """Compares a version with the champion on the challenger's held-out rows.
 
     Args:
-        name: Of the pair.
-        version: The challenger.
-        champion: The version to hold it against; `None` if there is none.
-        settings: Where the registry is.
-        must_be_better: Whether its reconstruction error must be lower beyond chance: a retraining,
-            which nobody looked at.
-        on_step: Told of the progress.
+        name: The pair's name.
+        version: The version of the challenger.
+        champion: The version to compare it with; `None` if there is none.
+        settings: The settings that say where the registry is.
+        must_be_better: Whether the reconstruction error must be lower beyond chance, as for a
+            retraining that nobody has looked at.
+        on_step: A function that is called with each step.
 
     Returns:
-        The verdict. A version whose data are not there any more cannot be judged, and a verdict
-        says so. A champion that is damaged counts as none, or it could never be replaced.
+        The verdict. If the data are no longer available, the version cannot be judged, and the
+        verdict says so. A damaged champion counts as none, because otherwise it could never be
+        replaced.
 
     Raises:
         ModelNotFound: If there is no such version.
@@ -82,7 +83,7 @@ def judge(
     except (DataError, SpecError) as error:
         return Verdict(reference, against, 0, (), _said(error), bounds.policy)
     except RegistryError as error:
-        # A registry that is away is no fault of the version's; a damaged pair is.
+        # An unreachable registry is not the version's fault and raises here; a damaged pair is.
         check_reachable(settings.tracking_uri)
         return Verdict(reference, against, 0, (), _said(error), bounds.policy)
     found = against if old is not None else None
@@ -124,7 +125,7 @@ def _checks(
 def _task(
     new: Measured, old: Measured | None, held_out: HeldOut, noisy: Any, bounds: PromotionSpec
 ) -> list[Check]:
-    """What the pair is for: detection, denoising, or both; else to keep the rows' variance."""
+    """Returns the checks of the job's task: detection, denoising, both, or explained variance."""
     checks = []
     if len(held_out.others):
         checks.append(check_detection(new, old, bounds, held_out.seed))
@@ -139,11 +140,11 @@ def _task(
 
 
 def _load_if_whole(reference: str, settings: Settings) -> tuple[Pair | None, str]:
-    """A champion; else `None`, and what to say of it."""
+    """Loads the champion; returns `None` and a remark for the verdict if that is not possible."""
     try:
         return load(reference, settings), ""
     except ModelNotFound:
-        return None, ""  # deleted: there is nothing that a challenger could be worse than
+        return None, ""  # deleted, so there is nothing to compare the challenger with
     except RegistryError as error:
         check_reachable(settings.tracking_uri)
         return None, f"the champion counts as none, for it cannot be loaded: {_said(error)}"
@@ -154,4 +155,4 @@ def _said(error: IsthmusError) -> str:
 
 
 def _ignore(step: str) -> None:
-    """Where nobody wants to hear of the progress."""
+    """Does nothing; used if the caller does not want to know the steps."""

@@ -1,4 +1,4 @@
-"""The rows that a challenger and the champion meet on: those that neither was trained on."""
+"""The rows on which a challenger and the champion are compared, which neither was trained on."""
 
 from __future__ import annotations
 
@@ -23,25 +23,27 @@ from isthmus.tracking import PcaBaseline, fit_pca
 from isthmus.types import DataKind
 
 Floats = NDArray[np.float32]
-# More rows narrow the intervals little, and each is resampled thousands of times.
+# More rows would hardly narrow the intervals, and each is resampled thousands of times.
 _MOST_ROWS = 10_000
 _MOST_NUMBERS = 20_000_000
-# Fewer tell nothing of chance: resampled, their intervals are too narrow.
+# With fewer rows, bootstrap intervals are too narrow to tell a difference from chance.
 _FEWEST_ROWS = 10
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Rows of the challenger's job that training saw nothing of. NaN where values are missing.
+    """Rows of the challenger's job that were not used in training. Missing values are NaN.
 
     Attributes:
         rows: Shape (N, *row_shape), data units.
-        others: Shape (M, *row_shape), data units: rows with labels that the job does not keep, what
-            detection is to find. Empty if it keeps all, or there are no labels.
-        offset: Of the challenger's scaling, broadcastable to a row.
-        scale: The same: errors of both are measured in these units.
-        pca: Fitted to the challenger's training rows, as many components as its code has numbers.
-        seed: Of the job: what is drawn of these rows is drawn again the same.
+        others: Shape (M, *row_shape), data units. Rows whose labels the job does not keep, which
+            detection is to find. Empty if it keeps all labels, or there are none.
+        offset: The offset of the challenger's scaling, broadcastable to a row.
+        scale: The scale of the challenger's scaling, broadcastable to a row. The errors of both
+            pairs are measured in these units.
+        pca: A PCA of the challenger's training rows, with as many components as its code has
+            values.
+        seed: The seed of the job, so that random draws on these rows can be repeated.
     """
 
     rows: Floats
@@ -52,15 +54,15 @@ class HeldOut:
     seed: int
 
     def scaled(self, rows: Floats) -> Floats:
-        """Rows in scaled units."""
+        """Converts rows to scaled units."""
         return np.asarray((rows - self.offset) / self.scale, dtype=np.float32)
 
 
 def job_of(pair: Pair) -> JobSpec:
-    """The job that a pair was trained by, as its file said then.
+    """Returns the job that a pair was trained by, as its job file was then.
 
     Raises:
-        SpecError: If this Isthmus does not know its options any more.
+        SpecError: If this Isthmus no longer knows the job's options.
     """
     return check_job(dict(pair.manifest.spec))
 
@@ -68,16 +70,21 @@ def job_of(pair: Pair) -> JobSpec:
 def read_held_out(
     challenger: Pair, champion: Pair | None, on_step: Callable[[str], None]
 ) -> HeldOut:
-    """Reads the challenger's data again, and takes of its held-out rows what both never saw.
+    """Reads the challenger's data again, and returns the held-out rows that neither pair has seen.
 
-    Rows are held out by their content and the seed, so with the same seed what is held out from
-    one is held out from the other; with another, the rows that the champion trained on are left
-    out here. Of many rows, evenly spaced ones are taken.
+    Rows are held out by their content and the seed. With the same seed, both pairs have the same
+    held-out rows. With different seeds, the rows that the champion was trained on are removed. If
+    there are many rows, evenly spaced ones are used.
+
+    Args:
+        challenger: The pair to be judged.
+        champion: The pair to compare it with, if there is one.
+        on_step: A function that is called with each step.
 
     Raises:
-        DataError: If the data cannot be read, are not those of the training, are too few, or the
-            two do not take the same rows.
-        SpecError: If the job is none of this Isthmus.
+        DataError: If the data cannot be read, have changed since the training or have too few rows,
+            or if the two pairs do not take the same rows.
+        SpecError: If this Isthmus cannot read the job.
     """
     job = job_of(challenger)
     if champion is not None:
@@ -107,8 +114,8 @@ def read_held_out(
 
 
 def _unseen(rows: Floats, champion: Pair | None, prepared: Prepared) -> Floats:
-    """Without the rows that the champion was trained on, where those can be told."""
-    # Series are split by time and sounds by file: of another split, the rows do not tell.
+    """Removes the rows that the champion was trained on, where they can be identified."""
+    # Series are split by time and audio by file, so rows of another split cannot be identified.
     if champion is None or prepared.data.kind not in (DataKind.TABULAR, DataKind.IMAGES):
         return rows
     seed = job_of(champion).training.seed

@@ -1,4 +1,4 @@
-"""What one pair is worth on held-out rows: a number for each row, to be resampled in pairs."""
+"""Measures a pair on held-out rows: one value for each row, for paired resampling."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _LONGEST_TIMING_S = 10.0
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A pair's figures on the rows of a `HeldOut`.
+    """The measurements of a pair on the rows of a `HeldOut`.
 
     Attributes:
-        reference: Name and version.
-        errors: Shape (N,). Mean squared reconstruction error of each row, scaled units.
-        scores: Shape (N,). Its anomaly scores of the held-out rows.
-        p_values: Shape (N,). Theirs.
-        is_anomaly: Shape (N,). Whether they are above its threshold.
-        other_scores: Shape (M,). Its scores of the rows with other labels.
-        denoised_errors: Shape (N,). Mean squared distance of each row from what it makes of the
-            row with noise; `None` where the job is not to take noise away.
-        size_bytes: Of the weights of both halves.
+        reference: The pair's name and version.
+        errors: Shape (N,). The mean squared reconstruction error of each row, scaled units.
+        scores: Shape (N,). The anomaly scores of the held-out rows.
+        p_values: Shape (N,). The p-values of these scores.
+        is_anomaly: Shape (N,). Whether each score is above the pair's threshold.
+        other_scores: Shape (M,). The anomaly scores of the rows with other labels.
+        denoised_errors: Shape (N,). The mean squared distance of each row from the pair's
+            reconstruction of the row with noise; `None` if the job is not to denoise.
+        size_bytes: The size of the weights of both halves.
     """
 
     reference: str
@@ -47,12 +47,12 @@ class Measured:
 
 
 def measure(pair: Pair, held_out: HeldOut, noisy: Floats | None) -> Measured:
-    """Puts the held-out rows through a pair.
+    """Measures a pair on the held-out rows.
 
     Args:
-        pair: Which.
+        pair: The pair.
         held_out: The rows.
-        noisy: The same rows with noise, where the job is to take it away.
+        noisy: The same rows with noise, if the job is to denoise.
     """
     found = pair.detect(held_out.rows)
     others = pair.detect(held_out.others).scores if len(held_out.others) else np.empty(0)
@@ -69,9 +69,9 @@ def measure(pair: Pair, held_out: HeldOut, noisy: Floats | None) -> Measured:
 
 
 def errors_of(made: Floats, held_out: HeldOut) -> Numbers:
-    """Mean squared distance of each held-out row from what was made of it, shape (N,).
+    """Returns the mean squared distance of each held-out row from an output, shape (N,).
 
-    In the units of the challenger's scaling; missing values count for nothing.
+    The distances are in the units of the challenger's scaling. Missing values are ignored.
     """
     difference = (made - held_out.rows) / held_out.scale
     flat = difference.reshape(len(difference), -1)
@@ -79,14 +79,14 @@ def errors_of(made: Floats, held_out: HeldOut) -> Numbers:
 
 
 def pca_errors(held_out: HeldOut) -> Numbers:
-    """The same of PCA."""
+    """Returns the mean squared error of PCA on each held-out row, shape (N,)."""
     scaled = np.nan_to_num(held_out.scaled(held_out.rows), nan=0.0)
     made = held_out.pca.reconstruct(scaled) * held_out.scale + held_out.offset
     return errors_of(made.astype(np.float32), held_out)
 
 
 def with_noise(pair: Pair, held_out: HeldOut) -> Floats | None:
-    """The held-out rows with the noise of the challenger's job; `None` if it has none."""
+    """Returns the held-out rows with the noise of the challenger's job; `None` if it has none."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(held_out.seed)
         noised = pair.module.noised(torch.from_numpy(held_out.scaled(held_out.rows)))
@@ -96,16 +96,16 @@ def with_noise(pair: Pair, held_out: HeldOut) -> Floats | None:
 
 
 def seconds_in_turns(pairs: tuple[Pair, ...], held_out: HeldOut) -> NDArray[np.float64]:
-    """Seconds that each pair takes to encode and decode the same rows, measured in turns.
+    """Measures in turns how long each pair takes to encode and decode the same rows.
 
     Returns:
-        Shape (rounds, pairs), for each row.
+        Shape (rounds, pairs), seconds per row.
     """
     width = prod(held_out.rows.shape[1:])
     wanted = max(1, min(_TIMED_ROWS, _TIMED_NUMBERS // width))
     rows = np.resize(held_out.rows, (wanted, *held_out.rows.shape[1:]))
     for pair in pairs:
-        pair.reconstruct(rows)  # the first call makes what later ones find
+        pair.reconstruct(rows)  # a warm-up: later calls reuse what the first one creates
     rounds: list[list[float]] = []
     began_s = time.perf_counter()
     while len(rounds) < _TIMED_ROUNDS:

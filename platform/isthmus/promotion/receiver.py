@@ -1,4 +1,4 @@
-"""Hears MLflow's webhooks: checks each call, and rings for the pair that it is about."""
+"""Receives MLflow's webhooks: verifies each call, and notifies of the pair that it is about."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ _BODY_TIMEOUT_S = 10.0
 _HEADERS_TIMEOUT_S = 5.0
 _MOST_CONNECTIONS = 48
 _MOST_CONNECTIONS_OF_A_CLIENT = 16
-# uvicorn answers 503 from here on. It is more than are ever open: those that are being closed
-# count too.
+# uvicorn answers 503 above this number. It is more than can be open, because connections that are
+# being closed count too.
 _MOST_CONCURRENT = 2 * _MOST_CONNECTIONS
 _FEWEST_CHARACTERS = 16
 _logger = logging.getLogger(__name__)
 
 Ring = Callable[[str], None]
-"""Called with the name of a pair that something happened to."""
+"""A function that is called with the name of a pair that has changed."""
 
 
 def check_secret(secret: str) -> None:
-    """Refuses a secret that anyone could guess.
+    """Refuses a secret that is short enough to be guessed.
 
     Raises:
-        UsageError: Saying how to make one.
+        UsageError: If it is too short. The message says how to make one.
     """
     if len(secret) < _FEWEST_CHARACTERS:
         raise UsageError(
@@ -54,10 +54,11 @@ def check_secret(secret: str) -> None:
 
 
 def application(secret: str, ring: Ring) -> Starlette:
-    """The receiver as an ASGI application.
+    """Returns the receiver as an ASGI application.
 
-    It answers 202 to a genuine call, and does nothing else before it has: MLflow waits. Who does
-    not know the secret is told 401, or 408 or 413 if the body is too slow or too long to see.
+    It answers 202 to a genuine call, and does nothing else before that, because MLflow waits. A
+    caller without the secret gets 401, or 408 or 413 if the body is too slow or too long to be
+    verified.
     """
     from starlette.applications import Starlette
     from starlette.responses import Response
@@ -70,7 +71,7 @@ def application(secret: str, ring: Ring) -> Starlette:
             request.headers.get(f"X-MLflow-{name}", "")
             for name in ("Delivery-Id", "Timestamp", "Signature")
         )
-        # Nothing is read for those who do not even claim to be MLflow, and of now.
+        # The body is read only if the headers look like those of a recent call by MLflow.
         if not (delivery_id and signature and check.is_timely(timestamp)):
             return Response(status_code=401)
         try:
@@ -93,9 +94,10 @@ def application(secret: str, ring: Ring) -> Starlette:
 
 @contextmanager
 def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
-    """Receives in a thread of its own until the block ends; gives the port, which 0 leaves open.
+    """Receives webhooks in a background thread until the block ends; yields the port.
 
-    A connection is closed if it sends no whole request in time, or if a newer one needs its place.
+    With port 0 a free port is chosen. A connection is closed if it sends no complete request in
+    time, or if a newer one needs its place.
 
     Raises:
         UsageError: If the secret is too short, or the address cannot be listened on.
@@ -108,7 +110,7 @@ def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((host, port))
-            listener.listen()  # from here on calls wait, if only until the server is up
+            listener.listen()  # from here on calls are queued until the server is up
         except (OSError, OverflowError) as error:
             raise UsageError(f"cannot listen on {host}:{port} ({error}); choose another") from None
         limits = ConnectionLimits(
@@ -137,10 +139,10 @@ def listen(host: str, port: int, secret: str, ring: Ring) -> Iterator[int]:
 
 @contextmanager
 def register_until_the_end(url: str, secret: str, settings: Settings) -> Iterator[str]:
-    """Has MLflow call a URL until the block ends; gives why it does not reach it, or nothing.
+    """Registers a webhook until the block ends; yields why MLflow cannot reach it, or "".
 
     Raises:
-        RegistryError: If MLflow does not answer at first, or takes no such webhook.
+        RegistryError: If MLflow does not answer at first, or refuses the webhook.
     """
     webhook = register_webhook(url, secret, settings)
     try:
@@ -153,7 +155,7 @@ def register_until_the_end(url: str, secret: str, settings: Settings) -> Iterato
 
 
 def _advice(trouble: str) -> str:
-    """What MLflow says, and what its server has to be told."""
+    """Returns MLflow's error together with the settings that its server needs."""
     if not trouble:
         return ""
     return (
@@ -163,7 +165,7 @@ def _advice(trouble: str) -> str:
 
 
 async def _body(request: Request) -> bytes | None:
-    """The body; `None` if it is longer than any call of MLflow's."""
+    """Returns the body; `None` if it is longer than any call by MLflow."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -174,7 +176,7 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _pair_name(body: bytes) -> str | None:
-    """The pair whose half a call is about; `None` if it is about something else."""
+    """Returns the name of the pair that a call is about; `None` if it is about something else."""
     try:
         content: Any = json.loads(body)
         name, _, half = str(content["data"]["name"]).rpartition("-")

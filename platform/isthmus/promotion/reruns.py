@@ -1,7 +1,7 @@
-"""Runs what subscribes to a model, once for each new champion, one after another.
+"""Runs the jobs that subscribe to a model, once for each new champion, one after another.
 
-Each run is an `isthmus` command in a process of its own: a long one keeps nobody from clicking, and
-all of it can be ended at once.
+Each run is an `isthmus` command in a process of its own, so that a long run does not delay the
+handling of changes in MLflow's UI, and can be ended together with its child processes.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ OnLine = Callable[[str], None]
 
 
 class Memory:
-    """The champion that each subscription was last run with; kept in `ISTHMUS_HOME`."""
+    """The champion of each subscription's last run, stored in `ISTHMUS_HOME`."""
 
     def __init__(self, settings: Settings) -> None:
         self._file = settings.home / "watch" / "subscriptions.json"
         self._store = settings.tracking_uri
 
     def champion(self, subscription: Subscription) -> int | None:
-        """The version; `None` if it never ran."""
+        """Returns the version; `None` if the subscription never ran."""
         return self._read().get(self._key(subscription))
 
     def remember(self, subscription: Subscription, version: int) -> None:
-        """Keeps it; another watcher may do so at the same time."""
+        """Stores the version. Several watchers may do so at the same time."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{self._file}.lock"):
             content = {**self._read(), self._key(subscription): version}
@@ -69,15 +69,17 @@ class _Run:
 
 
 class Reruns:
-    """Starts what is due, and says what came of it."""
+    """Starts the runs that are due, and reports their results."""
 
     def __init__(
         self, subscriptions: Sequence[Subscription], settings: Settings, on_line: OnLine
     ) -> None:
-        """Args:
-        subscriptions: What follows which model.
-        settings: Where the stores are; the memory is in its home.
-        on_line: Told what was run, and how it ended.
+        """Creates the runs without starting any.
+
+        Args:
+            subscriptions: The jobs and the models that they follow.
+            settings: The settings that say where the stores are. Its home holds the memory.
+            on_line: A function that is called with a line about each start and each end of a run.
         """
         self._subscriptions = subscriptions
         self._settings = settings
@@ -89,20 +91,20 @@ class Reruns:
 
     @property
     def models(self) -> frozenset[str]:
-        """That something subscribes to."""
+        """The models that have subscriptions."""
         return frozenset(each.model for each in self._subscriptions)
 
     @property
     def is_running(self) -> bool:
-        """Whether something runs now."""
+        """Whether a run is in progress."""
         return self._run is not None
 
     def follow(self, model: str, champion: int | None) -> None:
-        """Takes note of a model's champion, once the gate has let it."""
+        """Sets a model's present champion, once it has passed the gate."""
         self._champions[model] = champion
 
     def advance(self) -> None:
-        """Ends what is finished and starts what is due; returns at once."""
+        """Ends the runs that are finished and starts those that are due; returns at once."""
         run = self._run
         if run is not None and run.process.poll() is not None:
             self._finish(run)
@@ -116,7 +118,7 @@ class Reruns:
             self._start_next()
 
     def close(self) -> None:
-        """Ends what runs; its output stays as it was, and it is run again at the next start."""
+        """Ends the present run. Its output stays as it was, and it runs again at the next start."""
         if self._run is not None:
             _end(self._run)
             self._run = None
@@ -129,7 +131,7 @@ class Reruns:
             if time.monotonic() >= self._not_before_s.get((each, version), 0.0):
                 try:
                     self._run = self._start(each, version)
-                except OSError as error:  # its output cannot be written, or no process started
+                except OSError as error:  # the output cannot be written, or no process be started
                     self._put_off(each, version, str(error))
                     continue
                 return
@@ -139,13 +141,13 @@ class Reruns:
         self._tell(f"{each.job} with {model}: {each.source}")
         each.output.parent.mkdir(parents=True, exist_ok=True)
         arguments = (each.job, "--model", model, "--force", each.source, str(each.output))
-        output = tempfile.TemporaryFile()  # noqa: SIM115 (until the process ends)
+        output = tempfile.TemporaryFile()  # noqa: SIM115 (closed when the process ends)
         process = subprocess.Popen(  # noqa: S603 (our own command)
             [sys.executable, "-m", "isthmus", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,  # Ctrl-C is the watcher's to handle; a group to end
+            start_new_session=True,  # the watcher handles Ctrl-C, and can end the whole group
             env={
                 **os.environ,
                 "ISTHMUS_HOME": str(self._settings.home),
@@ -172,7 +174,7 @@ class Reruns:
 
 
 def _end(run: _Run) -> None:
-    """Ends a run, with all that it has started."""
+    """Ends a run together with its child processes."""
     with run.output, suppress(ProcessLookupError):
         os.killpg(run.process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

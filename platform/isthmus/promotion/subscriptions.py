@@ -1,4 +1,4 @@
-"""What is scored again when a model gets a new champion: reads `subscriptions.yaml`."""
+"""Reads `subscriptions.yaml`: the jobs that run again when a model gets a new champion."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ LONGEST_S = 3600.0
 
 
 class SubscriptionSpec(SpecModel):
-    """One job that follows a model's champion."""
+    """A job that follows a model's champion, as an entry of the file."""
 
     model: str = Field(pattern=NAME_PATTERN)
     """The pair's name."""
     job: Literal["denoise", "detect"]
-    """What is done with the input."""
+    """The job that runs on the input."""
     input: str = Field(min_length=1)
-    """npz, npy, csv, parquet or a folder; relative to this file, or `s3://`."""
+    """The path of the input (npz, npy, csv, parquet or a folder), relative to this file, or an
+    `s3://` URL."""
     output: str = Field(min_length=1)
-    """Where the result goes, relative to this file; it replaces the former one, whole."""
+    """The path of the output, relative to this file. Each run replaces the whole output."""
     timeout_s: float = Field(default=LONGEST_S, gt=0.0)
-    """Seconds after which it is ended and counts as failed: it keeps the others waiting."""
+    """The longest run in seconds. A longer one is ended and counts as failed, because the others
+    wait for it."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Subscription:
     Attributes:
         model: The pair's name.
         job: The command.
-        source: The input's path.
-        output: The output's path.
-        timeout_s: After so long it counts as failed.
+        source: The path of the input.
+        output: The path of the output.
+        timeout_s: The time in seconds after which a run counts as failed.
     """
 
     model: str
@@ -58,7 +60,7 @@ def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
     """Reads a subscriptions file and checks it.
 
     Raises:
-        SpecError: With every fault at once.
+        SpecError: If the file has faults. The message lists all of them.
     """
     entries, lines, faults = read_list(path, "subscriptions", SubscriptionSpec)
     read = tuple(_subscription(each, path.parent) for each in entries)

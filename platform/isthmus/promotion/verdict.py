@@ -1,4 +1,4 @@
-"""What the gate says of a version: each check with its figures, and what follows from them."""
+"""The gate's verdict on a version: the checks with their figures, and the outcome."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ Outcome = Literal["passed", "refused", "cannot be judged"]
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that the gate looked at.
+    """A check of the gate.
 
     Attributes:
-        name: What: `reconstruction error`.
-        challenger: Its figure, with unit.
-        beside: The figure it is held against, with unit, the champion's or PCA's; empty if there
-            is none.
-        change: How they differ, with the 95 % interval; empty if they are not compared.
-        bound: What is asked for.
-        is_passed: Whether it is met.
+        name: The quantity that is checked, such as `reconstruction error`.
+        challenger: The challenger's value, with its unit.
+        beside: The value that it is compared with, the champion's or PCA's, with its unit; empty if
+            there is none.
+        change: The difference between the two, with the 95 % interval; empty if they are not
+            compared.
+        bound: The required bound.
+        is_passed: Whether the bound is met.
     """
 
     name: str
@@ -39,16 +40,17 @@ class Check:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a version may be champion, and why.
+    """The decision whether a version may become champion, with its reasons.
 
     Attributes:
-        challenger: Name and version.
-        champion: Name and version of what it was held against; `None` if there was none.
-        rows: Held-out rows that both were given.
-        checks: What was looked at; none if nothing could be.
-        obstacle: Why it cannot be judged; empty if it could.
-        policy: Of the challenger's job.
-        remark: What else is to be known, a sentence without its full stop; may be empty.
+        challenger: The challenger's name and version.
+        champion: The name and version of the champion that it was compared with; `None` if there
+            was none.
+        rows: The number of held-out rows that both were measured on.
+        checks: The checks; empty if none could be made.
+        obstacle: The reason why the version cannot be judged; empty if it can.
+        policy: The policy of the challenger's job.
+        remark: A further remark, as a sentence without its full stop; may be empty.
     """
 
     challenger: str
@@ -61,19 +63,19 @@ class Verdict:
 
     @property
     def outcome(self) -> Outcome:
-        """What the checks came to."""
+        """The outcome of the checks."""
         if self.obstacle:
             return "cannot be judged"
         return "passed" if all(check.is_passed for check in self.checks) else "refused"
 
     @property
     def may_be_champion(self) -> bool:
-        """Whether it passed, or its job only wants to be warned."""
+        """Whether the version passed, or its job's policy is only to warn."""
         return self.outcome == "passed" or self.policy == "warn"
 
     @property
     def reason(self) -> str:
-        """The outcome's, in one line with the figures."""
+        """The reason for the outcome, in one line with the figures."""
         if self.obstacle:
             return self.obstacle
         told = [check for check in self.checks if not check.is_passed] or self.checks[:1]
@@ -85,7 +87,7 @@ class Verdict:
         return f"{self.challenger}: {self.outcome}; {self.reason}"
 
     def as_markdown(self) -> str:
-        """The table that stands in the version's description."""
+        """Returns the verdict as a Markdown table for the version's description."""
         against = f" against {self.champion}" if self.champion else ", as the first champion"
         if self.obstacle:
             return f"**{self.outcome.capitalize()}**{against}: {self.obstacle}."
@@ -97,7 +99,7 @@ class Verdict:
             "| --- | --- | --- | --- | --- | --- |",
         ]
         for check in self.checks:
-            change = check.change.replace("95 % interval ", "")  # as the head of the column says
+            change = check.change.replace("95 % interval ", "")  # the column's heading says it
             said = "passed" if check.is_passed else "**refused**"
             cells = (check.challenger, check.beside, change, check.bound, said)
             lines.append(

@@ -1,12 +1,14 @@
-"""Brings the registry in line with what people click in MLflow's page.
+"""Watches MLflow for changes that people make in its UI, and lets the gate judge them.
 
-A poller asks where all aliases stand, in one request; a webhook only makes it ask sooner, for
-MLflow may lose one. What was clicked is completed and recorded by `aliases.reconcile`, then passes
-the gate, and what the gate refuses is put back. Whether a click was judged stands on the version
-itself, so that the next watcher goes on where one stopped, and several of them do no harm.
+A poller reads the positions of all aliases, in one request. A webhook only makes it read sooner,
+because MLflow may lose a webhook call. `aliases.reconcile` completes and records each change in the
+UI. The change then has to pass the gate, and is undone if the gate refuses it. The version itself
+records whether it was judged, so that a new watcher continues where another stopped, and several
+watchers do no harm.
 
-What was clicked before the first watcher of an `ISTHMUS_HOME` began is taken as it is. So keep
-that folder: a watcher with a fresh one judges nothing that was clicked while none ran.
+Changes that were made before the first watcher of an `ISTHMUS_HOME` started are accepted unjudged.
+This folder should therefore be kept: a watcher with a new one does not judge the changes that were
+made while none was running.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from isthmus.spec import Settings
 
 POLL_S = 10.0
 _LONGEST_BACKOFF_S = 60.0
-# What another process left half done shows in no alias: every pair is looked at now and then.
+# Looks at every pair this often, because work that another process left unfinished may not show in
+# any alias.
 _LOOK_AT_ALL_S = 60.0
 _WHILE_RUNNING_S = 0.5
 _TAG_JUDGED = "gate_event"
@@ -48,7 +51,7 @@ OnLine = Callable[[str], None]
 
 
 class Bell:
-    """Rings for pairs that something happened to; safe to ring from other threads."""
+    """A thread-safe signal that wakes the watcher, with the names of the changed pairs."""
 
     def __init__(self) -> None:
         self._rung = threading.Event()
@@ -56,13 +59,13 @@ class Bell:
         self._lock = threading.Lock()
 
     def ring(self, name: str) -> None:
-        """Wakes the watcher up for a pair."""
+        """Wakes the watcher for a pair."""
         with self._lock:
             self._names.add(name)
         self._rung.set()
 
     def wait(self, timeout_s: float) -> set[str]:
-        """The pairs that were rung for, as soon as there are any; none when the time is over."""
+        """Returns the pairs that have rung, as soon as there are any; none after the timeout."""
         self._rung.wait(timeout_s)
         with self._lock:
             self._rung.clear()
@@ -71,7 +74,7 @@ class Bell:
 
 
 class Watcher:
-    """Looks, judges, puts back, starts; all in the thread that calls it."""
+    """Polls the registry, judges and undoes changes, and starts reruns, in the calling thread."""
 
     def __init__(
         self,
@@ -81,11 +84,13 @@ class Watcher:
         subscriptions: Sequence[Subscription] = (),
         poll_s: float = POLL_S,
     ) -> None:
-        """Args:
-        settings: Where the registry is.
-        on_line: Told what happens, a line each.
-        subscriptions: What is run again for a new champion.
-        poll_s: Seconds between two looks.
+        """Creates the watcher without reading the registry.
+
+        Args:
+            settings: The settings that say where the registry is.
+            on_line: A function that is called with a line about each event.
+            subscriptions: The jobs that run again for a new champion.
+            poll_s: The time between two polls, in seconds.
         """
         self.bell = Bell()
         self._settings = settings
@@ -116,10 +121,11 @@ class Watcher:
             self._reruns.close()
 
     def look(self, rung: set[str] | frozenset[str] = frozenset()) -> None:
-        """Looks once at all pairs whose aliases moved, and at those that were rung for.
+        """Processes once all pairs whose aliases have moved, and those that have rung.
 
         Raises:
-            RegistryError: If the registry does not answer; the next look begins where this ended.
+            RegistryError: If the registry does not answer. The next call continues where this one
+                ended.
         """
         positions = alias_positions(self._settings)
         first_start = self._first_start()
@@ -136,7 +142,7 @@ class Watcher:
         self._reruns.advance()
 
     def _wait(self, timeout_s: float) -> set[str]:
-        """Until somebody rings or the time is over; meanwhile runs end and others begin."""
+        """Waits until a pair rings or the time is over; meanwhile reruns are ended and started."""
         until_s = time.monotonic() + timeout_s
         while True:
             left_s = until_s - time.monotonic()
@@ -156,24 +162,24 @@ class Watcher:
             if events and first_start is not None and events[-1].at >= first_start:
                 champion = self._pass_gate(name, events, first_start)
             if name in self._reruns.models:
-                self._reruns.follow(name, champion)  # not what was clicked meanwhile
+                self._reruns.follow(name, champion)  # not one set in the UI meanwhile
         except Overtaken:
-            pass  # somebody has chosen another meanwhile, which the next look judges
+            pass  # someone has chosen another champion, which the next poll judges
         except RegistryError:
             raise
         except IsthmusError as error:
-            self._tell(f"{name}: {error}")  # of this pair alone: the others go on
+            self._tell(f"{name}: {error}")  # it concerns only this pair, so the others continue
         except Exception:
             _logger.exception("%s: an error of Isthmus itself; the other pairs go on", name)
 
     def _pass_gate(self, name: str, events: Sequence[Event], first_start: datetime) -> int | None:
-        """Judges the newest champion if it was clicked, and puts back what is refused.
+        """Judges the newest champion if it was set in MLflow's UI, and undoes it if refused.
 
         Returns:
-            The champion then.
+            The champion afterwards.
 
         Raises:
-            Overtaken: If it was refused, and somebody has chosen another meanwhile.
+            Overtaken: If it was refused, but someone has chosen another champion meanwhile.
         """
         event = events[-1]
         version = event.to_version
@@ -188,7 +194,7 @@ class Watcher:
             judged = "accepted" if verdict.may_be_champion else "refused"
             write_verdict(verdict, self._settings, **{_TAG_JUDGED: f"{event.number} {judged}"})
             self._tell(str(verdict))
-        if judged == "refused":  # also by a watcher that died before it put anything back
+        if judged == "refused":  # even if by a watcher that died before it undid it
             return self._put_back(name, event, before)
         return version
 
@@ -210,7 +216,7 @@ class Watcher:
     def _champion_before(
         self, name: str, events: Sequence[Event], first_start: datetime
     ) -> int | None:
-        """The last champion that was not itself clicked and refused, or not yet judged."""
+        """Returns the last champion, except for changes in the UI that are not accepted."""
         for event in reversed(events[:-1]):
             is_judged = event.source == "page" and event.at >= first_start
             if not is_judged or event.to_version is None:
@@ -220,7 +226,7 @@ class Watcher:
         return events[-1].from_version
 
     def _judged(self, name: str, event: Event) -> str | None:
-        """What a watcher has said of a click; `None` if none has yet."""
+        """Returns a watcher's judgement of a change in the UI; `None` if there is none yet."""
         reference = f"{name}/{event.to_version}"
         try:
             said = annotation(reference, f"isthmus.{_TAG_JUDGED}", self._settings) or ""
@@ -230,7 +236,7 @@ class Watcher:
         return word if number == str(event.number) else None
 
     def _first_start(self) -> datetime | None:
-        """When a watcher with this home first looked at this registry."""
+        """Returns when a watcher with this home first polled this registry; `None` if never."""
         try:
             began = json.loads(self._began.read_text(encoding="utf-8"))
             return datetime.fromisoformat(began[self._settings.tracking_uri])
@@ -238,7 +244,7 @@ class Watcher:
             return None
 
     def _begin(self) -> None:
-        """What stands when the first watcher begins is taken as it is; what comes is judged."""
+        """Records the first start: earlier changes are accepted unjudged, later ones are judged."""
         self._began.parent.mkdir(parents=True, exist_ok=True)
         try:
             began = json.loads(self._began.read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Encoder/decoder pairs: registered together, checked whenever they are loaded, never mixed."""
+"""The registry of encoder/decoder pairs: registered together, verified when loaded, never mixed."""
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.registry.annotate import annotate, annotation

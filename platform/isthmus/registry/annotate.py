@@ -1,4 +1,4 @@
-"""Says something of a pair for people to read: tags on both halves, in MLflow's page."""
+"""Sets and reads tags of a pair, for people who read them in MLflow's UI."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def annotate(reference: str, tags: Mapping[str, str], settings: Settings) -> Non
 
 
 def annotation(reference: str, key: str, settings: Settings) -> str | None:
-    """The value of a tag of a pair's encoder; `None` if it has none of that name.
+    """Returns the value of a tag of a pair's encoder; `None` if it has no such tag.
 
     Raises:
         ModelNotFound: If there is no such pair.

@@ -1,4 +1,4 @@
-"""A half's artifact: an MLflow pyfunc folder that holds `pair.json` and weights, and no code."""
+"""The artifact of a half: an MLflow pyfunc folder with `pair.json` and weights, without code."""
 
 from __future__ import annotations
 
@@ -19,31 +19,32 @@ from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
 
 CONTENT_FOLDER = "pair"
-"""Where an artifact keeps `pair.json` and the weights."""
+"""The folder of an artifact that holds `pair.json` and the weights."""
 _LIBRARIES = ("isthmus", "torch", "pytorch-lightning", "safetensors", "numpy", "mlflow")
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of what a pair runs on."""
+    """Returns the versions of the libraries that a pair needs."""
     return {name: metadata.version(name) for name in _LIBRARIES}
 
 
 def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = None) -> Autoencoder:
-    """The autoencoder that a manifest describes.
+    """Builds the autoencoder that a manifest describes.
 
     Args:
-        manifest: Of the pair.
-        state: The weights of both halves, which it keeps; by default they are still to be loaded.
+        manifest: The pair's manifest.
+        state: The weights of both halves, which the module keeps. By default the weights are still
+            to be loaded.
 
     Raises:
-        RegistryError: If this Isthmus has no such variant, net or option.
+        RegistryError: If this Isthmus does not know the variant, the net or an option.
     """
     plan, pair = manifest.plan, f"pair {manifest.pair_id} ({manifest.name})"
     for what, chosen, known in (
         ("variant", plan.variant.name, variants.names()),
         ("net", plan.net.name, nets.names()),
     ):
-        # Also: what is looked up by name is imported, and a name may say anything.
+        # The lookup imports a module of this name, and a manifest may contain any text.
         if chosen not in known:
             raise RegistryError(
                 f'{pair} is of the {what} "{chosen}", which this Isthmus has not; upgrade isthmus '
@@ -61,10 +62,10 @@ def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = No
 
 
 def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
-    """Writes both halves' weights; each holds the submodules that it needs, and no others.
+    """Writes the weights of both halves; each file holds only the submodules that the half needs.
 
     Returns:
-        The file of each half.
+        The weights file of each half.
     """
     parts = {"encoder": module.ENCODER_PARTS, "decoder": module.DECODER_PARTS}
     files: dict[Half, Path] = {}
@@ -87,15 +88,16 @@ def write_artifact(
     example: NDArray[np.float32],
     output: NDArray[np.float32],
 ) -> None:
-    """Writes a half as a pyfunc that any MLflow can load and serve.
+    """Writes a half as a pyfunc model that any MLflow can load and serve.
 
     Args:
-        folder: Where; made.
-        half: Which.
-        manifest: Of the pair.
-        files: The half's weights and its ONNX graphs, on the same disk.
+        folder: The folder of the artifact. It is created.
+        half: The half to write.
+        manifest: The pair's manifest.
+        files: The half's weights and its ONNX graphs. They must be on the same disk as `folder`,
+            because they are hard-linked.
         example: Input rows of the half: (N, *row_shape) or (N, latent_dim).
-        output: What it makes of them.
+        output: The half's output for these rows.
     """
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
@@ -108,20 +110,20 @@ def write_artifact(
         (content / file.name).hardlink_to(file)
 
     def schema(values: NDArray[np.float32], name: str) -> Any:
-        # The first axis is open: a fixed one would refuse every other number of rows.
+        # The first axis is -1 because a fixed size would refuse any other number of rows.
         return Schema([TensorSpec(np.dtype(np.float32), (-1, *values.shape[1:]), name)])
 
     names = ("row", "latent") if half == "encoder" else ("latent", "row")
     versions = library_versions()
     pyfunc.save_model(
         path=str(folder),
-        # MLflow imports this module by name; the artifact holds no code and no pickle.
+        # MLflow imports this module by name, so the artifact needs no code and no pickle.
         loader_module="isthmus.registry.pyfunc",
         data_path=str(content),
         mlflow_model=Model(run_id=manifest.run_id, model_id=manifest.models[half]),
         signature=ModelSignature(schema(example, names[0]), schema(output, names[1])),
         input_example=example,
-        # Without what a build adds of its own, 2.13.0+cpu: an index has no such version.
+        # The local suffix of a build, as in 2.13.0+cpu, is removed because package indexes lack it.
         pip_requirements=[f"{name}=={version.split('+')[0]}" for name, version in versions.items()],
         metadata={"isthmus.pair_id": manifest.pair_id, "isthmus.half": half},
     )

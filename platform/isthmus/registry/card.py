@@ -1,7 +1,7 @@
-"""The model card: what MLflow's page shows of a version, in Markdown, from the pair's own facts.
+"""The model card: the Markdown description of a version in MLflow's UI, made from the pair's facts.
 
-A description belongs to the people who read it. What Isthmus writes stands between marks that the
-page does not show, so that it can be replaced later and what people wrote around it stays.
+People may edit a description. The text that Isthmus writes stands between markers that the UI does
+not show, so that it can be replaced later without changing what people wrote around it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 5000
-"""Of a description: MLflow's column on a database server holds no more."""
+"""The longest description, since MLflow's column on a database server holds no more."""
 CARD = "card"
-"""The section that `register_pair` writes."""
+"""The name of the section that `register_pair` writes."""
 GAP = "&nbsp;&nbsp;"
-"""Before a cell of a table: MLflow's page sets columns side by side without any space between.
+"""The prefix of a table's cells, because MLflow's UI leaves no space between columns.
 
-At a wider space, such as an em's, a narrow window would break the line."""
+With a wider space, such as an em space, the line would break in a narrow window."""
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
 _ROUGH_BELOW_ROWS = 1000
@@ -44,14 +44,14 @@ _UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bit
 
 @dataclass(frozen=True)
 class Subject:
-    """The registered pair that a card is about.
+    """The registered pair that a card describes.
 
     Attributes:
-        manifest: Of the pair.
-        versions: Of its halves.
-        succession: The champion that it was registered beside.
-        experiment_id: MLflow's experiment of its run.
-        run_name: The run's readable name.
+        manifest: The pair's manifest.
+        versions: The model version of each half.
+        succession: The champion at the pair's registration, and how their latents relate.
+        experiment_id: The MLflow experiment of the pair's run.
+        run_name: The readable name of the run.
     """
 
     manifest: PairManifest
@@ -62,21 +62,21 @@ class Subject:
 
     @property
     def reference(self) -> str:
-        """Name and version, `digits/3`."""
+        """The pair's name and version, such as `digits/3`."""
         return f"{self.manifest.name}/{self.versions['encoder']}"
 
 
 def replace_section(description: str, section: str, text: str) -> str:
-    """Puts a text where a section stands; if there is none, before the others, or at the end.
+    """Replaces a section of a description, or inserts it before the other sections.
 
-    What is said last, such as why a version was refused, is what a reader looks for first.
-
-    A text that would make the description longer than MLflow keeps is cut at the end of a line.
+    It is inserted there because the newest information, such as why a version was refused, is what
+    a reader looks for first. If there are no other sections, it is added at the end. If the
+    description would be longer than MLflow allows, the text is cut at the end of a line.
 
     Args:
-        description: The whole, as it is.
-        section: The section's name: a lower-case word.
-        text: Markdown.
+        description: The whole description.
+        section: The section's name, a lower-case word.
+        text: The section's new text, in Markdown.
     """
     begin, end = f"<!-- isthmus:{section} -->", f"<!-- /isthmus:{section} -->"
     marked = re.compile(rf"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
@@ -102,9 +102,9 @@ def write_section(reference: str, section: str, text: str, settings: Settings) -
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION` or `NAME`.
-        section: Its name, `gate`.
-        text: Markdown.
-        settings: Where the registry is.
+        section: The section's name, such as `gate`.
+        text: The section's new text, in Markdown.
+        settings: The settings that say where the registry is.
 
     Raises:
         ModelNotFound: If there is no such pair.
@@ -123,19 +123,21 @@ def describe(
     versions: Mapping[Half, int],
     succession: Succession = NO_SUCCESSION,
 ) -> None:
-    """Writes the card of both halves; a pair without one is whole, and stays.
+    """Writes the model cards of both halves.
+
+    A failure is only logged, because a pair without cards is complete.
 
     Args:
-        client: Of the registry.
-        manifest: Of the pair, by the name that its versions are registered under.
-        versions: Of its halves.
-        succession: The champion that it was registered beside, if there was one.
+        client: The client of the registry.
+        manifest: The pair's manifest, with the name that its versions are registered under.
+        versions: The model version of each half.
+        succession: The champion at the pair's registration, if there was one.
     """
     try:
         run = client.get_run(manifest.run_id).info
         name = run.run_name or run.run_id[:8]
         _write_card(client, Subject(manifest, versions, succession, run.experiment_id, name))
-    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+    except Exception as error:  # noqa: BLE001 (network, store and driver may raise anything)
         reference = f"{manifest.name}/{versions['encoder']}"
         _logger.warning(
             "the model card of %s could not be written: %s", reference, first_line(str(error))
@@ -143,7 +145,7 @@ def describe(
 
 
 def _write_card(client: MlflowClient, subject: Subject) -> None:
-    """What people wrote there stays."""
+    """Replaces the card in both halves' descriptions; text that people wrote there is kept."""
     for half in HALVES:
         name, version = half_name(subject.manifest.name, half), str(subject.versions[half])
         description = client.get_model_version(name, version).description or ""
@@ -152,7 +154,7 @@ def _write_card(client: MlflowClient, subject: Subject) -> None:
 
 
 def card(subject: Subject, half: Half) -> str:
-    """The card of one half."""
+    """Returns the model card of one half."""
     parts = [
         _head(subject, half),
         "### On held-out rows",
@@ -213,7 +215,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _pictures(subject: Subject) -> str:
-    """Addresses without a host: the page finds them wherever it is served."""
+    """Returns links to the run's figures, without a host so that any address of MLflow works."""
     run, experiment = subject.manifest.run_id, subject.experiment_id
 
     def address(name: str) -> str:
@@ -255,7 +257,7 @@ def _figures(subject: Subject) -> str:
 
 
 def _split_of(manifest: PairManifest) -> tuple[object, ...]:
-    """What decides which rows are held out, and how they are scaled."""
+    """Returns what determines which rows are held out and how they are scaled."""
     training = manifest.spec.get("training") or {}
     data = manifest.data
     return (
@@ -265,7 +267,7 @@ def _split_of(manifest: PairManifest) -> tuple[object, ...]:
 
 
 def _named(metric: str) -> str:
-    """`test_psnr_db` as `psnr (dB)`."""
+    """Returns a metric's name in words: `psnr (dB)` for `test_psnr_db`."""
     words = metric.removeprefix("test_").split("_")
     unit = _UNITS.get(words[-1])
     if words == ["reconstruction", "mse"]:
@@ -348,6 +350,6 @@ def _lines_that_run(subject: Subject, half: Half) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text that can stand in Markdown code, shortened if need be."""
+    """Returns a text that is safe in Markdown code, shortened to about 80 characters."""
     text = re.sub(r"[`|\n<>]", " ", text)
     return text if len(text) <= 80 else f"{text[:38]}...{text[-38:]}"

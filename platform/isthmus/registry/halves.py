@@ -1,4 +1,4 @@
-"""A pair's two registered models, as MLflow has them now."""
+"""The two registered models of a pair, as they are in MLflow now."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Standing:
-    """Where an alias is: the version of each half, `None` where it is not set."""
+    """The model versions of both halves that have an alias; `None` where it is not set."""
 
     version: int | None
     decoder_version: int | None
@@ -25,11 +25,11 @@ NOWHERE = Standing(None, None)
 
 @dataclass(frozen=True)
 class Halves:
-    """Both registered models, read at once.
+    """The registered models of both halves, read together.
 
     Attributes:
-        encoder: MLflow's registered model; `None` if there is none.
-        decoder: The same.
+        encoder: MLflow's registered model of the encoders; `None` if there is none.
+        decoder: MLflow's registered model of the decoders; `None` if there is none.
     """
 
     encoder: Any
@@ -37,7 +37,10 @@ class Halves:
 
     @classmethod
     def read(cls, client: MlflowClient, name: str) -> Halves:
-        """Makes one request. MLflow's own `get_registered_model` reads all versions."""
+        """Reads both registered models in one request.
+
+        MLflow's own `get_registered_model` is not used because it reads all versions.
+        """
         names = (encoder_name(name), decoder_name(name))
         found = client.search_registered_models(f"name IN {names}", max_results=2)
         models = {model.name: model for model in found}
@@ -45,28 +48,31 @@ class Halves:
 
     @classmethod
     def read_encoder(cls, client: MlflowClient, name: str) -> Halves:
-        """The encoder only: for each model, MLflow reads all versions to find the newest."""
+        """Reads only the encoder's registered model.
+
+        For each model, MLflow reads all versions to find the newest.
+        """
         found = client.search_registered_models(f"name = '{encoder_name(name)}'", max_results=1)
         return cls(found[0] if found else None, None)
 
     @property
     def encoder_tags(self) -> Mapping[str, str]:
-        """Of the encoder's registered model."""
+        """The tags of the encoder's registered model."""
         return self.encoder.tags if self.encoder else {}
 
     @property
     def newest(self) -> tuple[Any, ...]:
-        """The newest version of each half, the encoder's first; without those that have none."""
+        """The newest version of each half that has one, the encoder's first."""
         models = (self.encoder, self.decoder)
         return tuple(version for model in models if model for version in model.latest_versions)
 
     @property
     def aliases(self) -> frozenset[str]:
-        """All that either half has."""
+        """The aliases of both halves."""
         return frozenset(_aliases(self.encoder)) | frozenset(_aliases(self.decoder))
 
     def standing(self, alias: str) -> Standing:
-        """Where an alias is."""
+        """Returns the versions that have an alias."""
         encoder, decoder = _aliases(self.encoder).get(alias), _aliases(self.decoder).get(alias)
         return Standing(int(encoder) if encoder else None, int(decoder) if decoder else None)
 

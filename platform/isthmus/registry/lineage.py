@@ -1,7 +1,7 @@
-"""Lineage: from data to runs, from runs to pairs, from pairs to the files made with them; and back.
+"""Lineage in both directions between data, runs, registered pairs and the files made with them.
 
-What binds them: a run has the fingerprint of its data, a version its run, `pair.json` and every
-output the pair's id, and MLflow a record of each output.
+The links are: a run's fingerprint of its data, a version's run, the pair's id in `pair.json` and in
+every output, and MLflow's record of each output.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
-# In one search for versions: an address has an end.
+# The runs in one search for versions, limited because a URL has a maximum length.
 _RUNS_AT_ONCE = 50
 
 
@@ -43,10 +43,12 @@ class LinkedOutput:
     """A file or folder of results.
 
     Attributes:
-        record: What MLflow has of it; of one that is not recorded, what it says of itself.
-        state: `as written`, `changed since`, `not there`, `elsewhere` (on another machine),
-            or `not recorded`.
-        found: Where it is now, if it was asked for and was moved.
+        record: MLflow's record of the output; if it was not recorded, what the output says of
+            itself.
+        state: `as written`, `changed since`, `not there`, `elsewhere` (on another machine), or `not
+            recorded`.
+        found: The output's present path, if the lineage of this output was asked for and it was
+            moved.
     """
 
     record: OutputRecord
@@ -56,13 +58,13 @@ class LinkedOutput:
 
 @dataclass(frozen=True)
 class LinkedPair:
-    """A registered pair and what was made with it.
+    """A registered pair and the outputs that were made with it.
 
     Attributes:
-        names: Name and version; more than one if MLflow's page copied it.
-        pair_id: Its id.
-        created: When it was registered.
-        outputs: Newest first.
+        names: The pair's name and version; more than one if it was copied in MLflow's UI.
+        pair_id: The pair's id.
+        created: The time of its registration.
+        outputs: The outputs, newest first.
     """
 
     names: tuple[str, ...]
@@ -81,14 +83,15 @@ class LinkedRun:
 
 @dataclass(frozen=True)
 class Lineage:
-    """Where something came from, and what came of it.
+    """The data behind an object, and everything that was made from the data.
 
     Attributes:
-        asked: What was asked for: a fingerprint, a run's id, a pair's id, or an output's path.
-        fingerprint: sha256 of the data at the root; `None` if this store does not know it.
-        data: Where they were read from.
+        asked: The object that was asked for: a fingerprint, a run's id, a pair's id, or an output's
+            path.
+        fingerprint: The sha256 of the data; `None` if this store does not know it.
+        data: The path that the data were read from.
         runs: All runs on these data, newest first.
-        loose: The pair asked for, if this store knows no run of its.
+        loose: The pair that was asked for, if this store does not know its run.
     """
 
     asked: str
@@ -99,15 +102,15 @@ class Lineage:
 
 
 def lineage(what: str, settings: Settings) -> Lineage:
-    """Walks from any point of it to the data at its root, and to all that came of them.
+    """Traces an object back to its data, and from there to everything made from the data.
 
     Args:
-        what: A file or folder of results (local or `s3://`), `NAME/VERSION`, `NAME@ALIAS`, a
-            run's id, its beginning, or name, or a data fingerprint.
-        settings: Where the stores are.
+        what: A file or folder of results (local or `s3://`), `NAME/VERSION`, `NAME@ALIAS`, a run's
+            id, the beginning of the id or its name, or a data fingerprint.
+        settings: The settings that say where the stores are.
 
     Raises:
-        UsageError: If there is nothing of that name, or the file names no pair and is not known.
+        UsageError: If nothing has that name, or the file names no pair and is not recorded.
         RegistryError: If the store cannot be reached.
     """
     if what.startswith("s3://") or Path(what).exists():
@@ -152,7 +155,7 @@ def _of_output(what: str, settings: Settings) -> Lineage:
     found = [
         record
         for record in find_outputs(settings, sha256=sha256)
-        if said is None or record.pair_id == said.pair_id  # two pairs may make the same of a row
+        if said is None or record.pair_id == said.pair_id  # two pairs may make equal outputs
     ]
     if said is None and not found:
         raise UsageError(
@@ -166,13 +169,13 @@ def _of_output(what: str, settings: Settings) -> Lineage:
         moved = place if place != record.path else None
         output = LinkedOutput(record, state, moved)
     else:
-        assert said is not None  # noqa: S101 (else refused above)
+        assert said is not None  # noqa: S101 (otherwise it raised above)
         output = LinkedOutput(_self_said(said, place, sha256), "not recorded")
     return _with_output(output, settings)
 
 
 def _record_of(said: Provenance | None, settings: Settings) -> Sequence[OutputRecord]:
-    """Of an output whose content is another now: those of the same pair, moment and input."""
+    """Returns the records of an output with changed content, by its pair, time and input."""
     if said is None:
         return []
     source = str(said.extra.get("input", "")).removeprefix("./")
@@ -184,7 +187,10 @@ def _record_of(said: Provenance | None, settings: Settings) -> Sequence[OutputRe
 
 
 def _likest(records: Sequence[OutputRecord], path: Path) -> OutputRecord | None:
-    """Two outputs may have one content, or be of one second: that of the same name, if any."""
+    """Returns the record that fits a path best, by path, file name or suffix.
+
+    Several outputs may have the same content, or be from the same second.
+    """
 
     def likeness(record: OutputRecord) -> tuple[bool, bool, bool]:
         recorded = Path(record.path)
@@ -208,13 +214,13 @@ def _self_said(said: Provenance, path: str, sha256: str) -> OutputRecord:
 
 
 def _with_output(output: LinkedOutput, settings: Settings) -> Lineage:
-    """The lineage of the pair that an output names, with that output in it."""
+    """Returns the lineage of the pair that an output names, with that output in it."""
     record = output.record
     try:
         whole = _of_pair(record.model, settings)
     except ModelNotFound:
         whole = None
-    if whole is None or whole.asked != record.pair_id:  # deleted, or of another registry
+    if whole is None or whole.asked != record.pair_id:  # deleted, or in another registry
         loose = LinkedPair((), record.pair_id, None, (output,))
         return Lineage(record.path, None, "", (), loose)
 
@@ -230,7 +236,7 @@ def _with_output(output: LinkedOutput, settings: Settings) -> Lineage:
 
 
 def _of_data(asked: str, fingerprint: str, settings: Settings) -> Lineage:
-    """All that came of the data of a fingerprint."""
+    """Returns everything that was made from the data with a fingerprint."""
     runs = runs_of_data(fingerprint, settings)
     if not runs:
         raise UsageError(f"no run was trained on data of fingerprint {fingerprint}")
@@ -251,7 +257,7 @@ def _of_data(asked: str, fingerprint: str, settings: Settings) -> Lineage:
 
 
 def _encoders_of(client: MlflowClient, run_ids: Sequence[str]) -> Iterator[Any]:
-    """The encoders' versions that came of some runs, oldest first."""
+    """Yields the encoder versions that some runs registered, oldest first."""
     for first in range(0, len(run_ids), _RUNS_AT_ONCE):
         listed = ",".join(f"'{run_id}'" for run_id in run_ids[first : first + _RUNS_AT_ONCE])
         found = client.search_model_versions(f"run_id IN ({listed})", max_results=10_000)
@@ -276,7 +282,7 @@ def _linked_pair(
 
 
 def _state(record: OutputRecord) -> str:
-    """Whether a recorded output is still what it was, as far as this machine can tell."""
+    """Returns whether a recorded output is unchanged, as far as this machine can tell."""
     if record.host != this_host():
         return "elsewhere"
     path = Path(record.path)

@@ -1,4 +1,4 @@
-"""What the registry holds: pairs, and the versions of each."""
+"""Lists the pairs in the registry, and the versions of each."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 NEWEST = 10
-"""How many versions of a pair are listed unless all are asked for."""
+"""The number of versions of a pair that are listed by default."""
 
 
 @dataclass(frozen=True)
 class VersionSummary:
-    """One registered version of a pair.
+    """A registered version of a pair.
 
     Attributes:
-        name: Of the pair.
-        version: Of the encoder.
-        decoder_version: Of the decoder that belongs to it.
-        pair_id: Of the pair.
-        aliases: That the encoder's version has, sorted.
-        variant: How it learned.
-        net: What it is made of.
-        latent_dim: Numbers in one latent.
-        metrics: Figures on held-out rows.
-        created: When, UTC.
-        run_id: The MLflow run that made it.
+        name: The pair's name.
+        version: The version of the encoder.
+        decoder_version: The version of the decoder that belongs to it.
+        pair_id: The pair's id.
+        aliases: The aliases of the encoder's version, sorted.
+        variant: The name of the variant.
+        net: The name of the net.
+        latent_dim: The number of values in a latent.
+        metrics: The metrics on held-out rows.
+        created: The time of registration, UTC.
+        run_id: The id of the MLflow run that made it.
     """
 
     name: str
@@ -71,11 +71,11 @@ class ModelSummary:
 
 
 def list_models(settings: Settings, newest: int | None = NEWEST) -> list[ModelSummary]:
-    """All pairs, sorted by name; none if nothing was ever trained.
+    """Returns all pairs, sorted by name; empty if nothing was ever registered.
 
     Args:
-        settings: Where the registry is.
-        newest: How many versions of each; all if `None`.
+        settings: The settings that say where the registry is.
+        newest: The largest number of versions of each pair; all if `None`.
 
     Raises:
         RegistryError: If the registry does not answer.
@@ -94,12 +94,12 @@ def list_models(settings: Settings, newest: int | None = NEWEST) -> list[ModelSu
 def list_versions(
     name: str, settings: Settings, newest: int | None = NEWEST
 ) -> tuple[VersionSummary, ...]:
-    """The versions of a pair, newest first.
+    """Returns the versions of a pair, newest first.
 
     Args:
-        name: Of the pair.
-        settings: Where the registry is.
-        newest: How many; all if `None`.
+        name: The pair's name.
+        settings: The settings that say where the registry is.
+        newest: The largest number of versions; all if `None`.
 
     Raises:
         ModelNotFound: If there is no such pair.
@@ -119,12 +119,12 @@ def list_versions(
 def _versions(
     client: MlflowClient, name: str, halves: Halves, settings: Settings, newest: int | None
 ) -> tuple[VersionSummary, ...]:
-    """Two requests, however many versions there are."""
+    """Reads a pair's versions in two requests, no matter how many versions there are."""
     repair(client, name, halves, settings)
     found = newest_versions(client, encoder_name(name), newest)
     decoders = newest_versions(client, decoder_name(name), newest)
     paired = {decoder.tags.get(tags.PAIR_ID) for decoder in decoders}
-    # A search gives versions without their aliases; the registered model has them all.
+    # A search returns versions without their aliases, but the registered model has all aliases.
     aliases = halves.encoder.aliases if halves.encoder else {}
     return tuple(
         _summary(name, version, aliases)
@@ -135,7 +135,7 @@ def _versions(
 
 
 def _has_decoder(client: MlflowClient, name: str, encoder: Any) -> bool:
-    """Whether there is a decoder that is not among the newest; or a copy's, which has none yet."""
+    """Returns whether an encoder's decoder exists; true for a copy, which may have none yet."""
     try:
         find_decoder(client, name, encoder)
     except ModelNotFound:

@@ -1,4 +1,4 @@
-"""Finds versions in MLflow's registry, and says what there is where the one asked for is not."""
+"""Finds versions in MLflow's registry; if a version does not exist, the error says which do."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 _MOST_NAMED = 10
 GONE = frozenset({"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"})
-"""MLflow's codes for what is not there; the second where the name or number can be none."""
+"""MLflow's error codes for missing objects; the second is for names or numbers that are invalid."""
 
 
 def open_registry(settings: Settings) -> MlflowClient:
-    """Connects to a registry that should hold something; asks a server nothing yet.
+    """Connects to a registry that should exist, without sending a request to a server yet.
 
     Raises:
-        ModelNotFound: If an embedded store is not even there; it is not made by looking.
+        ModelNotFound: If the file of an embedded store does not exist. Reading does not create it.
         RegistryError: If the store cannot be reached.
     """
     if is_empty_store(settings):
@@ -37,13 +37,13 @@ def open_registry(settings: Settings) -> MlflowClient:
 
 
 def is_empty_store(settings: Settings) -> bool:
-    """Whether the store is a local file that nobody has made yet."""
+    """Returns whether the store is a local file that does not exist yet."""
     file = database_file(settings.tracking_uri)
     return file is not None and not file.exists()
 
 
 def encoder_models(client: MlflowClient) -> dict[str, Any]:
-    """The registered model of each pair's encoders, by the pair's name, sorted."""
+    """Returns the registered model of each pair's encoders, by the pair's name, sorted."""
     found = _all_pages(client.search_registered_models, filter_string="name LIKE '%-encoder'")
     return {
         model.name.removesuffix("-encoder"): model
@@ -52,12 +52,12 @@ def encoder_models(client: MlflowClient) -> dict[str, Any]:
 
 
 def pair_names(client: MlflowClient) -> list[str]:
-    """The names of all pairs, sorted."""
+    """Returns the names of all pairs, sorted."""
     return list(encoder_models(client))
 
 
 def newest_versions(client: MlflowClient, registered_name: str, newest: int | None) -> list[Any]:
-    """The versions of a registered model, newest first; all if `newest` is `None`."""
+    """Returns the versions of a registered model, newest first; all if `newest` is `None`."""
     search = partial(
         client.search_model_versions,
         filter_string=f"name='{registered_name}'",
@@ -67,17 +67,18 @@ def newest_versions(client: MlflowClient, registered_name: str, newest: int | No
 
 
 def find_version(client: MlflowClient, reference: Reference) -> Any:
-    """The version that a reference means: of an encoder, or of what *Promote model* made of one.
+    """Returns the model version that a reference means.
 
-    NAME-encoder is looked into first, then a registered model that is called NAME itself: people
-    type any name into the page's *Promote model*, and what they copied may be a decoder.
+    It is a version of an encoder, or a copy of either half by *Promote model*. NAME-encoder is
+    searched first, then a registered model with the name NAME itself, because people can enter any
+    name into *Promote model*, and what they copied may be a decoder.
 
-    NAME@champion of a model that nobody ever gave a champion, but that was filled by *Promote
-    model*, is its newest copy: whoever pressed the button meant it to be used. From then on the
-    alias says; `reconcile` sets it.
+    If NAME never had a champion but *Promote model* copied versions into it, NAME@champion is the
+    newest copy, because whoever pressed the button meant it to be used. Afterwards the alias
+    decides, which `reconcile` sets.
 
     Raises:
-        ModelNotFound: Naming what there is.
+        ModelNotFound: If there is no such version. The message names those that exist.
     """
     for name in (encoder_name(reference.name), reference.name):
         found = _find(client, name, reference)
@@ -92,10 +93,10 @@ def find_version(client: MlflowClient, reference: Reference) -> Any:
 
 
 def find_encoder(client: MlflowClient, reference: Reference) -> Any:
-    """The version of NAME-encoder that a reference means.
+    """Returns the version of NAME-encoder that a reference means.
 
     Raises:
-        ModelNotFound: Naming what there is.
+        ModelNotFound: If there is no such version. The message names those that exist.
     """
     found = _find(client, encoder_name(reference.name), reference)
     if found is None:
@@ -104,15 +105,18 @@ def find_encoder(client: MlflowClient, reference: Reference) -> Any:
 
 
 def holder(client: MlflowClient, registered_name: str, alias: str) -> int | None:
-    """The version that has an alias; `None` if none has. Costs the same whatever there is."""
+    """Returns the version that has an alias; `None` if none has.
+
+    The cost does not depend on the number of versions.
+    """
     found = _find(client, registered_name, Reference(registered_name, None, alias))
     return int(found.version) if found else None
 
 
 def without_checks(client: MlflowClient) -> Any:
-    """The registry's part of a client: its alias calls do not read the registered model first.
+    """Returns a client of the registry whose alias calls do not read the registered model first.
 
-    `MlflowClient` does, to refuse prompts, and MLflow reads all versions of a model with it.
+    `MlflowClient` reads it, with all its versions, to refuse prompts.
     """
     from mlflow.tracking._model_registry.client import ModelRegistryClient
 
@@ -120,12 +124,15 @@ def without_checks(client: MlflowClient) -> Any:
 
 
 def is_copy(version: Any) -> bool:
-    """Whether *Promote model* made a version, or `copy_model_version`, which is the same."""
+    """Returns whether a version was copied by *Promote model*, or by `copy_model_version`.
+
+    The two are the same.
+    """
     return re.fullmatch(r"models:/.+/[0-9]+", str(version.source)) is not None
 
 
 def is_new_copy(version: Any) -> bool:
-    """Whether `reconcile` has not seen a copy yet."""
+    """Returns whether a version is a copy that `reconcile` has not processed yet."""
     return is_copy(version) and tags.PAIR_ID in version.tags and tags.COPY not in version.tags
 
 
@@ -161,7 +168,7 @@ def _not_found(client: MlflowClient, reference: Reference) -> ModelNotFound:
 
 
 def find_decoder(client: MlflowClient, name: str, encoder: Any) -> Any:
-    """The version of NAME-decoder that belongs to an encoder's.
+    """Returns the version of NAME-decoder that belongs to a version of the encoder.
 
     Raises:
         ModelNotFound: If it was deleted.
@@ -170,17 +177,17 @@ def find_decoder(client: MlflowClient, name: str, encoder: Any) -> Any:
 
 
 def find_halves(client: MlflowClient, reference: Reference) -> tuple[Any, Any]:
-    """The versions of the encoder and the decoder that a reference means.
+    """Returns the versions of the encoder and the decoder that a reference means.
 
     Raises:
-        ModelNotFound: Naming what there is.
+        ModelNotFound: If there is no such version. The message names those that exist.
     """
     encoder = find_encoder(client, reference)
     return encoder, find_decoder(client, reference.name, encoder)
 
 
 def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:
-    """The version of NAME-encoder that belongs to a decoder's.
+    """Returns the version of NAME-encoder that belongs to a version of the decoder.
 
     Raises:
         ModelNotFound: If it was deleted.
@@ -189,9 +196,10 @@ def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:
 
 
 def _find_other(client: MlflowClient, name: str, half: Any, hint: str | None) -> Any:
-    """The version of a registered model that is of the same pair as `half`.
+    """Returns the version of a registered model that belongs to the same pair as `half`.
 
-    Versions may be numbered otherwise in a copy: a number is believed only if the pair is right.
+    A version number in a tag is only a hint, since copies may have other numbers; the pair's id
+    must match.
     """
     from mlflow.exceptions import MlflowException
 

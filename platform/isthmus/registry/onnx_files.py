@@ -1,4 +1,4 @@
-"""Fetches a pair's ONNX graphs, for programs that have onnxruntime and no torch."""
+"""Fetches a pair's ONNX graphs, for programs that have onnxruntime but not torch."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ if TYPE_CHECKING:
 
 
 def onnx_files(reference: str, settings: Settings) -> Mapping[GraphName, Path]:
-    """The ONNX graphs of a pair, on this machine, their hashes verified.
+    """Returns the paths of a pair's ONNX graphs on this machine, after verifying their hashes.
 
     Args:
         reference: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
-        settings: Where the registry and the cache are.
+        settings: The settings that say where the registry and the cache are.
 
     Returns:
-        The files of `encoder` (row to latent), `decoder` (latent to row) and `score` (row to
-        score, p_value, is_anomaly).
+        The files of `encoder` (row to latent), `decoder` (latent to row) and `score` (row to score,
+        p_value, is_anomaly).
 
     Raises:
         ModelNotFound: If there is no such pair.
-        RegistryError: If it holds no graphs, or a file is missing or damaged.
+        RegistryError: If the pair has no graphs, or a file is missing or damaged.
     """
     resolved = resolve(reference, settings)
     manifest = resolved.manifest
@@ -65,7 +65,7 @@ def onnx_files(reference: str, settings: Settings) -> Mapping[GraphName, Path]:
             try:
                 whole.replace(folder)
             except OSError:
-                if not folder.exists():  # else another process was quicker
+                if not folder.exists():  # otherwise another process fetched it first
                     raise
     for file, sha256 in manifest.onnx.sha256.items():
         check_file(folder / file, sha256, manifest)
@@ -93,6 +93,6 @@ def _fetch(
                     f"{name} of pair {manifest.pair_id} cannot be fetched from {location}; look "
                     "whether it is there, or register the pair again"
                 ) from error
-            # MLflow gives a local store's own files, which must stay as they are.
+            # For a local store MLflow returns the store's own files, which must not be moved.
             shutil.copyfile(found, folder / name)
         check_file(folder / name, onnx.sha256[name], manifest)

@@ -1,4 +1,4 @@
-"""Who writes to the registry: a person, and a process that may die half-way."""
+"""Identifies who writes to the registry: a user, and a process that may die before it is done."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import psutil
 
-# Process start times are read from clocks of limited resolution.
+# Tolerance of process start times, because their clock has a limited resolution.
 _SAME_START_S = 1.0
 
 
@@ -19,9 +19,9 @@ class Owner:
     """A process on a machine.
 
     Attributes:
-        host: The machine's name.
-        pid: Its number there.
-        started: When it began, seconds since 1970: numbers are used again.
+        host: The machine's host name.
+        pid: The process id on that machine.
+        started: The start time, seconds since 1970, which distinguishes processes with the same id.
     """
 
     host: str
@@ -30,17 +30,17 @@ class Owner:
 
     @classmethod
     def current(cls) -> Owner:
-        """This process."""
+        """Returns the owner that stands for this process."""
         pid = os.getpid()
         return cls(socket.gethostname(), pid, round(psutil.Process(pid).create_time(), 2))
 
     def has_given_up(self, since: datetime, grace: timedelta) -> bool:
-        """Whether what it began will not be finished by it.
+        """Returns whether the process will not finish an action that it began.
 
         Args:
-            since: When it began it.
-            grace: How long anyone may take; a process of this machine is looked for instead, and
-                may take as long as it lives.
+            since: The time when the action began.
+            grace: How long an action of a process on another machine may take. On this machine the
+                process itself is checked, and may take as long as it lives.
         """
         if self.host == socket.gethostname():
             return not self._is_alive()
@@ -58,9 +58,9 @@ class Owner:
 
 
 def actor() -> str:
-    """Who runs this process: `user@host`."""
+    """Returns the user who runs this process, as `user@host`."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
+    except (KeyError, OSError):  # in a container the user may have no name
         user = f"user-{os.getuid()}"
     return f"{user}@{socket.gethostname()}"

@@ -69,10 +69,12 @@ class Pair:
     """
 
     def __init__(self, module: Autoencoder, manifest: PairManifest, reference: str) -> None:
-        """Args:
-        module: The autoencoder with all weights. It is put into evaluation mode.
-        manifest: The pair's manifest.
-        reference: The pair's name and version, such as `digits/3`.
+        """Creates the pair and puts the module into evaluation mode.
+
+        Args:
+            module: The autoencoder with all weights.
+            manifest: The pair's manifest.
+            reference: The pair's name and version, such as `digits/3`.
         """
         self.module = module.eval()
         self.manifest = manifest

@@ -1,4 +1,4 @@
-"""Asks a server again that does not answer: it may be starting, or busy."""
+"""Retries requests to a server that does not answer, because it may be starting or busy."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-# A server behind MLflow's is asked several times by each of MLflow's own three tries.
+# MLflow itself makes three attempts per call, each of which asks a server behind MLflow several
+# times.
 _PATIENCE_S = 60.0
 _FIRST_PAUSE_S = 0.5
 _MOST_COLLISIONS = 4
-# MLflow's names for what another try may mend; it gives the first to a broken connection too.
+# MLflow's error codes that a retry may mend. The first also stands for a broken connection.
 _PASSING_ERRORS = frozenset({"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"})
 _NETWORK_LIBRARIES = ("boto3", "botocore", "requests", "urllib3")
 
 
 def patient(client: MlflowClient) -> MlflowClient:
-    """A client whose every call is made again, for about a minute, while nobody answers.
+    """Returns a client that retries every call for about a minute while the server does not answer.
 
-    An answer may be lost after the deed was done, which is then done twice: callers look for that
-    where it matters.
+    If an answer is lost after the server has done the work, the retry does it a second time.
+    Callers check for this where it matters.
     """
     return cast("MlflowClient", _Patient(client))
 
 
 def beside_others(write: Callable[[], None]) -> None:
-    """Writes what other processes write at once: an alias, or a tag.
+    """Writes an alias or a tag that other processes may write at the same time.
 
-    MLflow looks if there is one, then inserts or updates it. Of two that insert the first at once
-    its database refuses one, which MLflow calls a bad request; asked again, it updates.
+    MLflow checks whether there is one, then inserts or updates it. If two processes insert at the
+    same time, the database refuses one, which MLflow reports as a bad request. A retry then updates
+    it.
     """
     from mlflow.exceptions import MlflowException
 

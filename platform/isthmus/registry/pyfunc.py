@@ -1,7 +1,7 @@
-"""How MLflow loads a half: `mlflow.pyfunc.load_model("models:/digits-encoder@champion")`.
+"""The pyfunc flavor of a half: `mlflow.pyfunc.load_model("models:/digits-encoder@champion")`.
 
 MLflow imports this module by the name in the artifact and calls `_load_pyfunc`. Isthmus must be
-installed; the user writes none of its code.
+installed, but the user's code need not import it.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _BATCH_ROWS = 4096
 
 
 class _Half:
-    """What MLflow calls: `predict` on arrays, tables, or a dict of one array."""
+    """The model that MLflow calls. `predict` accepts arrays, tables, or a dict with one array."""
 
     def __init__(self, module: Autoencoder, half: Half) -> None:
         self._module = module
         self._half = half
 
     def predict(self, model_input: Any, params: Any = None) -> NDArray[np.float32]:
-        """Rows (N, *row_shape) to latents (N, latent_dim), or latents to rows."""
+        """Encodes rows (N, *row_shape) to latents (N, latent_dim), or decodes latents to rows."""
         plan = self._module.plan
         shape = plan.row_shape if self._half == "encoder" else (plan.latent_dim,)
         apply = self._module.encode if self._half == "encoder" else self._module.decode
@@ -49,6 +49,6 @@ def _load_pyfunc(path: str) -> _Half:
     manifest = read_manifest(folder)
     half = next(half for half in HALVES if (folder / weights_file(half)).exists())
     module = build_module(manifest)
-    # Half of the keys are the other half's, which this one never uses.
+    # Not strict, because the keys of the other half are missing; this half never uses them.
     module.load_state_dict(load_file(check_weights(folder, half, manifest)), strict=False)
     return _Half(module.eval(), half)

@@ -1,4 +1,4 @@
-"""How people name a pair: `digits@champion`, `digits/3`, or `digits` for its champion."""
+"""References to a pair: `digits@champion`, `digits/3`, or `digits` for its champion."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PATTERN = re.compile(
 
 @dataclass(frozen=True)
 class Reference:
-    """A pair's name and one of: a version, an alias.
+    """A pair's name together with a version or an alias.
 
     Attributes:
-        name: Of the pair; its halves are registered as NAME-encoder and NAME-decoder.
-        version: The encoder's version, or `None` if an alias is meant.
-        alias: The encoder's alias, or `None` if a version is meant.
+        name: The pair's name. Its halves are registered as NAME-encoder and NAME-decoder.
+        version: The encoder's version, or `None` if the reference is by alias.
+        alias: The encoder's alias, or `None` if the reference is by version.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Reference:
 
     @classmethod
     def parse(cls, text: str) -> Reference:
-        """Reads `NAME@ALIAS`, `NAME/VERSION` or `NAME`.
+        """Parses `NAME@ALIAS`, `NAME/VERSION` or `NAME`.
 
         Raises:
             ModelNotFound: If the text is none of them.
@@ -54,7 +54,7 @@ class Reference:
 
 
 def check_name(name: str) -> None:
-    """Whether a text is a pair's name and nothing more.
+    """Checks that a text is a pair's name, without a version or an alias.
 
     Raises:
         ModelNotFound: If it is not.
@@ -64,15 +64,15 @@ def check_name(name: str) -> None:
 
 
 def half_name(name: str, half: Half) -> str:
-    """The registered model that holds a pair's encoders, or its decoders."""
+    """Returns the name of the registered model of a pair's encoders or decoders."""
     return f"{name}-{half}"
 
 
 def encoder_name(name: str) -> str:
-    """The registered model that holds a pair's encoders."""
+    """Returns the name of the registered model of a pair's encoders."""
     return half_name(name, "encoder")
 
 
 def decoder_name(name: str) -> str:
-    """The registered model that holds a pair's decoders."""
+    """Returns the name of the registered model of a pair's decoders."""
     return half_name(name, "decoder")

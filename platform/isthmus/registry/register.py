@@ -1,4 +1,4 @@
-"""Registers a trained pair: two MLflow models from one run, both or neither."""
+"""Registers a trained pair as two MLflow models of one run: both of them or neither."""
 
 from __future__ import annotations
 
@@ -40,25 +40,25 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
-# Two, for a signature made from one would look like it were for one.
+# Two, because a signature inferred from one row would look as if it were for one row only.
 _EXAMPLE_ROWS = 2
 
 
 @dataclass(frozen=True)
 class TrainedPair:
-    """What training made, and all that is to be said of it.
+    """The result of a training run, with everything that is registered with it.
 
     Attributes:
-        module: With the best weights, calibrated.
+        module: The module with the best weights, calibrated.
         spec: The job.
-        data: Its data with nothing left open.
-        fingerprint: sha256 of the data.
-        metrics: Figures on held-out rows.
-        run_id: The MLflow run that made it.
-        example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two show what
-            goes in, and on all of them the ONNX graphs are compared with torch.
-        rows: Rows in each part of the split.
-        succession: The champion that it is registered beside.
+        data: The job's data options, with all open values resolved.
+        fingerprint: The sha256 of the data.
+        metrics: The metrics on held-out rows.
+        run_id: The id of the MLflow run that made the pair.
+        example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two become the
+            input example, and all of them are used to compare the ONNX graphs with torch.
+        rows: The number of rows in each part of the split.
+        succession: The champion at this registration, and how their latents relate.
     """
 
     module: Autoencoder
@@ -73,18 +73,18 @@ class TrainedPair:
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
-    """Uploads both halves, then makes a version of each; if one fails, neither is left.
+    """Uploads both halves, then creates a version of each; if one fails, neither is left.
 
-    When a server does not answer, it is asked again for a minute. The same pair can be
-    registered again after that failed; it is never registered twice.
+    If the server does not answer, requests are retried for a minute. After a failure the same pair
+    can be registered again; it is never registered twice.
 
     Raises:
-        RegistryError: If the store cannot be reached, or refuses; or if an ONNX graph differs
-            from what was trained.
+        RegistryError: If the store cannot be reached or refuses the pair, or if an ONNX graph
+            differs from the trained module.
     """
     client = patient(open_store(settings))
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
-        # First of all: what is refused here leaves nothing behind.
+        # The export comes first, because a pair that it refuses then leaves nothing behind.
         exported = export_graphs(trained.module, trained.example, Path(name) / "graphs")
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {

@@ -1,4 +1,4 @@
-"""What a new pair is registered beside: the champion of its name, and how their latents relate."""
+"""The champion at a new pair's registration, and how the latents of the two relate."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from isthmus.types import Shape
 
 _logger = logging.getLogger(__name__)
 
-# More change no digit of the maps that matters, and take longer than they are worth.
+# More rows would not change the maps noticeably, and would take longer than they are worth.
 _MOST_ROWS = 20_000
 _MOST_NUMBERS = 4_000_000
-# A map has as many numbers as both sizes multiplied; beyond, latents are pictures, not embeddings.
+# A map has as many values as the product of both latent sizes. Latents larger than this are more
+# like images than embeddings.
 _LARGEST_LATENT = 1024
 _BATCH_ROWS = 1024
-# Numbers of all rows that are read, and of those that are encoded at once (16 MiB): of images of
-# 224 x 224 x 3, 20,000 would be 12 GB.
+# The largest number of values that are read in all, and that are encoded at once (16 MiB).
+# Otherwise 20,000 images of 224 x 224 x 3 would be 12 GB.
 _MOST_NUMBERS_READ = 200_000_000
 _NUMBERS_IN_A_BATCH = 4_000_000
 _FEWEST_ROWS = 64
@@ -47,13 +48,14 @@ class HeldOutRows(Protocol):
 
 @dataclass(frozen=True)
 class Succession:
-    """A new pair's place beside the champion of its name.
+    """The relation of a new pair to the champion with the same name.
 
     Attributes:
-        champion: Name and version, `digits/3`; `None` if there is none, or it cannot be loaded.
-        manifest: The champion's.
-        alignment: Maps from the new latents to the champion's, if there can be any.
-        why_not: Why there are none; a sentence without its full stop.
+        champion: The champion's name and version, such as `digits/3`; `None` if there is none or it
+            cannot be loaded.
+        manifest: The champion's manifest.
+        alignment: The maps from the new latents to the champion's; `None` if there are none.
+        why_not: The reason why there are none, as a sentence without its full stop.
     """
 
     champion: str | None = None
@@ -73,31 +75,32 @@ def find_succession(
     test_rows: HeldOutRows,
     settings: Settings,
 ) -> Succession:
-    """Finds the champion of a name, and the best maps from a new module's latents to its own.
+    """Finds the champion of a name, and fits maps from a new module's latents to the champion's.
 
-    A champion that is missing, damaged, or takes other rows is no fault of the new pair's: this
-    says so and does not raise.
+    If the champion is missing, damaged or takes other rows, the result says so and nothing is
+    raised, because it is not the new pair's fault.
 
     Args:
-        name: The pair's.
-        module: Newly trained.
-        data: How its rows are read.
-        fit_rows: Held-out rows to fit the maps to, data units.
-        test_rows: Others, to measure their errors on.
-        settings: Where the registry is.
+        name: The pair's name.
+        module: The newly trained module.
+        data: The data options that its rows are read with.
+        fit_rows: Held-out rows that the maps are fitted to, data units.
+        test_rows: Other held-out rows, on which the errors of the maps are measured.
+        settings: The settings that say where the registry is.
     """
     try:
         champion = load(f"{name}@{CHAMPION}", settings)
     except ModelNotFound:
         return Succession(why_not="there was no champion when it was registered")
-    except Exception as error:  # noqa: BLE001 (a training is not lost for what ails another pair)
+    except Exception as error:  # noqa: BLE001 (another pair's fault must not lose this training)
         _logger.warning("latents are not mapped to those of %s@%s: %s", name, CHAMPION, error)
         return Succession(why_not="the champion of that moment could not be loaded")
     alignment, why_not = None, _difference(champion, module, data)
     if why_not is None:
         try:
             alignment = _align(module, champion, fit_rows, test_rows)
-        # What torch raises for a champion's tensors, numpy for what they give, files for reading.
+        # torch raises these for the champion's tensors, numpy for their values, and files on
+        # reading.
         except (RuntimeError, ValueError, TypeError, LookupError, OSError, MemoryError) as error:
             why_not = " ".join(str(error).split())[:200] or type(error).__name__
         else:
@@ -108,7 +111,7 @@ def find_succession(
 
 
 def _difference(champion: Pair, module: Autoencoder, data: DataSpec) -> str | None:
-    """Why the two cannot be compared."""
+    """Returns why the latents of the two cannot be mapped, or `None` if they can."""
     old, new = champion.manifest.plan, module.plan
     if old.row_shape != new.row_shape or old.kind != new.kind:
         return f"it takes {old.kind} rows of shape {old.row_shape}, not {new.row_shape}"
@@ -123,7 +126,7 @@ def _difference(champion: Pair, module: Autoencoder, data: DataSpec) -> str | No
 def _align(
     module: Autoencoder, champion: Pair, fit_rows: HeldOutRows, test_rows: HeldOutRows
 ) -> Alignment | None:
-    """Fits both maps on the one, and measures their errors on the other."""
+    """Fits both kinds of maps on `fit_rows`, and measures their errors on `test_rows`."""
     latent_dims = (module.plan.latent_dim, champion.module.plan.latent_dim)
     most = _most_rows(module.plan.row_shape, max(latent_dims))
     fit, test = (
@@ -148,13 +151,13 @@ def _align(
 
 
 def _most_rows(row_shape: Shape, latent_dim: int) -> int:
-    """How many rows maps are fitted to; of large ones fewer, since each is read and encoded."""
+    """Returns how many rows to fit to: fewer if they are large, as each is read and encoded."""
     fits = min(_MOST_NUMBERS // latent_dim, _MOST_NUMBERS_READ // prod(row_shape))
     return min(_MOST_ROWS, max(_FEWEST_ROWS, fits))
 
 
 def _encode(module: Autoencoder, rows: HeldOutRows, most: int) -> NDArray[np.float32]:
-    """The latents of at most so many of the rows, evenly spaced: (N, latent_dim)."""
+    """Returns the latents of at most `most` evenly spaced rows, shape (N, latent_dim)."""
     every = max(1, -(-len(rows) // most))
     batch = max(1, min(_BATCH_ROWS, _NUMBERS_IN_A_BATCH // prod(module.plan.row_shape)))
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The tags that make a pair's versions quick to list. The truth is in `pair.json`."""
+"""The tags that make a pair's versions quick to list. The source of truth is `pair.json`."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ PAIR_NAME = "isthmus.pair"
 HALF = "isthmus.half"
 DECODER_VERSION = "isthmus.decoder_version"
 COPY = "isthmus.copy_of"
-"""On an encoder or decoder that *Promote model* copied: what it is a copy of. Set when seen."""
+"""The version that *Promote model* copied this one from. It is set once the copy is processed."""
 VARIANT = "isthmus.variant"
 NET = "isthmus.net"
 LATENT_DIM = "isthmus.latent_dim"
 LATENTS_OF = "isthmus.latents_of"
-"""The older version whose latents the pair's own can be mapped to."""
+"""The older version to whose latents the pair's own can be mapped."""
 _LATENT_ERROR = "isthmus.latent_error"
 _METRICS = "isthmus.metrics"
 
 
 def of_version(manifest: PairManifest, half: Half) -> dict[str, str]:
-    """The tags of a half's version."""
+    """Returns the tags of a half's model version."""
     return {
         PAIR_ID: manifest.pair_id,
         HALF: half,
@@ -44,5 +44,5 @@ def _of_compatibility(manifest: PairManifest) -> dict[str, str]:
 
 
 def metrics_in(tags: Mapping[str, str]) -> dict[str, float]:
-    """The figures that `of_version` stored."""
+    """Returns the metrics that `of_version` stored."""
     return {name: float(value) for name, value in json.loads(tags.get(_METRICS, "{}")).items()}

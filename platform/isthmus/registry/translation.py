@@ -1,4 +1,4 @@
-"""A pair that speaks another's latents: `isthmus.load("digits/5", compatible_with="digits/3")`."""
+"""Pairs in another pair's latent space: `isthmus.load("digits/5", compatible_with="digits/3")`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from isthmus.spec import Settings
 
 @dataclass(frozen=True)
 class Step:
-    """One map on the way from a pair's latents to another's.
+    """One of the maps that lead from a pair's latents to another pair's.
 
     Attributes:
-        source: Whose latents it takes, `digits/5`.
-        target: Whose it gives.
-        kind: Which of the stored maps it is: the better one on held-out rows.
-        error: The share of the target's latent variance that it left unexplained there.
+        source: The pair whose latents the map takes, such as `digits/5`.
+        target: The pair whose latents the map returns.
+        kind: The kind of map: the better one of those stored, on held-out rows.
+        error: The fraction of the variance of the target's latents that the map left unexplained
+            there.
     """
 
     source: str
@@ -32,20 +33,22 @@ class Step:
 
 
 class CompatiblePair(Pair):
-    """A pair whose latents are those of an older one, whose id they carry.
+    """A pair that encodes to the latent space of an older pair, and decodes from it.
 
-    So the older pair's decoder takes them, and embeddings that were stored with it can be
-    compared with them. Whatever else it does it does as itself.
+    Its latents carry the older pair's id, so the older pair's decoder accepts them, and they can be
+    compared with embeddings that the older pair made. Everything else works as in the pair itself.
     """
 
     def __init__(
         self, pair: Pair, target: ResolvedPair, to_target: LatentMap, steps: tuple[Step, ...]
     ) -> None:
-        """Args:
-        pair: Whose encoder and decoder work.
-        target: The pair whose latents are given and taken.
-        to_target: From the pair's latents to the target's.
-        steps: What that map is made of.
+        """Creates a pair from one that does the work and a map of its latents.
+
+        Args:
+            pair: The pair whose encoder and decoder are used.
+            target: The older pair, in whose latent space this one encodes and decodes.
+            to_target: The map from the pair's latents to the target's.
+            steps: The maps that `to_target` is composed of.
         """
         super().__init__(pair.module, pair.manifest, pair.reference)
         self.target = target
@@ -57,12 +60,12 @@ class CompatiblePair(Pair):
         return f"{super().__repr__()[:-1]}, as latents of {self.target.reference}>"
 
     def encode(self, x: ArrayLike, on_rows: OnRows | None = None) -> Latents:
-        """Rows to latents of the older pair, as well as the map can say them."""
+        """Encodes rows to latents of the older pair, as precisely as the map allows."""
         values = self._to_target.apply(super().encode(x, on_rows).values)
         return Latents(values, self.target.manifest.pair_id)
 
     def decode(self, latents: Latents, on_rows: OnRows | None = None) -> Floats:
-        """Latents of the older pair to rows, through the map's inverse.
+        """Decodes latents of the older pair, through the inverse of the map.
 
         Raises:
             RegistryError: If another pair made the latents, or the map has no inverse.
@@ -84,22 +87,24 @@ class CompatiblePair(Pair):
 
 
 def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
-    """Loads a pair that gives and takes the latents of another, through the maps that are stored.
+    """Loads a pair that works with the latents of another pair, through the stored maps.
 
-    A version keeps maps to the champion at its registration; a way through several versions is
-    found if there is one. Each step uses the map that was the better on held-out rows.
+    A version stores maps to the champion at its registration. If no single map leads to the target,
+    the maps of several versions are composed. Each step uses the map that was better on held-out
+    rows.
 
     Args:
-        reference: As of `load`.
+        reference: The pair to load, as in `load`.
         target: The pair whose latents are wanted.
-        settings: Where the registry is.
+        settings: The settings that say where the registry is.
 
     Returns:
-        The pair itself if both are one.
+        The pair; without a map if `reference` and `target` are the same pair.
 
     Raises:
         ModelNotFound: If there is no such pair.
-        RegistryError: If no way leads there, naming how far one does; or a pair is not whole.
+        RegistryError: If no maps lead to the target, in which case the message says how far they
+            lead, or if a pair is incomplete.
     """
     resolved, wanted = resolve(reference, settings), resolve(target, settings)
     pair = build(resolved)
@@ -129,7 +134,7 @@ def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
 def _resolve_same(
     reference: str, pair_id: str, wanted: ResolvedPair, settings: Settings
 ) -> ResolvedPair:
-    """The pair that a map leads to: the wanted one, or another on the way there."""
+    """Returns the pair that a map leads to: the target, or another pair on the way to it."""
     if pair_id == wanted.manifest.pair_id:
         return wanted
     found = resolve(reference, settings)

@@ -1,9 +1,9 @@
-"""Makes the versions of a pair's two halves: both or neither, once, whatever dies meanwhile.
+"""Creates the model versions of a pair's halves: both or neither, once, even if a process dies.
 
-MLflow makes one version at a time. While a pair has one and not yet the other, the registered
-model of its encoders has a tag `isthmus.pending.PAIR_ID`, which says who is at it. Whoever reads
-the registered model and finds that this process is gone completes the pair, or removes the half
-of it. The decoder's version is made first: an encoder that can be seen has its decoder already.
+MLflow creates one version at a time. While only one of the two exists, the registered model of the
+encoders has a tag `isthmus.pending.PAIR_ID`, which names the process that creates them. Any process
+that reads the registered model and finds that this process has died completes the pair, or removes
+its half. The decoder's version is created first, so that every visible encoder has its decoder.
 """
 
 from __future__ import annotations
@@ -33,19 +33,20 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _PENDING = "isthmus.pending."
-# Two versions are made within seconds; only for processes of other machines is it waited so long.
+# Two versions are created within seconds. So long a wait applies only to processes on other
+# machines.
 _GRACE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class RegisteredPair:
-    """A pair that the registry now holds.
+    """A pair that is in the registry.
 
     Attributes:
-        name: Of the pair.
-        version: Of the registered encoder; what people call the pair's version.
-        decoder_version: Of the registered decoder.
-        pair_id: Names the pair wherever it goes.
+        name: The pair's name.
+        version: The version of the registered encoder, which people call the pair's version.
+        decoder_version: The version of the registered decoder.
+        pair_id: The id of the pair, which all its copies and outputs carry.
     """
 
     name: str
@@ -60,7 +61,7 @@ class RegisteredPair:
 def register_versions(
     client: MlflowClient, manifest: PairManifest, settings: Settings
 ) -> RegisteredPair:
-    """Makes both versions of a pair that is uploaded, or finds those that it has already."""
+    """Creates both versions of an uploaded pair, or returns those that exist already."""
     name = manifest.name
     halves = repaired(client, name, settings)
     existing = _existing(client, manifest)
@@ -78,14 +79,14 @@ def register_versions(
 
 
 def repaired(client: MlflowClient, name: str, settings: Settings) -> Halves:
-    """A pair's registered models, after what died between its two versions was put right."""
+    """Reads a pair's registered models, after repairing interrupted registrations."""
     halves = Halves.read(client, name)
     repair(client, name, halves, settings)
     return halves
 
 
 def repair(client: MlflowClient, name: str, halves: Halves, settings: Settings) -> None:
-    """Completes or removes the pairs of a registered model that died between two versions."""
+    """Completes or removes pairs whose registration died between the two versions."""
     left = {key: value for key, value in halves.encoder_tags.items() if key.startswith(_PENDING)}
     for key, value in left.items():
         content = json.loads(value)
@@ -104,13 +105,22 @@ def make_version(
     settings: Settings,
     description: str | None = None,
 ) -> int:
-    """Makes a version of a half in a registered model, once.
+    """Creates a version of a half in a registered model, once.
 
-    Several processes may do so at once, and MLflow's client asks again when an answer was lost:
-    of the versions that come of it the first is kept.
+    Several processes may do so at the same time, and MLflow's client retries when an answer was
+    lost. Of the versions that result, the first is kept and the others are deleted.
+
+    Args:
+        client: The client of the registry.
+        name: The registered model.
+        half: The half.
+        manifest: The pair's manifest.
+        beside: More tags for the version.
+        settings: The settings that say where the registry is.
+        description: The version's description.
 
     Returns:
-        Its number.
+        The number of the version.
     """
     source = f"models:/{manifest.models[half]}"
     with as_default_store(settings.tracking_uri):
@@ -129,13 +139,13 @@ def make_version(
 
 
 def versions_from(client: MlflowClient, name: str, source: str) -> list[int]:
-    """The versions of a registered model that were made from a source, oldest first."""
+    """Returns the versions of a registered model that were created from a source, oldest first."""
     found = client.search_model_versions(f"name = '{name}' and source_path = '{source}'")
     return sorted(int(version.version) for version in found)
 
 
 def _existing(client: MlflowClient, manifest: PairManifest) -> RegisteredPair | None:
-    """The versions that an earlier try made of the same training."""
+    """Returns the versions that an earlier attempt created for the same training run, or `None`."""
     name = manifest.name
     for encoder in client.search_model_versions(
         f"name = '{encoder_name(name)}' and run_id = '{manifest.run_id}'"
@@ -154,7 +164,7 @@ def _make_registered_models(client: MlflowClient, manifest: PairManifest, halves
 
 
 def make_registered_model(client: MlflowClient, name: str, half: Half) -> None:
-    """Makes what will hold the versions of a pair's half, if it is not there."""
+    """Creates the registered model for the versions of a pair's half, unless it exists."""
     from mlflow.exceptions import MlflowException
 
     said = {tags.PAIR_NAME: name, tags.HALF: half}
@@ -185,7 +195,7 @@ def _make_both(client: MlflowClient, manifest: PairManifest, settings: Settings)
 
 
 def _take_back(client: MlflowClient, manifest: PairManifest, pending: str) -> None:
-    """Leaves nothing of a pair that could not be made whole; if that fails, another does later."""
+    """Removes a pair that could not be completed; if that fails, a later `repair` does it."""
     try:
         _remove(client, manifest.name, manifest.models)
         client.delete_registered_model_tag(encoder_name(manifest.name), pending)
@@ -196,7 +206,7 @@ def _take_back(client: MlflowClient, manifest: PairManifest, pending: str) -> No
 def _repair_one(
     client: MlflowClient, name: str, models: Mapping[Half, str], settings: Settings
 ) -> None:
-    """Completes a pair of which one version was made, or removes that."""
+    """Completes a pair that has only one version, or removes that version."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -223,7 +233,7 @@ def _complete(
 
 
 def _remove(client: MlflowClient, name: str, models: Mapping[Half, str]) -> None:
-    """Deletes the versions made of a pair's models; the encoder's first, which is what is seen."""
+    """Deletes the versions of a pair's models; the encoder first, as it makes a pair visible."""
     for half in HALVES:
         if half in models:
             registered = half_name(name, half)
@@ -236,6 +246,6 @@ def _delete(client: MlflowClient, name: str, version: int) -> None:
 
     try:
         client.delete_model_version(name, str(version))
-    except MlflowException as error:  # another process was quicker
+    except MlflowException as error:  # another process deleted it first
         if error.error_code not in GONE:
             raise

@@ -1,7 +1,7 @@
-"""Searches over a job's settings with Ray Tune; each trial trains as any other job does.
+"""Hyperparameter search with Ray Tune; each trial trains like any other job.
 
-What is heavy is imported when it is first asked for: the actor that the trials talk to unpickles
-small things from this package, and must not load torch and Ray Tune for them.
+Heavy modules are imported on first use: the actor that the trials report to unpickles small objects
+from this package, and must not load torch and Ray Tune for them.
 """
 
 from __future__ import annotations

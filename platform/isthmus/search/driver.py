@@ -1,4 +1,4 @@
-"""The driver's side of a search: starts Ray Tune, passes the trials' events on, keeps the best."""
+"""The driver of a search: starts Ray Tune, forwards the trials' events, keeps the best weights."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ from isthmus.search.trials import Candidate, SearchReporter, TrialRecord, Trials
 from isthmus.spec import TrainingSpec, TuningSpec
 
 _logger = logging.getLogger(__name__)
-# Of waiting for events: what Ray Tune's own thread says, and Ctrl-C, is heard only after it.
+# How long one wait for events lasts; Ctrl-C and news from Ray Tune's thread are handled after it.
 _PATIENCE_S = 0.1
 _QUIET = {
-    # Tune's own tables, files and signal handler; ours are the driver's.
+    # Turns off Tune's tables, log files and signal handler, because the driver has its own.
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    # Nothing is restored from what it writes about the search.
+    # Saves the search's state rarely, because searches are never restored.
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search came to.
+    """The result of a search.
 
     Attributes:
-        trials: All of them, in order.
-        best: The one with the lowest value; `None` if none has come to one.
-        result: Its best weights.
+        trials: All trials, in order.
+        best: The trial with the lowest value; `None` if no trial has a value.
+        result: The training result of the best trial, with its best weights.
         is_interrupted: Whether Ctrl-C ended the search.
     """
 
@@ -68,19 +68,19 @@ def search(
     run_name: str,
     reporter: SearchReporter,
 ) -> SearchResult:
-    """Trains trials on the Ray that is connected, until there were enough or until Ctrl-C.
+    """Runs trials on the connected Ray cluster until all have ended, or until Ctrl-C.
 
     Args:
-        tuning: What to try, how often, what is best.
-        training: The job's training options, of which a trial may have others.
-        candidate: Makes of a trial's number and values what is to be trained; called in another
-            thread. What it raises of our errors is the reason why that trial failed.
-        storage_path: Where workers put their checkpoints: a folder, or `s3://`.
-        run_name: The search's folder in it.
-        reporter: Hears of the progress, in this thread.
+        tuning: The search space, the number of trials, and the metric.
+        training: The job's training options, some of which a trial may replace.
+        candidate: Returns what a trial trains, given its number and values; called in another
+            thread. An `IsthmusError` that it raises is the reason why that trial failed.
+        storage_path: Where workers store their checkpoints: a local folder or an `s3://` URL.
+        run_name: The beginning of the names of the search's folders there.
+        reporter: Receives the progress, in this thread.
 
     Raises:
-        ClusterError: If the cluster has too little for a trial.
+        ClusterError: If the cluster has too few resources for a trial.
         TrainingError: If Ray Tune itself failed.
     """
     plan = _SearchPlan.of(tuning, training)
@@ -108,7 +108,7 @@ def search(
         is_interrupted = _run(tuner, proposals, trials, line)
     finally:
         line.close()
-        # The driver has the best weights, and MLflow what is to be known of the trials.
+        # No longer needed: the driver has the best weights, and MLflow the metrics of the trials.
         own = (f"{run_name}-{trial.number}" for trial in trials.records if plan.has_workers)
         _remove(storage_path, folder, *own)
     best, result = trials.best()
@@ -117,15 +117,15 @@ def search(
 
 @dataclass(frozen=True)
 class _SearchPlan:
-    """What the cluster makes of a search.
+    """The size of a search on the connected cluster.
 
     Attributes:
-        trials_at_once: How many.
+        trials_at_once: How many trials run at the same time.
         has_workers: Whether trials train through Ray Train, in workers of their own.
-        resources: What Ray Tune sets aside for a trial; its workers see to themselves.
-        epochs: Of the longest trial.
-        grace_epochs: Before a trial may be stopped.
-        rungs: The epochs after which one may be stopped.
+        resources: What Ray Tune reserves for a trial; Ray Train reserves the workers' resources.
+        epochs: The number of epochs of the longest trial.
+        grace_epochs: The first epoch after which a trial may be stopped.
+        rungs: The epochs after which a trial may be stopped.
     """
 
     trials_at_once: int
@@ -148,7 +148,7 @@ class _SearchPlan:
         return cls(
             trials_at_once=min(room, wanted),
             has_workers=workers > 1,
-            # Ray Tune wants something set aside; its CPUs are for the workers.
+            # Ray Tune must reserve something, and the CPUs are for the workers.
             resources={"memory": 1 << 20} if workers > 1 else {"CPU": 1, "GPU": int(on_gpus)},
             epochs=epochs,
             grace_epochs=grace,
@@ -172,7 +172,7 @@ def _tuner(
 ) -> tune.Tuner:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    # It misses the files that we turned off.
+    # Ray Tune would warn that the files which `_QUIET` turns off are missing.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
     scheduler: TrialScheduler = FIFOScheduler()
     if plan.rungs:
@@ -191,7 +191,7 @@ def _tuner(
             search_alg=proposals,
             scheduler=scheduler,
             max_concurrent_trials=plan.trials_at_once,
-            reuse_actors=True,  # a process takes seconds to start, and a small trial takes one
+            reuse_actors=True,  # starting a process takes seconds, and a small trial trains for one
         ),
         run_config=tune.RunConfig(
             name=folder,
@@ -204,7 +204,7 @@ def _tuner(
 
 
 def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, line: ActorLine) -> bool:
-    """Runs Ray Tune to its end; returns whether Ctrl-C was it."""
+    """Runs Ray Tune to its end; returns whether Ctrl-C ended it."""
     tuning = Background(tuner.fit, line.wake)
     try:
         while not tuning.is_there.is_set():
@@ -212,7 +212,7 @@ def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, line: ActorLin
                 trials.deliver(_PATIENCE_S)
             except KeyboardInterrupt:
                 if proposals.is_over:
-                    raise  # the second Ctrl-C: at once
+                    raise  # the second Ctrl-C ends at once
                 proposals.is_over = trials.is_interrupted = True
                 line.request_stop()
         tuning.result()
@@ -225,7 +225,7 @@ def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, line: ActorLin
 
 
 def _remove(storage_path: str, *folders: str) -> None:
-    """Removes folders of the search, where they can be removed."""
+    """Deletes folders of the search, and ignores those that cannot be deleted."""
     for folder in folders:
         with suppress(OSError, pyarrow.ArrowException):
             filesystem, root = pyarrow.fs.FileSystem.from_uri(storage_path)

@@ -1,6 +1,6 @@
-"""What the trials of a search tell the driver, and where they fetch what they are to do.
+"""The events that trials send to the driver, and the actor that gives the trials their tasks.
 
-Light to import: the actor that holds it must not load torch.
+This module is light to import, because the actor must not load torch.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class TrialEvent:
     """An event of one trial.
 
     Attributes:
-        number: The trial's, from 1.
-        event: As a training job's; or its best weights so far.
+        number: The trial's number, counted from 1.
+        event: An event of any training job, or the trial's best weights so far.
     """
 
     number: int
@@ -28,12 +28,12 @@ class TrialEvent:
 
 @dataclass(frozen=True)
 class Kept:
-    """A trial's best weights so far; sent where it may be stopped, and when it ends.
+    """A trial's best weights so far, sent when the trial may be stopped and when it ends.
 
     Attributes:
-        value: The search's metric at the epoch that they are of.
-        weights: In safetensors' format.
-        progress: `Progress`, as a mapping: its own module loads torch.
+        value: The search's metric at the epoch of these weights.
+        weights: The weights in safetensors format.
+        progress: The trial's `Progress` as a mapping, because the module of `Progress` loads torch.
     """
 
     value: float
@@ -49,25 +49,25 @@ class TrialBoard(Mailbox):
         self._tasks: dict[int, Any] = {}
 
     def put_task(self, number: int, task: Any) -> None:
-        """Keeps what a trial is to do: Ray's reference to it, in a list."""
+        """Stores a trial's task: Ray's reference to it, in a list."""
         self._tasks[number] = task
 
     def task(self, number: int) -> Any:
-        """What a trial is to do."""
+        """Returns a trial's task, as `put_task` stored it."""
         return self._tasks[number]
 
     def drop_task(self, number: int) -> None:
-        """Forgets a trial that is over, so that its rows can go."""
+        """Deletes the task of a trial that has ended, so that Ray can free its rows."""
         self._tasks.pop(number, None)
 
 
 class TrialSender(ActorSender):
-    """A trial's line to the driver."""
+    """A trial's channel to the driver."""
 
     def __init__(self, board: Any, number: int) -> None:
         super().__init__(board)
         self._number = number
 
     def send(self, event: Event | Kept) -> Any:
-        """Sends and does not wait; gives what can be waited for."""
+        """Sends an event without waiting; returns an object reference that can be waited for."""
         return self._put(TrialEvent(self._number, event))

@@ -1,4 +1,4 @@
-"""Which settings a search tries next: Optuna's samplers, asked and told by Ray Tune."""
+"""The settings that a search tries next, from Optuna's samplers through Ray Tune's interface."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ray.tune.search import Searcher
 
 from isthmus.spec import RangeSpec, TuningSpec
 
-# Four digits tell settings apart, and can be read and typed.
+# Four significant digits distinguish settings, and are easy to read and type.
 _DIGITS = 4
-# A sampler that finds nothing new after so many draws has nothing new to find.
+# After this many draws in a row without a new setting, the search space counts as exhausted.
 _MOST_REPEATS = 100
 
 Values = Mapping[str, object]
@@ -43,7 +43,7 @@ class _Stopper(Stopper):  # type: ignore[misc]
 
 
 class Proposals(Searcher):  # type: ignore[misc]
-    """Proposes settings, never the same twice, until there were enough or there are no more."""
+    """Proposes settings, each only once, until there are enough or no more exist."""
 
     def __init__(
         self,
@@ -51,10 +51,13 @@ class Proposals(Searcher):  # type: ignore[misc]
         accept: Callable[[int, Values], bool],
         end: Callable[[int, float | None, str | None], None],
     ) -> None:
-        """Args:
-        tuning: What to search, how.
-        accept: Takes a trial's number, from 1, and values; returns whether it can be trained.
-        end: Takes a trial's number, its last value, and why it failed if Ray Tune knows.
+        """Creates the searcher.
+
+        Args:
+            tuning: The search space, the sampler, and the number of trials.
+            accept: Takes a trial's number, counted from 1, and its values; returns whether it can
+                be trained.
+            end: Takes a trial's number, its last value, and why it failed if Ray Tune knows.
         """
         super().__init__(metric="value", mode="min")
         self.is_over = False
@@ -67,7 +70,10 @@ class Proposals(Searcher):  # type: ignore[misc]
         self._seen: set[str] = set()
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next trial, for Ray Tune: its number; the settings are ours to keep."""
+        """Returns the config of Ray Tune's next trial, or `FINISHED` if there is none.
+
+        The config holds only the trial's number; the driver keeps the settings.
+        """
         while not self.is_over and len(self._seen) < self._tuning.trials:
             asked, values = self._new_values()
             if asked is None:
@@ -82,7 +88,7 @@ class Proposals(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Tells the sampler what a trial came to."""
+        """Tells the sampler the result of a trial."""
         if trial_id not in self._asked:
             return
         number, asked = self._asked.pop(trial_id)
@@ -97,18 +103,18 @@ class Proposals(Searcher):  # type: ignore[misc]
         self._end(number, value, "its process was lost, and again" if error else None)
 
     def stopper(self) -> Stopper:
-        """Ends the search, for Ray Tune, once `is_over` is set."""
+        """Returns a stopper with which Ray Tune ends the search once `is_over` is set."""
         return _Stopper(self)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray Tune writes itself down, to be restored, which a search is not."""
+        """Returns no state: Ray Tune saves it to restore a search, and none is restored."""
         return {}
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: a search that was interrupted begins anew."""
+        """Does nothing, because an interrupted search starts again from the beginning."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: a search that was interrupted begins anew."""
+        """Does nothing, because an interrupted search starts again from the beginning."""
 
     def _new_values(self) -> tuple[Trial | None, Values]:
         if len(self._seen) >= self._tuning.combinations:
@@ -129,12 +135,12 @@ class Proposals(Searcher):  # type: ignore[misc]
 def _study(tuning: TuningSpec) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
-        # Of options that Optuna calls experimental, and has kept for years.
+        # Optuna warns about options that it has called experimental for years.
         warnings.simplefilter("ignore")
         sampler: optuna.samplers.BaseSampler = (
             optuna.samplers.RandomSampler(seed=tuning.seed)
             if tuning.algorithm == "random"
-            # What runs counts as bad for now, so that trials at the same time differ.
+            # `constant_liar` counts running trials as bad, so that concurrent trials differ.
             else optuna.samplers.TPESampler(seed=tuning.seed, constant_liar=True)
         )
         return optuna.create_study(sampler=sampler, direction="minimize")
@@ -142,7 +148,7 @@ def _study(tuning: TuningSpec) -> optuna.Study:
 
 def _distribution(each: RangeSpec) -> BaseDistribution:
     if each.kind == "choice":
-        # By position: a choice may be a list, or a mapping.
+        # By index, because a choice may be a list or a mapping.
         return CategoricalDistribution(list(range(len(each.values))))
     low, high = each.values
     is_log = each.kind.startswith("log")

@@ -1,7 +1,8 @@
-"""What runs in the process of one trial: training as in any other job, and Ray Tune's questions.
+"""The process of one trial: trains like any other job, and reports to Ray Tune.
 
-Ray Tune is told of a trial at the epochs where its scheduler decides, and at the end: each report
-waits for the driver, which would be most of a small epoch. All else goes to the driver's board.
+A trial reports to Ray Tune only at the epochs where the scheduler decides, and at its end: each
+report waits for the driver, which would take most of the time of a small epoch. All other events go
+to the driver's board.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
 _logger = logging.getLogger(__name__)
-# How long Ray Tune lets a stopped trial come to its end before it ends the process.
+# How long a stopped trial may take to end before Ray Tune kills its process.
 _STOPPING_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
 class TrialTask:
-    """All that a trial is told.
+    """The task that a trial receives.
 
     Attributes:
         plan: The autoencoder to build.
-        training: How to train it.
+        training: The training options.
         rows: Ray's reference to the `ScaledRows`.
-        metric: What is asked of it, by its name among the losses of validation rows.
-        rungs: The epochs after which it may be stopped.
+        metric: The search's metric, by its name among the validation losses.
+        rungs: The epochs after which the trial may be stopped.
         has_workers: Whether it trains through Ray Train, in workers of its own.
-        trials_here: How many trials may share this machine.
-        storage_path: Where workers of its own put their checkpoints.
-        run_name: Their folder in it.
+        trials_here: How many trials may run on this machine at the same time.
+        storage_path: Where the trial's own workers store their checkpoints.
+        run_name: The name of their folder there.
     """
 
     plan: ModelPlan
@@ -66,11 +67,11 @@ class TrialTask:
 
 
 def run_trial(config: dict[str, Any], board: Any) -> None:
-    """Trains one trial; Ray Tune calls this, in a process that may have had others before.
+    """Trains one trial; Ray Tune calls this in a process that may have run other trials before.
 
     Args:
-        config: `trial`: its number.
-        board: The `TrialBoard`.
+        config: Holds the trial's number as `trial`.
+        board: The handle of the `TrialBoard`.
     """
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", str(_STOPPING_TIMEOUT_S))
     number = config["trial"]
@@ -84,20 +85,20 @@ def run_trial(config: dict[str, Any], board: Any) -> None:
             _train_here(task, sender)
     except TrainingError as error:
         ray.get(sender.send(error))
-    except Exception as error:  # Ray Tune would try again, and it would end the same way
+    except Exception as error:  # Ray Tune would retry it, and it would fail in the same way
         _logger.exception("trial %d failed", number)
         first_line = (str(error).strip().splitlines() or [""])[0]
         ray.get(sender.send(TrainingError(f"{type(error).__name__}: {first_line}")))
 
 
 def value_of(metric: str, report: EpochReport) -> float:
-    """The metric of one epoch.
+    """Returns the metric of one epoch.
 
     Raises:
-        TrainingError: If there is none, or it is no number.
+        TrainingError: If there is no such metric, or its value is not finite.
     """
     if metric == "reconstruction" and metric not in report.validation:
-        metric = "loss"  # of variants whose loss is the reconstruction's alone
+        metric = "loss"  # the loss of some variants is the reconstruction loss alone
     if metric not in report.validation:
         known = ", ".join(f"validation_{name}" for name in report.validation)
         raise TrainingError(f"there is no validation_{metric} here; set tuning.metric to {known}")
@@ -111,7 +112,7 @@ def value_of(metric: str, report: EpochReport) -> float:
 
 
 class TrialCallback(EpochEndCallback):
-    """Keeps the books of a trial that trains in this process; saves to the driver, not to disk."""
+    """Reports the progress of a trial in this process; saves to the driver, not to disk."""
 
     SAVES_WITHIN_EPOCHS = False
 
@@ -121,11 +122,11 @@ class TrialCallback(EpochEndCallback):
         self._trial = trial
 
     def save_is_due(self) -> bool:
-        """Returns whether the trial may be stopped here."""
+        """Returns whether the trial may be stopped after this epoch."""
         return self.progress.epochs in self._task.rungs
 
     def save(self, trainer: Trainer) -> None:
-        """Sends the best weights, and asks Ray Tune, which may end the trial here."""
+        """Sends the best weights, and reports to Ray Tune, which may end the trial here."""
         kept = _kept(self._task, self.progress, self.checkpoints.best)
         ray.get(self._trial.send(kept))
         if self.progress.finished or self.save_is_due():
@@ -154,14 +155,14 @@ def _train_here(task: TrialTask, sender: TrialSender) -> None:
 
 
 def _keep_nothing(folder: Path | None, progress: Progress) -> None:
-    """A trial is not resumed."""
+    """Stores nothing, because trials are not resumed."""
 
 
 # -- workers of its own -----------------------------------------------------------------------
 
 
 class _Relay:
-    """Passes on what the trial's workers do, and stops them when Ray Tune or the user wants it."""
+    """Forwards the events of a trial's workers, and stops the workers for Ray Tune or the user."""
 
     def __init__(self, task: TrialTask, sender: TrialSender) -> None:
         self.is_ended = False
@@ -187,9 +188,9 @@ class _Relay:
         best = min(self._history, key=lambda report: report.validation["loss"])
         try:
             _report(value_of(self._task.metric, best), epoch, is_finished=False)
-        except SystemExit:  # Ray Tune's way to end a trial
+        except SystemExit:  # Ray Tune ends a trial in this way
             self.is_ended = True
-            raise KeyboardInterrupt from None  # `fit` then brings its workers to an end
+            raise KeyboardInterrupt from None  # `fit` then stops its workers
 
     def _heed_the_driver(self) -> None:
         if self._sender.stop_was_requested():
@@ -230,7 +231,7 @@ def _report(value: float, epoch: int, *, is_finished: bool) -> None:
 
 
 def rungs(epochs: int, grace_epochs: int, reduction_factor: int) -> Sequence[int]:
-    """The epochs at which successive halving decides: from the grace on, ever further apart.
+    """Returns the epochs at which successive halving decides: `grace_epochs`, then ever later ones.
 
     Source: Li et al. 2018, arXiv:1810.05934, algorithm 2.
     """

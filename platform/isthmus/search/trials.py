@@ -1,4 +1,4 @@
-"""The trials of a search as the driver knows them: what each tries, how it stands."""
+"""The trials of a search as the driver tracks them: the values and the state of each."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TrialState = Literal["waiting", "training", "done", "stopped early", "failed", "
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one trial is to train.
+    """What one trial trains.
 
     Attributes:
         plan: The autoencoder to build.
-        training: How.
-        rows: Scaled rows; the same object for all trials that share them, which then lie once in
-            Ray's object store.
+        training: The training options.
+        rows: The scaled rows. Trials with the same data share one object, so that Ray's object
+            store holds it only once.
     """
 
     plan: ModelPlan
@@ -44,17 +44,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """One trial, as far as it is.
+    """The state of one trial.
 
     Attributes:
-        number: From 1.
-        values: What was tried, by dotted name.
-        state: How it stands, or ended. `stopped early`: by the scheduler.
-        epoch: Epochs done.
-        epochs: Epochs that it would train at most; 0 before it has begun.
-        loss: The newest validation loss.
-        value: The search's metric, at the epoch whose weights are kept.
-        reason: Why it failed.
+        number: The trial's number, counted from 1.
+        values: The values that it tries, by dotted field name.
+        state: The state of the trial. The scheduler has ended a trial that is `stopped early`.
+        epoch: Number of finished epochs.
+        epochs: Number of epochs that it trains at most; 0 before it has begun.
+        loss: The latest validation loss.
+        value: The search's metric at the epoch of the best weights.
+        reason: Why the trial failed.
     """
 
     number: int
@@ -68,31 +68,31 @@ class TrialRecord:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more comes of it."""
+        """Whether the trial has ended."""
         return self.state not in ("waiting", "training")
 
 
 class SearchReporter(Protocol):
-    """Hears of a search's progress, in the driver process and its thread, in order."""
+    """Receives the progress of a search in order, in the driver process and the search's thread."""
 
     def on_trial(self, trial: TrialRecord) -> None:
-        """A trial was made; one that cannot be trained has failed already."""
+        """Reports a new trial; a trial that cannot be trained has failed already."""
 
     def on_trial_epoch(self, trial: TrialRecord, report: EpochReport) -> None:
-        """A trial has finished an epoch."""
+        """Reports a finished epoch of a trial."""
 
     def on_trial_end(self, trial: TrialRecord) -> None:
-        """A trial is over."""
+        """Reports the end of a trial."""
 
 
-# Data that some trials share and others do not: the newest of these are kept at hand.
+# How many data sets Ray keeps for later trials, if trials have different data: the latest in use.
 _MOST_ROWS_KEPT = 4
 
 
 class Trials:
-    """Takes what Ray Tune's thread and the trials' processes say, and tells the reporter of it.
+    """Tracks the trials by what Ray Tune's thread and their processes report; calls the reporter.
 
-    `accept` and `end` are called in Ray Tune's thread, all else in the driver's.
+    `accept` and `end` are called in Ray Tune's thread, all other methods in the driver's.
     """
 
     def __init__(
@@ -103,12 +103,15 @@ class Trials:
         make_task: Callable[[int, Candidate, Any], TrialTask],
         reporter: SearchReporter,
     ) -> None:
-        """Args:
-        board: The `TrialBoard`.
-        line: The driver's end of it.
-        candidate: Makes of a trial's number and values what is to be trained.
-        make_task: Makes of a number, a candidate and Ray's reference to its rows a task.
-        reporter: Hears of it all.
+        """Creates the tracker, without any trials.
+
+        Args:
+            board: The handle of the `TrialBoard`.
+            line: The driver's end of the channel to it.
+            candidate: Returns what a trial trains, given its number and values.
+            make_task: Returns a trial's task, given its number, its candidate, and Ray's reference
+                to the candidate's rows.
+            reporter: Receives the progress.
         """
         self.is_interrupted = False
         self._board = board
@@ -125,12 +128,12 @@ class Trials:
     # -- Ray Tune's thread ------------------------------------------------------------------------
 
     def accept(self, number: int, values: Values) -> bool:
-        """Takes a proposal; returns whether it can be trained."""
+        """Takes a proposed trial; returns whether it can be trained."""
         record = TrialRecord(number, values)
         try:
             candidate = self._candidate(number, values)
             task = self._make_task(number, candidate, self._reference(candidate.rows))
-            # In a list, for a reference by itself would be fetched on the way.
+            # In a list, because Ray would fetch the task of a bare reference before the call.
             ray.get(self._board.put_task.remote(number, [ray.put(task)]))
         except IsthmusError as error:
             record = replace(record, state="failed", reason=" ".join(str(error).split()))
@@ -153,9 +156,10 @@ class Trials:
     # -- the driver's thread ----------------------------------------------------------------------
 
     def deliver(self, wait_s: float = 0.0) -> None:
-        """Tells the reporter what is new, if need be after waiting for a trial's event."""
-        # In this order: a trial's end is known before its last events are fetched, and its
-        # beginning after its first. Ctrl-C, most likely in the waiting, loses neither.
+        """Passes news to the reporter; waits up to `wait_s` seconds for a trial's event."""
+        # The order matters. Ends are counted before the events are fetched, so that an end comes
+        # after the trial's last events. New trials are read afterwards, so that none comes after
+        # its first event. Ctrl-C, which most likely comes during the wait, loses nothing.
         ended = len(self._ended)
         events: list[Any] = self._line.drain(wait_s)
         while self._made:
@@ -168,7 +172,7 @@ class Trials:
             self._close(*self._ended.popleft())
 
     def close(self, state: TrialState, reason: str | None = None) -> None:
-        """Ends what Ray Tune has left without an end."""
+        """Ends all trials that Ray Tune has left without an end."""
         self.deliver()
         for number, record in self._records.items():
             if not record.is_over:
@@ -180,7 +184,10 @@ class Trials:
         return tuple(self._records[number] for number in sorted(self._records))
 
     def best(self) -> tuple[TrialRecord | None, FitResult]:
-        """The trial with the lowest value, and its weights."""
+        """Returns the trial with the lowest value and its result.
+
+        If no trial has a value, returns `None` and a result without weights.
+        """
         number = self._best_number()
         if number is None:
             return None, FitResult(state=None, progress=Progress())
@@ -198,7 +205,7 @@ class Trials:
             case Started():
                 self._update(number, state="training", epochs=event.epochs)
             case EpochReport() if event.epoch > self._records[number].epoch:
-                # A trial whose process was lost goes through some epochs again.
+                # A trial whose process was lost repeats some epochs.
                 loss = event.validation["loss"]
                 record = self._update(number, epoch=event.epoch, loss=loss)
                 self._reporter.on_trial_epoch(record, event)
@@ -228,7 +235,7 @@ class Trials:
         self._reporter.on_trial_end(record)
 
     def _keep_the_best_alone(self) -> None:
-        """Forgets the weights of trials that are over, but for the best."""
+        """Deletes the weights of trials that have ended, except those of the best."""
         best = self._best_number()
         for number in tuple(self._kept):
             if number != best and self._records[number].is_over:

@@ -205,7 +205,8 @@ class TrainingSpec(SpecModel):
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
     """How several workers train together. `ddp`: each holds the whole model, and their gradients
     are averaged. `fsdp`: each holds a share of weights, gradients and optimizer state, for models
-    that one GPU does not hold; it needs GPUs. `auto`: ddp for several workers."""
+    that one GPU does not hold, and writes its share of a checkpoint; it needs GPUs. `auto`: ddp for
+    several workers."""
     comm_hook: Literal["auto", "none", "bf16", "powersgd", "post_local_sgd"] = "auto"
     """How ddp's gradients travel. `bf16` halves them; `powersgd` sends factors of low rank;
     `post_local_sgd` lets workers step alone and averages their weights now and then, for slow
@@ -216,7 +217,8 @@ class TrainingSpec(SpecModel):
     fields decide are refused."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto`: a GPU for each worker where the cluster has or can start that many, else the CPU.
-    `gpu` asks for GPUs and waits for nodes that join."""
+    `gpu` asks for GPUs and waits for nodes that join, as long as `ISTHMUS_NODES_TIMEOUT_S` in the
+    environment says (900 seconds)."""
     threads_per_worker: int | None = Field(default=None, ge=1)
     """CPU threads of a worker. By default `OMP_NUM_THREADS`, or the CPUs that the process may use
     over the workers, and never more than the size of a step can keep busy."""

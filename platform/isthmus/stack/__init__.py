@@ -1,1 +1,1 @@
-"""Servers and checks of this machine: the MLflow page, the scheduler, the doctor."""
+"""The servers of this machine (the stack, the MLflow page, the scheduler) and `isthmus doctor`."""

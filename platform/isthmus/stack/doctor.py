@@ -1,4 +1,4 @@
-"""What `isthmus doctor` looks at: what is installed, what is reachable, what to fix."""
+"""The checks of `isthmus doctor`: what is installed, what is reachable, and what to fix."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TIMEOUT_S = 3.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        verdict: `ok`; `warn` where something would be better; `fail` where jobs will fail.
-        subject: What.
+        verdict: `ok`; `warn` if something could be better; `fail` if jobs will fail.
+        subject: What was checked.
         said: What was found, and what to do.
     """
 
@@ -36,7 +36,7 @@ class Finding:
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Looks at everything, quick things first."""
+    """Runs all checks, quick ones first, and yields their results."""
     yield from _packages()
     yield _processors()
     yield _accelerators()
@@ -124,6 +124,7 @@ def _bucket(path: str) -> Finding:
 
 
 def _tracking(settings: Settings) -> Finding:
+    from isthmus.tracking import end_lost_runs
     from isthmus.tracking.store import check_reachable, shown
 
     uri = shown(settings.tracking_uri)
@@ -131,8 +132,11 @@ def _tracking(settings: Settings) -> Finding:
         check_reachable(settings.tracking_uri)
     except IsthmusError as error:
         return Finding("fail", "MLflow", str(error))
-    embedded = settings.local_artifact_root is not None
-    return Finding("ok", "MLflow", f"{uri}{' (embedded)' if embedded else ''}")
+    said = f"{uri} (embedded)" if settings.local_artifact_root is not None else uri
+    ended = end_lost_runs(settings)
+    if ended:
+        said += f"; {ended} run{'s' if ended > 1 else ''} whose process was killed ended now"
+    return Finding("ok", "MLflow", said)
 
 
 def _ray(settings: Settings) -> Finding:

@@ -35,7 +35,7 @@ from isthmus.stack.prefect_server import PrefectServer
 from isthmus.stack.ray_server import RayHead
 from isthmus.stack.service import Service
 
-# In the order in which they need each other.
+# Each service comes after those that it requires.
 SERVICES: tuple[Service, ...] = (
     Postgres(),
     ObjectStore(),
@@ -45,28 +45,29 @@ SERVICES: tuple[Service, ...] = (
 )
 _PORT_NAMES = tuple(name for service in SERVICES for name in service.ports)
 _START_TIMEOUT_S = 180.0
-# A server that runs and does not answer may be starting still, for an `up` that was stopped.
+# How long to wait for a running server that does not answer: an interrupted `up` may have just
+# started it.
 _PATIENCE_S = 30.0
 _POLL_S = 0.1
-# The system frees the ports of what was just killed a moment later.
+# The system frees the ports of a killed process only after a moment.
 _PORT_TIMEOUT_S = 2.0
 _LAST_PORT = 65_535
 _LARGEST_LOG_BYTES = 20_000_000
 
 Report = Callable[[Service, str], None]
-"""Is told what became of each service, from several threads."""
+"""A function that is called, from several threads, with a service and what happened to it."""
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a service is.
+    """The state of a service.
 
     Attributes:
-        service: Which.
-        state: `down` if it was started and runs no more, or does not answer.
-        address: Where people find it; `None` if it has never been started.
-        pid: Of its process, if that runs.
-        since: When that was started.
+        service: The service.
+        state: `down` if it was started but no longer runs, or does not answer.
+        address: Where users find it; `None` if it is not started.
+        pid: The id of its process, if that runs.
+        since: When that process was started.
     """
 
     service: Service
@@ -77,7 +78,7 @@ class Status:
 
 
 def find_service(name: str) -> Service:
-    """The service of that name.
+    """Returns the service of that name.
 
     Raises:
         UsageError: If there is none.
@@ -90,7 +91,7 @@ def find_service(name: str) -> Service:
 
 
 def with_required(names: Collection[str]) -> tuple[Service, ...]:
-    """The services of those names and all that they require, or all if none is named."""
+    """Returns the named services and all that they require, or all services if none is named."""
     wanted = {find_service(name).name for name in names}
     for service in reversed(SERVICES):
         if service.name in wanted:
@@ -99,12 +100,12 @@ def with_required(names: Collection[str]) -> tuple[Service, ...]:
 
 
 def stack_of(settings: Settings) -> Stack:
-    """The stack of a home; it need not have been started."""
+    """Returns the stack of an Isthmus home; it need not have been started."""
     return Stack(settings.home / "stack")
 
 
 class Stack:
-    """The servers whose state is in one folder."""
+    """The servers whose state is kept in one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -115,18 +116,18 @@ class Stack:
         ports: Mapping[str, int] | None = None,
         report: Report = lambda service, said: None,
     ) -> None:
-        """Starts what does not run and waits until all that is wanted answers.
+        """Starts the requested services that do not run, and waits until all of them answer.
 
-        Whatever is up stays up, also when something else fails or this is interrupted.
+        Services that are up stay up, also if another one fails or this is interrupted.
 
         Args:
-            only: Names of services; what they require is started too. None means all.
-            ports: Of services by name, instead of any that are free.
-            report: Is told of each service once it is ready.
+            only: Names of services; those that they require are started too. Empty means all.
+            ports: Ports by name, to use instead of free ones.
+            report: Called with each service once it is ready.
 
         Raises:
-            UsageError: If a port is taken, a wheel is missing, or the folder cannot be used; then
-                nothing was started.
+            UsageError: If a port is taken, a wheel is missing, or the folder cannot be used; no
+                service was started then.
             IsthmusError: If a server does not start.
         """
         services = with_required(only)
@@ -135,7 +136,8 @@ class Stack:
             state = State(self.folder)
             _check_ports(state, ports or {})
             for service in services:
-                # Before they are remembered: the next `up` would be refused for them too.
+                # Checked before the ports are saved: otherwise the next `up` would fail at a taken
+                # port too.
                 if not _runs(service, state):
                     _check_free(service, {**state.ports, **(ports or {})})
             place = state.prepare(_PORT_NAMES, ports or {})
@@ -144,14 +146,14 @@ class Stack:
             self._start_all(services, state, place, report)
 
     def down(self, *, wipe: bool = False, report: Report = lambda service, said: None) -> None:
-        """Stops what runs, in reverse order.
+        """Stops all running services, in reverse order.
 
         Args:
-            wipe: Deletes the folder with all data too.
-            report: Is told of each service that was stopped.
+            wipe: Whether to delete the folder with all data too.
+            report: Called with each service that was stopped.
 
         Raises:
-            UsageError: If what is to be deleted is no stack's folder.
+            UsageError: If the folder to delete is not a stack's.
         """
         if not self.folder.exists():
             return
@@ -167,16 +169,17 @@ class Stack:
                     _stop(service, state)
                     report(service, "stopped")
             if wipe and self.folder.exists():
-                # Still locked: another `up` would start servers in what is being deleted.
+                # Deleted under the lock: another `up` could start servers in a folder that is being
+                # deleted.
                 shutil.rmtree(self.folder)
 
     def stop(self, name: str) -> None:
-        """Stops one service, and none of those that require it."""
+        """Stops one service, but none of those that require it."""
         with self._sole():
             _stop(find_service(name), State(self.folder))
 
     def status(self) -> tuple[Status, ...]:
-        """How each service is, as seen now."""
+        """Returns the current state of each service."""
         state = State(self.folder)
         if not state.processes:
             return tuple(Status(service, "not started") for service in SERVICES)
@@ -185,10 +188,10 @@ class Stack:
             return tuple(pool.map(lambda service: _look_at(service, state, place), SERVICES))
 
     def environment(self) -> dict[str, str]:
-        """The variables by which clients find what was started.
+        """Returns the environment variables by which clients find the started services.
 
         Raises:
-            UsageError: If nothing was.
+            UsageError: If none was started.
         """
         state = State(self.folder)
         if not state.processes:
@@ -201,15 +204,15 @@ class Stack:
         return variables
 
     def log(self, name: str) -> Path:
-        """The file for what a service writes."""
+        """Returns the path of a service's log file."""
         return log_file(self.folder, find_service(name).name)
 
     @contextmanager
     def _sole(self) -> Iterator[None]:
-        """One process at a time changes what runs; another waits."""
+        """Locks the stack: one process at a time changes it, and others wait."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            # Beside the folder, which may be deleted meanwhile.
+            # Beside the folder, because the folder may be deleted under the lock.
             lock = FileLock(self.folder.with_name(f"{self.folder.name}.lock"))
             lock.acquire()
         except OSError as error:
@@ -240,7 +243,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class _Start:
-    """Brings one service up, in a thread of its own."""
+    """Starts one service, in a thread of its own."""
 
     service: Service
     state: State
@@ -282,7 +285,7 @@ class _Start:
         if log.exists() and log.stat().st_size > _LARGEST_LOG_BYTES:
             log.replace(log.with_suffix(".log.1"))
         log.touch(mode=0o600)
-        log.chmod(0o600)  # it may be an older one
+        log.chmod(0o600)  # an older file may have other permissions
         process = start_process(
             service.command(place),
             log=log,
@@ -308,7 +311,7 @@ class _Start:
 
 
 def _surroundings(service: Service, place: Place) -> dict[str, str]:
-    """This process's variables, without those that an earlier stack, or another, has set."""
+    """Returns this process's variables, without those that any stack sets for its clients."""
     own = {name for service in SERVICES for name in service.client_environment(place)}
     return {name: value for name, value in variables_for(service.user()).items() if name not in own}
 
@@ -351,7 +354,7 @@ def _check_ports(state: State, wanted: Mapping[str, int]) -> None:
 
 
 def _check_free(service: Service, ports: Mapping[str, int]) -> None:
-    """Of the ports that are known, those that are not will be chosen from what is free."""
+    """Checks that the chosen ports are free; those that are not chosen yet will be free ones."""
     for name in service.ports:
         if name not in ports:
             continue

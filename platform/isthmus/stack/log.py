@@ -1,4 +1,4 @@
-"""Reading what a service has written."""
+"""Reads the log files of services."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ _POLL_S = 0.2
 
 
 def read_log(file: Path, lines: int, *, follow: bool = False) -> Iterator[str]:
-    """Gives the last lines of a log, without their ends; with `follow` also all that come.
+    """Yields the last lines of a log without their line ends, and with `follow` also new lines.
 
-    Returns:
-        Nothing for a file that is not there.
+    It yields nothing if the file does not exist.
     """
     if not file.exists():
         return

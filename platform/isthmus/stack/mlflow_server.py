@@ -1,4 +1,4 @@
-"""MLflow on Postgres and S3: the page, the runs, the registry, and webhooks to this machine."""
+"""MLflow's server on Postgres and S3: the page, runs, registry, and webhooks to this machine."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from isthmus.stack.registry_scheme import registry_uri
 from isthmus.stack.service import Service
 
 _TIMEOUT_S = 2.0
-# The first request makes the tables.
+# The first request creates the tables.
 _FIRST_TIMEOUT_S = 120.0
 
 
 class MlflowServer(Service):
-    """The process that `mlflow server` ends up running.
+    """The process that the command `mlflow server` starts.
 
-    That command itself imports MLflow twice before it starts this process, and starts another for
-    jobs of evaluating language models: 15 s in all, against 4 s. What it passes on is in variables,
-    whose names a test compares with MLflow's own (`mlflow/server/constants.py`).
+    The command imports MLflow twice before it starts this process, and starts another process for
+    jobs that evaluate language models: 15 s in all, instead of 4 s. It passes its options on in
+    variables, whose names a test compares with MLflow's own (`mlflow/server/constants.py`).
     """
 
     name = "mlflow"
@@ -30,14 +30,14 @@ class MlflowServer(Service):
     requires = ("postgres", "s3")
 
     def command(self, place: Place) -> list[str]:
-        """The server, in one process: with more, a new webhook would be known to one of them."""
+        """Returns the command of one process: of several, only one would know a new webhook."""
         return [
             *(sys.executable, "-m", "uvicorn", "mlflow.server.fastapi_app:app"),
             *("--host", HOST, "--port", str(place.ports[self.name]), "--no-access-log"),
         ]
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        """Its stores, and that webhooks may go to this machine without TLS."""
+        """Returns the variables for its stores, and for webhooks to this machine without TLS."""
         store = database_uri(place)
         return {
             **ObjectStore().client_environment(place),
@@ -50,16 +50,16 @@ class MlflowServer(Service):
             "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": place.secrets["webhooks"],
             "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
             "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
-            # How long the server does not see a webhook that was just registered; MLflow's is 60.
+            # Seconds until the server sees a newly registered webhook; MLflow's default is 60.
             "MLFLOW_WEBHOOK_CACHE_TTL": "1",
         }
 
     def answers(self, place: Place) -> bool:
-        """Whether it is there; says nothing of its stores."""
+        """Returns whether the server answers, whatever the state of its stores."""
         return answers(f"{self.address(place)}/health", _TIMEOUT_S)
 
     def becomes_ready(self, place: Place) -> bool:
-        """Whether it answers from its stores; makes their tables before there are others to ask."""
+        """Returns whether it can read its stores; creates their tables before clients connect."""
         if not self.answers(place):
             return False
         api = f"{self.address(place)}/api/2.0/mlflow"
@@ -68,5 +68,5 @@ class MlflowServer(Service):
         )
 
     def client_environment(self, place: Place) -> Mapping[str, str]:
-        """Where MLflow's clients find it."""
+        """Returns the variable by which MLflow's clients find the server."""
         return {"MLFLOW_TRACKING_URI": self.address(place)}

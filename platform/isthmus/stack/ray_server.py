@@ -1,4 +1,4 @@
-"""A Ray head with its dashboard: where jobs train, and where `isthmus submit` sends them."""
+"""A Ray head node with its dashboard, where jobs train and where `isthmus submit` sends them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TIMEOUT_S = 2.0
 
 
 class RayHead(Service):
-    """Knows the stack's stores, so that jobs that are submitted to it do."""
+    """A Ray head node with the addresses of the stack's stores, which its jobs inherit."""
 
     name = "ray"
     title = "Ray"
@@ -27,15 +27,15 @@ class RayHead(Service):
     stop_timeout_s = 30.0
 
     def prepare(self, place: Place) -> None:
-        """Clears what an earlier head has left."""
+        """Deletes what an earlier head node has left."""
         shutil.rmtree(_folder(place), ignore_errors=True)
 
     def command(self, place: Place) -> list[str]:
-        """The process that holds all others."""
+        """Returns the command of the parent process of all the head node's processes."""
         return head_command(str(_folder(place)), _ports(place))
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        """The token, and where the stores are."""
+        """Returns the variables for the token and the addresses of the stores."""
         return {
             **ObjectStore().client_environment(place),
             **MlflowServer().client_environment(place),
@@ -43,12 +43,12 @@ class RayHead(Service):
         }
 
     def answers(self, place: Place) -> bool:
-        """Whether it takes jobs and runs them."""
+        """Returns whether it accepts jobs and runs them."""
         requests = head_health(_ports(place), place.secrets["ray"])
         return all(answers(request, _TIMEOUT_S) for request in requests)
 
     def client_environment(self, place: Place) -> Mapping[str, str]:
-        """Where `train` and `submit` find it."""
+        """Returns the variables by which `train` and `submit` find it."""
         return {
             **ON_LOOPBACK,
             "RAY_ADDRESS": f"{HOST}:{place.ports['ray.cluster']}",

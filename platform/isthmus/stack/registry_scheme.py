@@ -1,7 +1,7 @@
-"""`isthmus:DATABASE`, by which MLflow's server opens its registry through our store.
+"""The URI `isthmus:DATABASE`, with which MLflow's server opens its registry through our store.
 
-MLflow finds `open_registry_store` by pyproject's entry point, in each process that imports MLflow's
-client: so this module imports nothing.
+MLflow finds `open_registry_store` by the entry point in pyproject.toml, in each process that
+imports MLflow's client, so this module imports nothing.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _SCHEME = "isthmus:"
 
 
 def registry_uri(database: str) -> str:
-    """What a server's `--registry-store-uri` is, of a database such as `sqlite:///mlflow.db`."""
+    """Returns a server's `--registry-store-uri` for a database such as `sqlite:///mlflow.db`."""
     return f"{_SCHEME}{database}"
 
 
 def open_registry_store(store_uri: str) -> RegistryStore:
-    """The store of an `isthmus:DATABASE`."""
+    """Opens the store of an `isthmus:DATABASE` URI."""
     from isthmus.stack.registry_store import RegistryStore
 
     return RegistryStore(store_uri.removeprefix(_SCHEME))

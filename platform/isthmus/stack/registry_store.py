@@ -1,8 +1,8 @@
 """MLflow's registry in a database, read at the same cost however many versions a model has.
 
-To give a registered model, MLflow says its newest version in each stage, and reads all versions
-with all that they hold to find those few. It gives one for each alias or tag that is set too, to
-see whether it is a prompt. At 1,000 versions that doubled the time of either.
+MLflow returns a registered model with its newest version in each stage, and reads all versions with
+all their contents to find those few. It also reads the model whenever an alias or tag is set, to
+check whether it is a prompt. At 1,000 versions that doubled the time of either.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 class RegistryStore(SqlAlchemyStore):  # type: ignore[misc]
-    """MLflow's own store, but for how it finds the newest versions of registered models."""
+    """MLflow's own store, except for how it finds the newest versions of registered models."""
 
     def get_registered_model(self, name: str) -> RegisteredModel:
-        """A registered model with its newest version in each stage.
+        """Returns a registered model with its newest version in each stage.
 
         Raises:
-            MlflowException: If there is none.
+            MlflowException: If there is no such model.
         """
         with self.ManagedSessionMaker() as session:
             model = self._get_registered_model(session, name, eager=True)
@@ -36,7 +36,7 @@ class RegistryStore(SqlAlchemyStore):  # type: ignore[misc]
     def _get_latest_versions_for_models(
         self, session: Session, model_names: list[str]
     ) -> dict[str, list[SqlModelVersion]]:
-        """The newest version in each stage, by the model's name."""
+        """Returns the newest version in each stage, by the model's name."""
         found: dict[str, list[SqlModelVersion]] = {name: [] for name in model_names}
         here = self._get_workspace_clauses(SqlModelVersion)
         newest = (
@@ -48,7 +48,8 @@ class RegistryStore(SqlAlchemyStore):  # type: ignore[misc]
             )
             .group_by(SqlModelVersion.name, SqlModelVersion.current_stage)
         )
-        # Two queries: in one, MLflow's way to read their tags would look for the newest again.
+        # Two queries, because in a single one MLflow's way to read the tags would search for the
+        # newest versions again.
         those = [tuple(row) for row in session.execute(newest)]
         if those:
             query = (

@@ -1,4 +1,4 @@
-"""Prefect's API for schedules: the server that a team names, or one of this machine's own."""
+"""Prefect's API for schedules, of the server in `PREFECT_API_URL` or of one started here."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from isthmus.stack.prefect_server import prefect_command, prefect_environment
 
 @contextmanager
 def prefect_api(settings: Settings) -> Iterator[str]:
-    """Gives the address of Prefect's API, and sets `PREFECT_API_URL` to it.
+    """Yields the address of Prefect's API, and sets `PREFECT_API_URL` to it.
 
-    Where none is set, a server on a SQLite file in Isthmus's home runs as long as the block. If
-    another process of this home has one, that is used.
+    If the variable is not set, a server on a SQLite file in Isthmus's home runs for the time of the
+    block. If another process of this home already runs one, that is used.
 
     Raises:
         IsthmusError: If the server does not start.
@@ -35,7 +35,8 @@ def prefect_api(settings: Settings) -> Iterator[str]:
     try:
         lock.acquire(timeout=0)
     except TimeoutError:
-        # Another process of ours has the server, and wrote where before it let anything run.
+        # Another process of this home runs the server, and wrote its address before it ran
+        # anything.
         with _api_url(address.read_text(encoding="utf-8")) as url:
             yield url
         return

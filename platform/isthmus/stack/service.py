@@ -1,4 +1,4 @@
-"""What all servers of the stack have in common: how each is started, asked, and found by others."""
+"""The base class of the stack's servers: how each is started, checked, and found by clients."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from isthmus.stack.place import HOST, Place
 
 
 class Service(ABC):
-    """A server of the stack; one subclass for each."""
+    """A server of the stack; each server is a subclass."""
 
     name: ClassVar[str]
-    """As in commands and in the state."""
+    """The name in commands and in the saved state."""
     title: ClassVar[str]
-    """As in messages."""
+    """The name in messages."""
     requires: ClassVar[tuple[str, ...]] = ()
-    """Services without which it is of no use."""
+    """Names of the services that it needs."""
     waits: ClassVar[bool] = True
-    """Whether those must be ready before it starts."""
+    """Whether it starts only after those are ready."""
     more_ports: ClassVar[tuple[str, ...]] = ()
-    """Names of ports besides its own, which is called as the service is."""
+    """Names of its additional ports; the first port has the name of the service."""
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
-    """Asks it to end, whoever is connected."""
+    """The signal that asks it to end, even if clients are connected."""
     stop_timeout_s: ClassVar[float] = 10.0
-    """The longest wait for that."""
+    """The longest wait for its end, in seconds."""
 
     @property
     def ports(self) -> tuple[str, ...]:
@@ -34,35 +34,35 @@ class Service(ABC):
         return (self.name, *(f"{self.name}.{name}" for name in self.more_ports))
 
     def user(self) -> str | None:
-        """Whom it runs as; `None` is who runs this."""
+        """Returns the user that it runs as; `None` means the current user."""
         return None
 
     def check(self, place: Place) -> None:  # noqa: B027 (most need none)
-        """Raises what would keep it from starting and can be known before anything is started."""
+        """Raises an error if something that can be known in advance would keep it from starting."""
 
     def prepare(self, place: Place) -> None:  # noqa: B027 (some need none)
-        """Makes what it needs on disk, and leaves nothing half-made."""
+        """Creates what it needs on disk, and leaves nothing half-made."""
 
     @abstractmethod
     def command(self, place: Place) -> list[str]:
-        """The program with its arguments."""
+        """Returns the program with its arguments."""
 
     def environment(self, place: Place) -> Mapping[str, str]:
-        """Its variables besides those of who runs this."""
+        """Returns its variables besides those of this process."""
         return {}
 
     @abstractmethod
     def answers(self, place: Place) -> bool:
-        """Whether it answers now; asks for a second or two at most."""
+        """Returns whether it answers now, after a second or two at most."""
 
     def becomes_ready(self, place: Place) -> bool:
-        """Whether others can use it now; makes in it what they need, once it answers."""
+        """Returns whether clients can use it now; creates what they need in it once it answers."""
         return self.answers(place)
 
     def address(self, place: Place) -> str:
-        """Where people find it."""
+        """Returns the address for users."""
         return f"http://{HOST}:{place.ports[self.name]}"
 
     def client_environment(self, place: Place) -> Mapping[str, str]:
-        """The variables by which its users find it."""
+        """Returns the variables by which its clients find it."""
         return {}

@@ -1,4 +1,4 @@
-"""Writes MLflow runs, and finds them again. Importing it imports neither MLflow nor torch."""
+"""Writes MLflow runs and finds them again. Importing it imports neither MLflow nor torch."""
 
 from isthmus.tracking.baseline import PcaBaseline, fit_pca
 from isthmus.tracking.outputs import OutputRecord, OutputRecorder, find_outputs, this_host

@@ -1,4 +1,4 @@
-"""What has been said of a run and is not yet written: held in memory, kept on disk, sent."""
+"""Records of a run that are not in MLflow yet: kept in memory and on disk until they are sent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _logger = logging.getLogger(__name__)
 # MLflow's limits for one call to log_batch.
 _METRICS_PER_CALL = 1000
 _PARAMS_OR_TAGS_PER_CALL = 100
-# Answers that will be the same however often one asks.
+# Errors that no retry mends.
 _FINAL_ERRORS = frozenset(
     {
         "INVALID_PARAMETER_VALUE",
@@ -32,10 +32,10 @@ _FINAL_ERRORS = frozenset(
 
 
 class MetricPoint(NamedTuple):
-    """One point of a curve.
+    """One point of a metric's curve.
 
-    The time is that of the event, not of the writing: with it, MLflow stores a point that is sent
-    twice only once, so whatever may have been lost can be sent again.
+    The timestamp is that of the event, not of the writing. MLflow stores a point with the same
+    timestamp only once, so any point that may have been lost can be sent again.
     """
 
     key: str
@@ -45,7 +45,7 @@ class MetricPoint(NamedTuple):
 
 
 class DatasetUse(NamedTuple):
-    """The data that a run was trained on, for MLflow's page."""
+    """The dataset that a run was trained on, as MLflow's UI shows it."""
 
     name: str
     digest: str
@@ -59,12 +59,12 @@ class Backlog:
     """Records of one run, in the order in which they are to be written.
 
     Attributes:
-        params: By name.
-        tags: By name.
-        metrics: Points, oldest first.
-        datasets: The run's inputs.
-        ending: Status and end time (ms) of a run that is over.
-        artifacts: Files under the run's spool folder, by their path as an artifact.
+        params: Parameters by name.
+        tags: Tags by name.
+        metrics: Points of metrics, oldest first.
+        datasets: The dataset inputs of the run.
+        ending: The status and end time (ms) of a run that is over.
+        artifacts: Files in the run's spool folder, by their artifact path.
     """
 
     params: dict[str, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Backlog:
         return any(getattr(self, each.name) for each in fields(self))
 
     def before(self, later: Backlog) -> Backlog:
-        """This and what came later, as one."""
+        """Returns these records and later ones as one backlog."""
         return Backlog(
             params={**self.params, **later.params},
             tags={**self.tags, **later.tags},
@@ -89,12 +89,12 @@ class Backlog:
         )
 
     def to_json(self) -> str:
-        """For the spool."""
+        """Converts the backlog to JSON, for the spool."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Backlog:
-        """As `to_json` wrote it."""
+        """Creates the backlog from the JSON that `to_json` returned."""
         content: dict[str, Any] = json.loads(text)
         return cls(
             params=content["params"],
@@ -106,18 +106,19 @@ class Backlog:
         )
 
     def send(self, client: MlflowClient, run_id: str, files: Path) -> None:
-        """Writes everything to MLflow, and forgets each part as it is written.
+        """Writes everything to MLflow, and removes each part from the backlog once it is written.
 
-        What MLflow refuses for good (a parameter that has another value, a run that was deleted)
-        is logged and dropped: sending it again would never help.
+        What MLflow refuses for good (a parameter that has another value, a run that was deleted) is
+        logged and dropped, because no retry would help.
 
         Args:
-            client: The store.
-            run_id: The run.
-            files: The folder that `artifacts` are in; a file that is written is removed.
+            client: The client of the tracking store.
+            run_id: The id of the run.
+            files: The folder of the files in `artifacts`. A file is removed once it is written.
 
         Raises:
-            Exception: Whatever the store or the network raised; what is left is still to send.
+            Exception: Any error of the store or the network. The backlog then holds what is still
+                to be sent.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -145,11 +146,11 @@ class Backlog:
             with _final_errors_dropped(run_id, "its status"):
                 client.set_terminated(run_id, status, end_time_ms)
             self.ending = None
-        # Last, since a broken artifact store shall not keep the rest from being written.
+        # Artifacts come last, so that a broken artifact store does not block the other records.
         while self.artifacts:
             path = PurePosixPath(self.artifacts[0])
             folder = None if path.parent == PurePosixPath() else str(path.parent)
-            if (files / path).exists():  # else it was sent before the process was killed
+            if (files / path).exists():  # otherwise it was sent before the process was killed
                 with _final_errors_dropped(run_id, str(path)):
                     client.log_artifact(run_id, str(files / path), folder)
                 (files / path).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What a user would try first: PCA with as many components as the latent has numbers."""
+"""The baseline that users would try first: PCA with as many components as a latent has values."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ from numpy.typing import NDArray
 
 from isthmus.data import StoredRows
 
-# More rows than these change the third digit of the error, and cost more than the training.
+# More rows would only change the third digit of the error, and fitting would take longer than
+# training.
 _FIT_ROWS = 20_000
 _FIT_NUMBERS = 20_000_000
-# Up to here the covariance matrix is small, and PCA exact; beyond, the randomized solver.
+# Up to this size the covariance matrix is small and PCA is exact. Beyond it the randomized solver
+# is used.
 _EXACT_FEATURES = 400
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class PcaBaseline:
-    """A fitted PCA. F is the numbers in a row.
+    """A fitted PCA, where F is the number of values in a row.
 
     Attributes:
-        mean: Shape (F,), of the training rows, scaled units.
-        components: Shape (K, F), orthonormal; K is the latent's size, or less if the data have
-            fewer rows or features.
-        fit_rows: How many training rows it was fitted to.
+        mean: Shape (F,). The mean of the training rows, scaled units.
+        components: Shape (K, F), orthonormal. K is the latent size, or less if the data have fewer
+            rows or features.
+        fit_rows: The number of training rows that it was fitted to.
     """
 
     mean: NDArray[np.float32]
@@ -34,11 +36,11 @@ class PcaBaseline:
     fit_rows: int
 
     def reconstruct(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Rows through the components and back; shape (B, *row_shape), scaled units."""
+        """Projects rows onto the components and back; shape (B, *row_shape), scaled units."""
         return self._through(rows.reshape(len(rows), -1)).reshape(rows.shape)
 
     def errors(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The mean squared error of each of a batch of rows, shape (B,), scaled units."""
+        """Returns the mean squared error of each row, shape (B,), scaled units."""
         flat = rows.reshape(len(rows), -1)
         return np.asarray(np.square(self._through(flat) - flat).mean(axis=1))
 
@@ -51,9 +53,9 @@ def fit_pca(train: NDArray[np.float32] | StoredRows, latent_dim: int) -> PcaBase
     """Fits PCA to training rows.
 
     Args:
-        train: Shape (M, *row_shape), scaled, without NaN. Of very many rows, evenly spaced ones
-            are used.
-        latent_dim: Size of the autoencoder's latent.
+        train: Shape (M, *row_shape), scaled, without NaN. If there are very many rows, evenly
+            spaced ones are used.
+        latent_dim: The size of the autoencoder's latent.
     """
     from sklearn.decomposition import PCA
 
@@ -64,7 +66,7 @@ def fit_pca(train: NDArray[np.float32] | StoredRows, latent_dim: int) -> PcaBase
     components = min(latent_dim, *fitted.shape)
     solver = "covariance_eigh" if features <= _EXACT_FEATURES else "randomized"
     pca = PCA(components, svd_solver=solver, random_state=_SEED)
-    # Squares of single precision lose the small components.
+    # float64, because squares in single precision lose the small components.
     pca.fit(fitted.astype(np.float64) if solver == "covariance_eigh" else fitted)
     mean, axes = pca.mean_.astype(np.float32), pca.components_.astype(np.float32)
     return PcaBaseline(mean, axes, len(fitted))

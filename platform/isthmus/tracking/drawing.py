@@ -1,4 +1,4 @@
-"""The look that all figures share. No pyplot: its global state is not safe in a thread."""
+"""The common style of all figures. pyplot is not used, as its global state is not thread-safe."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 DOTS_PER_INCH = 130
 
 MODEL = "#2563a8"
-"""The autoencoder, training, reconstructions."""
+"""The colour of the autoencoder, of training and of reconstructions."""
 OTHER = "#e0802f"
-"""What it is held against: validation, PCA."""
+"""The colour of what they are compared with: PCA and validation."""
 INK = "#1f2933"
 SOFT_INK = "#616e7c"
 GRID = "#e4e7eb"
@@ -34,20 +34,21 @@ CATEGORIES = (
     "#12355b",
     "#f2b83b",
 )
-"""Told apart by most eyes, also in print; the first twelve labels get one each."""
-# Logarithmic from here on: a linear axis would press most of the curve onto the bottom.
+"""The colours of the first twelve labels, which most people can tell apart, also in print."""
+# The smallest range, in powers of ten, that is drawn on a logarithmic axis. A linear axis would
+# press most of the curve onto the bottom.
 _DECADES_FOR_LOG = 1.0
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, size in inches."""
+    """Creates an empty figure; the size is in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=DOTS_PER_INCH, facecolor="white")
 
 
 def head(figure: Figure, title: str, subtitle: str) -> None:
-    """Writes a title and what one should see, at the top left of the figure."""
+    """Writes a title, and a subtitle that says what to look for, at the top left of the figure."""
     height = figure.get_figheight()
     figure.text(
         0.12 / figure.get_figwidth(),
@@ -78,7 +79,7 @@ def margins(
     wspace: float = 0.2,
     hspace: float = 0.2,
 ) -> None:
-    """Sets the room around the axes, in inches; `wspace`, `hspace` in shares of an axis."""
+    """Sets the margins around the axes in inches, and the gaps as fractions of an axis."""
     width, height = figure.get_size_inches()
     figure.subplots_adjust(
         left=left / width,
@@ -91,7 +92,7 @@ def margins(
 
 
 def legend_at_top(figure: Figure, axes: Axes) -> None:
-    """Puts the legend beside the title, where it covers no data."""
+    """Puts the legend next to the title, where it covers no data."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -108,7 +109,7 @@ def legend_at_top(figure: Figure, axes: Axes) -> None:
 
 
 def plain_axes(axes: Axes, x_label: str = "", y_label: str = "", *, grid: bool = True) -> None:
-    """A left and a bottom line, soft grid, small labels."""
+    """Styles the axes: only the left and bottom lines, a light grid, small labels."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -122,7 +123,7 @@ def plain_axes(axes: Axes, x_label: str = "", y_label: str = "", *, grid: bool =
 
 
 def distinct(labels: NDArray[Any] | None) -> list[Any]:
-    """The different labels: numbers in order, then texts in order."""
+    """Returns the distinct labels: numbers in order, then texts in order."""
     if labels is None:
         return []
 
@@ -135,7 +136,7 @@ def distinct(labels: NDArray[Any] | None) -> list[Any]:
 
 
 def spans_decades(values: NDArray[Any]) -> bool:
-    """Whether the values are positive and far enough apart for a logarithmic axis."""
+    """Returns whether the values are positive and span enough decades for a logarithmic axis."""
     values = values[np.isfinite(values)]
     if not len(values) or values.min() <= 0:
         return False
@@ -143,7 +144,7 @@ def spans_decades(values: NDArray[Any]) -> bool:
 
 
 def readable_log_ticks(axis: Any, lowest: float, highest: float) -> None:
-    """Labels a logarithmic axis with plain numbers, also between powers of ten if there are few."""
+    """Labels a logarithmic axis with plain numbers, between powers of ten too if there are few."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     few_decades = np.log10(highest / lowest) < 2.5

@@ -1,4 +1,4 @@
-"""What a run was made with: code, libraries and machine, so that it can be made again."""
+"""The environment of a run (code, libraries, machine), recorded so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LIBRARIES = ("torch", "pytorch-lightning", "ray", "mlflow", "numpy", "scikit-le
 
 
 def environment() -> dict[str, Any]:
-    """Python, the machine, its GPUs, the git commit and all installed distributions."""
+    """Returns Python, the machine, its GPUs, the git commit and all installed distributions."""
     commit, is_dirty = _git_state()
     return {
         "isthmus": _version("isthmus"),
@@ -39,10 +39,10 @@ def environment() -> dict[str, Any]:
 
 
 def environment_tags() -> dict[str, str]:
-    """The few lines of the environment that people search runs by; quick to gather."""
+    """Returns the facts about the environment by which people search runs; it takes little time."""
     commit, is_dirty = _git_state()
     tags = {
-        # MLflow's own names: its page shows them at the head of a run.
+        # MLflow's own tags, which its UI shows at the top of a run.
         "mlflow.user": _user(),
         "mlflow.source.name": "isthmus",
         "mlflow.source.type": "LOCAL",
@@ -96,7 +96,7 @@ def _gpus() -> tuple[str, ...]:
 
 
 def _git_state() -> tuple[str | None, bool]:
-    """The commit of the folder that the run is started in, and whether files differ from it."""
+    """Returns the git commit of the working directory, and whether tracked files differ from it."""
     commit = _output_of("git", "rev-parse", "HEAD").strip()
     if not commit:
         return None, False
@@ -104,7 +104,7 @@ def _git_state() -> tuple[str | None, bool]:
 
 
 def _output_of(program: str, *arguments: str) -> str:
-    """What a program prints; nothing if it is not there, fails or takes too long."""
+    """Returns a program's output; empty if the program is missing, fails or takes too long."""
     path = shutil.which(program)
     if path is None:
         return ""

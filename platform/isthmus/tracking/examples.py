@@ -1,4 +1,4 @@
-"""Inputs beside their reconstructions, in the form that a person knows the data in."""
+"""Figures of inputs next to their reconstructions, in the form in which people know the data."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 _IMAGES_ACROSS = 12
 _IMAGES_WIDTH, _IMAGES_LEFT, _IMAGES_TOP, _STRIP_GAP = 9.0, 1.15, 0.72, 0.05
-"""Inches: of the page, left of and above the pictures, between them."""
+"""Sizes in inches: the figure's width, the space left of and above the pictures, and between
+them."""
 _TABLE_ROWS = 36
 _TABLE_FEATURES = 40
 _SERIES_CHANNELS = 3
-# Where an example stands among all, by its error.
+# The rank of each example among all rows, by its error.
 _RANKS = (
     (0.05, "among the best"),
     (0.25, "better than most"),
@@ -35,11 +36,11 @@ _RANKS = (
 
 
 def reconstructions(report: RunReport, columns: Sequence[str] | None = None) -> Figure:
-    """Held-out rows and what the autoencoder makes of them.
+    """Draws held-out rows and their reconstructions.
 
     Args:
-        report: Of these, rows from the best to the worst reconstructed are shown.
-        columns: Names of the features (tabular) or channels (series).
+        report: The data to draw. Rows from the best to the worst reconstructed are shown.
+        columns: The names of the features (tabular) or channels (series).
     """
     if report.plan.kind is DataKind.IMAGES:
         return _images(report)
@@ -53,7 +54,7 @@ def _shown_errors(report: RunReport) -> NDArray[np.float32]:
 
 
 def _spread_by_error(errors: NDArray[np.float32], count: int) -> NDArray[np.intp]:
-    """Evenly spaced rows from the best to the worst reconstructed."""
+    """Returns evenly spaced rows, from the best to the worst reconstructed."""
     places = np.linspace(0, len(errors) - 1, min(count, len(errors))).round().astype(np.intp)
     return np.argsort(errors)[places]
 
@@ -66,7 +67,8 @@ def _images(report: RunReport) -> Figure:
     across = int(np.clip(_IMAGES_ACROSS * 28 / max(width, 28), 4, _IMAGES_ACROSS))
     bands, which = _image_choice(report, across, bands=2 if height <= 96 else 1)
     across = min(across, max(len(rows) for rows in bands))
-    # Inches: the width of a picture's column, the height of a picture, of a band of three.
+    # In inches: the width of a picture's column, the height of a picture, and that of a band of
+    # three.
     column = (_IMAGES_WIDTH - _IMAGES_LEFT - 0.15) / across
     tall = column * height / (width + _gap(width))
     band_height = 3 * (tall + _STRIP_GAP) + 0.36
@@ -84,7 +86,7 @@ def _images(report: RunReport) -> Figure:
 
 
 def _image_choice(report: RunReport, across: int, bands: int) -> tuple[list[NDArray[np.intp]], str]:
-    """The rows of each band, and words for how they were chosen."""
+    """Returns the rows of each band, and a description of how they were chosen."""
     errors = _shown_errors(report)
     distinct = drawing.distinct(report.labels)
     if bands == 2 and 2 <= len(distinct) <= across:
@@ -105,7 +107,7 @@ def _image_band(
     column: float,
     tall: float,
 ) -> None:
-    """One band: inputs, under them reconstructions, under them differences; sizes in inches."""
+    """Draws a band: inputs, below them reconstructions, below them differences; sizes in inches."""
     inputs, outputs = report.inputs[rows], report.reconstructions[rows]
     low, high = float(np.nanmin(report.inputs)), float(np.nanmax(report.inputs))
     limit = float(np.nanquantile(np.abs(report.reconstructions - report.inputs), 0.995)) or 1.0
@@ -142,7 +144,7 @@ def _image_strip(
     tall: float,
     wide: float,
 ) -> None:
-    """One row of pictures with its name on the left; sizes in inches."""
+    """Draws one row of pictures with its name on the left; sizes in inches."""
     page_width, page_height = figure.get_size_inches()
     bottom = 1 - below / page_height
     place = (_IMAGES_LEFT / page_width, bottom, wide / page_width, tall / page_height)
@@ -173,7 +175,7 @@ def _caption(report: RunReport, row: int) -> str:
 
 
 def _pictures(images: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-    """(K, C, H, W) in data units to (K, H, W) or, in colour, (K, H, W, 3), in [0, 1]."""
+    """Scales (K, C, H, W) in data units to [0, 1]: (K, H, W), or (K, H, W, 3) in colour."""
     scaled: NDArray[np.float32] = np.clip(
         (np.nan_to_num(images) - low) / max(high - low, 1e-12), 0, 1
     )
@@ -185,10 +187,10 @@ def _gap(width: int) -> int:
 
 
 def _side_by_side(pictures: NDArray[Any]) -> NDArray[Any]:
-    """(K, H, W[, 3]) to one picture with white gaps; drawn at once, which is many times faster."""
+    """Joins (K, H, W[, 3]) into one picture with white gaps, which is drawn many times faster."""
     count, height, width = pictures.shape[:3]
     step = width + _gap(width)
-    # NaN is drawn as nothing, which shows the page; a colour picture has no NaN.
+    # NaN is not drawn, so the figure's background shows. A colour picture cannot contain NaN.
     blank = np.nan if pictures.ndim == 3 else 1.0
     sheet = np.full((height, count * step, *pictures.shape[3:]), blank, dtype=np.float32)
     for column, picture in enumerate(pictures):
@@ -249,7 +251,7 @@ def _short(name: str) -> str:
 def _kept_variance(
     axes: Axes, inputs: NDArray[np.float32], outputs: NDArray[np.float32], count: int
 ) -> None:
-    """Bars: which features the bottleneck lets through."""
+    """Draws bars that show how much of each feature's variance the bottleneck keeps."""
     variance = np.nanvar(inputs, axis=0)
     lost = np.nanmean(np.square(outputs - inputs), axis=0)
     kept = np.clip(1 - lost / np.where(variance > 0, variance, np.nan), 0, 1)

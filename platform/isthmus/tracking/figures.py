@@ -1,4 +1,4 @@
-"""The pictures of a finished run that a person would want to see."""
+"""The figures of a finished run."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _MOST_BINS = 60
 
 
 def draw(report: RunReport, columns: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """Draws each figure of a run as it is asked for.
+    """Yields each figure of a run, drawn when it is requested.
 
     Args:
-        report: What to draw.
-        columns: Names of the features (tabular) or channels (series), if they have names.
+        report: The data to draw.
+        columns: The names of the features (tabular) or channels (series), if they have names.
 
     Yields:
-        The file's name and the figure.
+        The file name and the figure.
     """
     drawings: dict[str, Callable[[], Figure]] = {
         "loss.png": lambda: loss_curve(report),
@@ -43,7 +43,7 @@ def draw(report: RunReport, columns: Sequence[str] | None = None) -> Iterator[tu
 
 
 def loss_curve(report: RunReport) -> Figure:
-    """Training and validation loss over epochs, the best epoch marked."""
+    """Draws the training and validation loss over the epochs, and marks the best epoch."""
     from matplotlib.ticker import MaxNLocator
 
     epochs = np.array([each.epoch for each in report.history])
@@ -82,7 +82,7 @@ def _mark_best(axes: Axes, epoch: int, loss: float) -> None:
 
 
 def latent_space(report: RunReport) -> Figure:
-    """The latents in two dimensions, coloured by label, or by error where there are no labels."""
+    """Draws the latents in two dimensions, coloured by label, or by error without labels."""
     step = -(-len(report.latents) // _MOST_POINTS)
     latents = np.nan_to_num(report.latents[::step].astype(np.float64))
     points, axis_names = _in_two_dimensions(latents)
@@ -110,10 +110,10 @@ def latent_space(report: RunReport) -> Figure:
 
 
 def _in_two_dimensions(latents: NDArray[np.float64]) -> tuple[NDArray[np.float64], tuple[str, str]]:
-    """The two directions of largest variance; latents of one or two numbers as they are."""
+    """Projects latents of more than two values onto the two directions of largest variance."""
     size = latents.shape[1]
     if size == 1:
-        # One number needs no second axis; random heights keep the points apart.
+        # A single value needs no second axis, but random heights keep the points apart.
         heights = np.random.default_rng(0).uniform(-1, 1, (len(latents), 1))
         return np.hstack([latents, heights]), ("latent 1", "(spread at random)")
     if size == 2:
@@ -162,7 +162,7 @@ def _scatter_by_value(
     what: str,
     size: float,
 ) -> None:
-    order = np.argsort(values)  # the unusual ones on top
+    order = np.argsort(values)  # the highest values are drawn on top
     drawn = axes.scatter(
         points[order, 0],
         points[order, 1],
@@ -187,7 +187,7 @@ def _shortened(label: object) -> str:
 
 
 def error_histogram(report: RunReport) -> Figure:
-    """Reconstruction errors of held-out rows: the autoencoder's above, PCA's below."""
+    """Draws histograms of the held-out rows' errors: the autoencoder's above, PCA's below."""
     figure = drawing.new_figure(7.4, 5.0)
     upper, lower = figure.subplots(2, 1, sharex=True)
     drawing.margins(figure, top=1.0, hspace=0.3)
@@ -240,12 +240,15 @@ def _mark_threshold(axes: Axes, report: RunReport, edges: NDArray[np.float64]) -
 
 
 def _thinned(errors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Evenly spaced ones of very many: a histogram of more looks the same, and takes memory."""
+    """Returns evenly spaced errors if there are very many.
+
+    A histogram of more looks the same, and takes more memory.
+    """
     return errors[:: -(-len(errors) // _MOST_DRAWN)]
 
 
 def _bin_edges(errors: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
-    """Bins for both histograms, and whether they are on a logarithmic axis."""
+    """Returns bin edges for both histograms, and whether their axis is logarithmic."""
     finite = errors[np.isfinite(errors)].astype(np.float64)
     positive = finite[finite > 0]
     if not len(positive):
@@ -254,6 +257,6 @@ def _bin_edges(errors: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
     lowest, highest = float(positive.min()), float(positive.max())
     if drawing.spans_decades(np.quantile(positive, (0.01, 0.99))):
         return np.geomspace(lowest * 0.95, highest * 1.05, bins + 1), True
-    # A few far outliers share the last bin, so that the rest can be told apart.
+    # A few far outliers share the last bin, so that the other values can be told apart.
     top = min(highest, 4 * float(np.quantile(positive, 0.99)))
     return np.linspace(0.0, top * 1.02, bins + 1), False

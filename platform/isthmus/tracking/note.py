@@ -1,4 +1,4 @@
-"""The description at the head of a run's page, in markdown."""
+"""The Markdown description at the top of a run's page in MLflow's UI."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ def note(
     rows: Mapping[str, int] | None = None,
     metrics: Mapping[str, float] | None = None,
 ) -> str:
-    """Says what the run is, in as much detail as is known yet.
+    """Returns a description of the run, in as much detail as is known yet.
 
     Args:
         spec: The job.
-        plan: What is trained.
-        data: The data with nothing left open.
-        rows: Rows in each split.
-        metrics: What training came to.
+        plan: The plan of the model.
+        data: The data options, with all open values resolved.
+        rows: The number of rows in each part of the split.
+        metrics: The metrics of the trained model.
     """
     parts = [spec.description] if spec.description else []
     parts.append(_model_line(spec, plan))

@@ -1,6 +1,6 @@
-"""Records the files that pairs have made, so that from a pair one finds what was made with it.
+"""Records the files that pairs have made, so that a pair's outputs can be found.
 
-Each is an MLflow run of an experiment of their own, with the pair's models as its inputs.
+Each output is an MLflow run in an experiment of its own, with the pair's models as its inputs.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 EXPERIMENT = "isthmus outputs"
-"""No job's: those have no spaces in their names."""
+"""The experiment of all outputs. No job has this name, because job names have no spaces."""
 OUTPUT = "output"
 _PREFIX = "isthmus.output."
 _TAG_PAIR = "isthmus.pair_id"
 _MOST_FOUND = 1000
-# For a store that does not answer; the results are written by then.
+# The longest wait for a store that does not answer. By then the results are written.
 _LONGEST_WAIT_S = 10.0
 
 
 @dataclass(frozen=True)
 class OutputRecord:
-    """What is kept of a file of results.
+    """The record of a file of results.
 
     Attributes:
         job: `denoise` or `detect`.
-        path: Where it was written, absolute.
-        host: On which machine.
-        sha256: Of its content.
-        source: What it was made from.
-        rows: How many.
-        pair_id: The pair that made it.
-        model: Its name and version, `digits/3`.
-        created: When, ISO 8601.
+        path: The absolute path that it was written to.
+        host: The machine that it was written on.
+        sha256: The sha256 of its content.
+        source: The input that it was made from.
+        rows: The number of rows.
+        pair_id: The id of the pair that made it.
+        model: The pair's name and version, such as `digits/3`.
+        created: The time of its creation, ISO 8601.
     """
 
     job: str
@@ -61,38 +61,38 @@ class OutputRecord:
 
 
 def this_host() -> str:
-    """What records call this machine."""
+    """Returns this machine's name in records."""
     return socket.gethostname()
 
 
 class OutputRecorder:
-    """Opens the store beside a job's work, and records the job's output at its end.
+    """Records a job's output, with a store that it opens while the job runs.
 
-    Nothing here raises, and nothing waits longer than seconds: without the store the job's result
-    stands, and one line says that it was not recorded.
+    No method raises, or waits longer than 10 seconds. If the store fails, the job's result stays
+    and a warning says that it was not recorded.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Begins to open the store."""
+        """Starts to open the store, in a thread."""
         self._settings = settings
         self._opened: tuple[MlflowClient, str] | None = None
         self._reason = "MLflow does not answer"
         self._record: OutputRecord | None = None
         self._models: Sequence[str] = ()
         self._given = threading.Event()
-        # A daemon: a call that hangs inside MLflow must not keep the process.
+        # A daemon thread, so that a call that hangs inside MLflow cannot keep the process alive.
         self._thread = threading.Thread(target=self._run, name="isthmus-outputs", daemon=True)
         self._thread.start()
 
     def record(self, record: OutputRecord, models: Sequence[str]) -> bool:
-        """Records an output; once.
+        """Records the output. It may be called only once.
 
         Args:
-            record: What to keep.
+            record: The record of the output.
             models: MLflow's ids of the pair's halves.
 
         Returns:
-            Whether it is recorded.
+            Whether the output was recorded.
         """
         self._record, self._models = record, models
         self._given.set()
@@ -102,7 +102,7 @@ class OutputRecorder:
         return not self._reason
 
     def cancel(self) -> None:
-        """There is nothing to record."""
+        """Ends the thread without recording anything."""
         self._given.set()
 
     def _run(self) -> None:
@@ -114,14 +114,14 @@ class OutputRecorder:
                 if self._record is not None:
                     _write(client, experiment_id, self._record, self._models)
             self._reason = ""
-        except Exception as error:  # noqa: BLE001 (the result stands, whatever ails the store)
+        except Exception as error:  # noqa: BLE001 (the result stays, whatever the store raises)
             self._reason = first_line(str(error))
 
 
 def find_outputs(
     settings: Settings, *, pair_ids: Sequence[str] = (), sha256: str | None = None
 ) -> list[OutputRecord]:
-    """The recorded outputs of some pairs, or of that content; newest first.
+    """Returns the recorded outputs of some pairs, or with a given content, newest first.
 
     Raises:
         RegistryError: If the store cannot be reached.
@@ -150,7 +150,7 @@ def find_outputs(
 def _write(
     client: MlflowClient, experiment_id: str, record: OutputRecord, models: Sequence[str]
 ) -> None:
-    """Three requests: all that is known goes with the first."""
+    """Writes the record in three requests; all facts are in the first one."""
     from mlflow.entities import LoggedModelInput
 
     tags = {

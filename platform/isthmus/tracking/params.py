@@ -1,4 +1,4 @@
-"""A job as MLflow's parameters: dotted names and short values, as one would write them."""
+"""Converts a job to MLflow parameters, with dotted names and short values."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# MLflow's limit is 6000; a list of hundreds of column names helps nobody who compares runs.
+# MLflow's limit is 6000, but hundreds of column names do not help anyone who compares runs.
 _LONGEST_VALUE = 500
 
 
 def flattened(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Dotted names and values as text; what is not set is left out.
+    """Flattens nested options into dotted names and text values; unset values are left out.
 
     Args:
         content: Nested mappings of JSON values.
-        prefix: Put before each name.
+        prefix: The prefix of each name.
 
     Returns:
         For example `{"training.epochs": "100", "data.columns": '["a", "b"]'}`.

@@ -1,4 +1,4 @@
-"""Makes runs whole whose process is gone: writes what waited, and ends what nobody works on."""
+"""Completes runs whose process has died: writes their waiting records and ends them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,23 @@ TAG_KIND = "isthmus.kind"
 SEARCH, TRIAL = "search", "trial"
 TAG_STATUS = "isthmus.status"
 TAG_RESUMABLE = "isthmus.resumable"
-# The folder of a run whose id was not known when it was made, by its name.
+# The name of the spool folder that was created before the run's id was known.
 TAG_SPOOL = "isthmus.spool"
 
 
 def end_lost_runs(settings: Settings) -> int:
-    """Makes whole what processes that are gone have left, for commands that show runs.
+    """Completes the runs of processes that have died, for commands that show runs.
 
-    A run whose process was killed stays RUNNING in MLflow, until somebody ends it: here it becomes
-    KILLED, and can be resumed. Asks MLflow nothing where no process has left anything.
+    A run whose process was killed stays RUNNING in MLflow until something ends it. This sets its
+    status to KILLED; it can then be resumed. If no process has left anything behind, no request is
+    sent to MLflow.
 
     Args:
-        settings: Where the runs are. Only processes that had the same `home` are known of.
+        settings: The settings that say where the runs are. Only processes with the same `home` are
+            known.
 
     Returns:
-        How many runs were made whole; 0 if the store cannot be reached.
+        The number of runs that were completed; 0 if the store cannot be reached.
     """
     if not any(True for _ in waiting_folders(settings)):
         return 0
@@ -49,22 +51,22 @@ def end_lost_runs(settings: Settings) -> int:
 
 
 def replay(client: MlflowClient, settings: Settings, run: Run | None = None) -> int:
-    """Writes what earlier runs could not, if MLflow takes it now, and ends those without an end.
+    """Writes the waiting records of earlier runs, and ends those that have no end.
 
     Args:
-        client: The store.
-        settings: Where the spool is.
-        run: Only this run; by default all that no living process writes.
+        client: The client of the tracking store.
+        settings: The settings that say where the spool is.
+        run: The only run to complete; by default all runs that no living process writes.
 
     Returns:
-        How many runs were made whole.
+        The number of runs that were completed.
     """
     folders = list(waiting_folders(settings)) if run is None else _folders_of(run, settings)
     return sum(_replay_one(client, settings, folder) for folder in folders)
 
 
 def interrupted_tags(*, resumable: bool) -> dict[str, str]:
-    """What an interrupted run says of itself."""
+    """Returns the tags of an interrupted run."""
     return {TAG_STATUS: "interrupted", TAG_RESUMABLE: str(resumable).lower()}
 
 
@@ -78,15 +80,15 @@ def _replay_one(client: MlflowClient, settings: Settings, folder: Path) -> bool:
     try:
         spool = Spool(folder)
     except UsageError:
-        return False  # its own process will write it
+        return False  # the process of the run is alive and will write it
     is_whole = False
     try:
         check_reachable(settings.tracking_uri)
         if is_unborn(folder) and not _give_id(spool, client, settings):
-            is_whole = True  # MLflow never made the run
+            is_whole = True  # MLflow never created the run
             return False
         is_whole = _make_whole(spool, client)
-    except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+    except Exception as error:  # noqa: BLE001 (network, store and driver may raise anything)
         _logger.warning(
             "records of run %s still wait in %s: %s", spool.folder.name, spool.folder, error
         )
@@ -98,7 +100,7 @@ def _replay_one(client: MlflowClient, settings: Settings, folder: Path) -> bool:
 
 
 def _give_id(spool: Spool, client: MlflowClient, settings: Settings) -> bool:
-    """Names the folder after the run that was made for it; `False` if none was."""
+    """Renames the folder to the id of the run that was created for it; `False` if none was."""
     found = search_runs(client, f"tags.`{TAG_SPOOL}` = '{spool.folder.name}'")
     if found:
         spool.move(spool_folder(settings, found[0].info.run_id))
@@ -112,14 +114,14 @@ def _make_whole(spool: Spool, client: MlflowClient) -> bool:
             backlog = backlog.before(_ending_of_lost(spool, client))
         backlog.send(client, spool.folder.name, spool.files)
     except Exception:
-        with suppress(OSError):  # what was kept before still is
+        with suppress(OSError):  # the records that were kept before remain
             spool.keep(backlog)
         raise
     return not backlog
 
 
 def _ending_of_lost(spool: Spool, client: MlflowClient) -> Backlog:
-    """The end of a run that is RUNNING though its process is gone; empty for any other."""
+    """Returns the end of a run that is RUNNING although its process died; empty for other runs."""
     from mlflow.exceptions import MlflowException
 
     try:

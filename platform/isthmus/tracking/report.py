@@ -1,4 +1,4 @@
-"""What a finished run shows: the rows, their reconstructions and latents, errors and losses."""
+"""The data that the figures of a finished run are drawn from."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from numpy.typing import NDArray
 from isthmus.spec import ModelPlan
 
 if TYPE_CHECKING:
-    # At run time it would import Ray and torch, which listing runs does not need.
+    # Imported at run time, it would import Ray and torch, which listing runs does not need.
     from isthmus.progress.reporter import EpochReport
 
 
 @dataclass(frozen=True)
 class RunReport:
-    """What the figures of a run are drawn from. K rows are shown, N were evaluated.
+    """The data that a run's figures are drawn from: K rows are shown, N rows were evaluated.
 
     Attributes:
-        plan: What was trained.
+        plan: The plan of the trained model.
         inputs: Shape (K, *row_shape), data units.
         reconstructions: Shape (K, *row_shape), data units.
         latents: Shape (K, latent_dim).
-        labels: Shape (K,), of any kind; `None` if the data have none.
-        errors: Shape (N,), scaled units: the mean squared error of each row. The first K are
-            those of the rows shown.
-        pca_errors: Shape (N,), scaled units: PCA's on the same rows.
-        threshold: Errors above it are anomalies; NaN if there is none.
-        history: All finished epochs, in order.
+        labels: Shape (K,), of any type; `None` if the data have no labels.
+        errors: Shape (N,), scaled units. The mean squared error of each row. The first K are those
+            of the rows shown.
+        pca_errors: Shape (N,), scaled units. PCA's errors on the same rows.
+        threshold: The error above which a row is an anomaly; NaN if there is none.
+        history: The reports of all finished epochs, in order.
     """
 
     plan: ModelPlan

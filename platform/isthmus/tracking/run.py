@@ -1,4 +1,4 @@
-"""The one place that writes MLflow runs: a job's parameters, curves, figures and end."""
+"""The MLflow run of a training job: the only place that writes its parameters, metrics and end."""
 
 from __future__ import annotations
 
@@ -55,22 +55,23 @@ _RUN_NAMES = (
 TAG_ERROR = "isthmus.error"
 TAG_NOTE = "mlflow.note.content"
 TAG_PARENT = "mlflow.parentRunId"
-# matplotlib's caches of fonts and glyphs are not made for threads: one figure at a time.
+# matplotlib's caches of fonts and glyphs are not thread-safe, so one figure is drawn at a time.
 _DRAWING = threading.Lock()
 
 
 class RunLog:
-    """One MLflow run of one training job. Hears of training's progress as a `Reporter`.
+    """The MLflow run of a training job, which receives training's progress as a `Reporter`.
 
-    Nothing here waits for MLflow once the run is started, and nothing raises because of it: a
-    thread writes about once a second, and what cannot be written waits on disk.
+    Once the run is started, no method waits for MLflow or raises because of it. A thread writes
+    about once a second, and records that cannot be written wait on disk.
 
     Attributes:
         run_id: MLflow's id of the run.
-        experiment_id: The experiment, which is named as the job.
-        name: The run's readable name.
-        url: The run's page; `None` if MLflow is embedded and so has no page until `isthmus ui`.
-        attempt: 1, and one more for each resume.
+        experiment_id: The id of the experiment, which has the job's name.
+        name: The readable name of the run.
+        url: The URL of the run in MLflow's UI; `None` if MLflow is embedded, since it then has no
+            UI until `isthmus ui` runs.
+        attempt: 1, plus one for each resume.
     """
 
     def __init__(
@@ -85,9 +86,19 @@ class RunLog:
         written: Iterable[tuple[str, int]] = (),
         is_child: bool = False,
     ) -> None:
-        """For `start` and `resume`; `written` are the (metric, step) that MLflow has.
+        """Creates the log, for `start` and `resume`.
 
-        What waits in the spool is written, as if it had been said to this log.
+        The records that wait in the spool are written, as if they had been given to this log.
+
+        Args:
+            client: The client of the tracking store.
+            run: The MLflow run.
+            spec: The job.
+            settings: The settings that say where MLflow is.
+            spool: The run's spool.
+            attempt: 1, plus one for each resume.
+            written: The (metric, step) of each point that MLflow already has.
+            is_child: Whether the run has a parent run, which logs the environment for both.
         """
         self.run_id: str = run.info.run_id
         self.experiment_id: str = run.info.experiment_id
@@ -105,9 +116,10 @@ class RunLog:
         self._written = {*written, *((point.key, point.step) for point in waiting.metrics)}
         self._writer = RunWriter(client, self.run_id, settings.tracking_uri, spool)
         if is_child:
-            return  # its parent says what both have in common
+            return  # the parent run logs the environment for both
         self._in_background(self._log_environment)
-        # What earlier runs could not write; not in the way of this one.
+        # The waiting records of earlier runs are written in the background, so as not to delay this
+        # one.
         self._in_background(lambda: replay(client, settings))
 
     @classmethod
@@ -121,18 +133,18 @@ class RunLog:
         name: str | None = None,
         unsettled: Collection[str] = (),
     ) -> RunLog:
-        """Creates a run, in the experiment of the job's name.
+        """Creates a run in the experiment with the job's name.
 
         Args:
             spec: The job.
-            settings: Where MLflow is.
+            settings: The settings that say where MLflow is.
             tags: More tags for the run.
-            parent: The run that it is a part of, and that MLflow shows it under.
+            parent: The parent run, under which MLflow shows this one.
             name: The run's name; by default one that is easy to say.
-            unsettled: Parameters, by dotted name, that `settle` will say.
+            unsettled: The dotted names of parameters whose values `settle` will give.
 
         Raises:
-            RegistryError: If the store cannot be reached within seconds, or refuses.
+            RegistryError: If the store cannot be reached within seconds, or refuses the run.
             UsageError: If the experiment was deleted, or Isthmus's home cannot be written to.
         """
         content = spec.model_dump(mode="json")
@@ -152,14 +164,15 @@ class RunLog:
             **({TAG_PARENT: parent.run_id} if parent else {}),
             **(tags or {}),
         }
-        # The run may be made and the answer be lost: `replay` looks for it by its tag.
+        # The run may be created although the answer is lost; `replay` then finds it by its tag.
         with spool.let_go_on_error(remove=False), store_errors(settings.tracking_uri):
             run = client.create_run(
                 experiment_id, tags=all_tags, run_name=name or _run_name(spec.name)
             )
             spool.move(spool_folder(settings, run.info.run_id))
         log = cls(client, run, spec, settings, spool, attempt=1, is_child=parent is not None)
-        # A parameter can be written once: what is still open waits until it is known.
+        # A parameter can be written only once, so those that are still open wait until they are
+        # known.
         log._add_params(
             {
                 key: value
@@ -171,10 +184,10 @@ class RunLog:
 
     @classmethod
     def resume(cls, run_id: str, settings: Settings) -> RunLog:
-        """Goes on with a run; points of its curves that are there already are not written again.
+        """Resumes a run. Points of metrics that MLflow already has are not written again.
 
         Raises:
-            RegistryError: If the store cannot be reached, or the run is not there.
+            RegistryError: If the store cannot be reached, or the run does not exist.
             UsageError: If another process is writing the run.
         """
         client = open_store(settings)
@@ -187,7 +200,8 @@ class RunLog:
                 for key in run.data.metrics
                 for point in client.get_metric_history(run_id, key)
             }
-            # Locked before the run says that somebody works on it, which else nobody would end.
+            # The spool is locked before the status becomes RUNNING, because otherwise nothing would
+            # end the run if this process died in between.
             spool = Spool(spool_folder(settings, run_id))
             with spool.let_go_on_error(remove=False):
                 client.update_run(run_id, status="RUNNING")
@@ -206,35 +220,35 @@ class RunLog:
     # -- what the run is --------------------------------------------------------------------------
 
     def settle(self, spec: JobSpec) -> None:
-        """Says what the run's job came to be; `log_data` then writes what was left open."""
+        """Sets the job's final options; `log_data` then writes those that were left open."""
         self._spec = spec
 
     def add_tags(self, tags: Mapping[str, str]) -> None:
-        """Adds tags, or changes them."""
+        """Adds or changes tags."""
         self._writer.add(tags=tags)
 
     def log_params(self, params: Mapping[str, object]) -> None:
-        """Adds parameters, by dotted name; those that are there already stay."""
+        """Adds parameters by dotted name; those that exist already are kept."""
         self._add_params(flattened(params))
 
     def log_values(self, values: Mapping[str, float], step: int) -> None:
-        """Adds a point to each of some curves."""
+        """Adds a point to each of some metrics."""
         self._add_points(values, step)
 
     def log_storage(self, path: str) -> None:
-        """Says where the run's checkpoints are, so that it can be resumed."""
+        """Records where the run's checkpoints are, so that it can be resumed."""
         self._writer.add(tags={TAG_STORAGE: path})
 
     def log_data(
         self, fingerprint: str, rows: Mapping[str, int], plan: ModelPlan, data: DataSpec
     ) -> None:
-        """Says what is trained on what, with nothing left open.
+        """Logs the model and the data, with all open values resolved.
 
         Args:
-            fingerprint: sha256 of the data.
-            rows: Rows in each split.
-            plan: What is trained.
-            data: The data, with nothing left open.
+            fingerprint: The sha256 of the data.
+            rows: The number of rows in each part of the split.
+            plan: The plan of the model.
+            data: The data options.
         """
         self._columns = data.feature_names
         self._noted.update(plan=plan, data=data, rows=rows)
@@ -269,21 +283,21 @@ class RunLog:
     # -- Reporter ---------------------------------------------------------------------------------
 
     def on_resume(self, history: Sequence[EpochReport]) -> None:
-        """Adds the points of a checkpoint's epochs that MLflow has not.
+        """Adds the points of a checkpoint's epochs that MLflow does not have.
 
-        A process that was killed had told the checkpoint of them and not yet MLflow.
+        A process that was killed may have written them to the checkpoint but not yet to MLflow.
         """
         for report in history:
             self.on_epoch(report)
 
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        """Nothing that a run's page would show."""
+        """Does nothing, because MLflow's UI would not show it."""
 
     def on_rows(self, epoch: int, done: int) -> None:
-        """Nothing: curves have a point for each epoch."""
+        """Does nothing, because metrics have one point for each epoch."""
 
     def on_epoch(self, report: EpochReport) -> None:
-        """Adds a point to each curve."""
+        """Adds a point to each metric."""
         values = {
             **_named("train", report.train),
             **_named("validation", report.validation),
@@ -302,13 +316,13 @@ class RunLog:
         self._written.update((point.key, step) for point in points)
         self._writer.add(metrics=points)
 
-    # -- what it came to --------------------------------------------------------------------------
+    # -- results ----------------------------------------------------------------------------------
 
     def log_summary(self, metrics: Mapping[str, float]) -> None:
-        """Says what training came to.
+        """Logs the metrics of the trained model.
 
-        A metric that is also a curve (`validation_loss`) is written as `final_validation_loss`:
-        as one more point it would spoil the curve.
+        A metric that already has points for each epoch (`validation_loss`) is logged as
+        `final_validation_loss`, because one more point would spoil its curve.
         """
         self._noted["metrics"] = dict(metrics)
         curves = {key for key, _ in self._written}
@@ -318,7 +332,7 @@ class RunLog:
         self._writer.add(tags={TAG_NOTE: note(self._spec, **self._noted)})
 
     def log_report(self, report: RunReport) -> None:
-        """Draws the figures, in a thread; `finish` waits for them."""
+        """Draws the figures in a thread, for which `finish` waits."""
         self._in_background(lambda: self._draw(report))
 
     def _draw(self, report: RunReport) -> None:
@@ -333,22 +347,22 @@ class RunLog:
     # -- how it ends ------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """The run is finished: writes all that is left."""
+        """Sets the status to finished and writes all remaining records."""
         self._end("FINISHED", {TAG_STATUS: "finished"})
 
     def fail(self, error: BaseException) -> None:
-        """The run failed: says with what, and writes all that is left. Never raises."""
+        """Sets the status to failed, logs the error, and writes all that is left. Never raises."""
         text = "".join(traceback.format_exception(error))
         reason = first_line(str(error) or type(error).__name__)
         self._in_background(lambda: self._writer.add_text("error.txt", text))
         self._end("FAILED", {TAG_STATUS: "failed", TAG_ERROR: reason})
 
     def interrupt(self, *, resumable: bool = True) -> None:
-        """The run was interrupted: writes all that is left."""
+        """Sets the status to interrupted and writes all remaining records."""
         self._end("KILLED", interrupted_tags(resumable=resumable))
 
     def close(self) -> None:
-        """Writes all that is left, or leaves it on disk for later; the run's status stays."""
+        """Writes all remaining records, or leaves them on disk; does not change the status."""
         for thread in self._threads:
             thread.join(_BACKGROUND_TIMEOUT_S)
         self._writer.close()
@@ -365,9 +379,9 @@ class RunLog:
         def guarded() -> None:
             try:
                 work()
-            except Exception as error:  # a picture that fails must not fail the training
+            except Exception as error:  # a failed figure must not fail the training
                 reason = getattr(error, "strerror", None) or first_line(str(error))
-                if reason not in self._refusals:  # a full disk refuses all of them
+                if reason not in self._refusals:  # a full disk causes the same error for every file
                     self._refusals.add(reason)
                     _logger.warning(
                         "part of run %s could not be logged: %s", self.name, reason, exc_info=True
@@ -379,12 +393,12 @@ class RunLog:
 
 
 def _run_name(job: str) -> str:
-    """Short and easy to say; no seed that was set for training repeats it."""
+    """Returns a short name that is easy to say. It is random even if training sets a seed."""
     return f"{job}-{secrets.choice(_RUN_NAMES)}-{secrets.randbelow(900) + 100}"
 
 
 def _is_within(name: str, others: Collection[str]) -> bool:
-    """Whether a dotted name is one of the others, or beneath one."""
+    """Returns whether a dotted name equals one of the others, or is below one."""
     return any(f"{name}.".startswith(f"{other}.") for other in others)
 
 

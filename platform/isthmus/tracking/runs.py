@@ -1,4 +1,4 @@
-"""Finds a run again, by its id, the beginning of it, or its name."""
+"""Finds a run by its id, the beginning of its id, or its name."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _MOST_IN_A_MESSAGE = 8
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as MLflow keeps it.
+    """A run as MLflow stores it.
 
     Attributes:
         run_id: MLflow's id, 32 hexadecimal digits.
-        experiment_id: The experiment that it is in.
-        name: Its readable name, `digits-heron-42`.
-        job: The job, as a job file says it.
-        status: MLflow's: RUNNING, FINISHED, FAILED or KILLED.
-        attempt: 1, and one more for each resume.
-        fingerprint: Of its data; `None` if it ended before they were read.
-        storage_path: Where its checkpoints are; `None` if it ended before it had any.
-        kind: `search` or `trial` for those of `isthmus tune`; else `train`.
+        experiment_id: The id of the run's experiment.
+        name: The readable name, such as `digits-heron-42`.
+        job: The job, in the form of a job file.
+        status: MLflow's status: RUNNING, FINISHED, FAILED or KILLED.
+        attempt: 1, plus one for each resume.
+        fingerprint: The fingerprint of the data; `None` if the run ended before they were read.
+        storage_path: The location of the checkpoints; `None` if the run ended before it had any.
+        kind: `search` or `trial` for runs of `isthmus tune`, otherwise `train`.
     """
 
     run_id: str
@@ -63,11 +63,11 @@ def find_run(reference: str, settings: Settings) -> StoredRun:
     """Finds a run that Isthmus started.
 
     Args:
-        reference: The run's id, at least four digits of its beginning, or its name.
-        settings: Where the runs are.
+        reference: The run's id, at least the first four digits of it, or the run's name.
+        settings: The settings that say where the runs are.
 
     Raises:
-        UsageError: If there is no such run, more than one, or it was not started by Isthmus.
+        UsageError: If there is no such run or more than one, or if Isthmus did not start it.
         RegistryError: If the store cannot be reached.
     """
     client = open_store(settings)
@@ -90,15 +90,15 @@ def find_run(reference: str, settings: Settings) -> StoredRun:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """A run in a line.
+    """The main facts about a run.
 
     Attributes:
         run_id: MLflow's id.
-        name: Its readable name.
-        status: MLflow's.
-        started: When.
-        fingerprint: Of its data; `None` if it ended before they were read.
-        data: Where they were read from.
+        name: The readable name.
+        status: MLflow's status.
+        started: The start time.
+        fingerprint: The fingerprint of the data; `None` if the run ended before they were read.
+        data: The path that the data were read from.
     """
 
     run_id: str
@@ -110,7 +110,7 @@ class RunSummary:
 
 
 def summary_of_run(run_id: str, settings: Settings) -> RunSummary | None:
-    """A run by its whole id; `None` if the store has it no more.
+    """Returns the run with an id; `None` if it is no longer in the store.
 
     Raises:
         RegistryError: If the store cannot be reached.
@@ -128,7 +128,9 @@ def summary_of_run(run_id: str, settings: Settings) -> RunSummary | None:
 
 
 def runs_of_data(fingerprint: str, settings: Settings) -> list[RunSummary]:
-    """All runs that trained on these data, newest first; of a search, the search and no trials.
+    """Returns all runs that trained on the data with a fingerprint, newest first.
+
+    A search is included, but not its trials.
 
     Raises:
         RegistryError: If the store cannot be reached.
@@ -151,10 +153,12 @@ def _summary(run: Run) -> RunSummary:
 
 
 def read_job(client: MlflowClient, run: Run, settings: Settings) -> dict[str, Any]:
-    """The job of a run, as a job file says it; from the spool if MLflow has not got it yet.
+    """Returns the job of a run in the form of a job file.
+
+    It is read from the spool if it is not in MLflow yet.
 
     Raises:
-        UsageError: If the run has none.
+        UsageError: If the run has no job.
     """
     with TemporaryDirectory() as folder:
         if JOB_FILE in {each.path for each in client.list_artifacts(run.info.run_id)}:
@@ -171,7 +175,7 @@ def read_job(client: MlflowClient, run: Run, settings: Settings) -> dict[str, An
 
 
 def attempt_of(run: Run) -> int:
-    """How often the run was begun; 0 if nobody said."""
+    """Returns how often the run was started; 0 if it is not recorded."""
     return int(run.data.tags.get(TAG_ATTEMPT, "0"))
 
 
@@ -195,6 +199,6 @@ def _the_one(reference: str, client: MlflowClient) -> Run:
 
 
 def _search(client: MlflowClient, condition: str | None = None) -> list[Run]:
-    """The newest runs of Isthmus that meet a condition."""
+    """Returns the newest runs of Isthmus that meet a condition."""
     ours = f"tags.`{TAG_JOB}` != ''"
     return search_runs(client, f"{condition} and {ours}" if condition else ours)

@@ -1,4 +1,4 @@
-"""Where a run's records wait on disk while MLflow cannot be reached: one folder for each run."""
+"""The spool: a folder for each run, where its records wait while MLflow cannot be reached."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from isthmus.tracking.backlog import Backlog
 
 JOB_FILE = "job.yaml"
 _PENDING, _FILES = "pending.json", "files"
-# The folder of a run that MLflow is being asked for.
+# The prefix of a folder whose run is being created in MLflow.
 _UNBORN = "new-"
-# A folder that was just made is about to be locked.
+# A folder younger than this may be one that is about to be locked.
 _NEW_S = 5.0
 
 
 class Spool:
-    """One run's folder, locked for as long as this process writes the run.
+    """The spool folder of a run, locked for as long as this process writes the run.
 
     Raises:
-        UsageError: If another process is writing the run, or the folder cannot be made.
+        UsageError: If another process is writing the run, or the folder cannot be created.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -49,55 +49,56 @@ class Spool:
             raise _unwritable(folder, error) from error
 
     def read(self) -> Backlog:
-        """What was kept, and the job's file if it was staged; empty if nothing was."""
+        """Returns the records that were kept, and the staged job file; empty if there are none."""
         try:
             backlog = Backlog.from_json(self._pending.read_text(encoding="utf-8"))
         except FileNotFoundError:
             backlog = Backlog()
-        # Without it a run cannot be resumed: it is staged before there is the run, and so is whole.
+        # A run cannot be resumed without its job file. The file is staged before the run is
+        # created, so it is complete.
         if (self.files / JOB_FILE).exists() and JOB_FILE not in backlog.artifacts:
             backlog.artifacts.append(JOB_FILE)
         return backlog
 
     def keep(self, backlog: Backlog) -> None:
-        """Replaces what was kept; it is there whole or not at all.
+        """Replaces the kept records, whole or not at all.
 
         Raises:
-            OSError: If the disk does not take it; what was kept before still is.
+            OSError: If the disk refuses them. The earlier records are then still kept.
         """
         partial = self._pending.with_suffix(".partial")
         try:
             partial.write_text(backlog.to_json(), encoding="utf-8")
             partial.replace(self._pending)
         except OSError:
-            partial.unlink(missing_ok=True)  # a full disk needs the room
+            partial.unlink(missing_ok=True)  # frees space on a full disk
             raise
 
     def clear(self) -> None:
-        """Forgets what was kept."""
+        """Deletes the kept records."""
         self._pending.unlink(missing_ok=True)
 
     def stage(self, path: str) -> Path:
-        """The file to write an artifact of that path to before it is sent."""
+        """Returns the path that an artifact is to be written to before it is sent."""
         file = self.files / path
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
     def move(self, folder: Path) -> None:
-        """Gives the folder another name; it stays locked.
+        """Renames the folder, which stays locked.
 
         Raises:
-            OSError: If there is something of that name.
+            OSError: If the new name exists already.
         """
         self.folder.rename(folder)
         self.folder, self.files, self._pending = folder, folder / _FILES, folder / _PENDING
 
     def touch(self) -> None:
-        """Notes that the run's process lives."""
+        """Records that the run's process is alive."""
         os.utime(self.files)
 
     def touched_ms(self) -> int:
-        """When the run's process was last known to live, in milliseconds since 1970."""
+        """Returns when the run's process was last known to be alive, in milliseconds since 1970."""
         return int(self.files.stat().st_mtime * 1000)
 
     @contextmanager
@@ -110,23 +111,25 @@ class Spool:
             raise
 
     def release(self, *, remove: bool) -> None:
-        """Lets others write the run; removes the folder if nothing waits in it."""
+        """Lets other processes write the run; removes the folder if `remove` is true."""
         if remove:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
 
 
 def new_spool(settings: Settings, job: str) -> Spool:
-    """The spool of a run that MLflow is still to be asked for: its id is not known yet.
+    """Creates the spool of a run that is not created in MLflow yet, so that its id is unknown.
 
-    MLflow's run is to name the folder (`TAG_SPOOL`), which then gets the run's id with `move`.
+    The MLflow run must name the folder in its tag `TAG_SPOOL`; the folder is then renamed to the
+    run's id with `move`.
 
     Args:
-        settings: Where the spool is.
-        job: The run's job file, which lies there before there is a run that needs it.
+        settings: The settings that say where the spool is.
+        job: The content of the job file. It is stored before the run exists, because the run needs
+            it.
 
     Raises:
-        UsageError: If it cannot be made.
+        UsageError: If the spool cannot be created.
     """
     spool = Spool(_store_folder(settings) / f"{_UNBORN}{secrets.token_hex(8)}")
     with spool.let_go_on_error(remove=True):
@@ -138,26 +141,26 @@ def new_spool(settings: Settings, job: str) -> Spool:
 
 
 def spool_folder(settings: Settings, name: str) -> Path:
-    """Where the records of a run wait; `name` is the run's id, or what its `TAG_SPOOL` says."""
+    """Returns the folder of a run's records; `name` is the run's id or its tag `TAG_SPOOL`."""
     return _store_folder(settings) / name
 
 
 def staged_job(settings: Settings, run_id: str) -> Path:
-    """Where a run's job file is for as long as MLflow has not taken it."""
+    """Returns the path of a run's job file, where it is until it has been sent to MLflow."""
     return spool_folder(settings, run_id) / _FILES / JOB_FILE
 
 
 def is_unborn(folder: Path) -> bool:
-    """Whether the folder is of a run whose id was not known."""
+    """Returns whether the folder was created before its run's id was known."""
     return folder.name.startswith(_UNBORN)
 
 
 def waiting_folders(settings: Settings) -> Iterator[Path]:
-    """The folders of runs, but for those that were made a moment ago."""
+    """Yields the folders of runs, except for those that were created a moment ago."""
     folder = _store_folder(settings)
     if folder.is_dir():
         for each in sorted(folder.iterdir()):
-            # One that was just made is a run's that is about to lock it.
+            # A new folder belongs to a run that is about to lock it.
             if time.time() - each.stat().st_mtime > _NEW_S or (each / _PENDING).exists():
                 yield each
 
@@ -177,6 +180,7 @@ def _unwritable(folder: Path, error: OSError) -> UsageError:
 
 
 def _store_folder(settings: Settings) -> Path:
-    # Another store's runs must not be written to this one; the address may hold a password.
+    # Runs of another store must not be written to this one. The URL is hashed because it may
+    # contain a password.
     store = hashlib.sha256(settings.tracking_uri.encode()).hexdigest()[:12]
     return settings.home / "spool" / store

@@ -1,7 +1,8 @@
-"""Opens the MLflow store: quietly, quickly, and with one clear line when it cannot be reached.
+"""Opens the MLflow store without output or delay, or with a one-line error if it is unreachable.
 
-Everything that talks to MLflow goes through `open_store`: the address is always given, so no
-global state of MLflow's is read or changed and the runs of one process do not meet.
+Everything that talks to MLflow goes through `open_store`. The URI is always passed, so that
+MLflow's global state is neither read nor changed, and the runs of a process do not affect each
+other.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
 _PROBE_TIMEOUT_S = 8.0
-# A first start creates the tables, which takes seconds; other processes wait for it.
+# The first start creates the tables, which takes seconds while other processes wait.
 _CREATION_TIMEOUT_S = 60.0
 _DEFAULT_STORE = threading.RLock()
 _MOST_RUNS = 1000
@@ -34,14 +35,14 @@ _DATABASE_PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 def open_store(settings: Settings, *, is_asked_first: bool = True) -> MlflowClient:
-    """Connects to the tracking store and the model registry; creates an embedded one if need be.
+    """Connects to the tracking store and the model registry; creates an embedded store if needed.
 
-    Safe to call from several processes and threads at once.
+    It can be called from several processes and threads at the same time.
 
     Args:
-        settings: Where it is.
-        is_asked_first: Whether a server is asked if it is well, which takes it milliseconds;
-            else it is only seen whether anybody listens there.
+        settings: The settings that say where the store is.
+        is_asked_first: Whether a server's health is checked, which takes milliseconds. Otherwise
+            only its port is checked.
 
     Raises:
         RegistryError: If the store cannot be reached within seconds, or cannot be used.
@@ -60,11 +61,11 @@ def open_store(settings: Settings, *, is_asked_first: bool = True) -> MlflowClie
 
 
 def import_mlflow() -> None:
-    """Imports MLflow, quietly; takes a second or two the first time.
+    """Imports MLflow without output. The first import takes a second or two.
 
-    Telemetry, the lines MLflow prints to the terminal and its own log handler are turned off
-    first; its log records then go wherever this process's logging sends them. What the user has
-    set in the environment stays.
+    It first turns off MLflow's telemetry, the lines that it prints to the terminal and its own log
+    handler. MLflow's log records then go where this process's logging sends them. Environment
+    variables that the user has set are kept.
     """
     quieten()
     import mlflow.tracking  # noqa: F401
@@ -72,10 +73,10 @@ def import_mlflow() -> None:
 
 @contextmanager
 def as_default_store(uri: str) -> Iterator[None]:
-    """Makes a store MLflow's default for a moment; one thread at a time.
+    """Makes a store MLflow's default for a moment, for one thread at a time.
 
-    MLflow's SQL registry looks up the model behind a new version in its default store, whichever
-    store it is itself (a TODO in its `create_model_version`).
+    MLflow's SQL registry looks up the model of a new version in the default store, even if that is
+    another store than its own (a TODO in its `create_model_version`).
     """
     from mlflow.tracking._tracking_service.utils import _use_tracking_uri
 
@@ -90,10 +91,10 @@ def as_default_store(uri: str) -> Iterator[None]:
 
 
 def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str:
-    """The experiment of that name, created if there is none.
+    """Returns the id of the experiment with a name, which is created if there is none.
 
     Raises:
-        UsageError: If it was deleted.
+        UsageError: If the experiment was deleted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -107,7 +108,7 @@ def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        experiment = client.get_experiment_by_name(name)  # another process was quicker
+        experiment = client.get_experiment_by_name(name)  # another process created it first
     if experiment.lifecycle_stage == "deleted":
         raise UsageError(
             f'the MLflow experiment "{name}" was deleted; restore it with '
@@ -119,11 +120,13 @@ def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str
 
 
 def search_runs(client: MlflowClient, condition: str) -> list[Run]:
-    """The runs of all experiments that meet a condition, newest first; a thousand at most of each.
+    """Returns the runs of all experiments that meet a condition, newest first.
+
+    At most a thousand runs of each page of experiments are returned.
 
     Args:
-        client: The store.
-        condition: In MLflow's language.
+        client: The client of the tracking store.
+        condition: The condition, in MLflow's filter syntax.
     """
     runs: list[Run] = []
     for experiments in _pages_of_experiments(client):
@@ -147,12 +150,12 @@ def _pages_of_experiments(client: MlflowClient) -> Iterator[list[str]]:
 
 
 def database_file(uri: str) -> Path | None:
-    """The file of an embedded SQLite store; `None` if the store is anything else."""
+    """Returns the file of an embedded SQLite store; `None` for any other store."""
     return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
 
 
 def shown(uri: str) -> str:
-    """The address without a password, fit for a message."""
+    """Returns the URI without its password, for use in messages."""
     parts = urlsplit(uri)
     if not parts.password:
         return uri
@@ -160,32 +163,33 @@ def shown(uri: str) -> str:
 
 
 def first_line(text: str, limit: int = 300) -> str:
-    """The first line of a text, shortened if need be."""
+    """Returns the first line of a text, shortened to the limit."""
     line = text.strip().split("\n", 1)[0].strip() or "no reason given"
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 @contextmanager
 def store_errors(uri: str) -> Iterator[None]:
-    """Turns whatever MLflow, a driver or the network raises into one line that says what to do.
+    """Turns any error of MLflow, a driver or the network into one line that says what to do.
 
     Raises:
-        RegistryError: Instead of any exception that is not one of ours.
+        RegistryError: In place of any exception that is not Isthmus's own.
     """
     try:
         yield
     except IsthmusError:
         raise
     except Exception as error:
-        # SQLAlchemy wraps the driver's error, whose own text is the shorter.
+        # SQLAlchemy wraps the driver's error, whose own text is shorter.
         reason = str(getattr(error, "orig", None) or error)
         raise _unusable(uri, _plainly(reason) or f"cannot be used: {first_line(reason)}") from error
 
 
 def check_reachable(uri: str) -> None:
-    """Asks the store one small question, once, and waits seconds for the answer.
+    """Sends the store one small request, without retries and with a timeout of seconds.
 
-    MLflow's own client and SQLAlchemy's retry for minutes before they say that nobody is there.
+    MLflow's own client and SQLAlchemy would retry for minutes before they report that a store is
+    unreachable.
 
     Raises:
         RegistryError: If the store does not answer.
@@ -203,7 +207,10 @@ def check_reachable(uri: str) -> None:
 
 
 def _check_listens(uri: str) -> None:
-    """Connects and hangs up: MLflow's client would try for a minute before it says the same."""
+    """Checks that the server's port accepts connections.
+
+    MLflow's client would retry for a minute before it reports that it does not.
+    """
     from requests.utils import get_environ_proxies
 
     parts = urlsplit(uri)
@@ -217,7 +224,7 @@ def _check_listens(uri: str) -> None:
 
 
 def _plainly(reason: str) -> str | None:
-    """What MLflow's client means when it gives up; its own words are several hundred."""
+    """Returns what an MLflow client's error means in a few words; its own text has hundreds."""
     if not reason.startswith("API request to "):
         return None
     if "NewConnectionError" in reason or "timeout" in reason.lower():
@@ -262,7 +269,7 @@ def _ask_server(uri: str) -> None:
         )
     except (requests.RequestException, MlflowException) as error:
         raise _unusable(uri, "does not answer") from error
-    # 404 is an answer too: someone deleted the experiment that MLflow makes at first.
+    # 404 is an answer too: someone has deleted MLflow's default experiment.
     if response.status_code in (401, 403):
         raise _unusable(uri, f"refuses access (HTTP {response.status_code})")
     if response.status_code >= 500:
@@ -285,7 +292,10 @@ def _ask_database(uri: str) -> None:
 
 
 def _is_created(uri: str) -> bool:
-    """Whether an embedded store is there and whole: MLflow's last act is its first experiment."""
+    """Returns whether an embedded store exists and is complete.
+
+    The last thing that MLflow creates in a new store is its first experiment.
+    """
     file = database_file(uri)
     if file is None or not file.exists():
         return file is None
@@ -300,7 +310,7 @@ def _is_created(uri: str) -> bool:
 
 @contextmanager
 def _sole_creator(uri: str) -> Iterator[None]:
-    """Lets one process at a time create an embedded store; MLflow's own way is no transaction."""
+    """Lets one process at a time create an embedded store, as MLflow's creation is not atomic."""
     file = database_file(uri)
     if file is None or _is_created(uri):
         yield
@@ -313,7 +323,7 @@ def _sole_creator(uri: str) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            # Half of the tables would keep MLflow from ever making the others.
+            # An incomplete set of tables would prevent MLflow from ever creating the others.
             if not was_there and not _is_created(uri):
                 file.unlink(missing_ok=True)
             raise

@@ -1,4 +1,4 @@
-"""Writes a run's records from a thread of its own, so that training never waits for MLflow."""
+"""Writes a run's records from a background thread, so that training never waits for MLflow."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _INTERVAL_S = 1.0
-# Workers that use all cores wait for each other, and so twice over for the store: to write takes
-# at most a hundredth of the time, as long as somebody who looks does not notice the pauses.
+# If workers use all cores, they wait for each other, so writing delays training twice over. It may
+# take at most a hundredth of the time, as long as the pauses are too short to be noticed in the UI.
 _PAUSE_PER_WRITING = 100.0
 _LONGEST_INTERVAL_S = 5.0
-# Between two attempts while MLflow cannot be reached.
+# The longest pause between two attempts while MLflow cannot be reached.
 _LONGEST_PAUSE_S = 30.0
-# A call that hangs inside MLflow's client is left behind; what it was to write is on disk.
+# A call that hangs inside MLflow's client is abandoned after this time; its records are on disk.
 _CLOSING_TIMEOUT_S = 60.0
 
 
 class RunWriter:
-    """Buffers the records of one run and writes them every second, or every few of them.
+    """Buffers the records of one run and writes them every one to five seconds.
 
-    When MLflow cannot be reached, the records wait in memory and on disk, the user is told once,
-    and writing is tried again at growing intervals. Nothing here raises because of MLflow.
+    While MLflow cannot be reached, the records wait in memory and on disk, the user is told once,
+    and writing is retried at growing intervals. No method raises because of MLflow.
     """
 
     def __init__(self, client: MlflowClient, run_id: str, tracking_uri: str, spool: Spool) -> None:
@@ -58,7 +58,7 @@ class RunWriter:
         metrics: Iterable[MetricPoint] = (),
         datasets: Iterable[DatasetUse] = (),
     ) -> None:
-        """Takes records; returns at once."""
+        """Adds records to the buffer; returns at once."""
         with self._guard:
             self._backlog.params.update(params or {})
             self._backlog.tags.update(tags or {})
@@ -66,29 +66,29 @@ class RunWriter:
             self._backlog.datasets.extend(datasets)
 
     def add_text(self, path: str, text: str) -> None:
-        """Takes a small text artifact."""
+        """Adds a small text artifact."""
         self.stage(path).write_text(text, encoding="utf-8")
         self.add_file(path)
 
     def stage(self, path: str) -> Path:
-        """Where to write an artifact before it is handed over with `add_file`."""
+        """Returns the path that an artifact is to be written to before `add_file` is called."""
         return self._spool.stage(path)
 
     def add_file(self, path: str) -> None:
-        """Takes the artifact that was written where `stage` said."""
+        """Adds the artifact that was written to the path from `stage`."""
         with self._guard:
             self._backlog.artifacts.append(path)
 
     def end(self, status: str) -> None:
-        """Takes the run's final status."""
+        """Sets the run's final status."""
         with self._guard:
             self._backlog.ending = (status, int(time.time() * 1000))
 
     def close(self) -> bool:
-        """Writes what is left, or leaves it on disk for the next start.
+        """Writes the remaining records, or leaves them on disk for the next start.
 
         Returns:
-            Whether all was written.
+            Whether all records were written.
         """
         if self._closed:
             return not self._is_out
@@ -124,7 +124,7 @@ class RunWriter:
             return not self._backlog
 
     def _flush(self) -> bool:
-        """Writes what there is; returns whether that went well."""
+        """Writes the buffered records; returns whether that succeeded."""
         with self._guard:
             self._in_flight, self._backlog = self._backlog, Backlog()
         if not self._in_flight:
@@ -133,7 +133,7 @@ class RunWriter:
             self._spool.touch()
             check_reachable(self._tracking_uri)
             self._in_flight.send(self._client, self._run_id, self._spool.files)
-        except Exception as error:  # noqa: BLE001 (network, store and driver raise what they like)
+        except Exception as error:  # noqa: BLE001 (network, store and driver may raise anything)
             self._put_back(error)
             return False
         if self._is_out:
@@ -160,7 +160,7 @@ class RunWriter:
         _logger.debug("the tracking store could not be written to", exc_info=error)
 
     def _keep(self, backlog: Backlog) -> str | None:
-        """Keeps the records on disk; returns why the disk refuses them if it does."""
+        """Keeps the records on disk; returns the reason if the disk refuses them."""
         try:
             self._spool.keep(backlog)
         except OSError as error:

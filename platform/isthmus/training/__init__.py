@@ -1,5 +1,6 @@
-"""What one worker does: Lightning's Trainer and its callbacks, strategies and fast path.
+"""Training on one worker: Lightning's Trainer with its callbacks, strategies and fast path.
 
-Begin with `worker_loop.py`, which every worker runs, and `epoch_end.py`, the callback that keeps
-the books. The room knows nothing of MLflow, and nothing of who started the worker.
+Begin with `worker_loop.py`, which every worker runs, and `epoch_end.py`, the callback that reports
+progress and saves checkpoints. The package depends neither on MLflow nor on how the worker was
+started.
 """

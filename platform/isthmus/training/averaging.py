@@ -1,4 +1,4 @@
-"""A moving average of the weights, which is smoother than any one step's."""
+"""A moving average of the weights, which varies less than the weights of single steps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class AveragedWeights(WeightAveraging):
-    """Lightning's callback: the averaged weights are validated, and the others trained.
+    """A Lightning callback that validates the averaged weights while the others are trained.
 
     Attributes:
-        follows_groups: Whether a group of steps calls `follow` after each step, so that Lightning,
-            which sees the group as one batch, must not count it as one step.
+        follows_groups: Whether a group of steps calls `follow` after each step. Lightning, which
+            sees the group as one batch, must then not update the average.
 
     Source: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4); exponential as in Tarvainen &
     Valpola 2017, arXiv:1703.01780, equation 1.
@@ -25,16 +25,16 @@ class AveragedWeights(WeightAveraging):
         self.follows_groups = False
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """Returns whether Lightning is to take the weights into the average after a batch."""
+        """Returns whether Lightning is to update the average after a batch."""
         return step_idx is not None and not self.follows_groups
 
     def follow(self, module: LightningModule) -> None:
-        """Takes the weights after a step into the average."""
+        """Updates the average with the weights after a step."""
         assert self._average_model is not None  # noqa: S101 (made when fit begins)
         self._average_model.update_parameters(module)
 
     def state(self) -> dict[str, Tensor]:
-        """Returns the averaged weights by the module's own names."""
+        """Returns the averaged weights under the module's own parameter names."""
         assert self._average_model is not None  # noqa: S101 (made when fit begins)
         state: dict[str, Tensor] = self._average_model.module.state_dict()
         return state

@@ -1,8 +1,7 @@
-"""What workers keep of training: the best weights so far, and the files of a checkpoint.
+"""One worker's part of a checkpoint: its files, and the best weights so far.
 
-Under FSDP no worker holds all weights: each writes its own shards, those of the best weights too.
-They are put together once, by whoever reads the best weights of a finished run
-(`progress/checkpoints.py`).
+Under FSDP no worker holds all weights: each writes its own shards, also of the best weights. They
+are merged once, when the best weights of a finished run are read (`progress/checkpoints.py`).
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from isthmus.progress.uploads import copy_checkpoint
 from isthmus.training.averaging import AveragedWeights
 
 KeepCheckpoint = Callable[[Path | None, Progress], None]
-"""Given a folder with what this worker wrote of a checkpoint, or `None`; all workers call it."""
+"""Stores a checkpoint; all workers call it, with a folder of the files they wrote, or `None`."""
 
 _PREFIX = "isthmus-checkpoint-"
-# What `torch.distributed.checkpoint` calls a worker's shards: its rank, and a number.
+# `torch.distributed.checkpoint` names a worker's shards by its rank and a number.
 _SHARDS = re.compile(r"__(\d+)_\d+\.distcp")
 
 
 class CheckpointWriter:
-    """One worker's part in keeping checkpoints.
+    """Writes one worker's part of each checkpoint.
 
     Attributes:
         best: The weights of the best epoch by name, or this worker's shards of them; empty before
-            the first epoch is over.
+            the first epoch ends.
     """
 
     def __init__(
@@ -48,11 +47,13 @@ class CheckpointWriter:
         averaged: AveragedWeights | None = None,
         resumed: Path | None = None,
     ) -> None:
-        """Args:
-        keep: Stores a checkpoint.
-        rank: This worker's number, from 0.
-        averaged: The average of the weights, which is kept instead of the trained ones, if any.
-        resumed: The checkpoint that training goes on from, if any.
+        """Creates the writer.
+
+        Args:
+            keep: Stores a checkpoint.
+            rank: The rank of this worker.
+            averaged: The averaged weights, which are saved instead of the trained ones, if any.
+            resumed: The folder of the checkpoint that training resumes from, if any.
         """
         self.best: Mapping[str, Any] = {}
         self._keep = keep
@@ -61,7 +62,7 @@ class CheckpointWriter:
         self._resumed = resumed
 
     def begin(self, trainer: Trainer) -> None:
-        """Reads the best weights of the checkpoint that training goes on from."""
+        """Reads the best weights of the checkpoint that training resumes from."""
         if self._resumed is None:
             return
         shards = self._resumed / checkpoints.BEST_SHARDS
@@ -74,20 +75,20 @@ class CheckpointWriter:
             self.best = {name: tensor.to(device) for name, tensor in best.items()}
 
     def take_best(self, trainer: Trainer) -> None:
-        """Takes the weights of now for the best."""
+        """Copies the current weights as the best ones."""
         averaged = self._averaged
         state = averaged.state() if averaged else trainer.strategy.lightning_module_state_dict()
         self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
 
     def write(self, trainer: Trainer, progress: Progress) -> None:
-        """Keeps what is needed to go on, and the best weights; all workers call it."""
+        """Saves the state to resume from and the best weights; all workers must call it."""
         written = self._shards if _is_sharded(trainer) else self._whole
         with written(trainer, progress) as folder:
             self._keep(folder, progress)
 
     @contextmanager
     def _whole(self, trainer: Trainer, progress: Progress) -> Iterator[Path | None]:
-        """Yields the folder of a checkpoint that the first worker has written, on that worker."""
+        """Yields the folder of the checkpoint that rank 0 has written; `None` on other ranks."""
         with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
             folder = Path(name)
             trainer.save_checkpoint(folder / checkpoints.LAST)
@@ -98,7 +99,7 @@ class CheckpointWriter:
 
     @contextmanager
     def _shards(self, trainer: Trainer, progress: Progress) -> Iterator[Path]:
-        """Yields a folder with what this worker has written of a checkpoint."""
+        """Yields a folder with the files of a checkpoint that this worker has written."""
         with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _common(trainer) as common:
             trainer.save_checkpoint(common / checkpoints.LAST)
             if self.best:
@@ -111,14 +112,14 @@ class CheckpointWriter:
             yield own
 
     def _is_own(self, file: Path) -> bool:
-        """Returns whether this worker wrote a file; what belongs to nobody is the first one's."""
+        """Returns whether this worker wrote a file; files without a rank belong to rank 0."""
         found = _SHARDS.fullmatch(file.name)
         return self._rank == (int(found[1]) if found else 0)
 
 
 @contextmanager
 def _common(trainer: Trainer) -> Iterator[Path]:
-    """Yields a folder that has the same name on all machines, which Lightning writes shards to."""
+    """Yields a folder with the same path on all machines, to which Lightning writes the shards."""
     name = tempfile.mkdtemp(prefix=_PREFIX) if trainer.is_global_zero else ""
     folder = Path(trainer.strategy.broadcast(name))
     folder.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""How gradients travel between workers: torch's communication hooks, by their names in a job."""
+"""The communication hooks that exchange gradients between workers, by their job-file names."""
 
 from __future__ import annotations
 
@@ -24,25 +24,27 @@ from isthmus.training.shared_memory_hook import (
 )
 from isthmus.training.strategies import WorkerContext
 
-# Rank of the factors that powerSGD sends, and the steps before it begins.
+# Rank of the matrices that PowerSGD sends, and number of steps before it begins.
 _POWER_SGD_RANK, _POWER_SGD_BEGINS = 4, 100
-# Steps between two averages of the workers' weights, and the steps before workers step alone.
+# Steps between two averagings of the workers' weights, and steps before local SGD begins.
 _LOCAL_STEPS, _LOCAL_SGD_BEGINS = 8, 100
 
 
 class CommHook(Callback):
-    """Registers a job's communication hook with DistributedDataParallel.
+    """A callback that registers the job's communication hook with DistributedDataParallel.
 
-    Lightning's strategy takes one too, but registers it on GPUs only.
+    Lightning's strategy accepts a hook too, but registers it on GPUs only.
 
     Source: Vogels et al. 2019, "PowerSGD", arXiv:1905.13727; Lin et al. 2018, "Don't use large
     mini-batches, use local SGD", arXiv:1808.07217.
     """
 
     def __init__(self, training: TrainingSpec, context: WorkerContext) -> None:
-        """Args:
-        training: The job's training options.
-        context: Which worker this is.
+        """Creates the callback.
+
+        Args:
+            training: The job's training options.
+            context: The rank and device of this worker.
 
         Raises:
             TrainingError: If the hook does not work on this device.
@@ -86,20 +88,20 @@ class CommHook(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Averages the workers' weights every few steps, if they step alone."""
+        """Averages the workers' weights every few steps, under local SGD."""
         if self._averager is not None and trainer.global_step != self._averaged_step:
             self._averaged_step = trainer.global_step
             self._averager.average_parameters(pl_module.parameters())
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Averages the weights that are validated, and may be kept, if workers step alone."""
+        """Averages the workers' weights before they are validated or saved, under local SGD."""
         if self._averager is not None:
             group = distributed.group.WORLD
             assert group is not None  # noqa: S101 (DistributedDataParallel has one)
             average_parameters(pl_module.parameters(), group)
 
     def _step_alone(self, model: DistributedDataParallel, steps: int) -> None:
-        """Lets machines step alone, or workers, if all of them are on one machine."""
+        """Sets up local SGD, between machines, or between workers if all are on one machine."""
         context = self._context
         together = context.workers_here if context.workers_here < context.workers else 1
         if context.workers % together:

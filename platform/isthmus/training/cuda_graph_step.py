@@ -1,8 +1,8 @@
-"""A GPU's step, recorded once and replayed: the launches of most nets take longer than their work.
+"""Training steps as CUDA graphs: most nets take longer to launch their kernels than to run them.
 
-A step is some hundred kernels, and Python needs a few microseconds to launch each; a recording is
-launched as one. It holds kernels, addresses and numbers, so what changes from step to step must be
-in tensors that stay where they are: the rows are copied to where the recorded ones lay.
+A step has some hundred kernels, and Python needs a few microseconds to launch each; a graph is
+launched as a whole. It holds kernels, addresses and numbers, so whatever changes from step to step
+must be in tensors that stay in place: each batch is copied over the captured one.
 
 Source: Ng et al. 2021, "Accelerating PyTorch with CUDA Graphs".
 """
@@ -22,48 +22,52 @@ from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 
 _logger = logging.getLogger(__name__)
-# Steps that are taken before one is recorded: libraries choose their kernels and get their memory.
+# Warm-up steps before a capture, in which libraries choose their kernels and allocate memory.
 _STEPS_BEFORE = 3
-# Of the GPU's free memory, at most, for a step that is to be recorded: a recording keeps its own.
+# Largest share of the GPU's free memory that a captured step may take: a graph keeps its memory.
 _SHARE_OF_FREE_MEMORY = 0.5
 
 Step = Callable[[Tensor], object]
 
 
 class CudaGraphStep:
-    """Takes a step on rows of a GPU; it is recorded when rows of that shape have come a few times.
+    """Takes training steps on a GPU, and captures a step after a few batches of the same shape.
 
-    What changes from step to step is in tensors that keep their place: the learning rates, and
-    the number of steps taken, `module.graph_steps`.
+    Whatever changes from step to step is in tensors that stay in place: the learning rates, and the
+    number of steps taken, `module.graph_steps`.
     """
 
     def __init__(self, step: Step, module: Autoencoder, optimizer: torch.optim.Optimizer) -> None:
-        """Args:
-        step: Takes rows, shape (B, *row_shape). It does the same each time, whatever the numbers
-            in its tensors are, and never waits for the GPU.
-        module: What is trained.
-        optimizer: What the step updates its weights with.
+        """Makes the optimizer's learning rates tensors, so that a graph can read them.
+
+        Args:
+            step: Takes a step on rows of shape (B, *row_shape). It must do the same each time,
+                whatever the values in its tensors, and is captured only if it never waits for the
+                GPU.
+            module: The module to train.
+            optimizer: The optimizer that the step uses.
         """
         self._step = step
         self._module = module
         self._seen: dict[torch.Size, int] = {}
         self._recordings: dict[torch.Size, _Recording] = {}
         self._is_recordable = True
-        # What a step leaves behind must not tie a graph to the stream that all else runs on.
+        # Warm-up steps run on a stream of their own: what they leave behind must not tie a graph to
+        # the stream that everything else runs on.
         self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         for group in optimizer.param_groups:
             rate = torch.as_tensor(group["lr"], device=module.device, dtype=torch.float32)
             group.update(capturable=True, lr=rate.clone())
 
     def begin(self, steps: int) -> None:
-        """Tells the module how many steps were taken, before a group of them."""
+        """Sets the module's number of steps taken so far, before a group of steps."""
         if self._module.graph_steps is None:
             self._module.graph_steps = torch.tensor(steps, device=self._module.device)
         else:
             self._module.graph_steps.fill_(steps)
 
     def __call__(self, rows: Tensor) -> None:
-        """Takes the step on rows of shape (B, *row_shape)."""
+        """Takes a step on rows of shape (B, *row_shape)."""
         recording = self._recordings.get(rows.shape)
         if recording is None and self._is_due(rows):
             recording = self._recordings[rows.shape] = self._record(rows)
@@ -82,7 +86,7 @@ class CudaGraphStep:
         return self._is_recordable
 
     def _take(self, rows: Tensor) -> None:
-        """Takes the step from Python, and finds out once whether it can be recorded."""
+        """Takes a step without a graph, and checks once whether it can be captured."""
         if not self._is_recordable:
             self._take_and_count(rows)
             return
@@ -107,7 +111,7 @@ class CudaGraphStep:
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):
                 self._take_and_count(recorded_rows)
         except RuntimeError as error:
-            # Half a recording leaves the generator of random numbers unusable.
+            # There is no fallback: a failed capture leaves the random generator unusable.
             first_line = str(error).strip().partition("\n")[0]
             raise TrainingError(
                 f"this step cannot be recorded: {first_line}; set training.cuda_graphs: false"
@@ -116,7 +120,7 @@ class CudaGraphStep:
 
 
 def _waits_for_nothing(work: Callable[[], object]) -> bool:
-    """Does the work; whether it did so without waiting for the GPU, which ends a recording."""
+    """Calls `work`; returns whether it never waited for the GPU, which would fail a capture."""
     mode = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
@@ -136,7 +140,7 @@ def _waits_for_nothing(work: Callable[[], object]) -> bool:
 
 @dataclass(frozen=True)
 class _Recording:
-    """A step, and where it expects its rows."""
+    """A captured step, and the tensor that it reads its rows from."""
 
     graph: torch.cuda.CUDAGraph
     rows: Tensor

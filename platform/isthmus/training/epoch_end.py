@@ -1,7 +1,7 @@
-"""What happens between batches and at the end of an epoch: reports, the best weights, checkpoints.
+"""The callback that reports progress, keeps the best weights and saves checkpoints.
 
-Lightning calls the callback below on every worker. The first worker alone knows what the driver
-wants, so the others are told at agreed batches, about twice a second.
+Lightning calls it on every worker. Only the first worker hears the driver's request to stop, so it
+broadcasts that to the others at agreed batches, about twice a second.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from isthmus.training.checkpoint_writer import CheckpointWriter
 from isthmus.training.loss_sums import LossSums, per_row
 
 _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
-# How often the workers ask what the driver wants, and whether a checkpoint is due.
+# How often the workers agree on whether to stop, and whether a checkpoint is due.
 _AGREE_S = 0.5
 _MOST_GROWTH = 8
-# Where an epoch cannot be resumed in its middle, a person who pressed Ctrl-C waits for its end, but
-# not for longer than this.
+# If training cannot resume in the middle of an epoch, Ctrl-C waits for the end of the epoch, unless
+# the epoch has already taken longer than this.
 _LONG_EPOCH_S = 5.0
 _STATE = "isthmus_workers"
 
 
 class StopRequested(Exception):
-    """Leaves Lightning's loop in the middle of an epoch; all workers raise it at the same batch."""
+    """Ends Lightning's loop in the middle of an epoch; all workers raise it at the same batch."""
 
 
 class EpochEndCallback(Callback):
-    """Keeps the books of training on every worker; the first one also tells the driver.
+    """Tracks and saves the progress on every worker; the first one also reports to the driver.
 
     Attributes:
-        sums: The losses of the epoch's training rows.
-        progress: How far training is.
-        checkpoints: Keeps the best weights, and what is needed to go on.
+        sums: The summed losses of the epoch's training rows.
+        progress: The progress of training.
+        checkpoints: Writes the checkpoints and keeps the best weights.
     """
 
     SAVES_WITHIN_EPOCHS: ClassVar[bool] = True
-    """Whether checkpoints may be of the middle of an epoch."""
+    """Whether checkpoints may be saved in the middle of an epoch."""
 
     def __init__(
         self,
@@ -62,12 +62,14 @@ class EpochEndCallback(Callback):
         checkpoints: CheckpointWriter,
         sender: Sender | None,
     ) -> None:
-        """Args:
-        training: The job's training options.
-        batches: This worker's training rows.
-        progress: How far training is: a new one, or a checkpoint's.
-        checkpoints: Keeps the best weights, and what is needed to go on.
-        sender: The line to the driver; only the first worker has one.
+        """Creates the callback.
+
+        Args:
+            training: The job's training options.
+            batches: This worker's training batches.
+            progress: The progress of training, new or from a checkpoint.
+            checkpoints: Writes the checkpoints and keeps the best weights.
+            sender: The channel to the driver; only the first worker has one.
         """
         self.sums = LossSums()
         self.progress = progress
@@ -75,7 +77,7 @@ class EpochEndCallback(Callback):
         self._batches = batches
         self.checkpoints = checkpoints
         self._sender = sender
-        # Between batches only the first worker knows; the others have no line to the driver.
+        # Between batches only the first worker knows, because only it has a channel to the driver.
         self._is_stopping = False
         self._resumed: Mapping[str, Any] | None = None
         self._batches_between = self._next_agreement = 1
@@ -84,10 +86,10 @@ class EpochEndCallback(Callback):
         self._rows_at_begin = 0
         self._saved_s = time.monotonic()
 
-    # -- Lightning's hooks, in the order in which they come -------------------------------------
+    # -- Lightning's hooks, in the order of their calls -----------------------------------------
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tells the driver that the workers are up; goes on in the middle of an epoch if asked."""
+        """Tells the driver that the workers have started, and resumes an unfinished epoch."""
         self._agreed_s = time.monotonic()
         self.checkpoints.begin(trainer)
         if self._sender:
@@ -104,7 +106,7 @@ class EpochEndCallback(Callback):
             self._resume_worker(trainer, pl_module, self._resumed)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds the epoch's noise: a resumed epoch draws what it would have drawn."""
+        """Seeds the epoch's noise, so that a resumed run draws the same numbers."""
         self._begin_epoch()
         self._seed(_TRAINING_STREAM, trainer.current_epoch)
 
@@ -116,9 +118,9 @@ class EpochEndCallback(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Adds up the losses; at agreed batches reports, saves and heeds the driver."""
+        """Sums the losses; at agreed batches also reports, saves, and stops if requested."""
         if isinstance(outputs, Mapping) and outputs:
-            # Lightning has divided the loss, not its parts, by the batches of a step.
+            # Lightning has divided the loss, but not its parts, by the accumulated batches.
             loss = outputs["loss"] * trainer.accumulate_grad_batches
             self.sums.add({**outputs, "loss": loss}, len(rows_of(batch)))
         self._next_agreement -= 1
@@ -145,18 +147,18 @@ class EpochEndCallback(Callback):
             raise StopRequested
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Seeds the same noise for every validation, so that losses can be compared."""
+        """Seeds every validation with the same seed, so that its losses can be compared."""
         self._seed(_VALIDATION_STREAM, 0)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Reports, keeps the best weights, stops early, saves."""
+        """Reports the epoch, keeps the best weights, and checks whether to stop or save."""
         assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
         self.progress.epochs = trainer.current_epoch + 1
         if self._sender:
             self._is_stopping = self._sender.stop_was_requested()
         summary = self._sum_up(self.sums.pop())
-        self._is_stopping = summary.is_stopped  # on all workers, who then end alike
-        # Only now: to read the sums is to wait for the GPU.
+        self._is_stopping = summary.is_stopped  # the same on all workers, so that all end alike
+        # Measured only now, because reading the sums waits for the GPU.
         elapsed_s = time.monotonic() - self._epoch_began_s
         report = EpochReport(
             epoch=self.progress.epochs,
@@ -179,7 +181,7 @@ class EpochEndCallback(Callback):
         trainer.should_stop |= summary.is_stopped or self.progress.finished
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves what another callback, or a limit of the Trainer's, has brought to its end."""
+        """Saves a final checkpoint if another callback or a limit of the Trainer ended training."""
         if not self.progress.finished and not self._is_stopping and self.progress.epochs:
             self.progress.finished = True
             self.save(trainer)
@@ -187,21 +189,21 @@ class EpochEndCallback(Callback):
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds what each worker needs to go on in the middle of an epoch."""
+        """Adds the state that each worker needs to resume in the middle of an epoch."""
         if self._is_in_epoch(trainer):
             checkpoint[_STATE] = gather_objects(self._worker_state())
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Takes out what this worker needs to go on in the middle of an epoch."""
+        """Reads the state that this worker needs to resume in the middle of an epoch."""
         states = checkpoint.get(_STATE)
         if states is None:
             return
         if len(states) == self._batches.workers:
             self._resumed = states[self._batches.rank]
             return
-        # Other workers than before: their noise is new, and the first keeps all losses.
+        # The number of workers changed: their noise is new, and the first gets all losses.
         sums: dict[str, float] = {}
         for state in states if self._batches.rank == 0 else ():
             for name, total in state["sums"].items():
@@ -211,13 +213,13 @@ class EpochEndCallback(Callback):
     # -- its own work ---------------------------------------------------------------------------
 
     def save(self, trainer: Trainer) -> None:
-        """Keeps what is needed to go on, and the best weights; all workers call it."""
+        """Saves the state to resume from and the best weights; all workers must call it."""
         self.progress.rows_done = self._batches.rows_done if self._is_in_epoch(trainer) else 0
         self.checkpoints.write(trainer, self.progress)
         self._saved_s = time.monotonic()
 
     def save_is_due(self) -> bool:
-        """Returns whether the interval is over, by this worker's clock."""
+        """Returns whether the checkpoint interval is over, by this worker's clock."""
         return time.monotonic() - self._saved_s >= self._training.checkpoint_interval_s
 
     def _begin_epoch(self) -> None:
@@ -251,19 +253,19 @@ class EpochEndCallback(Callback):
 
     def _seed(self, stream: int, epoch: int) -> None:
         seed = mix_seed(self._training.seed, stream, epoch, self._batches.rank)
-        # `torch.manual_seed` formats a traceback for each kind of device that is not there.
+        # Not `torch.manual_seed`: it formats a traceback for each kind of device that is missing.
         torch.default_generator.manual_seed(seed)
         if self._batches.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def _paced(self) -> int:
-        """Returns how many batches take about as long as two agreements are to be apart."""
+        """Returns how many batches fill the time between two agreements."""
         elapsed_s = max(time.monotonic() - self._agreed_s, 1e-6)
         fitting = int(self._batches_between * _AGREE_S / elapsed_s)
         return max(1, min(fitting, self._batches_between * _MOST_GROWTH))
 
     def _sum_up(self, train: dict[str, Tensor]) -> _Summary:
-        """Sums what all workers know of an epoch, in one message."""
+        """Sums the losses and flags of all workers in one message."""
         sums = torch.stack([total.double() for total in train.values()])
         flags = [float(self._is_stopping), float(self.save_is_due())]
         numbers = sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist()
@@ -285,7 +287,7 @@ class EpochEndCallback(Callback):
     def _keep_best(self, report: EpochReport, trainer: Trainer) -> None:
         stopping = self._training.early_stopping
         margin = abs(self.progress.best_loss) * (stopping.min_delta if stopping else 0.0)
-        # The first epoch's loss is compared with infinity, whose margin is no number.
+        # The first epoch is compared with infinity, where subtracting the margin gives NaN.
         if report.epoch == 1 or report.validation["loss"] < self.progress.best_loss - margin:
             self.progress.best_loss = report.validation["loss"]
             self.progress.best_epoch = report.epoch
@@ -300,12 +302,12 @@ class EpochEndCallback(Callback):
 
 @dataclass(frozen=True)
 class _Summary:
-    """An epoch, over all workers.
+    """The results of an epoch over all workers.
 
     Attributes:
-        train: Means over the training rows, by name.
-        is_stopped: Whether any worker is to stop.
-        is_save_due: Whether it is time to save on any worker.
+        train: The mean losses over the training rows, by name.
+        is_stopped: Whether any worker was asked to stop.
+        is_save_due: Whether a checkpoint is due on any worker.
     """
 
     train: dict[str, float]
@@ -314,7 +316,7 @@ class _Summary:
 
 
 def _validation_losses(trainer: Trainer) -> dict[str, float]:
-    """Returns the means over the held-out rows of all workers, as Lightning logged them."""
+    """Returns the mean losses over all workers' validation rows, as Lightning logged them."""
     prefix = "validation/"
     logged = {
         name.removeprefix(prefix): value

@@ -1,7 +1,7 @@
-"""The mean squared error of held-out rows as they are: what trials of a search are compared by.
+"""The mean squared error on validation rows, by which the trials of a search are compared.
 
-A validation loss cannot be compared: its unit changes with the loss, the noise and the weights of
-its terms, which are what a search tries out.
+Validation losses cannot be compared: their unit depends on the loss function, the noise and the
+weights of the terms, which a search varies.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from isthmus.core.lightning import rows_of
 
 
 class ErrorMeter(Callback):
-    """Logs `validation/mse`, of rows without noise and the weights that are validated."""
+    """A callback that logs `validation/mse`, of rows without added noise and validated weights."""
 
     def on_validation_batch_end(
         self,
@@ -27,13 +27,13 @@ class ErrorMeter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Reconstructs a batch of scaled rows, shape (B, *row_shape)."""
+        """Logs the reconstruction error of a batch of scaled rows, shape (B, *row_shape)."""
         assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
         rows = rows_of(batch)
         rows = rows[:, 0] if pl_module.VIEWS == 2 else rows
         error = rows.new_zeros(())
         if len(rows):
-            # No draw of its own may change what validation draws next.
+            # Random draws in here must not change the later draws of the validation.
             with torch.random.fork_rng(devices=[]):
                 error = pl_module.reconstruction_error(pl_module.scaling.inverse(rows)).mean()
         pl_module.log_losses("validation", {"mse": error}, len(rows))

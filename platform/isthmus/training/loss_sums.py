@@ -1,4 +1,4 @@
-"""Losses summed over the rows of an epoch, without waiting for the device that computes them."""
+"""Sums of the losses over the rows of an epoch, taken without waiting for the device."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-# Steps whose losses are kept one by one.
+# Number of steps whose losses are kept before they are added up.
 _FOLDED_STEPS = 256
 
 
 class LossSums:
-    """Sums each loss times the rows that it is the mean of; all steps name the same losses.
+    """Sums each loss times the number of rows in its batch; all steps must name the same losses.
 
-    On a CPU the numbers of many steps are kept and added up at once: for a small net an addition
-    takes longer than it computes. On a GPU each step adds to the same memory, so that a step in a
-    CUDA graph adds again when it is replayed.
+    On a CPU the losses of many steps are kept and added up at once, because the overhead of an
+    addition per step matters for a small net. On a GPU each step adds to the same memory, so that a
+    step in a CUDA graph adds again when it is replayed.
     """
 
     def __init__(self) -> None:
@@ -29,8 +29,8 @@ class LossSums:
         """Adds the losses of a batch.
 
         Args:
-            means: The losses by name, each of shape ().
-            rows: How many rows they are the means of.
+            means: The mean losses by name, each of shape ().
+            rows: Number of rows in the batch.
         """
         self._names = tuple(means)
         values = [value.detach() for value in means.values()]
@@ -43,14 +43,17 @@ class LossSums:
             self._fold()
 
     def totals(self) -> dict[str, Tensor]:
-        """Returns the sums by name, and `rows`; each float64, shape (). Empty before any `add`."""
+        """Returns the sums by name, with the number of `rows`, as float64 tensors of shape ().
+
+        The result is empty before the first `add`.
+        """
         self._fold()
         if self._total is None:
             return {}
         return dict(zip((*self._names, "rows"), self._total.clone().unbind(), strict=True))
 
     def pop(self) -> dict[str, Tensor]:
-        """Returns `totals` and begins anew."""
+        """Returns `totals` and resets the sums."""
         totals = self.totals()
         if self._total is not None and self._total.is_cuda:
             self._total.zero_()  # the same memory, which a CUDA graph adds to
@@ -59,7 +62,7 @@ class LossSums:
         return totals
 
     def load(self, totals: Mapping[str, float], device: torch.device) -> None:
-        """Goes on from totals of an earlier process; no totals are a beginning."""
+        """Restores the totals of an earlier process; does nothing if they are empty."""
         if totals:
             self._names = tuple(name for name in totals if name != "rows")
             values = [totals[name] for name in (*self._names, "rows")]
@@ -72,7 +75,7 @@ class LossSums:
         self._total.add_(means, alpha=rows)
 
     def _fold(self) -> None:
-        """Adds the kept numbers to the total."""
+        """Adds the kept losses to the total."""
         if not self._rows:
             return
         rows = torch.tensor(self._rows, dtype=torch.float64)
@@ -83,5 +86,5 @@ class LossSums:
 
 
 def per_row(totals: Mapping[str, float]) -> dict[str, float]:
-    """Returns the means of sums by name, which `rows` divides."""
+    """Returns the mean losses by name: each sum divided by `rows`."""
     return {name: total / totals["rows"] for name, total in totals.items() if name != "rows"}

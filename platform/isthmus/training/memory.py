@@ -1,4 +1,4 @@
-"""What a step takes: how many rows fit the memory, and how many threads are worth their while."""
+"""Estimates of a step's memory and work, which give the batch size and the number of threads."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 
 _RANGE = (32, 4096)
-# An epoch of fewer steps learns less than it saves in time.
+# With fewer steps, an epoch loses more in learning than it saves in time.
 _FEWEST_STEPS = 32
 PROBE_ROWS = 8
-# What a step holds besides what it saves for the backward pass: gradients and scratch of it.
+# Memory of a step, with gradients and scratch, relative to what it saves for the backward pass.
 _SCRATCH_FACTOR = 3.0
 _SHARE_OF_FREE_MEMORY = 0.5
 # A weight comes with its gradient and AdamW's two moments.
 _COPIES_OF_A_WEIGHT = 4
-# A step is three passes, and a thread that has less to do than this waits longer than it works.
+# A step costs three forward passes; a thread with fewer operations waits longer than it works.
 _PASSES, _OPERATIONS_OF_A_THREAD = 3, 1e8
 _GIB = 1 << 30
 
 
 class StepProbe:
-    """A trial pass of a few rows, which shows what one row of a step takes.
+    """A trial pass over a few rows, which measures what a step takes per row.
 
     Attributes:
-        bytes_per_row: Memory.
-        operations_per_row: Floating-point operations of a forward pass.
+        bytes_per_row: Memory of a step per row, in bytes.
+        operations_per_row: Floating-point operations of a forward pass per row.
     """
 
     def __init__(self, module: Autoencoder, rows: Tensor) -> None:
-        """Args:
-        module: A copy of it makes the pass, on the device of the rows.
-        rows: Shape (n, *row_shape): some training rows.
+        """Runs the trial pass.
+
+        Args:
+            module: The module; a copy of it runs the pass, on the device of the rows.
+            rows: Some training rows, shape (n, *row_shape).
         """
         saved_bytes = 0
 
@@ -46,7 +48,7 @@ class StepProbe:
             saved_bytes += tensor.numel() * tensor.element_size()
             return tensor
 
-        # In eval mode a loss changes nothing that the module remembers.
+        # In eval mode, computing the loss changes none of the module's buffers.
         trial = deepcopy(module).to(rows.device).eval()
         saved = torch.autograd.graph.saved_tensors_hooks(count, lambda kept: kept)
         with torch.random.fork_rng(devices=[]), torch.enable_grad(), saved:
@@ -67,11 +69,13 @@ class StepProbe:
         """Returns the largest power of two that leaves 32 steps in an epoch and fits the memory.
 
         Args:
-            rows: How many rows there are to train on.
-            device: What trains.
-            workers: Workers that share a step; all must call this, and get the same answer.
-            workers_here: Workers of this machine, which share its memory if they have no GPU.
-            parts: Parts that a step is taken in.
+            rows: Number of training rows.
+            device: The device that trains.
+            workers: Number of workers that share a step; all must call this, and get the same
+                result.
+            workers_here: Number of workers on this machine, which share its memory if they have no
+                GPU.
+            parts: Number of batches that a step accumulates.
 
         Returns:
             Rows of one step over all workers, between 32 and 4096, divisible by workers and parts.
@@ -89,17 +93,19 @@ class StepProbe:
         return max(unit, (1 << wanted.bit_length() - 1) // unit * unit)
 
     def refuse_too_large(self, rows: int, device: torch.device, workers_here: int) -> None:
-        """Refuses a step that cannot fit the memory, before it is taken.
+        """Raises an error if a step cannot fit into the memory, before the step is taken.
 
         Args:
-            rows: Rows of one forward pass of one worker.
-            device: What trains.
-            workers_here: Workers of this machine, which share its memory if they have no GPU.
+            rows: Number of rows in one forward pass of one worker.
+            device: The device that trains.
+            workers_here: Number of workers on this machine, which share its memory if they have no
+                GPU.
 
         Raises:
-            TrainingError: With what a step takes, what is free, and what to change.
+            TrainingError: If the step cannot fit; the message says what it takes, what is free,
+                and what to change.
         """
-        # Scratch is a guess: what is refused would not fit without it either.
+        # The scratch factor is a guess, so only steps that would not fit without it are refused.
         needed = self.bytes_per_row / _SCRATCH_FACTOR * rows + self._weights_bytes
         free = _free_bytes(device, workers_here)
         if needed > free:
@@ -111,7 +117,7 @@ class StepProbe:
             )
 
     def threads(self, rows: int, workers_here: int) -> int:
-        """Returns how many threads a step of so many rows keeps busy, of those that it may use."""
+        """Returns how many of the available threads a step of `rows` rows keeps busy."""
         operations = _PASSES * self.operations_per_row * rows
         return max(
             1, min(resources.threads(workers_here), int(operations / _OPERATIONS_OF_A_THREAD))

@@ -1,11 +1,11 @@
-"""Gradients of CPU workers of one machine are averaged in memory that all have mapped.
+"""Averages the gradients of CPU workers on one machine in shared memory.
 
 A process group's message between two processes of one machine takes as long as a small net's
-backward pass, and most of that is waiting to be woken. This is a communication hook of
-DistributedDataParallel, as torch's own are.
+backward pass, and most of that time goes into waking the receiver. This is a communication hook
+for DistributedDataParallel, like torch's own.
 """
 
-# DistributedDataParallel looks at the hook's annotations, which must not be strings.
+# No `from __future__ import annotations`: DistributedDataParallel rejects string annotations.
 
 import os
 import platform
@@ -23,20 +23,20 @@ from torch.futures import Future
 
 from isthmus.training.strategies import WorkerContext
 
-# A worker looks for the others without a pause for so long; then one of them may need its core.
+# How long a worker spins while it waits for the others; then one of them may need its core.
 _SPINNING_S = 2e-3
 _PAUSE_S = 5e-5
 # Ray notices a lost worker much earlier, and ends the others.
 _TIMEOUT_S = 1800.0
-# Counters lie a cache line apart, so that what one worker writes does not disturb its neighbour's.
+# Counters are a cache line apart, so that no worker's writes invalidate another's (false sharing).
 _LINE = 64
 _ORDERED = ("x86_64", "AMD64")
 
 
 def suits_shared_memory(context: WorkerContext) -> bool:
-    """Returns whether all workers are on the CPUs of one machine.
+    """Returns whether all workers run on the CPUs of one x86 machine.
 
-    The hook has no fences: it relies on x86, where a worker's writes are seen in their order.
+    The hook uses no memory fences: it relies on x86, where a worker's writes are seen in order.
     """
     return (
         context.device.type == "cpu"
@@ -46,12 +46,14 @@ def suits_shared_memory(context: WorkerContext) -> bool:
 
 
 class SharedGradients:
-    """Room for every worker's gradients, twice: one is written while the other may be read."""
+    """Two shared buffers for all workers' gradients: one is written while the other is read."""
 
     def __init__(self, module: nn.Module, context: WorkerContext) -> None:
-        """Args:
-        module: Its gradients are exchanged; all workers call this together.
-        context: Which worker this is.
+        """Maps the buffers; all workers must call this together.
+
+        Args:
+            module: The module whose gradients are averaged.
+            context: The rank and device of this worker.
         """
         self._rank, self._workers = context.rank, context.workers
         self._steps = self._meetings = self._offset = 0
@@ -63,9 +65,10 @@ class SharedGradients:
         self._slots = gradients.view(2, self._workers, numbers)
 
     def average(self, bucket: GradBucket) -> Tensor:
-        """Returns the mean of all workers' gradients of a bucket, the same to the last bit on all.
+        """Returns the mean of all workers' gradients of a bucket, bitwise equal on all workers.
 
-        Who has arrived at a step has read all of the step before, whose room is then written anew.
+        A worker that arrives at a step has read all of the step before, so that step's buffer can
+        be overwritten.
         """
         mine: Tensor = bucket.buffer()
         end = self._offset + mine.numel()
@@ -79,7 +82,7 @@ class SharedGradients:
         return mine.div_(self._workers)
 
     def _meet(self) -> None:
-        """Returns when all workers are here, and what they wrote before can be read."""
+        """Waits until all workers are here, and what they wrote before can be read."""
         self._meetings += 1
         self._arrived[self._rank] = self._meetings
         began_s = time.monotonic()
@@ -94,14 +97,14 @@ class SharedGradients:
 
 
 def shared_memory_hook(state: SharedGradients, bucket: GradBucket) -> Future[Tensor]:
-    """Averages a bucket of float32 gradients, as `DistributedDataParallel.register_comm_hook`."""
+    """Averages a bucket of float32 gradients; for `DistributedDataParallel.register_comm_hook`."""
     future: Future[Tensor] = Future()
     future.set_result(state.average(bucket))
     return future
 
 
 def _map_together(rank: int, size_bytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Returns zeros that all workers have mapped; they are freed when the last of them ends."""
+    """Returns zeroed memory that all workers map; it is freed when the last of them ends."""
     memory = Path("/dev/shm")  # noqa: S108 (the file has a random name, and is for its owner alone)
     has_room = memory.is_dir() and shutil.disk_usage(memory).free > size_bytes
     folder = memory if has_room else Path(tempfile.gettempdir())
@@ -114,7 +117,7 @@ def _map_together(rank: int, size_bytes: int) -> np.ndarray[Any, np.dtype[np.uin
             os.posix_fallocate(descriptor, 0, size_bytes)
             os.close(descriptor)
         distributed.barrier()
-        # Without the class, whose every access is a call of Python's.
+        # A plain array: every access to an `np.memmap` would run Python code.
         mapped = np.asarray(np.memmap(path, np.uint8, "r+", shape=(size_bytes,)))
         distributed.barrier()
     finally:

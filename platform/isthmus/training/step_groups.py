@@ -1,8 +1,8 @@
-"""The fast path of one process: Lightning sees a group of optimizer steps as one batch.
+"""The fast path for a single process: Lightning sees a group of optimizer steps as one batch.
 
-For a small net Lightning's own loop takes longer than the step. Between two groups everything
-that Lightning's users rely on happens: hooks, logged losses, checkpoints, Ctrl-C. A group takes
-a fraction of a second.
+For a small net, Lightning's own loop takes longer than the step. Everything that users of Lightning
+rely on happens between two groups: hooks, logged losses, checkpoints, Ctrl-C. A group takes a
+fraction of a second.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from isthmus.training.averaging import AveragedWeights
 from isthmus.training.cuda_graph_step import CudaGraphStep
 from isthmus.training.loss_sums import LossSums, per_row
 
-# How long a group takes; a first group is short, since nothing is known of the steps yet.
+# How long a group should take; the first one is short, because no step has been timed yet.
 _GROUP_S = 0.2
 _MOST_GROWTH = 4
 
 
 class GroupedBatches:
-    """A loader of groups of steps, over batches that stay where they are.
+    """A data loader that yields groups of optimizer steps.
 
     Attributes:
-        batches: The rows of each step.
-        sums: The losses of the epoch.
+        batches: The batches of the steps.
+        sums: The summed losses of the epoch.
     """
 
     def __init__(
@@ -46,11 +46,13 @@ class GroupedBatches:
         training: TrainingSpec,
         averaged: AveragedWeights | None,
     ) -> None:
-        """Args:
-        batches: The rows of each step.
-        sums: Every step adds its losses to them.
-        training: The job's training options.
-        averaged: The average of the weights, which is told of each step; `None` if none is kept.
+        """Creates the loader.
+
+        Args:
+            batches: The batches of the steps.
+            sums: The sums to which every step adds its losses.
+            training: The job's training options.
+            averaged: The averaged weights, which are updated after every step, if any.
         """
         self.batches = batches
         self.sums = sums
@@ -64,27 +66,27 @@ class GroupedBatches:
 
     @property
     def dataset(self) -> Any:
-        """The rows to train on."""
+        """The training rows."""
         return self.batches.dataset
 
     @property
     def sampler(self) -> Batches:
-        """What Lightning tells the epoch."""
+        """The object on which Lightning sets the epoch."""
         return self.batches
 
     def state_dict(self) -> dict[str, int]:
-        """Returns how far the epoch is."""
+        """Returns the position within the epoch."""
         return self.batches.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Lets the next pass begin where the epoch was."""
+        """Makes the next pass begin at a saved position within the epoch."""
         self.batches.load_state_dict(state)
 
     def __iter__(self) -> Iterator[StepGroup]:
-        """Yields groups until all steps of the epoch are given out.
+        """Yields groups until all steps of the epoch are handed out.
 
-        Lightning asks for a group while the one before it is not taken yet. So a group says only
-        how many steps it takes, and fetches its rows when it does.
+        Lightning asks for a group before it has taken the previous one. So a group only holds its
+        number of steps, and fetches its rows when it takes them.
         """
         self._steps = None
         step_rows = self.batches.rows_per_step * self.batches.workers
@@ -98,8 +100,8 @@ class GroupedBatches:
         """Takes the next steps of the epoch, and logs their losses.
 
         Args:
-            module: Under manual optimisation, within `training_step`.
-            count: How many steps.
+            module: The module, which uses manual optimization and is within `training_step`.
+            count: The number of steps.
         """
         if self._steps is None:
             self._steps = self.batches.steps()
@@ -129,7 +131,7 @@ class GroupedBatches:
         self._steps_at_once = max(1, min(fitting, _MOST_GROWTH * max(count, self._steps_at_once)))
 
     def _step_taker(self, module: Autoencoder) -> Any:
-        """Returns what takes one step, given its batches."""
+        """Returns a function that takes one step, given its batches."""
         if isinstance(module, AdversarialAutoencoder):
             return partial(self._take_adversarial_step, module)
         optimizer: Any = module.optimizers()
@@ -146,7 +148,7 @@ class GroupedBatches:
     ) -> None:
         optimizer.zero_grad()
         rows = sum(len(batch) for batch in batches)
-        # Under mixed precision gradients take the types of the forward pass, and no others.
+        # Under mixed precision, the backward pass uses the types of the forward pass alone.
         is_mixed = self._training.precision != "float32"
         device = self.batches.device.type
         for batch in batches:
@@ -173,7 +175,7 @@ class GroupedBatches:
 
 
 class _Group(StepGroup):
-    """A number of optimizer steps."""
+    """A group of optimizer steps."""
 
     def __init__(self, loader: GroupedBatches, count: int) -> None:
         self._loader = loader
@@ -184,9 +186,9 @@ class _Group(StepGroup):
 
 
 def _count_step(trainer: Trainer) -> None:
-    """Counts an optimizer step in `trainer.global_step`, as Lightning's own wrapper does.
+    """Counts an optimizer step in `trainer.global_step`, as Lightning's optimizer wrapper does.
 
-    The wrapper calls hooks besides, which take longer than the step of a small net.
+    The wrapper also calls hooks, which take longer than the step of a small net.
     """
     progress = trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
     progress.increment_ready()

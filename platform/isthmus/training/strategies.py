@@ -1,4 +1,4 @@
-"""How several workers train together: Lightning's strategies, on Ray Train or without it."""
+"""Lightning's strategies for training with several workers, with or without Ray Train."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 
-# Submodules of at least so many weights are sharded on their own.
+# FSDP shards submodules with at least this many weights separately.
 _SHARDED_WEIGHTS = 1_000_000
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """Where a worker finds itself.
+    """The rank, world size and device of a worker.
 
     Attributes:
-        rank: Which of the workers it is, from 0.
-        workers: How many train together.
-        local_rank: Which of the workers of this machine it is, from 0.
-        workers_here: How many workers share this machine's cores and memory.
-        device: What it trains on.
+        rank: The worker's rank, from 0.
+        workers: Number of workers that train together (the world size).
+        local_rank: The worker's rank among the workers of its machine, from 0.
+        workers_here: Number of workers on this machine, which share its cores and memory.
+        device: The device that it trains on.
         is_in_ray: Whether Ray Train started it; else a launcher has set torchrun's variables.
     """
 
@@ -40,7 +40,7 @@ class WorkerContext:
 
 
 def trainer_arguments(training: TrainingSpec, context: WorkerContext) -> dict[str, Any]:
-    """Returns the Trainer's `strategy`, `plugins`, `devices` and `num_nodes`."""
+    """Returns the Trainer's arguments `strategy`, `plugins`, `devices` and `num_nodes`."""
     strategy = _strategy(training, context)
     if isinstance(strategy, SingleDeviceStrategy):
         return {"strategy": strategy, "devices": 1}
@@ -57,7 +57,7 @@ def trainer_arguments(training: TrainingSpec, context: WorkerContext) -> dict[st
 
 
 def trains_alone(training: TrainingSpec) -> bool:
-    """Returns whether a job has one worker, which exchanges nothing."""
+    """Returns whether a job has a single worker, which exchanges no gradients."""
     return training.workers == 1 and training.strategy == "auto"
 
 
@@ -81,7 +81,7 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
 
             return cast("Strategy", RayFSDPStrategy(**arguments))
         return FSDPStrategy(**arguments)
-    # Variants sum what they learn in buffers over all workers themselves.
+    # Buffers need no broadcast: variants reduce theirs over all workers themselves.
     arguments = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
     if context.is_in_ray:
         from ray.train.lightning import RayDDPStrategy

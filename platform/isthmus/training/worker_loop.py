@@ -1,4 +1,4 @@
-"""One worker's part of training: builds the module and lets Lightning's Trainer fit it."""
+"""Training on one worker: builds the module and fits it with Lightning's Trainer."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ _LIGHTNINGS_NAMES: dict[str, Any] = {
     "bfloat16": "bf16-mixed",
     "float16": "16-mixed",
 }
-# Validation keeps no gradients, so it can take larger steps than training.
+# Validation keeps no gradients, so its batches can be larger than those of training.
 _VALIDATION_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class WorkerTask:
-    """All that a worker is told.
+    """The training task that every worker receives.
 
     Attributes:
         plan: The autoencoder to build.
         training: The job's training options.
-        measures_error: Whether validation also gives `mse`, which any two jobs can be compared by.
-        callbacks: Further callbacks of Lightning's.
+        measures_error: Whether validation also logs `mse`, by which any two jobs can be compared.
+        callbacks: Further Lightning callbacks.
     """
 
     plan: ModelPlan
@@ -80,16 +80,16 @@ def train_worker(
     folder: Path | None = None,
     make_callback: Callable[..., EpochEndCallback] = EpochEndCallback,
 ) -> None:
-    """Trains one worker's share until the last epoch, early stopping, or a wish to stop.
+    """Trains one worker until the last epoch, early stopping, or a request to stop.
 
     Args:
-        task: What to train.
-        rows: All rows; a worker takes its share of them.
-        context: Which worker this is.
-        sender: The line to the driver; only the first worker has one.
+        task: The autoencoder and how to train it.
+        rows: All rows, of which the worker takes its share.
+        context: The rank and device of this worker.
+        sender: The channel to the driver; only the first worker has one.
         keep: Stores a checkpoint.
-        folder: The checkpoint to go on from, if any.
-        make_callback: Makes the callback that keeps the books.
+        folder: The folder of the checkpoint to resume from, if any.
+        make_callback: Creates the callback that reports progress and saves checkpoints.
     """
     device = context.device
     _prepare_process()
@@ -103,7 +103,7 @@ def train_worker(
         train_rows = rows.train if is_distributed(rows.train) else resident(rows.train, device)
         training = _settled(task, module, train_rows, context, progress)
         batches = _batches(train_rows, training, context, module)
-        # Lightning would find it out by reading the loader before a checkpoint's state is in it.
+        # Lightning would ask the loader for it before the loader has a checkpoint's state.
         module.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
@@ -127,16 +127,16 @@ def train_worker(
     except StopRequested:
         return
     except TrainingError as error:
-        # Another try would end the same way: the driver is told, and no worker counts as lost.
+        # A retry would fail in the same way: the driver is told, and no worker counts as lost.
         if sender:
             sender.send(error)
 
 
 def _prepare_process() -> None:
-    # The same spec, data and seed give the same weights bit for bit, where torch can.
+    # The same spec, data and seed give bitwise equal weights, where torch supports that.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # It would fill all memory that is about to be overwritten.
+    # Filling takes time, and all of this memory is about to be overwritten.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
@@ -167,14 +167,14 @@ def _settled(
     context: WorkerContext,
     progress: Progress,
 ) -> TrainingSpec:
-    """Returns the training options with nothing left open, once the memory was looked at."""
+    """Returns the training options with every `auto` resolved, given the free memory."""
     training, device = task.training, context.device
     precision = _precision(training, device)
     if precision == "float16" and device.type == "cpu":
         raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
     some = rows.sample if is_distributed(rows) else rows
     probe = StepProbe(module, torch.as_tensor(some[:PROBE_ROWS], device=device))
-    # A run that goes on keeps its batch size, however much memory is free now.
+    # A resumed run keeps its batch size, however much memory is free now.
     if not progress.global_batch_size:
         progress.global_batch_size = (
             training.global_batch_size
@@ -211,7 +211,7 @@ def _batches(
         kind = partial(ShardBatches, rows=rows)
     else:
         kind = partial(StoredBatches, rows=rows)
-    # An adversarial variant takes the parts of a step by itself.
+    # An adversarial variant splits a step into its accumulated batches itself.
     parts = training.accumulate_batches if module.automatic_optimization else 1
     return kind(
         device=context.device,
@@ -224,7 +224,7 @@ def _batches(
 
 
 def _takes_groups(task: WorkerTask, training: TrainingSpec, context: WorkerContext) -> bool:
-    """Returns whether nobody wants to see single steps."""
+    """Returns whether steps can be grouped: one process, and nothing that needs single steps."""
     return (
         trains_alone(training)
         and context.workers == 1
@@ -270,7 +270,7 @@ def _trainer(
 
 
 def _precision(training: TrainingSpec, device: torch.device) -> str:
-    """Returns the arithmetic of the step, settled."""
+    """Returns the precision of the step, with `auto` resolved."""
     wanted = training.precision
     if wanted == "auto":
         has_it = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -279,10 +279,10 @@ def _precision(training: TrainingSpec, device: torch.device) -> str:
 
 
 def _take_channels_last(module: Autoencoder) -> None:
-    """Gives convolutions of pictures the layout that tensor cores compute in.
+    """Converts the inputs of 2D convolutions to channels-last, the layout of tensor cores.
 
-    In the other layout they convert their input and their output. Weights keep theirs, for
-    checkpoints and the optimizer go by it.
+    Otherwise the convolutions would convert their inputs and outputs. The weights keep their
+    layout, because checkpoints and the optimizer depend on it.
     """
     for layer in module.modules():
         if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):

@@ -1,4 +1,4 @@
-"""How an autoencoder learns. One file is one variant; its stem is the name in the job file."""
+"""The variants of autoencoders; each file is one, and its stem is the name in the job file."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from isthmus.spec import ModelPlan, SpecModel
 
 
 def names() -> tuple[str, ...]:
-    """All variants, sorted."""
+    """Returns the names of all variants, sorted."""
     return plugins.names_in(__file__)
 
 
 def get(name: str) -> type[Autoencoder]:
-    """The variant of that name."""
+    """Returns the variant of that name."""
     return cast("type[Autoencoder]", plugins.load(__name__, name, Autoencoder))
 
 
 def config(name: str) -> type[SpecModel]:
-    """The options that a variant takes."""
+    """Returns the class of a variant's options."""
     return get(name).Config
 
 
 def build(plan: ModelPlan, **training: Any) -> Autoencoder:
-    """Returns the autoencoder of a plan, its weights drawn from torch's global generator.
+    """Builds the autoencoder of a plan, and draws its weights from torch's global generator.
 
     Args:
-        plan: What to build.
-        **training: Options of its training, as the constructor of `Autoencoder` has them.
+        plan: The plan of the model.
+        **training: The training options, which are arguments of `Autoencoder`.
     """
     return get(plan.variant.name)(plan, **training)
 
 
 def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
-    """The autoencoder of a plan with the weights of both registered halves, which it keeps.
+    """Builds the autoencoder of a plan with the weights of both registered halves.
 
-    Drawing weights that are thrown away takes longer than reading the ones that are wanted, so
-    they are not drawn, where all of a variant is in its halves.
+    The module may use the given tensors without copying them. Drawing initial weights takes longer
+    than reading the stored ones, so none are drawn if the halves hold everything of a variant.
 
     Raises:
-        RuntimeError: If weights are missing, left over, or of another shape.
+        RuntimeError: If weights are missing, unexpected or of another shape.
     """
     if not get(plan.variant.name).TRAINING_PARTS:
         try:
@@ -56,7 +56,7 @@ def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
         else:
             module.load_halves(state, assign=True)
             if not any(each.is_meta for each in (*module.parameters(), *module.buffers())):
-                return module  # else it computes something that is in no half
+                return module  # otherwise it has computed tensors that are in neither half
     module = build(plan)
     module.load_halves(state)
     return module

@@ -20,22 +20,22 @@ from isthmus.spec import SpecModel
 
 
 class Aae(AdversarialAutoencoder):
-    """Minimises reconstruction, while all encodings together are to look like N(0, 1).
+    """Minimises the reconstruction loss, and draws all encodings together towards N(0, 1).
 
-    The encoder is deterministic. A discriminator learns to tell its encodings from draws of
-    N(0, 1), and the encoder to be taken for one.
+    The encoder is deterministic. A discriminator learns to distinguish its encodings from draws of
+    N(0, 1), and the encoder learns to fool it.
 
     Source: Makhzani et al. 2015, "Adversarial Autoencoders", arXiv:1511.05644, section 2 and
     figure 1.
     """
 
     class Config(SpecModel):
-        """The adversary."""
+        """The discriminator and its weight."""
 
         weight: float = Field(default=0.1, ge=0.0)
-        """Weight of the term, in nats, by which the encoder fools the discriminator, beside a
-        reconstruction error that is summed over the row; from about 1 on the game does not settle
-        and encodings are further from the prior, not nearer."""
+        """Weight of the encoder's loss against the discriminator, in nats, beside a reconstruction
+        loss that is summed over the row. From about 1 on training does not converge, and encodings
+        are further from the prior, not nearer."""
         hidden: Annotated[int, Field(ge=1, le=65_536)] = 128
         """Width of the discriminator's two hidden layers."""
 
@@ -44,7 +44,7 @@ class Aae(AdversarialAutoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a discriminator of latents."""
+        """Builds an `Autoencoder` with a discriminator of latents."""
         super().__init__(plan, **training)
         self.discriminator = Discriminator(self.plan.latent_dim, self.options.hidden)
 
@@ -53,11 +53,11 @@ class Aae(AdversarialAutoencoder):
         return self.discriminator
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction and both sides of the game, of scaled rows (B, *row_shape).
+        """Computes reconstruction and both adversarial losses, of scaled rows (B, *row_shape).
 
         In training the discriminator's own loss is part of the total, so that one backward pass
-        teaches both; see `core.adversary`. On validation rows it is not: what the discriminator
-        achieves says nothing of the pair.
+        trains both; see `core.adversary`. On validation rows it is not, because it says nothing
+        about the quality of the encoder and decoder.
         """
         z = self.encoder(x)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
@@ -75,10 +75,10 @@ class Aae(AdversarialAutoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """How far the encodings, taken together, are from N(0, 1) in mean and spread.
+        """Computes how far all encodings together are from N(0, 1) in mean and spread.
 
-        `prior_mean_error` and `prior_deviation_error`: root mean squares over the latent's
-        numbers, 0 for a perfect match.
+        `prior_mean_error` and `prior_deviation_error` are root mean squares over the latent
+        dimensions, 0 for a perfect match.
         """
         z = self.encoder(x)
         mean, deviation = z.mean(dim=0), z.std(dim=0)

@@ -1,4 +1,4 @@
-"""The batch-top-k autoencoder: k numbers a row on average, more for rows that need more."""
+"""The batch-top-k autoencoder: k values per row on average, more for rows that need more."""
 
 from __future__ import annotations
 
@@ -26,24 +26,25 @@ _DECAY = 0.99
 
 
 class Batchtopk(Autoencoder):
-    """Minimises reconstruction from the k * B largest numbers of a batch of B rows.
+    """Minimises the reconstruction loss from the k * B largest latent values of a batch of B rows.
 
-    A single row has no batch: outside training, numbers above a threshold are kept, the running
-    mean of the smallest that training kept.
+    A single row has no batch: outside training, the values above a threshold are kept, which is the
+    running mean of the smallest value that training kept.
 
     Source: Bussmann et al. 2024, "BatchTopK Sparse Autoencoders", arXiv:2412.06410, equations 3
-    to 5; dead numbers as in Gao et al. 2024, arXiv:2406.04093, section 2.4, asked for the row.
+    to 5; dead dimensions as in Gao et al. 2024, arXiv:2406.04093, section 2.4, but with the row as
+    their target.
     """
 
     class Config(SpecModel):
-        """How many are kept, and how the others are kept alive."""
+        """The number of active dimensions, and how dead ones are revived."""
 
         k: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-        """Numbers of a latent that are not zero, on average. `auto`: a sixteenth of the latent."""
+        """Mean number of values per latent that are not 0. `auto`: a sixteenth of the latent."""
         auxiliary_weight: float = Field(default=1 / 32, ge=0.0)
-        """Weight of the dead numbers' own reconstruction."""
+        """Weight of the dead dimensions' own reconstruction loss."""
         dead_after_rows: int = Field(default=10_000, ge=1)
-        """Rows after which a number that no row used counts as dead."""
+        """Number of rows after which a dimension that none of them used counts as dead."""
 
     SUMMARY: ClassVar[str] = "k numbers in use on average, more where needed; for features"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "gate")
@@ -52,20 +53,20 @@ class Batchtopk(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with the threshold, and a count of when each number was last used."""
+        """Builds an `Autoencoder` with a threshold, and a record of each dimension's last use."""
         super().__init__(plan, **training)
         self.gate = _Gate()
         self.usage = Usage(self.plan.latent_dim)
 
     @classmethod
     def auto_latent_dim(cls, row_shape: Shape) -> int:
-        """Sixteen times the usual: few of them are in use at a time."""
+        """Returns sixteen times the usual size, because few dimensions are active at a time."""
         lowest, highest = _LATENT_RANGE
         return min(max(_SHARE_KEPT * super().auto_latent_dim(row_shape), lowest), highest)
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """There must be as many numbers as are kept."""
+        """Returns why k is too large for the latent, or `None` if it is not."""
         k = cls.Config.model_validate(dict(plan.variant.options)).k
         if k == "auto" or k <= plan.latent_dim:
             return None
@@ -73,16 +74,16 @@ class Batchtopk(Autoencoder):
 
     @property
     def code_size(self) -> int:
-        """The numbers that are not zero, on average."""
+        """The mean number of latent values that are not 0."""
         return self._k()
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The numbers above the threshold: (B, latent_dim) to (B, latent_dim)."""
+        """Keeps the values above the threshold, and sets the others to 0, in (B, latent_dim)."""
         opened: Tensor = self.gate(encoded.relu())
         return opened
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction and the dead numbers' own, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction and that of dead dimensions, of scaled rows (B, *row_shape)."""
         encoded = self.encoder(x)
         z = self.latent(encoded)
         if self.training:
@@ -99,7 +100,11 @@ class Batchtopk(Autoencoder):
         return LossOutput(total, {"reconstruction": reconstruction, "auxiliary": auxiliary})
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`active_numbers` of a latent, on average (L0); `never_active`: in no row."""
+        """Computes `active_numbers` and `never_active`.
+
+        They are the mean number of active dimensions per row (L0), and the number of dimensions
+        that are active in no row.
+        """
         z = self.latent(self.encoder(x))
         return {"active_numbers": numbers_in_use(z), "never_active": never_used(z)}
 
@@ -110,11 +115,11 @@ class Batchtopk(Autoencoder):
 
 
 class _Gate(nn.Module):
-    """Lets numbers above a threshold through.
+    """Sets all values up to a threshold to 0.
 
     Attributes:
-        threshold: Shape (). The running mean of the smallest number that a batch kept.
-        batches: Shape (). How many it has seen.
+        threshold: The running mean of the smallest value that a batch kept, shape ().
+        batches: The number of batches seen, shape ().
     """
 
     threshold: Tensor
@@ -126,15 +131,15 @@ class _Gate(nn.Module):
         self.register_buffer("batches", torch.zeros(()))
 
     def forward(self, z: Tensor) -> Tensor:
-        """z where it is above the threshold, else 0."""
+        """Returns z where it is above the threshold, else 0."""
         return torch.where(z > self.threshold, z, 0.0)
 
     @torch.no_grad()
     def update(self, kept: Tensor) -> None:
-        """Learns from the numbers that a batch kept, of which each worker has its share."""
+        """Updates the threshold with a batch's kept values, of which each worker has a part."""
         smallest = torch.where(kept > 0, kept, torch.inf).amin()
         smallest = torch.where(smallest.isinf(), self.threshold, smallest)
         self.batches += 1
-        # The first batches count alike, so that the start is forgotten.
+        # The first batches have equal weights, so that the initial threshold is forgotten.
         rate = torch.clamp(1 / self.batches, min=1 - _DECAY)
         self.threshold.lerp_(mean_over_workers(smallest).to(self.threshold.dtype), rate)

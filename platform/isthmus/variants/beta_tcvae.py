@@ -1,4 +1,4 @@
-"""The beta-TCVAE: weighs the part of the KL term by which the latent's numbers depend."""
+"""The beta-TCVAE: puts its own weight on the dependence between latent dimensions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from isthmus.types import ReconstructionLoss
 
 
 class BetaTcvae(Autoencoder):
-    """Minimises reconstruction and the KL term's three parts, each with a weight of its own.
+    """Minimises the reconstruction loss and the KL term's three parts, each with its own weight.
 
     The parts are estimated by minibatch-weighted sampling, each off by a constant (see
-    `core.divergences`); `own_metrics` gives them without.
+    `core.divergences`); `own_metrics` returns them without it.
 
     Source: Chen et al. 2018, "Isolating Sources of Disentanglement in Variational Autoencoders",
     arXiv:1802.04942, equation 4.
@@ -30,11 +30,11 @@ class BetaTcvae(Autoencoder):
         alpha: float = Field(default=1.0, ge=0.0)
         """Weight of the mutual information between a row and its latent."""
         beta: float = Field(default=2.0, ge=0.0)
-        """Weight of the total correlation of the latent's numbers; 1, with the other weights 1,
+        """Weight of the total correlation of the latent dimensions; 1, with the other weights 1,
         is the VAE. The paper's 6 is for images of many pixels with a Bernoulli likelihood (`bce`);
-        small rows then carry nothing."""
+        the latents of small rows then carry no information."""
         gamma: float = Field(default=1.0, ge=0.0)
-        """Weight of the KL of each number's own distribution from N(0, 1)."""
+        """Weight of the KL divergence of each dimension's own distribution from N(0, 1)."""
         warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which all three weights rise from 0."""
 
@@ -45,11 +45,11 @@ class BetaTcvae(Autoencoder):
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
         return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction and the weighted parts of KL, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the weighted KL parts, of scaled rows (B, *row_shape)."""
         mean, log_variance = posterior(self.encoder(x))
         z = draw(mean, log_variance)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
@@ -70,10 +70,10 @@ class BetaTcvae(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The evidence lower bound, the KL term and its parts, in nats a row; the active units.
+        """Computes the ELBO, the KL term and its parts, in nats per row, and the active units.
 
-        The parts are of these rows, taken for all there are: the mutual information cannot be
-        above the log of their number.
+        The parts treat these rows as the whole dataset: the mutual information cannot be above the
+        log of their number.
         """
         mean, log_variance = posterior(self.encoder(x))
         z = draw(mean, log_variance)

@@ -1,4 +1,4 @@
-"""The beta-VAE: a heavier prior, or a set amount of information, for latents that disentangle."""
+"""The beta-VAE: a heavier KL term, or a set amount of information, for disentangled latents."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from isthmus.types import ReconstructionLoss
 
 
 class BetaVae(Autoencoder):
-    """Minimises reconstruction and the weighted KL term, or its distance from a capacity.
+    """Minimises the reconstruction loss and a weighted KL term, or its distance from a capacity.
 
-    The capacity objective says how many nats a latent carries, whatever the scale of the
-    reconstruction loss; a fixed beta means another trade for every loss and row size.
+    The capacity objective sets how many nats a latent carries, whatever the scale of the
+    reconstruction loss; a fixed beta is a different trade-off for every loss and row size.
 
     Source: Higgins et al. 2017, "beta-VAE: Learning Basic Visual Concepts with a Constrained
     Variational Framework", ICLR, equation 4; the capacity objective from Burgess et al. 2018,
@@ -25,7 +25,7 @@ class BetaVae(Autoencoder):
     """
 
     class Config(SpecModel):
-        """How the KL term is held."""
+        """The objective for the KL term."""
 
         objective: Literal["capacity", "beta"] = "capacity"
         """`capacity`: gamma * |KL - C|, where C rises to `capacity`; `beta`: beta * KL."""
@@ -34,12 +34,12 @@ class BetaVae(Autoencoder):
         warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the KL term's weight rises from 0 to `beta`; for `beta`."""
         capacity: float = Field(default=25.0, ge=0.0)
-        """What the latent carries in the end, in nats a row; for `capacity`."""
+        """Information that the latent carries in the end, in nats per row; for `capacity`."""
         capacity_epochs: float = Field(default=25.0, ge=0.0)
         """Epochs over which C rises linearly from 0 to `capacity`; for `capacity`."""
         gamma: float = Field(default=10.0, ge=0.0)
-        """Weight of the distance from C; for `capacity`. The paper's is 1000: the larger, the
-        more the rest of the loss is drowned by the KL term's noise."""
+        """Weight of the distance from C; for `capacity`. The paper's is 1000: the larger it is, the
+        more the noise of the KL term dominates the rest of the loss."""
 
     SUMMARY: ClassVar[str] = "latent numbers that mean one thing each, at a set budget of nats"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
@@ -48,11 +48,11 @@ class BetaVae(Autoencoder):
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
         return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction and the held KL term, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the KL objective, of scaled rows (B, *row_shape)."""
         mean, log_variance = posterior(self.encoder(x))
         reconstruction = self.reconstruction_term(self.decoder(draw(mean, log_variance)), x)
         kl = kl_to_standard_normal(mean, log_variance).mean()
@@ -62,11 +62,11 @@ class BetaVae(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The evidence lower bound and its KL term, in nats a row, and the active latent units."""
+        """Computes the ELBO and its KL term, in nats per row, and the active units."""
         return evidence_metrics(self.loss(x).parts, self.latent(self.encoder(x)))
 
     def _held(self, kl: Tensor) -> Tensor:
-        """What the KL term, shape (), costs by now."""
+        """Computes the current objective of the KL term, shape ()."""
         options = self.options
         if options.objective == "beta":
             return options.beta * self.warm_up(options.warm_up_epochs) * kl

@@ -1,4 +1,4 @@
-"""DAGMM: an autoencoder and a mixture of normal distributions over its latents, as one."""
+"""DAGMM: an autoencoder and a Gaussian mixture over its latents, trained together."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from isthmus.core.mixture import (
 )
 from isthmus.spec import SpecModel
 
-# Beside the latent: the relative distance of the reconstruction, and its cosine similarity.
+# Features besides the latent: the reconstruction's relative distance and cosine similarity.
 _ERROR_FEATURES = 2
 _LEAST_NORM = 1e-6
 
 
 class Dagmm(Autoencoder):
-    """Minimises reconstruction, the energy of each row in a mixture, and a guard of its variances.
+    """Minimises reconstruction, each row's energy in a mixture, and a penalty on small variances.
 
-    The mixture is over the latent and two figures of the reconstruction's error; a small network
-    says which component a row belongs to. In training the mixture is that of the batch, as in the
-    paper; scores and validation use a moving average over batches and workers.
+    The mixture is over the latent and two measures of the reconstruction error; a small network
+    estimates which component a row belongs to. In training the mixture is that of the batch, as in
+    the paper; scores and validation use a moving average over batches and workers.
 
     Source: Zong et al. 2018, "Deep Autoencoding Gaussian Mixture Model for Unsupervised Anomaly
     Detection", ICLR, equations 1 to 7.
@@ -43,16 +43,16 @@ class Dagmm(Autoencoder):
         components: Annotated[int, Field(ge=1, le=1024)] = 2
         """Components of the mixture."""
         hidden: Annotated[int, Field(ge=1, le=65_536)] = 10
-        """Width of the hidden layer that tells components apart."""
+        """Width of the hidden layer of the network that estimates the component."""
         dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-        """Share of that layer's numbers set to 0 while training."""
+        """Dropout rate of that layer."""
         energy_weight: float = Field(default=1e-3, ge=0.0)
-        """Weight of the energy, in nats, beside a reconstruction error that is summed over the
-        row. The paper's lambda_1 is 0.1, for latents of 1 to 3 numbers: in larger ones it shrinks
-        the encodings at the cost of all they hold."""
+        """Weight of the energy, in nats, beside a reconstruction loss that is summed over the row.
+        The paper's lambda_1 is 0.1, for latents of 1 to 3 dimensions: it shrinks larger ones until
+        they carry no information."""
         variance_weight: float = Field(default=5e-5, ge=0.0)
-        """Weight of the sum of inverse variances, against components that collapse; the paper's
-        lambda_2 is 0.005, also a twentieth of lambda_1."""
+        """Weight of the sum of inverse variances, which keeps components from collapsing; the
+        paper's lambda_2 is 0.005, also a twentieth of lambda_1."""
         variance_floor: float = Field(default=1e-3, gt=0.0)
         """Added to each variance, in squared latent units."""
         rate: float = Field(default=0.1, gt=0.0, le=1.0)
@@ -64,7 +64,7 @@ class Dagmm(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a mixture and the network that tells its components apart."""
+        """Builds an `Autoencoder` with a mixture and the network that estimates the component."""
         super().__init__(plan, **training)
         features = self.plan.latent_dim + _ERROR_FEATURES
         self.mixture = RunningMixture(self.options.components, features)
@@ -77,15 +77,15 @@ class Dagmm(Autoencoder):
 
     @classmethod
     def auto_latent_dim(cls, row_shape: tuple[int, ...]) -> int:
-        """As for all variants, but at most 8: each component has a full covariance to learn."""
+        """Returns the usual size, but at most 8: each component has a full covariance to learn."""
         return min(super().auto_latent_dim(row_shape), 8)
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction, energy and inverse variances, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction, energy and inverse variances, of scaled rows (B, *row_shape)."""
         z = self.encoder(x)
         output = self.decoder(z)
         reconstruction = self.reconstruction_term(output, x)
-        # Covariances need more digits than mixed precision gives their products.
+        # Covariances need more precision than matrix products have under autocast.
         with torch.autocast(x.device.type, enabled=False):
             features = self._features(z, output, x)
             components = self._components(features)
@@ -103,15 +103,15 @@ class Dagmm(Autoencoder):
         )
 
     def score(self, x: Tensor) -> Tensor:
-        """How unusual each row is: its energy in the mixture, in nats.
+        """Computes how unusual each row is: its energy in the mixture, in nats.
 
         Returns:
-            Shape (B,); higher is more unusual.
+            The scores, shape (B,). A higher score means a more unusual row.
         """
         return energy(self._features_of(x), self.mixture.components(), self.options.variance_floor)
 
     def exportable_score(self) -> Callable[[Tensor], Tensor]:
-        """As `score`, with the mixture's factors inverted beforehand."""
+        """Returns a function that computes `score`, with the mixture's factors already inverted."""
         fixed = FixedEnergy(self.mixture.components(), self.options.variance_floor)
         return lambda x: fixed(self._features_of(x))
 
@@ -121,7 +121,7 @@ class Dagmm(Autoencoder):
         return self._features(z, self.decoder(z), scaled)
 
     def _components(self, features: Tensor) -> Components:
-        """The batch's mixture in training, which the moving average learns from; else that."""
+        """Returns the batch's mixture in training, which updates the average; else the average."""
         if not self.training:
             return self.mixture.components()
         membership = self.estimation(features).softmax(dim=1)
@@ -129,7 +129,7 @@ class Dagmm(Autoencoder):
         return components_of(features, membership)
 
     def _features(self, z: Tensor, output: Tensor, x: Tensor) -> Tensor:
-        """(B, latent_dim + 2): the latent, and how the reconstruction differs from the row."""
+        """Computes the features (B, latent_dim + 2): the latent, and the reconstruction's error."""
         row = x.flatten(1)
         found = self.reconstruction.activate(output).flatten(1)
         norm = torch.linalg.vector_norm

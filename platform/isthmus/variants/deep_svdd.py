@@ -18,45 +18,45 @@ _LEAST_COORDINATE = 0.1
 
 
 class DeepSvdd(Autoencoder):
-    """Minimises the squared distance of encodings to a centre, beside reconstruction.
+    """Minimises the squared distance of encodings to a centre, and the reconstruction loss.
 
-    The first epochs learn to reconstruct alone, and the centre is the mean of the encodings by
-    then, from where on it stays. Reconstruction goes on beside the distance: without it a
-    pair would have no decoder, and the encoder could map all rows to the centre (which is why the
-    paper's has no biases); so in Hojjati & Armanfard 2021, "DASVDD", arXiv:2106.05410.
+    The first epochs minimise reconstruction alone. The centre is then fixed at the mean of the
+    encodings. As in Hojjati & Armanfard 2021, "DASVDD", arXiv:2106.05410, reconstruction stays part
+    of the loss: without it there would be no decoder, and the encoder could map all rows to the
+    centre (which is why the paper's has no biases).
 
     Source: Ruff et al. 2018, "Deep One-Class Classification", PMLR 80, equations 3 to 5.
     """
 
     class Config(SpecModel):
-        """The sphere and what holds it open."""
+        """The sphere, and the reconstruction that keeps it from collapsing."""
 
         objective: Literal["one_class", "soft_boundary"] = "one_class"
-        """`one_class` draws all rows to the centre (equation 4); `soft_boundary` makes a sphere
-        small that a share `nu` of the rows may lie outside of (equation 3)."""
+        """`one_class` draws all rows to the centre (equation 4); `soft_boundary` minimises a
+        sphere, outside of which a share `nu` of the rows may lie (equation 3)."""
         nu: float = Field(default=0.1, gt=0.0, lt=1.0)
         """Share of the training rows outside of the sphere; for `soft_boundary`."""
         weight: float = Field(default=0.1, gt=0.0)
-        """Weight of the squared distance, summed over the latent's numbers. More of it draws all
-        rows, the unusual ones too, to the centre."""
+        """Weight of the squared distance, summed over the latent dimensions. A larger weight draws
+        all rows, also the unusual ones, to the centre."""
         reconstruction_weight: float = Field(default=1.0, gt=0.0)
-        """Weight of the reconstruction term."""
+        """Weight of the reconstruction loss."""
         centre_epochs: float = Field(default=10.0, ge=0.0)
-        """Epochs of reconstruction alone, over the last of which the centre is averaged; at least
-        one batch."""
+        """Epochs that minimise reconstruction alone, over the last of which the centre is averaged;
+        at least one batch."""
 
     SUMMARY: ClassVar[str] = "distance to the centre of normal rows; for one kind of normal"
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "sphere")
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a sphere in the latent space."""
+        """Builds an `Autoencoder` with a sphere in the latent space."""
         super().__init__(plan, **training)
         self.sphere = Sphere(self.plan.latent_dim)
-        self._is_centred = False  # what the sphere's buffer says, without waiting for the device
+        self._is_centred = False  # follows from the sphere's buffer; needs no wait for the device
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus the sphere's term, of scaled rows (B, *row_shape).
+        """Computes reconstruction plus the sphere's term, of scaled rows (B, *row_shape).
 
         On validation rows the total has both terms from the first epoch on.
         """
@@ -76,16 +76,19 @@ class DeepSvdd(Autoencoder):
         )
 
     def score(self, x: Tensor) -> Tensor:
-        """How unusual each row is: its encoding's squared distance to the centre.
+        """Computes how unusual each row is: its encoding's squared distance to the centre.
 
         Returns:
-            Shape (B,); higher is more unusual.
+            The scores, shape (B,). A higher score means a more unusual row.
         """
         distance: Tensor = self.sphere.distance(self.encoder(self.scaling(x)))
         return distance
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`mean_squared_distance` to the centre; of a soft boundary, the share of rows outside."""
+        """Computes `mean_squared_distance` to the centre.
+
+        For a soft boundary it also computes the `share_outside_sphere`.
+        """
         distance = self.sphere.distance(self.encoder(x))
         found = {"mean_squared_distance": float(distance.mean())}
         if self.options.objective == "soft_boundary":
@@ -94,7 +97,7 @@ class DeepSvdd(Autoencoder):
         return found
 
     def _centre_moves(self) -> bool:
-        """Whether training is in the epochs that seek the centre, a resumed one included."""
+        """Returns whether training still averages the centre, also after a resume."""
         if not self._is_centred:
             self._is_centred = bool(self.sphere.batches >= self._batches_of_centring())
         return not self._is_centred
@@ -111,13 +114,13 @@ class DeepSvdd(Autoencoder):
 
 
 class Sphere(nn.Module):
-    """Where normal rows are encoded.
+    """The sphere around the encodings of normal rows.
 
     Attributes:
-        mean: Shape (latent_dim,). Moving average of the encodings, while the centre is sought.
-        centre: Shape (latent_dim,). That, kept away from 0.
-        radius_squared: Shape ().
-        batches: Shape (). Training batches that the centre was sought with.
+        mean: The moving average of the encodings while the centre moves, shape (latent_dim,).
+        centre: The mean, kept away from 0, shape (latent_dim,).
+        radius_squared: The squared radius, shape ().
+        batches: The number of training batches that moved the centre, shape ().
     """
 
     mean: Tensor
@@ -133,21 +136,21 @@ class Sphere(nn.Module):
         self.register_buffer("batches", torch.zeros(()))
 
     def distance(self, z: Tensor) -> Tensor:
-        """The squared distance of each encoding (B, latent_dim) to the centre, shape (B,)."""
+        """Computes the squared distance of encodings (B, latent_dim) to the centre, shape (B,)."""
         return (z - self.centre).square().sum(dim=1)
 
     @torch.no_grad()
     def move_centre(self, z: Tensor, rate: float) -> None:
-        """Takes one more batch of encodings into the mean, of which each worker has its share.
+        """Updates the mean with a batch of encodings, of which each worker has a part.
 
         Args:
             z: This worker's encodings.
-            rate: Weight of a batch once many were taken in; the first ones count alike.
+            rate: The weight of later batches; the first ones have equal weights.
         """
         self.batches += 1
         share = torch.clamp(1 / self.batches, min=rate)
         self.mean.lerp_(mean_over_workers(z.mean(dim=0)).to(self.mean.dtype), share)
-        # Of a coordinate that is too close to 0 the sign stays.
+        # A coordinate that is too close to 0 is moved away from it, and keeps its sign.
         away = torch.where(self.mean < 0, -_LEAST_COORDINATE, _LEAST_COORDINATE)
         self.centre.copy_(torch.where(self.mean.abs() < _LEAST_COORDINATE, away, self.mean))
 

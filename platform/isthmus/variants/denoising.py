@@ -1,4 +1,4 @@
-"""The denoising autoencoder: sees a corrupted row, must give back the clean one."""
+"""The denoising autoencoder: receives a corrupted row and must return the clean one."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ class Denoising(Autoencoder):
         """The noise."""
 
         corruption: Corruption = Corruption.GAUSSIAN
-        """Which noise is put on the rows: gaussian, masking, salt_and_pepper, speckle, or poisson
-        (for rows in [0, 1], `data.scaling: minmax`; numbers below 0 count as 0)."""
+        """The noise that is put on the rows: gaussian, masking, salt_and_pepper, speckle, or
+        poisson (for rows in [0, 1], `data.scaling: minmax`; values below 0 count as 0)."""
         level: float = Field(default=0.3, gt=0.0)
         """Its strength in scaled units. gaussian: the standard deviation. speckle: the same, as a
-        share of the number. masking, salt_and_pepper: the share of numbers that change, up to 1.
+        share of the value. masking, salt_and_pepper: the share of values that change, up to 1.
         poisson: the standard deviation at value 1, up to 1; there 1 / level**2 counts are
         expected."""
         lowest_level: float | None = Field(default=None, ge=0.0)
         """If given, each row draws its level uniformly between this and `level`, so that one
-        model serves weak noise and strong."""
+        model handles both weak and strong noise."""
 
         @model_validator(mode="after")
         def _levels_fit(self) -> Denoising.Config:
@@ -58,13 +58,13 @@ class Denoising(Autoencoder):
     options: Config
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The reconstruction loss of scaled rows (B, *row_shape), corrupted before encoding."""
+        """Computes the loss of scaled rows (B, *row_shape), which are corrupted before encoding."""
         noisy = corrupt(x, self.options.corruption, self._level(x))
         reconstruction = self.reconstruction_term(self.decoder(self.encoder(noisy)), x)
         return LossOutput(total=reconstruction, parts={"reconstruction": reconstruction})
 
     def noised(self, x: Tensor) -> Tensor:
-        """Scaled rows (B, *row_shape), corrupted at the highest level."""
+        """Returns scaled rows (B, *row_shape), corrupted at the highest level."""
         return corrupt(x, self.options.corruption, self.options.level)
 
     def _level(self, x: Tensor) -> float | Tensor:

@@ -1,4 +1,4 @@
-"""Finite scalar quantisation: each number of the latent is one of a few levels; no codebook."""
+"""Finite scalar quantisation: each latent value is one of a few levels, without a codebook."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from isthmus.core.quantization import straight_through
 from isthmus.spec import SpecModel
 
 Levels = Annotated[int, Field(ge=2, le=1024)]
-# Of a step, by which the tanh reaches past the outermost levels.
+# How far the tanh reaches past the outermost levels, in steps between levels.
 _MARGIN = 1e-3
 
 
 class Fsq(Autoencoder):
-    """Minimises reconstruction from a latent whose numbers are bounded and rounded.
+    """Minimises the reconstruction loss from a latent whose values are bounded and rounded.
 
     Source: Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple",
     arXiv:2309.15505, section 3 and appendix A.1.
     """
 
     class Config(SpecModel):
-        """The levels."""
+        """The quantisation levels."""
 
         levels: tuple[Levels, ...] = Field(default=(8, 5, 5, 5), min_length=1)
-        """Levels of the latent's numbers, repeated from the start where the latent has more."""
+        """Number of levels of each latent dimension, repeated if the latent has more dimensions."""
 
     SUMMARY: ClassVar[str] = "a latent of whole levels, with no codebook to collapse; to compress"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "rounding")
@@ -37,24 +37,27 @@ class Fsq(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with the levels of each number."""
+        """Builds an `Autoencoder` with the levels of each latent dimension."""
         super().__init__(plan, **training)
         given = self.options.levels
         self.rounding = Rounding([given[i % len(given)] for i in range(self.plan.latent_dim)])
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The levels, in [-1, 1]: (B, latent_dim) to (B, latent_dim); gradients pass straight."""
+        """Rounds encodings (B, latent_dim) to levels in [-1, 1]; gradients pass straight."""
         rounded: Tensor = self.rounding(encoded)
         return rounded
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The reconstruction loss of scaled rows (B, *row_shape), through the rounded latent."""
+        """Computes the loss of scaled rows (B, *row_shape), through the rounded latent."""
         output = self.decoder(self.latent(self.encoder(x)))
         reconstruction = self.reconstruction_term(output, x)
         return LossOutput(total=reconstruction, parts={"reconstruction": reconstruction})
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`level_perplexity`: of a number, as a share of its levels; and `bits_per_row`."""
+        """Computes `level_perplexity` and `bits_per_row`.
+
+        The perplexity is a dimension's, as a share of its levels, averaged over dimensions.
+        """
         indices = self.rounding.indices(self.latent(self.encoder(x)))
         shares = []
         for column, levels in zip(indices.unbind(dim=1), self.rounding.counts, strict=True):
@@ -67,11 +70,11 @@ class Fsq(Autoencoder):
 
 
 class Rounding(nn.Module):
-    """Bounds each number and rounds it to one of its levels.
+    """Bounds each value and rounds it to one of its dimension's levels.
 
     Attributes:
-        levels: Shape (D,). How many each number has.
-        shift: Shape (D,). What an encoding of 0 is moved by, to lie at a level.
+        levels: The number of levels of each dimension, shape (D,).
+        shift: The shift that moves an encoding of 0 to a level, shape (D,).
     """
 
     levels: Tensor
@@ -81,27 +84,27 @@ class Rounding(nn.Module):
         super().__init__()
         self.counts = levels
         self.register_buffer("levels", torch.tensor(levels, dtype=torch.float32))
-        # Of the levels alone, and so no part of what is stored; ONNX's exporter has no atanh.
+        # Follows from the levels, so it is not stored; a buffer, as ONNX's exporter has no atanh.
         self.register_buffer("shift", torch.atanh(self._aside() / self._half()), persistent=False)
 
     def forward(self, encoded: Tensor) -> Tensor:
-        """Any numbers (B, D) to levels (B, D), evenly spaced in [-1, 1]."""
+        """Converts any values (B, D) to levels (B, D), evenly spaced in [-1, 1]."""
         bounded = (encoded + self.shift).tanh() * self._half() - self._aside()
         return straight_through(bounded, bounded.round()) / self._radius()
 
     def indices(self, z: Tensor) -> Tensor:
-        """Levels (B, D) as whole numbers from 0."""
+        """Converts levels (B, D) to integers from 0."""
         return (z * self._radius() + self._radius()).round().long()
 
     def from_indices(self, indices: Tensor) -> Tensor:
-        """Whole numbers from 0 as levels, (B, D) to (B, D): what `indices` was given."""
+        """Converts integers from 0 to levels, (B, D) to (B, D); the inverse of `indices`."""
         return (indices - self._radius()) / self._radius()
 
     def _half(self) -> Tensor:
         return (self.levels - 1 + _MARGIN) / 2
 
     def _aside(self) -> Tensor:
-        """An even count of levels has none at 0: they lie half a step aside."""
+        """Returns half a step for even numbers of levels, which have no level at 0; else 0."""
         return torch.where(self.levels % 2 == 0, 0.5, 0.0)
 
     def _radius(self) -> Tensor:

@@ -1,6 +1,6 @@
-"""A ladder VAE of two groups: the top is drawn first, and says where to expect the bottom.
+"""A ladder VAE of two groups: the top is drawn first, and determines the bottom's prior.
 
-Shapes: T numbers of the latent are the top's, the rest, S, the bottom's; T + S = latent_dim.
+Shapes: T dimensions of the latent are the top's, the other S the bottom's; T + S = latent_dim.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from isthmus.types import ReconstructionLoss
 
 
 class _Normal(NamedTuple):
-    """A normal distribution of each row."""
+    """A normal distribution for each row."""
 
     mean: Tensor
     log_variance: Tensor
@@ -34,24 +34,24 @@ class _Normal(NamedTuple):
 class Hierarchical(Autoencoder):
     """Minimises the negative evidence lower bound of a latent in two groups.
 
-    p(top) is N(0, 1) and p(bottom | top) a normal distribution by a small net. What the encoder
-    says of the bottom is combined with it, weighted by precision, as the posterior. The decoder
-    sees both groups, where the paper's ladder lets it see the bottom alone.
+    p(top) is N(0, 1), and p(bottom | top) a normal distribution that a small net computes. The
+    bottom's posterior combines it with the encoder's estimate, weighted by precision. The decoder
+    receives both groups, while in the paper's ladder it receives the bottom alone.
 
-    A latent is the posterior's means, top first; the bottom's given the top's mean.
+    A latent is the posterior's means, top first; the bottom's mean is the one given the top's mean.
 
     Source: Sonderby et al. 2016, "Ladder Variational Autoencoders", arXiv:1602.02282, section 2.2.
     """
 
     class Config(SpecModel):
-        """The groups."""
+        """The two groups of the latent."""
 
         top_share: float = Field(default=0.25, gt=0.0, lt=1.0)
-        """Share of the latent that is the top; each group has at least one number."""
+        """Share of the latent that is the top; each group has at least one dimension."""
         hidden: Annotated[int, Field(ge=1, le=65_536)] = 64
         """Width of the hidden layer between the top and the bottom's prior."""
         beta: float = Field(default=1.0, ge=0.0)
-        """Weight of both KL terms; 1 is the bound itself."""
+        """Weight of both KL terms; 1 gives the evidence lower bound itself."""
         warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the KL terms' weight rises from 0 to `beta`."""
 
@@ -63,7 +63,7 @@ class Hierarchical(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with the bottom's prior."""
+        """Builds an `Autoencoder` with the bottom's prior."""
         super().__init__(plan, **training)
         wanted = round(self.options.top_share * self.plan.latent_dim)
         self.top_dim = min(max(1, wanted), self.plan.latent_dim - 1)
@@ -75,18 +75,21 @@ class Hierarchical(Autoencoder):
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """A latent of one number cannot be split."""
+        """Returns why a latent of one dimension cannot be split, or `None` if it has more."""
         if plan.latent_dim >= 2:
             return None
         return "hierarchical splits the latent, and it has one number; use latent_dim: 2, or vae"
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The means, (B, 2 * latent_dim) to (B, latent_dim); the bottom's given the top's mean."""
+        """Returns the means: (B, 2 * latent_dim) to (B, latent_dim).
+
+        The bottom's mean is the one given the top's mean.
+        """
         top, seen = self._split(encoded)
         return torch.cat([top.mean, self._bottom(seen, self._expected(top.mean)).mean], dim=1)
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus beta times both KL terms, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus beta times both KL terms, of scaled rows (B, *row_shape)."""
         top, seen = self._split(self.encoder(x))
         z_top = draw(*top)
         expected = self._expected(z_top)
@@ -102,9 +105,9 @@ class Hierarchical(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The evidence lower bound and its KL terms, in nats a row; active units of each group.
+        """Computes the ELBO and its KL terms, in nats per row, and each group's active units.
 
-        One of the bottom is active by what it says beyond what the top had it expect.
+        A bottom unit is active if its mean varies beyond what the top predicts.
         """
         parts = self.loss(x).parts
         top, seen = self._split(self.encoder(x))
@@ -119,7 +122,7 @@ class Hierarchical(Autoencoder):
         }
 
     def _split(self, encoded: Tensor) -> tuple[_Normal, _Normal]:
-        """The posterior of the top, and what the encoder alone says of the bottom."""
+        """Returns the posterior of the top, and the encoder's own estimate of the bottom."""
         mean, log_variance = posterior(encoded)
         at = self.top_dim
         return (
@@ -128,9 +131,9 @@ class Hierarchical(Autoencoder):
         )
 
     def _expected(self, z_top: Tensor) -> _Normal:
-        """p(bottom | top) for tops (B, T)."""
+        """Computes p(bottom | top) for tops (B, T)."""
         return _Normal(*posterior(self.prior(z_top)))
 
     def _bottom(self, seen: _Normal, expected: _Normal) -> _Normal:
-        """The bottom's posterior: what the encoder says and what the top expects, combined."""
+        """Computes the bottom's posterior from the encoder's estimate and the top's prediction."""
         return _Normal(*product(*seen, *expected))

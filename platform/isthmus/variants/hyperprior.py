@@ -14,24 +14,24 @@ from isthmus.spec import SpecModel
 
 
 class Hyperprior(Autoencoder):
-    """Minimises bits plus lambda times distortion, of a latent that is rounded to whole numbers.
+    """Minimises the bits of a latent rounded to integers, plus lambda times the distortion.
 
-    In training uniform noise stands for the rounding. `factorized` learns a density for each
-    number; `scale_hyperprior` sends a few more numbers first, which say how large each will be.
+    In training, uniform noise replaces the rounding. `factorized` learns a density for each latent
+    dimension; `scale_hyperprior` first sends a few more values, which predict each one's scale.
 
     Source: Balle et al. 2018, "Variational image compression with a scale hyperprior",
     arXiv:1802.01436, equations 1 to 8 and appendix 6.1.
     """
 
     class Config(SpecModel):
-        """The prior and the trade."""
+        """The prior, and the trade-off between rate and distortion."""
 
         prior: Literal["factorized", "scale_hyperprior"] = "scale_hyperprior"
-        """How the latent's bits are predicted."""
+        """The model that predicts the latent's bits."""
         distortion_weight: float = Field(default=100.0, gt=0.0)
         """Lambda: bits that one unit of the reconstruction loss, summed over a row, is worth."""
         hyper_dim: Annotated[int, Field(ge=1, le=4096)] = 4
-        """Numbers of the hyper-latent."""
+        """Size of the hyper-latent."""
         hidden: Annotated[int, Field(ge=1, le=65_536)] = 64
         """Width of the hidden layer on either side of the hyper-latent."""
 
@@ -42,7 +42,7 @@ class Hyperprior(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with the model of the latent's bits."""
+        """Builds an `Autoencoder` with the model of the latent's bits."""
         super().__init__(plan, **training)
         options = self.options
         self.entropy: nn.Module = (
@@ -52,12 +52,12 @@ class Hyperprior(Autoencoder):
         )
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """Whole numbers: (B, latent_dim) to (B, latent_dim)."""
+        """Rounds encodings to integers: (B, latent_dim) to (B, latent_dim)."""
         return encoded.round()
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Bits plus weighted reconstruction, of scaled rows (B, *row_shape)."""
-        # What is rounded must have the digits to be; in half precision large numbers have none.
+        """Computes the bits plus weighted reconstruction, of scaled rows (B, *row_shape)."""
+        # Rounding needs full precision: in half precision, large values have no fraction to round.
         y = self.encoder(x).to(x.dtype)
         y_hat = quantized(y, is_training=self.training)
         reconstruction = self.reconstruction_term(self.decoder(y_hat), x)
@@ -69,27 +69,27 @@ class Hyperprior(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`bits_per_row`, and those of them that the hyper-latent takes."""
+        """Computes `bits_per_row`, and those of them that the hyper-latent takes."""
         parts = self.loss(x).parts
         side = float(parts["side_bits"])
         return {"bits_per_row": float(parts["rate_bits"]) + side, "side_bits_per_row": side}
 
 
 class _Factorized(nn.Module):
-    """A density for each number of the latent."""
+    """A density for each latent dimension."""
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         self.density = FactorizedDensity(latent_dim)
 
     def forward(self, y: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """Bits of each row's latent, and none besides; each (B,)."""
+        """Computes the bits of each row's latent, and zeros for a hyper-latent; each (B,)."""
         found = bits(self.density.likelihood(y_hat))
         return found, found.new_zeros(len(found))
 
 
 class _ScaleHyperprior(nn.Module):
-    """The scale of each number of the latent, sent ahead in a hyper-latent."""
+    """Predicts the scale of each latent dimension from a hyper-latent, which is sent first."""
 
     def __init__(self, latent_dim: int, hyper_dim: int, hidden: int) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class _ScaleHyperprior(nn.Module):
         self.density = FactorizedDensity(hyper_dim)
 
     def forward(self, y: Tensor, y_hat: Tensor) -> tuple[Tensor, Tensor]:
-        """Bits of each row's latent, and of its hyper-latent; each (B,)."""
+        """Computes the bits of each row's latent and of its hyper-latent; each (B,)."""
         hyper = quantized(self.analysis(y.abs()), is_training=self.training)
         scale = functional.softplus(self.synthesis(hyper))
         return bits(normal_likelihood(y_hat, scale)), bits(self.density.likelihood(hyper))

@@ -1,4 +1,4 @@
-"""The InfoVAE: the latents together follow the prior, and each may still say much of its row."""
+"""The InfoVAE: all latents together follow the prior, while each stays informative of its row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from isthmus.types import ReconstructionLoss
 class InfoVae(Autoencoder):
     """Minimises reconstruction + (1 - alpha) KL + (alpha + lambda - 1) MMD.
 
-    The KL term holds each row's posterior to the prior, the MMD only all latents together.
+    The KL term draws each row's posterior to the prior, the MMD only all latents together.
 
     Source: Zhao et al. 2017, "InfoVAE: Information Maximizing Variational Autoencoders",
     arXiv:1706.02262, equation 6, with the maximum mean discrepancy as divergence.
@@ -29,12 +29,12 @@ class InfoVae(Autoencoder):
 
         alpha: float = Field(default=0.98, le=1.0)
         """1 minus the weight of the KL term. 0 with `lambda_` 1 is the VAE; 1 is the paper's
-        MMD-VAE, in which nothing keeps a posterior from becoming a point."""
+        MMD-VAE, in which nothing keeps a posterior from collapsing to a point."""
         lambda_: float = Field(default=10.0, ge=0.0)
-        """The weight of the MMD is alpha + this - 1."""
+        """The weight of the MMD is alpha + lambda_ - 1."""
         kernel: Kernel = "inverse_multiquadratic"
-        """What the MMD compares latents by: `inverse_multiquadratic` at seven widths, or
-        `gaussian`, of variance latent_dim."""
+        """The kernel of the MMD: `inverse_multiquadratic` at seven widths, or `gaussian` of
+        variance latent_dim."""
         warm_up_epochs: float = Field(default=0.0, ge=0.0)
         """Epochs over which both weights rise from 0."""
 
@@ -54,11 +54,11 @@ class InfoVae(Autoencoder):
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
         return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction and both divergences, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus both divergences, of scaled rows (B, *row_shape)."""
         mean, log_variance = posterior(self.encoder(x))
         z = draw(mean, log_variance)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
@@ -72,7 +72,7 @@ class InfoVae(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The MMD of the latents from N(0, 1); the bound and its KL, in nats; active units."""
+        """Computes the latents' MMD from N(0, 1), the ELBO and KL in nats, and the active units."""
         parts = self.loss(x).parts
         found = evidence_metrics(parts, self.latent(self.encoder(x)))
         return {"mmd": float(parts["mmd"]), **found}

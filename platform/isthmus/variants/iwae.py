@@ -24,13 +24,13 @@ from isthmus.core.gaussian import (
 from isthmus.spec import SpecModel
 from isthmus.types import ReconstructionLoss
 
-# Rows that are decoded at once; so that validation, of many rows, holds no K times as many.
+# Rows that are decoded at once, so that a large validation batch does not take K times its memory.
 _MOST_ROWS = 4096
 
 
 @dataclass(frozen=True)
 class _Samples:
-    """Log densities of K samples of B rows' latents, each (K, B), in nats."""
+    """The log densities of K latent samples of each of B rows, each (K, B), in nats."""
 
     likelihood: Tensor
     prior: Tensor
@@ -41,7 +41,7 @@ class Iwae(Autoencoder):
     """Minimises the negative log of the mean importance weight of K samples.
 
     The bound needs a reconstruction loss that is a likelihood: bce and gaussian_nll are; mse is
-    one of variance 1/2, up to a constant; others are taken for one.
+    one with variance 1/2, up to a constant; other losses are treated as one.
 
     Source: Burda et al. 2015, "Importance Weighted Autoencoders", arXiv:1509.00519, equation 8.
     """
@@ -50,9 +50,10 @@ class Iwae(Autoencoder):
         """The samples."""
 
         samples: Annotated[int, Field(ge=1, le=4096)] = 5
-        """Samples of each row's latent; 1 is the VAE. Each takes a pass of the decoder."""
+        """Samples of each row's latent; 1 is the VAE. Each takes a pass through the decoder."""
         warm_up_epochs: float = Field(default=20.0, ge=0.0)
-        """Epochs over which the prior and the posterior in the weights rise from power 0 to 1."""
+        """Epochs over which the power of prior and posterior in the importance weights rises from 0
+        to 1."""
 
     SUMMARY: ClassVar[str] = "a tighter likelihood bound than the VAE's; more of the latent in use"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
@@ -61,15 +62,15 @@ class Iwae(Autoencoder):
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
         return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The negative bound of scaled rows (B, *row_shape).
+        """Computes the negative bound of scaled rows (B, *row_shape).
 
         Returns:
-            Parts in nats: `reconstruction` and `kl`, means over the samples, whose negative sum
-            is the ELBO, and `bound`, that of equation 8, which is higher.
+            The loss, with parts in nats: `reconstruction` and `kl`, means over the samples, whose
+            negative sum is the ELBO, and `bound`, that of equation 8, which is higher.
         """
         drawn = self._draw(x)
         weight = self.warm_up(self.options.warm_up_epochs)
@@ -85,7 +86,7 @@ class Iwae(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The bound at K samples and the ELBO, both in nats a row, and the active latent units."""
+        """Computes the bound at K samples and the ELBO, in nats per row, and the active units."""
         parts = self.loss(x).parts
         return {
             "iwae_bound_nats": float(parts["bound"]),
@@ -95,7 +96,7 @@ class Iwae(Autoencoder):
         }
 
     def _draw(self, x: Tensor) -> _Samples:
-        """K samples of each row's latent, decoded."""
+        """Draws K samples of each row's latent, and decodes them."""
         samples = self.options.samples
         mean, log_variance = posterior(self.encoder(x))
         z = draw(mean.expand(samples, -1, -1), log_variance.expand(samples, -1, -1))
@@ -104,12 +105,12 @@ class Iwae(Autoencoder):
         return _Samples(likelihood, standard_log_density(z), log_density(z, mean, log_variance))
 
     def _likelihood(self, z: Tensor, x: Tensor) -> Tensor:
-        """log p(row | latent) of latents (k, B, D), shape (k, B)."""
+        """Computes log p(row | latent) for latents (k, B, D), shape (k, B)."""
         target = x.expand(len(z), *x.shape).flatten(0, 1)
         output = self.decoder(z.flatten(0, 1))
         return self.reconstruction.log_likelihood(output, target).reshape(z.shape[:2])
 
 
 def _log_mean_exp(weights: Tensor) -> Tensor:
-    """The log of the mean over the first axis, (K, B) to (B,)."""
+    """Computes the log of the mean of exp(weights) over the first axis: (K, B) to (B,)."""
     return torch.logsumexp(weights, dim=0) - log(len(weights))

@@ -1,4 +1,4 @@
-"""The masked autoencoder: sees a part of a row, must give back the rest."""
+"""The masked autoencoder: receives a part of a row and must return the rest."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ _SHARES = {
     DataKind.SERIES: 0.5,
     DataKind.AUDIO: 0.5,
 }
-# `patch: auto` gives at most this many patches a side.
+# `patch: auto` gives at most this many patches per side.
 _PATCHES_A_SIDE = 8
 
 
 class Masked(Autoencoder):
-    """Minimises the loss at masked places: patches of images, spans of series, table features.
+    """Minimises the loss at masked values: patches of images, spans of series, table features.
 
-    Masked places are replaced, not dropped, so that any net can be used: in images, series and
-    audio by a learned value for each channel, in tables by the same feature of another row. The
-    error is summed over the masked numbers and multiplied by the numbers in a row over the masked
-    ones, so that it is on the scale of a whole row's. Validation rows are masked too.
+    Masked values are replaced, not dropped, so that any net can be used: in images, series and
+    audio by a learned value per channel, in tables by the same feature of another row. The error is
+    summed over the masked values and divided by their share of the row, so that it is on the scale
+    of a whole row's error. Validation rows are masked too.
 
     Source: He et al. 2021, "Masked Autoencoders Are Scalable Vision Learners", arXiv:2111.06377,
     section 3, in the form of Xie et al. 2021, "SimMIM", arXiv:2111.09886, section 3; tables as in
@@ -43,16 +43,16 @@ class Masked(Autoencoder):
     """
 
     class Config(SpecModel):
-        """What is hidden."""
+        """The masking."""
 
         share: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["auto"] = "auto"
-        """Share of a row's patches, spans or features that are hidden; at least one is, and never
+        """Share of a row's patches, spans or features that are masked; at least one is, and never
         all. `auto`: 0.4 of images, 0.5 of series and audio, 0.3 of tables. More (0.75 in the first
-        paper, 0.6 in the second) makes better features of large images, and worse reconstructions
-        of whole rows, which are asked for at the hidden places alone."""
+        paper, 0.6 in the second) gives better features of large images, and worse reconstructions
+        of whole rows, because only masked values are trained on."""
         patch: Annotated[int, Field(ge=1, le=65_536)] | Literal["auto"] = "auto"
-        """Side of a patch in pixels, or length of a span in steps; tables have none. `auto`: the
-        shorter side over 8, rounded up."""
+        """Side of a patch in pixels, or length of a span in steps; tables do not use it. `auto`:
+        the shorter side over 8, rounded up."""
 
     SUMMARY: ClassVar[str] = "guesses what is hidden from what is not; for features and embeddings"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("mask_value",)
@@ -62,7 +62,7 @@ class Masked(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`; images, series and audio also learn a value for what is hidden."""
+        """Builds an `Autoencoder`, with a learned mask value for images, series and audio."""
         super().__init__(plan, **training)
         share = self.options.share
         self._share = _SHARES[self.plan.kind] if share == "auto" else share
@@ -72,7 +72,7 @@ class Masked(Autoencoder):
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """A row must have something to hide and something left to see."""
+        """Returns why a row cannot be masked in part, or `None` if it can."""
         options = cls.Config.model_validate(dict(plan.variant.options))
         if plan.kind is DataKind.TABULAR:
             if plan.row_shape[0] > 1:
@@ -87,7 +87,7 @@ class Masked(Autoencoder):
         )
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The error of scaled rows (B, *row_shape) at what the encoder does not see."""
+        """Computes the error of scaled rows (B, *row_shape) at values hidden from the encoder."""
         if self.plan.kind is DataKind.TABULAR:
             mask, replacement = feature_mask(x, self._share), from_other_rows(x)
         else:

@@ -1,4 +1,4 @@
-"""The memory-augmented autoencoder: decodes not the encoding but what a memory holds of it."""
+"""The memory-augmented autoencoder: decodes similar memory items instead of the encoding."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _EPSILON = 1e-12
 class Memory(Autoencoder):
     """Minimises reconstruction from a few memory items, and the entropy of their addressing.
 
-    The encoding only asks; the latent is the answer: a sparse mean of learned items, the nearest
-    by angle. What is unlike the training rows is decoded from items of normal ones, and so with
-    an error that shows.
+    The encoding is only a query; the latent is the answer: a sparse mean of learned items, the
+    nearest by angle. A row unlike the training rows is decoded from the items of normal rows, and
+    so with a large error.
 
     Source: Gong et al. 2019, "Memorizing Normality to Detect Anomaly: Memory-augmented Deep
     Autoencoder for Unsupervised Anomaly Detection", arXiv:1904.02639, equations 3 to 10.
@@ -32,9 +32,9 @@ class Memory(Autoencoder):
         items: Annotated[int, Field(ge=2, le=65_536)] = 100
         """Items in the memory."""
         temperature: float = Field(default=0.25, gt=0.0)
-        """What the similarities, in [-1, 1], are divided by before the softmax. The paper's is 1;
-        lower reads from fewer items, and reconstructs better. At 0.1 and below training may end
-        with all rows on one item, as it may with a `shrinkage` above `auto`."""
+        """Divisor of the similarities, in [-1, 1], before the softmax. The paper's is 1; a lower
+        one reads from fewer items, and reconstructs better. At 0.1 and below training may end with
+        all rows on one item, as it may with a `shrinkage` above `auto`."""
         shrinkage: Annotated[float, Field(ge=0.0, lt=1.0)] | Literal["auto"] = "auto"
         """Addressing weights below this become 0. `auto`: 1 over the items, the lower end of what
         the paper recommends (to 3 over the items)."""
@@ -47,7 +47,7 @@ class Memory(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a memory between the halves."""
+        """Builds an `Autoencoder` with a memory between encoder and decoder."""
         super().__init__(plan, **training)
         items, shrinkage = self.options.items, self.options.shrinkage
         self.memory = _Items(
@@ -58,12 +58,12 @@ class Memory(Autoencoder):
         )
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """What the memory answers: (B, latent_dim) to (B, latent_dim)."""
+        """Reads the latent from the memory: (B, latent_dim) to (B, latent_dim)."""
         read: Tensor = self.memory(self.memory.address(encoded))
         return read
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction from memory plus the weighted entropy, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the weighted entropy, of scaled rows (B, *row_shape)."""
         weights = self.memory.address(self.encoder(x))
         reconstruction = self.reconstruction_term(self.decoder(self.memory(weights)), x)
         entropy = addressing_entropy(weights).mean()
@@ -73,7 +73,7 @@ class Memory(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`items_per_row`: items that a row is read from, on average; `items_in_use`: by any."""
+        """Computes the mean `items_per_row` that are read, and the `items_in_use` by any row."""
         is_read = self.memory.address(self.encoder(x)) > 0
         return {
             "items_per_row": float(is_read.sum(dim=1).float().mean()),
@@ -82,7 +82,7 @@ class Memory(Autoencoder):
 
 
 class _Items(nn.Module):
-    """The memory; N items of the latent's size D."""
+    """The memory, with N items of the latent's size D."""
 
     def __init__(self, items: int, latent_dim: int, temperature: float, shrinkage: float) -> None:
         super().__init__()
@@ -91,9 +91,9 @@ class _Items(nn.Module):
         self.shrinkage = shrinkage
 
     def address(self, query_BD: Tensor) -> Tensor:
-        """The weight of each item, (B, N): at least 0, and 1 in sum over N.
+        """Computes the weight of each item, (B, N): at least 0, and 1 in sum over N.
 
-        Equations 4 to 7; the shrinkage is the continuous form of equation 7.
+        These are equations 4 to 7; the shrinkage is the continuous form of equation 7.
         """
         similarity = (
             functional.normalize(query_BD, dim=1) @ functional.normalize(self.items_ND, dim=1).t()
@@ -104,10 +104,10 @@ class _Items(nn.Module):
         return shrunk / shrunk.sum(dim=1, keepdim=True).clamp(min=_EPSILON)
 
     def forward(self, weights_BN: Tensor) -> Tensor:
-        """The weighted mean of the items, (B, D); equation 3."""
+        """Computes the weighted mean of the items, (B, D); equation 3."""
         return weights_BN @ self.items_ND
 
 
 def addressing_entropy(weights: Tensor) -> Tensor:
-    """The entropy of each row's addressing (B, N), shape (B,), in nats; equation 9."""
+    """Computes the entropy of each row's addressing (B, N), shape (B,), in nats; equation 9."""
     return -torch.xlogy(weights, weights.clamp(min=_EPSILON)).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Noise2Noise: learns to denoise from pairs of noisy measurements, with no clean row anywhere."""
+"""Noise2Noise: learns to denoise from pairs of noisy measurements, without any clean row."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from isthmus.core import Autoencoder, LossOutput
 
 
 class Noise2Noise(Autoencoder):
-    """Minimises the loss between what one noisy view of a row gives and another view of it.
+    """Minimises the loss between the reconstruction of one noisy view of a row and another view.
 
-    The noise of the target cannot be foreseen from the input, so the best that can be given is
-    its mean (`mse`), median (`l1`): the clean row, where the noise has mean, median 0 and is
-    independent between the views. Either view is input and target in turn.
+    The noise of the target cannot be predicted from the input, so the best prediction is the
+    target's mean (`mse`) or median (`l1`): the clean row, if the noise has mean or median 0 and is
+    independent between the views. Each view is both input and target.
 
     Source: Lehtinen et al. 2018, "Noise2Noise: Learning Image Restoration without Clean Data",
     arXiv:1803.04189, equations 3 to 6.
@@ -27,7 +27,7 @@ class Noise2Noise(Autoencoder):
     TAKES_SKIPS: ClassVar[bool] = True
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The mean of both directions' reconstruction losses.
+        """Computes the mean of both directions' reconstruction losses.
 
         Args:
             x: Shape (B, 2, *row_shape): two noisy views of each of B rows, scaled.

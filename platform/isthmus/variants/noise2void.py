@@ -1,4 +1,4 @@
-"""Noise2Void: learns to denoise from single noisy rows, by what is around each number."""
+"""Noise2Void: learns to denoise from single noisy rows, by the neighbours of each value."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from isthmus.types import DataKind
 
 
 class Noise2Void(Autoencoder):
-    """Minimises the loss at blind spots: places whose own value the encoder was not shown.
+    """Minimises the loss at blind spots: places whose own value is hidden from the encoder.
 
-    A few places of a row are given a random neighbour's value, and the row's own, noisy value is
-    asked for at those places alone. Noise that is independent between places cannot be foreseen
-    from a place's surroundings, the signal can; so what is learned is the signal.
+    A few places of a row get a random neighbour's value, and the target is the row's own noisy
+    value at these places alone. Noise that is independent between places cannot be predicted from
+    the neighbours, but the signal can; so the signal is what is learned.
 
-    The error is summed over the blind spots and multiplied by the numbers in a row over those in
-    blind spots, so that it is on the scale of a whole row's.
+    The error is summed over the blind spots and divided by their share of the row, so that it is on
+    the scale of a whole row's error.
 
     Source: Krull et al. 2019, "Noise2Void: Learning Denoising from Single Noisy Images",
-    arXiv:1811.10980, sections 3.4 and 3.5; the place itself is never drawn as its own neighbour.
+    arXiv:1811.10980, sections 3.4 and 3.5; a place is never drawn as its own neighbour.
     """
 
     class Config(SpecModel):
         """The blind spots."""
 
         share: float = Field(default=0.1, gt=0.0, le=0.5)
-        """Share of a row's places that are blind in one step; at least one is. More learns faster
-        from small rows; large images want less, 0.002 to 0.02."""
+        """Share of a row's places (pixels or steps) that are blind in one step; at least one is.
+        More learns faster from small rows; large images need less, 0.002 to 0.02."""
         radius: int = Field(default=2, ge=1, le=1024)
-        """How far away the neighbour lies at most, on each axis, in pixels or steps."""
+        """The largest distance of the neighbour, on each axis, in pixels or steps."""
         sampling: Sampling = "stratified"
         """`stratified` puts one blind spot into each cell of a grid, so that they lie apart;
         `uniform` draws them from anywhere."""
@@ -52,13 +52,13 @@ class Noise2Void(Autoencoder):
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """Rows of a single place have no neighbours."""
+        """Returns why rows of a single place, which has no neighbours, do not work; else `None`."""
         if prod(plan.row_shape[1:]) > 1:
             return None
         return "noise2void asks the neighbours, and a row is a single place; use plain"
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The error of scaled rows (B, *row_shape) at places that the encoder does not see."""
+        """Computes the error of scaled rows (B, *row_shape) at places hidden from the encoder."""
         shown, mask = blind_spots(x, self.options.share, self.options.radius, self.options.sampling)
         output = self.decoder(self.encoder(shown))
         reconstruction = masked_error(self.reconstruction, output, x, mask).mean()

@@ -1,4 +1,4 @@
-"""The undercomplete autoencoder: all that holds it back is the bottleneck."""
+"""The undercomplete autoencoder, which only the bottleneck constrains."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from isthmus import nets
 from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.spec import ModelPlan, SpecModel
 
-# What may stand between the linear layers of a tied pair: it mirrors as it is.
+# Layers that may be between the linear layers of tied halves, because they need no mirror.
 _BETWEEN = (nn.LayerNorm,)
 
 
 class Plain(Autoencoder):
     """Minimises the reconstruction loss alone.
 
-    With tied weights, the decoder's matrices are the encoder's, transposed: one set of numbers
-    that both halves hold; biases are each half's own.
+    With tied weights, the decoder's matrices are the encoder's, transposed: both halves share one
+    set of weights, but have their own biases.
 
     Source: Hinton & Salakhutdinov 2006, "Reducing the Dimensionality of Data with Neural
     Networks", Science 313, p. 504; tied weights as in Vincent et al. 2008, "Extracting and
@@ -28,25 +28,26 @@ class Plain(Autoencoder):
     """
 
     class Config(SpecModel):
-        """Whether the halves share weights."""
+        """Whether the encoder and the decoder share weights."""
 
         tied: bool = False
-        """Whether the decoder's weight matrices are the encoder's, transposed: half the weights,
-        and a linear pair comes close to PCA. Only for nets of linear layers that mirror: dense."""
+        """Whether the decoder's weight matrices are the encoder's, transposed. This halves the
+        weights, and makes a linear autoencoder similar to PCA. Only for nets of linear layers with
+        mirrored halves: dense."""
 
     SUMMARY: ClassVar[str] = "reconstruction alone; the first one to try"
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`; ties the decoder to the encoder if the options say so."""
+        """Builds an `Autoencoder`, and ties the decoder to the encoder if the options say so."""
         super().__init__(plan, **training)
         if self.options.tied:
             _tie(self.encoder, self.decoder)
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """Weights can be tied only where the decoder's layers are the encoder's, backwards."""
+        """Returns why weights cannot be tied, or `None` if the decoder mirrors the encoder."""
         if not cls.Config.model_validate(dict(plan.variant.options)).tied:
             return None
         with torch.device("meta"):  # shapes alone: no memory, no draws
@@ -59,13 +60,13 @@ class Plain(Autoencoder):
         )
 
     def loss(self, x: Tensor) -> LossOutput:
-        """The reconstruction loss of scaled rows (B, *row_shape)."""
+        """Computes the reconstruction loss of scaled rows (B, *row_shape)."""
         reconstruction = self.reconstruction_term(self.decoder(self.encoder(x)), x)
         return LossOutput(total=reconstruction, parts={"reconstruction": reconstruction})
 
 
 class _Transposed(nn.Module):
-    """A linear layer whose matrix is another layer's, transposed; its bias is its own."""
+    """A linear layer with its own bias, whose matrix is another layer's, transposed."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -79,7 +80,7 @@ class _Transposed(nn.Module):
 
 
 def _tie(encoder: nn.Module, decoder: nn.Module) -> None:
-    """Puts the encoder's matrices in the place of the decoder's."""
+    """Replaces the decoder's matrices with the encoder's, transposed."""
     if not _mirror(encoder, decoder):
         raise ValueError("the decoder does not mirror the encoder; leave tied out")
     sources = dict(zip(_linear_names(decoder), reversed(_linear(encoder)), strict=True))
@@ -90,7 +91,7 @@ def _tie(encoder: nn.Module, decoder: nn.Module) -> None:
 
 
 def _mirror(encoder: nn.Module, decoder: nn.Module) -> bool:
-    """Whether all matrices are of linear layers, and the decoder's the encoder's backwards."""
+    """Returns whether all weights are of linear layers, and the decoder mirrors the encoder."""
     for half in (encoder, decoder):
         for module in half.modules():
             has_weights = next(module.parameters(recurse=False), None) is not None

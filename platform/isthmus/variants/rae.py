@@ -1,4 +1,4 @@
-"""The regularised autoencoder: no noise in the latent, but a decoder that is held smooth."""
+"""The regularised autoencoder: no noise in the latent, but a decoder that is kept smooth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LAYERS = (
 
 
 class Rae(Autoencoder):
-    """Minimises reconstruction, half the latent's squared norm and the decoder's roughness.
+    """Minimises reconstruction, half the latent's squared norm, and a penalty on the decoder.
 
     Source: Ghosh et al. 2019, "From Variational to Deterministic Autoencoders", arXiv:1903.12436,
     section 3: L_RAE = L_REC + beta L_Z + lambda L_REG, and its three regularisers. To sample, the
@@ -35,11 +35,11 @@ class Rae(Autoencoder):
     """
 
     class Config(SpecModel):
-        """What is held, and how firmly."""
+        """The penalties and their weights."""
 
         beta: float = Field(default=1e-3, ge=0.0)
-        """Weight of half the squared norm of a latent; without it the latent grows as the
-        decoder is held."""
+        """Weight of half the squared norm of a latent; without it the latent grows as the decoder
+        is regularised."""
         regularizer: Literal["l2", "gradient_penalty", "spectral", "none"] = "gradient_penalty"
         """`gradient_penalty`: half the squared norm of the decoder's Jacobian at the latents,
         which a second pass through the decoder estimates; `l2`: the sum of the decoder's squared
@@ -53,16 +53,16 @@ class Rae(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`; the decoder's layers are normalised if the options say so."""
+        """Builds an `Autoencoder`, with spectral norm in the decoder if the options say so."""
         super().__init__(plan, **training)
         if self.options.regularizer == "spectral":
-            # Its vectors are buffers of the decoder: saved, loaded and moved with it.
+            # Spectral norm keeps its vectors in the decoder's buffers, so they are saved with it.
             for layer in list(self.decoder.modules()):
                 if isinstance(layer, _LAYERS):
                     parametrizations.spectral_norm(layer)
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction, the latent's norm and the penalty, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction, latent norm and penalty, of scaled rows (B, *row_shape)."""
         z = self.encoder(x)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         latent = 0.5 * z.square().sum(dim=1).mean()
@@ -75,10 +75,10 @@ class Rae(Autoencoder):
         return LossOutput(total=total, parts=parts)
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`jacobian_norm`: of the decoder at these rows, root mean square; `latent_norm`, so too.
+        """Computes the decoder's `jacobian_norm` and the `latent_norm`, as root mean squares.
 
-        What the decoder makes of a small step in the latent is about the step times the former
-        over the square root of latent_dim.
+        A small step in the latent changes the decoder's output by about the step times
+        `jacobian_norm` over the square root of latent_dim.
         """
         z = self.encoder(x)
         return {
@@ -92,12 +92,13 @@ class Rae(Autoencoder):
         return torch.stack([weight.square().sum() for weight in self.decoder.parameters()]).sum()
 
     def _gradient_penalty(self, z: Tensor) -> Tensor:
-        """Half the squared Frobenius norm of the decoder's Jacobian at (B, latent_dim), shape ().
+        """Estimates half the squared norm of the decoder's Jacobian at (B, latent_dim), shape ().
 
-        An estimate without bias: for signs v drawn at random, the mean of |v^T J|^2 is |J|^2
-        (Hutchinson 1990). The Jacobian is of the raw output, before the output activation.
+        The norm is Frobenius's, and the estimate is unbiased: for random signs v, the mean of
+        |v^T J|^2 is |J|^2 (Hutchinson 1990). The Jacobian is of the raw output, before the output
+        activation.
         """
-        # Also on validation rows, where no gradients are kept otherwise.
+        # Gradients are needed on validation rows too, where they are off by default.
         with torch.enable_grad(), _differentiable_twice(self.decoder):
             point = z if z.requires_grad else z.detach().requires_grad_()
             output = self.decoder(point)
@@ -110,7 +111,7 @@ class Rae(Autoencoder):
 
 @contextmanager
 def _differentiable_twice(decoder: nn.Module) -> Iterator[None]:
-    """Without fused attention and cuDNN's RNNs, which have no second derivative."""
+    """Disables fused attention and cuDNN's RNNs, which have no second derivative."""
     is_recurrent = any(isinstance(layer, nn.RNNBase) for layer in decoder.modules())
     with (
         sdpa_kernel(SDPBackend.MATH),

@@ -1,4 +1,4 @@
-"""Residual vector quantisation: each codebook takes what the ones before it left over."""
+"""Residual vector quantisation: each codebook encodes what the ones before it left over."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from isthmus.spec import SpecModel
 
 
 class ResidualVq(Autoencoder):
-    """Minimises reconstruction from a sum of codes, one of each stage, and the commitment.
+    """Minimises reconstruction from a sum of codes, one per stage, and the commitment loss.
 
     Source: Zeghidour et al. 2021, "SoundStream: An End-to-End Neural Audio Codec",
     arXiv:2107.03312, algorithm 1; commitment at every stage as in Lee et al. 2022,
@@ -25,15 +25,15 @@ class ResidualVq(Autoencoder):
         """The codebooks."""
 
         stages: Annotated[int, Field(ge=1, le=64)] = 8
-        """Codebooks, one after another."""
+        """Number of codebooks, which are applied one after another."""
         codes: Annotated[int, Field(ge=2, le=65_536)] = 128
-        """Codes in each; a code is as large as the latent."""
+        """Codes per codebook; a code has the size of the latent."""
         commitment: float = Field(default=0.25, ge=0.0)
         """Weight of the squared distance between encodings and the sums of codes so far."""
         decay: float = Field(default=0.99, gt=0.0, lt=1.0)
-        """Of the codes' moving averages, for each batch."""
+        """Decay of the codes' moving averages, per batch."""
         least_count: float = Field(default=0.1, ge=0.0)
-        """A code chosen less often than this, on average over batches, begins anew elsewhere."""
+        """A code chosen less often than this per batch, on average, is restarted elsewhere."""
 
     SUMMARY: ClassVar[str] = "a code upon a code, coarse to fine; to compress at several rates"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "codebooks")
@@ -42,7 +42,7 @@ class ResidualVq(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a codebook for each stage."""
+        """Builds an `Autoencoder` with a codebook for each stage."""
         super().__init__(plan, **training)
         options = self.options
         self.codebooks = nn.ModuleList(
@@ -51,12 +51,15 @@ class ResidualVq(Autoencoder):
         )
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The sum of all stages' codes: (B, latent_dim) to (B, latent_dim)."""
+        """Returns the sum of all stages' codes: (B, latent_dim) to (B, latent_dim)."""
         return self.partial_sums(encoded)[-1]
 
     def partial_sums(self, encoded: Tensor) -> list[Tensor]:
-        """The sum of codes after each stage, each (B, latent_dim); in training the codes learn."""
-        # Not zeros_like, whose number of rows an ONNX export may hold fast.
+        """Returns the sum of codes after each stage, each (B, latent_dim).
+
+        In training, it also updates the codes.
+        """
+        # Not zeros_like: an ONNX export may fix its number of rows.
         total, sums = encoded.detach().clamp(0, 0), []
         for book in self.codebooks:
             assert isinstance(book, Codebook)  # noqa: S101 (for the type checker)
@@ -68,7 +71,7 @@ class ResidualVq(Autoencoder):
         return sums
 
     def indices(self, encoded: Tensor) -> Tensor:
-        """Which code each stage takes: (B, latent_dim) to (B, stages)."""
+        """Returns the index of each stage's code: (B, latent_dim) to (B, stages)."""
         total, chosen = torch.zeros_like(encoded), []
         for book in self.codebooks:
             assert isinstance(book, Codebook)  # noqa: S101 (for the type checker)
@@ -77,7 +80,7 @@ class ResidualVq(Autoencoder):
         return torch.stack(chosen, dim=1)
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus commitment, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the commitment loss, of scaled rows (B, *row_shape)."""
         encoded = self.encoder(x)
         sums = self.partial_sums(encoded)
         output = self.decoder(straight_through(encoded, sums[-1]))
@@ -90,7 +93,7 @@ class ResidualVq(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`perplexity` and `dead_codes` of a stage, on average, and `bits_per_row` of all."""
+        """Computes the mean `perplexity` and `dead_codes` of a stage, and all `bits_per_row`."""
         indices = self.indices(self.encoder(x))
         found = [usage(stage, self.options.codes) for stage in indices.unbind(dim=1)]
         average = {name: sum(each[name] for each in found) / len(found) for name in found[0]}

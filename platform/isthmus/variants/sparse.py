@@ -1,4 +1,4 @@
-"""The sparse autoencoder: few of the latent's numbers are active for any one row."""
+"""The sparse autoencoder: few latent dimensions are active for any one row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from isthmus.spec import SpecModel
 from isthmus.types import Shape
 
 _LATENT_RANGE = (16, 512)
-# A sigmoid is never 0: from here on a unit counts as active.
+# A sigmoid is never 0, so a dimension counts as active from this value on.
 _ACTIVE_SIGMOID = 0.1
 
 
 class Sparse(Autoencoder):
-    """Minimises reconstruction and a penalty on active numbers of the latent.
+    """Minimises the reconstruction loss and a penalty on active latent dimensions.
 
-    With `l1` the latent is rectified, so that its numbers can be exactly 0; with `kl` it is a
+    With `l1` the latent passes a ReLU, so that its values can be exactly 0; with `kl` it passes a
     sigmoid, whose mean over the batch is drawn to a target.
 
     Source: Ng 2011, "Sparse autoencoder", CS294A lecture notes, section 3, for `kl`; `l1` as in
@@ -29,14 +29,14 @@ class Sparse(Autoencoder):
     """
 
     class Config(SpecModel):
-        """The penalty."""
+        """The sparsity penalty."""
 
         penalty: Literal["l1", "kl"] = "l1"
-        """`l1`: few active numbers in each row. `kl`: each number active in few rows."""
+        """`l1`: few active dimensions per row. `kl`: each dimension active in few rows."""
         weight: float = Field(default=0.01, ge=0.0)
-        """Weight of the penalty; the reconstruction term is summed over the row's numbers."""
+        """Weight of the penalty; the reconstruction loss is summed over the row's values."""
         target: float = Field(default=0.05, gt=0.0, lt=1.0)
-        """For `kl`, the mean activation that is wanted."""
+        """The mean activation to reach; for `kl`."""
 
     SUMMARY: ClassVar[str] = "few active numbers in a larger latent; for features one can name"
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
@@ -44,16 +44,16 @@ class Sparse(Autoencoder):
 
     @classmethod
     def auto_latent_dim(cls, row_shape: Shape) -> int:
-        """Twice the usual: the penalty, not the size, holds it back."""
+        """Returns twice the usual size, because the penalty, not the size, is the constraint."""
         lowest, highest = _LATENT_RANGE
         return min(max(2 * super().auto_latent_dim(row_shape), lowest), highest)
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """Rectified, or a sigmoid: (B, latent_dim) to (B, latent_dim), at least 0."""
+        """Applies a ReLU or a sigmoid: (B, latent_dim) to (B, latent_dim), at least 0."""
         return encoded.relu() if self.options.penalty == "l1" else encoded.sigmoid()
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus the weighted penalty, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the weighted penalty, of scaled rows (B, *row_shape)."""
         z = self.latent(self.encoder(x))
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         if self.options.penalty == "l1":
@@ -66,7 +66,11 @@ class Sparse(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`active_numbers` of a latent, on average (L0); `never_active`: in no row."""
+        """Computes `active_numbers` and `never_active`.
+
+        They are the mean number of active dimensions per row (L0), and the number of dimensions
+        that are active in no row.
+        """
         z = self.latent(self.encoder(x))
         is_active = z > (0.0 if self.options.penalty == "l1" else _ACTIVE_SIGMOID)
         return {

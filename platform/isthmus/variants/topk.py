@@ -1,4 +1,4 @@
-"""The k-sparse autoencoder: at most k numbers of a large latent are not zero."""
+"""The k-sparse autoencoder: at most k values of a large latent are not 0."""
 
 from __future__ import annotations
 
@@ -23,25 +23,26 @@ _SHARE_KEPT = 16
 
 
 class Topk(Autoencoder):
-    """Minimises reconstruction from the k largest numbers, and one from numbers unused for long.
+    """Minimises reconstruction from the k largest latent values, and one from dead dimensions.
 
-    The auxiliary term asks the dead numbers to reconstruct the row themselves. (The paper asks
-    them for the residual, which a linear decoder can give; one with hidden layers cannot.)
+    The auxiliary loss asks dead dimensions, which were unused for long, to reconstruct the row
+    themselves. (The paper asks them for the residual, which a linear decoder can give; one with
+    hidden layers cannot.)
 
     Source: Gao et al. 2024, "Scaling and evaluating sparse autoencoders", arXiv:2406.04093,
     sections 2.3 and 2.4; Makhzani & Frey 2013, "k-Sparse Autoencoders", arXiv:1312.5663.
     """
 
     class Config(SpecModel):
-        """How many are kept, and how the others are kept alive."""
+        """The number of active dimensions, and how dead ones are revived."""
 
         k: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-        """Numbers of a latent that are not zero, at most: where fewer are above 0, the others are
-        0 too. `auto`: a sixteenth of the latent."""
+        """Largest number of values per latent that are not 0; it has fewer if fewer are above 0.
+        `auto`: a sixteenth of the latent."""
         auxiliary_weight: float = Field(default=1 / 32, ge=0.0)
-        """Weight of the dead numbers' own reconstruction."""
+        """Weight of the dead dimensions' own reconstruction loss."""
         dead_after_rows: int = Field(default=10_000, ge=1)
-        """Rows after which a number that no row used counts as dead."""
+        """Number of rows after which a dimension that none of them used counts as dead."""
 
     SUMMARY: ClassVar[str] = "k numbers of a large latent in use; for features one can name"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("usage",)
@@ -49,19 +50,19 @@ class Topk(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a count of when each number was last used."""
+        """Builds an `Autoencoder` with a record of each dimension's last use."""
         super().__init__(plan, **training)
         self.usage = Usage(self.plan.latent_dim)
 
     @classmethod
     def auto_latent_dim(cls, row_shape: Shape) -> int:
-        """Sixteen times the usual: few of them are in use at a time."""
+        """Returns sixteen times the usual size, because few dimensions are active at a time."""
         lowest, highest = _LATENT_RANGE
         return min(max(_SHARE_KEPT * super().auto_latent_dim(row_shape), lowest), highest)
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """There must be as many numbers as are kept."""
+        """Returns why k is too large for the latent, or `None` if it is not."""
         k = cls.Config.model_validate(dict(plan.variant.options)).k
         if k == "auto" or k <= plan.latent_dim:
             return None
@@ -69,22 +70,22 @@ class Topk(Autoencoder):
 
     @property
     def code_size(self) -> int:
-        """The numbers that are not zero."""
+        """The number of latent values that are not 0."""
         return self._k()
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The k largest of the rectified numbers: (B, latent_dim) to (B, latent_dim)."""
+        """Keeps the k largest values after a ReLU: (B, latent_dim) to (B, latent_dim)."""
         return keep_largest(encoded.relu(), self._k())
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction and the dead numbers' own, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction and that of dead dimensions, of scaled rows (B, *row_shape)."""
         encoded = self.encoder(x)
         z = self.latent(encoded)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         if self.training:
             self.usage.update(z)
         is_dead = self.usage.dead(self.options.dead_after_rows)
-        # Always computed, so that workers whose dead numbers differ take the same path.
+        # Always computed, so that workers whose dead dimensions differ run the same operations.
         alone = keep_largest_of(encoded, self._k(), is_dead)
         auxiliary = self.reconstruction_term(self.decoder(alone), x) * is_dead.any()
         total = reconstruction
@@ -93,7 +94,11 @@ class Topk(Autoencoder):
         return LossOutput(total, {"reconstruction": reconstruction, "auxiliary": auxiliary})
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`active_numbers` of a latent, on average (L0); `never_active`: in no row."""
+        """Computes `active_numbers` and `never_active`.
+
+        They are the mean number of active dimensions per row (L0), and the number of dimensions
+        that are active in no row.
+        """
         z = self.latent(self.encoder(x))
         return {"active_numbers": numbers_in_use(z), "never_active": never_used(z)}
 

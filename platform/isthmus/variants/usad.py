@@ -1,4 +1,4 @@
-"""USAD: two decoders on one encoder, one of which learns to unmask what the other made."""
+"""USAD: two decoders share an encoder, and the second learns to expose the first one's output."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from isthmus.spec import SpecModel
 
 
 class Usad(AdversarialAutoencoder):
-    """Both autoencoders learn to reconstruct; the second also to fail on what the first made.
+    """Trains two autoencoders to reconstruct, and the second to fail on the first one's output.
 
     In epoch n the first minimises R(x, AE1(x)) / n + (1 - 1/n) |x - AE2(AE1(x))|^2 and the second
     R(x, AE2(x)) / n - (1 - 1/n) |x - AE2(AE1(x))|^2, where R is the plan's reconstruction loss. A
-    row's score weighs both errors: what the first cannot make normal, the second magnifies.
+    row's score weights both errors: the second magnifies what the first cannot make normal.
 
     Source: Audibert et al. 2020, "USAD: UnSupervised Anomaly Detection on Multivariate Time
     Series", KDD, section 3: the losses of both autoencoders and the anomaly score.
     """
 
     class Config(SpecModel):
-        """The game and the score."""
+        """The adversarial weight and the score."""
 
         largest_adversarial_weight: float = Field(default=0.1, ge=0.0, le=1.0)
-        """Where the weight of the adversarial terms, 1 - 1/n in epoch n, stops rising; that of
-        the reconstruction is 1 minus it. The paper's is 1, which trains for few epochs only: soon
-        after, the second decoder learns nothing but to fail."""
+        """Upper limit of the adversarial terms' weight, which is 1 - 1/n in epoch n; the weight of
+        the reconstruction is 1 minus it. The paper's limit is 1, which trains for few epochs only:
+        soon after, the second decoder learns nothing but to fail."""
         alpha: float = Field(default=0.5, ge=0.0, le=1.0)
-        """Weight of the first autoencoder's error in the score; that of the error of both, one
-        after the other, is 1 - alpha. Lower finds more anomalies, and more false ones."""
+        """Weight of the first autoencoder's error in the score; the error of both, one after the
+        other, has the weight 1 - alpha. A lower alpha finds more anomalies, and more false ones."""
 
     SUMMARY: ClassVar[str] = "two decoders, one unmasks the other; for anomalies close to normal"
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "second_decoder")
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a second decoder like the first and weights of its own."""
+        """Builds an `Autoencoder` with a second decoder like the first, with its own weights."""
         super().__init__(plan, **training)
         self.second_decoder = redrawn(self.decoder)
 
@@ -48,10 +48,10 @@ class Usad(AdversarialAutoencoder):
         return self.second_decoder
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Both autoencoders' losses, of scaled rows (B, *row_shape).
+        """Computes both autoencoders' losses, of scaled rows (B, *row_shape).
 
-        On validation rows the total is the sum of both reconstruction terms, as in the first
-        epoch: the game's own value says which side leads, and not how good the pair is.
+        On validation rows the total is the sum of both reconstruction losses, as in the first
+        epoch: the adversarial loss says which side leads, and not how good the model is.
         """
         z = self.encoder(x)
         first_raw = self.decoder(z)
@@ -69,10 +69,10 @@ class Usad(AdversarialAutoencoder):
         )
 
     def score(self, x: Tensor) -> Tensor:
-        """How unusual each row is: both errors, weighted; means over a row, scaled units.
+        """Computes how unusual each row is: both errors, weighted; means over a row, scaled units.
 
         Returns:
-            Shape (B,); higher is more unusual.
+            The scores, shape (B,). A higher score means a more unusual row.
         """
         scaled: Tensor = self.scaling(x)
         first_raw = self.decoder(self.encoder(scaled))
@@ -82,22 +82,23 @@ class Usad(AdversarialAutoencoder):
         return (alpha * first + (1 - alpha) * both) / scaled[0].numel()
 
     def _adversarial(self, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        """|x - AE2(AE1(x))|^2 twice, the same number: to teach the first decoder, and the second.
+        """Computes |x - AE2(AE1(x))|^2 twice, to train the first decoder, and the second.
 
-        The encoder is in both autoencoders, and their adversarial terms have opposite signs: its
-        two gradients cancel, so none is taken, and it learns from both reconstructions alone.
+        Both values are the same. The encoder is in both autoencoders, and their adversarial terms
+        have opposite signs: its two gradients cancel, so none is computed, and it learns from both
+        reconstruction losses alone.
         """
         made = self.reconstruction.activate(self.decoder(z))
         z_again = frozen(self.encoder, made)
         for_first = _error(self._activated(frozen(self.second_decoder, z_again)), x)
         unmasked = self._activated(self.second_decoder(z_again.detach()))
-        # Nothing is gained by going beyond the rows' own range: as with the paper's sigmoid,
-        # without which the second decoder could make its loss as low as it likes.
+        # Values beyond the rows' own range are clamped, which replaces the paper's sigmoid: without
+        # either, the second decoder could lower its loss without limit.
         for_second = _error(unmasked.clamp(x.amin(), x.amax()), x)
         return for_first.mean(), for_second.mean()
 
     def _through_both(self, first_raw: Tensor) -> Tensor:
-        """AE2(AE1(x)) from the first decoder's raw output, both in scaled units."""
+        """Computes AE2(AE1(x)) from the first decoder's raw output, both in scaled units."""
         z_again = self.encoder(self.reconstruction.activate(first_raw))
         return self._activated(self.second_decoder(z_again))
 
@@ -106,5 +107,5 @@ class Usad(AdversarialAutoencoder):
 
 
 def _error(output: Tensor, target: Tensor) -> Tensor:
-    """The squared error of each row, shape (B,), summed over the row."""
+    """Computes the squared error of each row, shape (B,), summed over the row."""
     return (output - target).square().flatten(1).sum(dim=1)

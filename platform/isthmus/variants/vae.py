@@ -1,4 +1,4 @@
-"""The variational autoencoder: the latent is a distribution, held close to a standard normal."""
+"""The variational autoencoder: the latent is a distribution, kept close to a standard normal."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ from isthmus.types import ReconstructionLoss
 class Vae(Autoencoder):
     """Minimises the negative evidence lower bound.
 
-    `encode` gives the mean of the posterior, so that the same row has the same latent always.
+    `encode` returns the mean of the posterior, so that the same row always has the same latent.
 
-    With `mse` the bound takes the data to have a variance of 1/2 around the reconstruction: far
-    too much for pixels in [0, 1], and most of the latent goes unused. `gaussian_nll` learns it.
+    With `mse` the bound assumes that the data have a variance of 1/2 around the reconstruction:
+    far too much for pixels in [0, 1], so that most of the latent goes unused. `gaussian_nll` learns
+    the variance.
 
     Source: Kingma & Welling 2013, "Auto-Encoding Variational Bayes", arXiv:1312.6114, equation 10;
     the KL term in closed form from its appendix B.
     """
 
     class Config(SpecModel):
-        """The weight of the prior."""
+        """The weight of the KL term."""
 
         beta: float = Field(default=1.0, ge=0.0)
-        """Weight of the KL term; 1 is the bound itself."""
+        """Weight of the KL term; 1 gives the evidence lower bound itself."""
         warm_up_epochs: float = Field(default=20.0, ge=0.0)
-        """Epochs over which the KL term's weight rises from 0 to `beta`; against a posterior that
-        collapses before the decoder has learned anything."""
+        """Epochs over which the KL term's weight rises from 0 to `beta`, so that the posterior does
+        not collapse before the decoder has learned anything."""
 
     SUMMARY: ClassVar[str] = "a smooth latent space to sample from; for generation and scoring"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
@@ -41,11 +42,11 @@ class Vae(Autoencoder):
     options: Config
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
         return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""
         mean, log_variance = posterior(self.encoder(x))
         reconstruction = self.reconstruction_term(self.decoder(draw(mean, log_variance)), x)
         kl = kl_to_standard_normal(mean, log_variance).mean()
@@ -56,5 +57,5 @@ class Vae(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The evidence lower bound and its KL term, in nats a row, and the active latent units."""
+        """Computes the ELBO and its KL term, in nats per row, and the active units."""
         return evidence_metrics(self.loss(x).parts, self.latent(self.encoder(x)))

@@ -1,4 +1,4 @@
-"""The VAE with a VampPrior: the prior is a mixture of what learned rows are encoded to."""
+"""The VAE with a VampPrior: the prior is a mixture of the posteriors of learned rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from isthmus.core.workers import from_first_worker
 from isthmus.spec import SpecModel
 from isthmus.types import ReconstructionLoss, Shape
 
-# How far pseudo-inputs begin from the rows they are copies of, in standard deviations: those that
-# begin alike would stay alike.
+# Noise of the initial pseudo-inputs, which copy rows, in standard deviations. Without it, copies of
+# the same row would stay the same.
 _JITTER = 0.1
 
 
@@ -24,7 +24,7 @@ class Vamp(Autoencoder):
     """Minimises the negative evidence lower bound under a prior that is learned too.
 
     The prior is the evenly weighted mixture of the posteriors of K pseudo-inputs: rows in scaled
-    units, which begin at rows of the first batch and are then trained as weights are. Its KL
+    units, which are initialised with rows of the first batch and then trained like weights. Its KL
     term has no closed form, and is estimated from the one sample that is decoded.
 
     Source: Tomczak & Welling 2017, "VAE with a VampPrior", arXiv:1705.07120, equation 9.
@@ -34,12 +34,12 @@ class Vamp(Autoencoder):
         """The prior."""
 
         pseudo_inputs: Annotated[int, Field(ge=1, le=65_536)] = 100
-        """Components of the prior; each step encodes as many rows besides the batch."""
+        """Number of components of the prior; each step encodes as many rows besides the batch."""
         beta: float = Field(default=1.0, ge=0.0)
-        """Weight of the KL term; 1 is the bound itself."""
+        """Weight of the KL term; 1 gives the evidence lower bound itself."""
         warm_up_epochs: float = Field(default=20.0, ge=0.0)
         """Epochs over which the KL term's weight rises from 0 to `beta`; without them the prior
-        and the posterior soon agree on saying nothing."""
+        and the posterior soon collapse to latents without information."""
 
     SUMMARY: ClassVar[str] = "a VAE whose prior has clusters, learned from the data"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
@@ -49,16 +49,16 @@ class Vamp(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with pseudo-inputs."""
+        """Builds an `Autoencoder` with pseudo-inputs."""
         super().__init__(plan, **training)
         self.pseudo_inputs = _PseudoInputs(self.options.pseudo_inputs, self.plan.row_shape)
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
+        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
         return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""
         if self.training:
             self.pseudo_inputs.begin_at(x)
         mean, log_variance = posterior(self.encoder(x))
@@ -72,20 +72,20 @@ class Vamp(Autoencoder):
         )
 
     def prior_log_density(self, z: Tensor) -> Tensor:
-        """log p(z) of latents (B, latent_dim), shape (B,), in nats."""
+        """Computes log p(z) of latents (B, latent_dim), shape (B,), in nats."""
         return mixture_log_density(z, *posterior(self.encoder(self.pseudo_inputs.rows)))
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The evidence lower bound and its KL term, in nats a row, and the active latent units."""
+        """Computes the ELBO and its KL term, in nats per row, and the active units."""
         return evidence_metrics(self.loss(x).parts, self.latent(self.encoder(x)))
 
 
 class _PseudoInputs(nn.Module):
-    """Rows of the data's shape that are trained; in scaled units.
+    """Trainable rows of the data's shape, in scaled units.
 
     Attributes:
-        rows: Shape (K, *row_shape).
-        begun: Shape (), bool. Whether they have been put where the data are.
+        rows: The rows, shape (K, *row_shape).
+        begun: Whether the rows were initialised from data, shape (), bool.
     """
 
     begun: Tensor
@@ -94,15 +94,15 @@ class _PseudoInputs(nn.Module):
         super().__init__()
         self.rows = nn.Parameter(torch.randn(number, *row_shape))
         self.register_buffer("begun", torch.tensor(False))
-        self._has_begun = False  # what the buffer says, without waiting for the device
+        self._has_begun = False  # a copy of the buffer that needs no wait for the device
 
     @torch.no_grad()
     def begin_at(self, x: Tensor) -> None:
-        """Puts them close to rows of the first batch, the same on all workers; then never again."""
+        """Initialises the rows near rows of the first batch, the same on all workers; only once."""
         if self._has_begun:
             return
         self._has_begun = True
-        if bool(self.begun):  # training that was resumed
+        if bool(self.begun):  # training was resumed
             return
         chosen = x[torch.randint(len(x), (len(self.rows),), device=x.device)]
         spread = x.std(dim=0, correction=0)

@@ -1,4 +1,4 @@
-"""The vector-quantised autoencoder: a latent is a few codes out of a learned codebook."""
+"""The vector-quantised autoencoder: a latent consists of a few codes from a learned codebook."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from isthmus.spec import ModelPlan, SpecModel
 class Vqvae(Autoencoder):
     """Minimises reconstruction from the nearest codes, and the distance of encodings to them.
 
-    The latent is cut into groups of `code_dim` numbers, which share one codebook; with a spatial
-    bottleneck a group is one place of the map. Codes follow the encodings as moving averages.
+    The latent is split into groups of `code_dim` values, which share one codebook; with a spatial
+    bottleneck a group is one pixel of the map. Codes follow the encodings as moving averages.
 
     Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", arXiv:1711.00937,
-    equation 3 without its second term, which appendix A.1's averages stand for.
+    equation 3 without its second term, which the moving averages of appendix A.1 replace.
     """
 
     class Config(SpecModel):
         """The codebook."""
 
         codes: Annotated[int, Field(ge=2, le=65_536)] = 256
-        """Codes in the book."""
+        """Codes in the codebook."""
         code_dim: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-        """Numbers of a code; divides `latent_dim`. `auto`: 2, or 1 where that does not divide."""
+        """Values per code; must divide `latent_dim`. `auto`: 2, or 1 where 2 does not divide it."""
         commitment: float = Field(default=0.25, ge=0.0)
         """Weight of the squared distance between encodings and their codes."""
         decay: float = Field(default=0.99, gt=0.0, lt=1.0)
-        """Of the codes' moving averages, for each batch."""
+        """Decay of the codes' moving averages, per batch."""
         least_count: float = Field(default=0.1, ge=0.0)
-        """A code chosen less often than this, on average over batches, begins anew elsewhere."""
+        """A code chosen less often than this per batch, on average, is restarted elsewhere."""
 
     SUMMARY: ClassVar[str] = "a latent of codes from a learned book; to compress and to generate"
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "codebook")
@@ -43,7 +43,7 @@ class Vqvae(Autoencoder):
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """As `Autoencoder`, with a codebook."""
+        """Builds an `Autoencoder` with a codebook."""
         super().__init__(plan, **training)
         options = self.options
         self.code_dim = _code_dim(options, self.plan)
@@ -51,7 +51,7 @@ class Vqvae(Autoencoder):
 
     @classmethod
     def refusal(cls, plan: ModelPlan) -> str | None:
-        """Codes must fill the latent."""
+        """Returns why codes cannot fill the latent evenly, or `None` if they can."""
         code_dim = _code_dim(cls.Config.model_validate(dict(plan.variant.options)), plan)
         if plan.latent_dim % code_dim == 0:
             return None
@@ -62,20 +62,20 @@ class Vqvae(Autoencoder):
         )
 
     def latent(self, encoded: Tensor) -> Tensor:
-        """The nearest codes: (B, latent_dim) to (B, latent_dim)."""
+        """Replaces encodings with the nearest codes: (B, latent_dim) to (B, latent_dim)."""
         return self.from_indices(self.indices(encoded))
 
     def indices(self, encoded: Tensor) -> Tensor:
-        """Which code each group takes: (B, latent_dim) to (B, latent_dim / code_dim)."""
+        """Returns the index of each group's code: (B, latent_dim) to (B, latent_dim / code_dim)."""
         groups = encoded.reshape(-1, self.code_dim)
         return self.codebook.nearest(groups).reshape(-1, self.plan.latent_dim // self.code_dim)
 
     def from_indices(self, indices: Tensor) -> Tensor:
-        """The latent of those codes: (B, latent_dim / code_dim) to (B, latent_dim)."""
+        """Returns the latent of these codes: (B, latent_dim / code_dim) to (B, latent_dim)."""
         return self.codebook.look_up(indices).flatten(1)
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus commitment, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the commitment loss, of scaled rows (B, *row_shape)."""
         encoded = self.encoder(x)
         if self.training:
             self.codebook.update(encoded.reshape(-1, self.code_dim))
@@ -89,7 +89,7 @@ class Vqvae(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """`perplexity` of the codes in use, `dead_codes`, and `bits_per_row`."""
+        """Computes the `perplexity` of the codes in use, `dead_codes`, and `bits_per_row`."""
         indices = self.indices(self.encoder(x))
         per_row = bits(self.options.codes, indices.shape[1])
         return {**usage(indices, self.options.codes), "bits_per_row": per_row}

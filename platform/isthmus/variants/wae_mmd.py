@@ -1,4 +1,4 @@
-"""The Wasserstein autoencoder: points, not distributions, that together follow the prior."""
+"""The Wasserstein autoencoder: deterministic latents that together follow the prior."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from isthmus.spec import SpecModel
 
 
 class WaeMmd(Autoencoder):
-    """Minimises reconstruction and the MMD of all latents from N(0, 1); the encoder draws nothing.
+    """Minimises the reconstruction loss and the MMD of all latents from N(0, 1).
 
     Source: Tolstikhin et al. 2017, "Wasserstein Auto-Encoders", arXiv:1711.01558, algorithm 2,
     with a deterministic encoder; the kernel's widths are those of the authors' code.
     """
 
     class Config(SpecModel):
-        """The weight of the prior."""
+        """The MMD and its weight."""
 
         weight: float = Field(default=10.0, ge=0.0)
         """Weight of the MMD; the paper's lambda."""
         kernel: Kernel = "inverse_multiquadratic"
-        """What the MMD compares latents by: `inverse_multiquadratic` at seven widths, the
-        paper's, or `gaussian`, of variance latent_dim."""
+        """The kernel of the MMD: `inverse_multiquadratic` at the paper's seven widths, or
+        `gaussian` of variance latent_dim."""
         warm_up_epochs: float = Field(default=0.0, ge=0.0)
         """Epochs over which the weight rises from 0."""
 
@@ -36,7 +36,7 @@ class WaeMmd(Autoencoder):
     options: Config
 
     def loss(self, x: Tensor) -> LossOutput:
-        """Reconstruction plus the weighted MMD, of scaled rows (B, *row_shape)."""
+        """Computes reconstruction plus the weighted MMD, of scaled rows (B, *row_shape)."""
         z = self.encoder(x)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         discrepancy = mmd(z, torch.randn_like(z), self.options.kernel)
@@ -47,5 +47,5 @@ class WaeMmd(Autoencoder):
         )
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
-        """The MMD of the latents from N(0, 1), without bias: 0 where they cannot be told apart."""
+        """Computes the unbiased MMD of the latents from N(0, 1): 0 if they cannot be told apart."""
         return {"mmd": float(self.loss(x).parts["mmd"])}

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.spec import JobSpec
+from isthmus.stack.doctor import examine
 from isthmus.tracking import RunLog, end_lost_runs, find_run
 from isthmus.tracking import spool as spool_module
 from isthmus.tracking.spool import spool_folder
@@ -164,6 +165,14 @@ def test_a_run_that_nobody_works_on_is_ended_when_runs_are_looked_at(
     assert client.get_run(living.run_id).info.status == "RUNNING", "its process lives"
     living.finish()
     assert end_lost_runs(settings) == 0
+
+
+def test_the_doctor_ends_runs_that_nobody_works_on_and_says_so(settings, client, spec, monkeypatch):
+    monkeypatch.setattr(spool_module, "_NEW_S", 0.0)
+    kill_in(settings, spec, "log = RunLog.start(spec, settings); die()")
+    said = [each.said for each in examine(settings) if each.subject == "MLflow"]
+    assert said[0].endswith("; 1 run whose process was killed ended now")
+    assert the_run(client, spec).info.status == "KILLED"
 
 
 def _waiting(settings) -> list[Path]:
