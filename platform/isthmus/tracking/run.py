@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
 import threading
 import time
 import traceback
@@ -26,6 +25,7 @@ from isthmus.tracking.replay import (
     replay,
 )
 from isthmus.tracking.report import RunReport
+from isthmus.tracking.run_names import run_name
 from isthmus.tracking.runs import (
     TAG_ATTEMPT,
     TAG_JOB,
@@ -46,11 +46,6 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _BACKGROUND_TIMEOUT_S = 60.0
-_RUN_NAMES = (
-    *("auk", "crane", "curlew", "dunlin", "eider", "finch", "gannet", "heron", "ibis"),
-    *("jackdaw", "kestrel", "lapwing", "merlin", "nightjar", "osprey", "petrel", "quail"),
-    *("robin", "siskin", "tern", "wagtail", "wren"),
-)
 
 TAG_ERROR = "isthmus.error"
 TAG_NOTE = "mlflow.note.content"
@@ -167,7 +162,7 @@ class RunLog:
         # The run may be created although the answer is lost; `replay` then finds it by its tag.
         with spool.let_go_on_error(remove=False), store_errors(settings.tracking_uri):
             run = client.create_run(
-                experiment_id, tags=all_tags, run_name=name or _run_name(spec.name)
+                experiment_id, tags=all_tags, run_name=name or run_name(spec.name)
             )
             spool.move(spool_folder(settings, run.info.run_id))
         log = cls(client, run, spec, settings, spool, attempt=1, is_child=parent is not None)
@@ -390,11 +385,6 @@ class RunLog:
         thread = threading.Thread(target=guarded, name="isthmus-tracking-extra", daemon=True)
         self._threads.append(thread)
         thread.start()
-
-
-def _run_name(job: str) -> str:
-    """Returns a short name that is easy to say. It is random even if training sets a seed."""
-    return f"{job}-{secrets.choice(_RUN_NAMES)}-{secrets.randbelow(900) + 100}"
 
 
 def _is_within(name: str, others: Collection[str]) -> bool:
