@@ -113,8 +113,7 @@ class RunLog:
         if is_child:
             return  # the parent run logs the environment for both
         self._in_background(self._log_environment)
-        # The waiting records of earlier runs are written in the background, so as not to delay this
-        # one.
+        # Records that wait of earlier runs are written in the background, not to delay this one.
         self._in_background(lambda: replay(client, settings))
 
     @classmethod
@@ -166,8 +165,7 @@ class RunLog:
             )
             spool.move(spool_folder(settings, run.info.run_id))
         log = cls(client, run, spec, settings, spool, attempt=1, is_child=parent is not None)
-        # A parameter can be written only once, so those that are still open wait until they are
-        # known.
+        # A parameter can be written only once, so open ones wait until they are known.
         log._add_params(
             {
                 key: value
