@@ -95,9 +95,15 @@ def train(
 
 
 def resume(
-    run: str, *, settings: Settings | None = None, reporter: Reporter | None = None
+    run: str,
+    *,
+    settings: Settings | None = None,
+    reporter: Reporter | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> TrainResult:
     """Resumes an interrupted run; `run` is its id, the beginning of its id, or its name.
+
+    Callbacks are not stored with a run: give those that it began with, whose state is.
 
     Raises:
         IsthmusError: If it fails; the message says in one line what is wrong and what to do.
@@ -105,7 +111,7 @@ def resume(
     settings = settings or _settings()
     from isthmus.jobs.train import resume as resume_job
 
-    return resume_job(run, settings, reporter)
+    return resume_job(run, settings, reporter, callbacks)
 
 
 def tune(

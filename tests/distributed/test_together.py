@@ -65,7 +65,7 @@ def share(
             if checkpoints == lost_after:
                 raise Lost
 
-        task = WorkerTask(plan(variant), training(workers=workers, **options))
+        task = WorkerTask(plan(variant), training(**{"workers": workers, **options}))
         end = nullcontext() if lost_after is None else pytest.raises(Lost)
         with end, storage.last() as last:
             train_worker(task, scaled or rows(), context, None, keep, last)
@@ -122,6 +122,18 @@ def test_a_run_that_goes_on_from_a_checkpoint_ends_as_if_nothing_had_been(
     for found, expected in zip(hurt.progress.history, whole.progress.history, strict=True):
         assert found.train == pytest.approx(expected.train, rel=1e-6)
         assert found.validation == expected.validation
+
+
+def test_a_run_goes_on_within_an_epoch_with_more_workers_and_smaller_steps(tmp_path: Path) -> None:
+    # Two workers take steps of 64 rows, and three of 63.
+    elastic = {"workers": {"min": 2, "max": 3}, "checkpoint_interval_s": 0, "epochs": 2}
+    run_together(2, share, tmp_path, {"run": ("plain", elastic)}, 90, rows(6400))
+    before = result(tmp_path, "run").progress
+    assert before.epochs == 0
+    assert before.rows_done == 90 * 64
+    (after,) = trained(tmp_path, {"run": ("plain", elastic)}, 3, rows(6400))
+    assert after.progress.finished
+    assert [report.epoch for report in after.progress.history] == [1, 2]
 
 
 def reconstruction(report: EpochReport) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 
 from isthmus.progress.reporter import EpochReport
@@ -89,6 +89,10 @@ class Opening:
     def on_epoch(self, report: EpochReport) -> None:
         """Reports the epoch to the log."""
         self._tell(lambda log: log.on_epoch(report))
+
+    def on_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Reports the metrics of a user's callbacks to the log."""
+        self._tell(lambda log: log.log_values(metrics, step))
 
     def _tell(self, told: Told) -> None:
         self._missed.append(told)

@@ -94,7 +94,12 @@ def train(
         return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), given)
 
 
-def resume(reference: str, settings: Settings, reporter: Reporter | None = None) -> TrainResult:
+def resume(
+    reference: str,
+    settings: Settings,
+    reporter: Reporter | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> TrainResult:
     """Resumes a run that was interrupted or failed, as if it had never stopped.
 
     Args:
@@ -115,7 +120,7 @@ def resume(reference: str, settings: Settings, reporter: Reporter | None = None)
                 f"the data of run {reference} have changed since it began "
                 f"({prepared.spec.data.path}); start a new run with isthmus train"
             )
-        given = _Given(reporter, resumed=run_id)
+        given = _Given(reporter, tuple(callbacks), resumed=run_id)
         return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), given)
 
 

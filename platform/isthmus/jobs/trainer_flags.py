@@ -10,6 +10,10 @@ from isthmus.errors import nearest
 _OWN_FIELDS = {
     "max_epochs": "training.epochs",
     "min_epochs": "training.early_stopping",
+    "max_steps": "training.epochs",
+    "min_steps": "training.early_stopping",
+    "limit_train_batches": "data: a smaller file, or training.global_batch_size",
+    "val_check_interval": "nothing: the best epoch is chosen by the loss at its end",
     "accelerator": "training.device",
     "devices": "training.workers",
     "num_nodes": "training.workers",

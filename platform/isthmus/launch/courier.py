@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from isthmus.errors import TrainingError
 from isthmus.launch.background import Background
-from isthmus.progress.events import Event, RowsDone, Started
-from isthmus.progress.reporter import EpochReport, Reporter, ResumeReporter
+from isthmus.progress.events import Event, Logged, RowsDone, Started
+from isthmus.progress.reporter import EpochReport, MetricsReporter, Reporter, ResumeReporter
 
 # How long one wait for events lasts: while it does, Ray does not handle Ctrl-C.
 _PATIENCE_S = 0.5
@@ -87,5 +87,8 @@ class _Courier:
                     # A replaced worker repeats some epochs.
                     self._epochs_told = event.epoch
                     self._reporter.on_epoch(event)
+                case Logged():
+                    if isinstance(self._reporter, MetricsReporter):
+                        self._reporter.on_metrics(event.metrics, event.step)
                 case TrainingError():
                     self.error = event

@@ -93,7 +93,7 @@ def fit(
         )
         outcome = Background(trainer.fit, line.wake)
         accompany(outcome, line, reporter)
-    return _read_result(_result_of(outcome))
+    return _read_result(_result_of(outcome), CheckpointStorage(storage_path, run_name))
 
 
 def _workers(training: TrainingSpec) -> int | tuple[int, int]:
@@ -141,9 +141,11 @@ def _result_of(outcome: Background[Any]) -> Any:
         raise TrainingError(_one_line(error)) from error
 
 
-def _read_result(result: Any) -> FitResult:
+def _read_result(result: Any, storage: CheckpointStorage) -> FitResult:
     if result is None or result.checkpoint is None:
-        return FitResult.read(None)
+        # A run that was resumed, and had nothing left to do, has the checkpoint it began with.
+        with storage.last() as folder:
+            return FitResult.read(folder)
     with result.checkpoint.as_directory() as name:
         return FitResult.read(Path(name))
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,24 +43,51 @@ def run_worker(config: dict[str, Any]) -> None:
     )
     sender = config["sender"] if context.rank == 0 else None
     with _last_checkpoint(config["storage"]) as folder:
-        report = partial(_report, config["storage"])
-        train_worker(task, rows, context, sender, report, folder)
+        uploads = _Uploads(config["storage"])
+        train_worker(
+            task, rows, context, sender, uploads.report, folder, is_storing=uploads.is_storing
+        )
 
 
-def _report(storage: CheckpointStorage, folder: Path | None, progress: Progress) -> None:
-    """Gives Ray a checkpoint to upload while training goes on; every worker must call this."""
-    checkpoint = None
-    if folder is not None:
-        # The folder is removed when this returns; Ray removes the copy once it is stored.
-        copy = Path(tempfile.mkdtemp(prefix="isthmus-upload-"))
-        copy_checkpoint(folder, copy)
-        checkpoint = ray_train.Checkpoint.from_directory(copy)
-    ray_train.report(
-        {"epoch": progress.epochs},
-        checkpoint=checkpoint,
-        checkpoint_upload_mode=ray_train.CheckpointUploadMode.ASYNC,
-        checkpoint_upload_fn=partial(upload_patiently, storage),
-    )
+class _Uploads:
+    """Gives checkpoints to Ray, which uploads them while training goes on."""
+
+    def __init__(self, storage: CheckpointStorage) -> None:
+        """Creates it.
+
+        Args:
+            storage: The run's storage.
+        """
+        self._storage = storage
+        self._waiting: set[str] = set()
+
+    def is_storing(self) -> bool:
+        """Returns whether a checkpoint of this worker is not stored yet."""
+        return bool(self._waiting)
+
+    def report(self, folder: Path | None, progress: Progress) -> None:
+        """Gives Ray a checkpoint; every worker must call this."""
+        checkpoint = None
+        if folder is not None:
+            # The folder is removed when this returns.
+            copy = tempfile.mkdtemp(prefix="isthmus-upload-")
+            copy_checkpoint(folder, Path(copy))
+            checkpoint = ray_train.Checkpoint.from_directory(copy)
+            self._waiting.add(copy)
+        ray_train.report(
+            {"epoch": progress.epochs},
+            checkpoint=checkpoint,
+            checkpoint_upload_mode=ray_train.CheckpointUploadMode.ASYNC,
+            checkpoint_upload_fn=self._upload,
+            delete_local_checkpoint_after_upload=False,  # Ray would keep those that fail
+        )
+
+    def _upload(self, checkpoint: ray_train.Checkpoint, name: str) -> ray_train.Checkpoint:
+        try:
+            return upload_patiently(self._storage, checkpoint, name)
+        finally:
+            shutil.rmtree(checkpoint.path, ignore_errors=True)
+            self._waiting.discard(checkpoint.path)
 
 
 @contextmanager

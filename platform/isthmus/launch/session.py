@@ -94,7 +94,7 @@ def _own_address() -> dict[str, str]:
     Otherwise the Ray Train actor that cleans up after a lost controller looks for the Ray that was
     started last on this machine, even one that has ended, and delays the end of training by 12 s.
     """
-    port = free_port("127.0.0.1")
+    port = os.environ.get("RAY_GCS_SERVER_PORT") or free_port("127.0.0.1")
     return {"RAY_GCS_SERVER_PORT": str(port), "RAY_ADDRESS": f"127.0.0.1:{port}"}
 
 

@@ -94,7 +94,22 @@ class Batches(ABC):
     def batches_per_epoch(self) -> int:
         """The number of batches in one pass: `parts` per step, fewer in a last, smaller step."""
         whole, rest = divmod(self.rows_per_epoch // self.workers, self.rows_per_step)
-        return whole * min(self.parts, self.rows_per_step) + min(self.parts, rest)
+        return whole * self.batches_per_step + min(self.parts, rest)
+
+    @property
+    def resumed_step(self) -> int:
+        """The step that the next pass begins with, counted from 0.
+
+        With another number of workers than before, steps may be of another size; the pass then
+        begins with the step that holds the first row left, and with the last one at most.
+        """
+        step = self.resumed_rows // (self.rows_per_step * self.workers)
+        return min(step, self.steps_per_epoch - 1)
+
+    @property
+    def batches_per_step(self) -> int:
+        """The number of batches of a full step."""
+        return min(self.parts, self.rows_per_step)
 
     def __len__(self) -> int:
         return self.batches_per_epoch
@@ -105,8 +120,8 @@ class Batches(ABC):
 
     def steps(self) -> Iterator[list[Tensor]]:
         """Yields the batches of each optimizer step, each of shape (B, *row_shape)."""
+        first_step = self.resumed_step
         self.rows_done, self.resumed_rows = self.resumed_rows, 0
-        first_step = self.rows_done // (self.rows_per_step * self.workers)
         for share in self._shares(mix_seed(self.seed, _ORDER_STREAM, self.epoch), first_step):
             self.rows_done += len(share) * self.workers
             parts = min(self.parts, len(share))

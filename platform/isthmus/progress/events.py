@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
@@ -41,8 +42,21 @@ class RowsDone:
     done: int
 
 
+@dataclass(frozen=True)
+class Logged:
+    """The event that a callback has logged metrics.
+
+    Attributes:
+        metrics: The metrics by name.
+        step: Number of optimizer steps so far.
+    """
+
+    metrics: Mapping[str, float]
+    step: int
+
+
 # An error is sent, not raised, if a retry would fail in the same way.
-Event = Started | RowsDone | EpochReport | TrainingError
+Event = Started | RowsDone | EpochReport | Logged | TrainingError
 
 
 class Mailbox:

@@ -56,6 +56,14 @@ class ResumeReporter(Protocol):
         """Reports the epochs before the checkpoint; some may have been reported already."""
 
 
+@runtime_checkable
+class MetricsReporter(Protocol):
+    """A reporter that also receives the metrics that a user's Lightning callbacks log."""
+
+    def on_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Receives metrics by name, with the number of optimizer steps so far."""
+
+
 class Reporters:
     """A reporter that forwards each call to several reporters."""
 
@@ -78,3 +86,8 @@ class Reporters:
     def on_epoch(self, report: EpochReport) -> None:
         for reporter in self._reporters:
             reporter.on_epoch(report)
+
+    def on_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        for reporter in self._reporters:
+            if isinstance(reporter, MetricsReporter):
+                reporter.on_metrics(metrics, step)

@@ -28,4 +28,4 @@ class FitResult:
         """Reads the result from a checkpoint's folder; `None` gives a result without epochs."""
         if folder is None:
             return cls(state=None, progress=Progress())
-        return cls(checkpoints.read_best(folder), checkpoints.read_progress(folder))
+        return cls(checkpoints.read_best(folder) or None, checkpoints.read_progress(folder))

@@ -16,16 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from isthmus.errors import TrainingError
 from isthmus.progress import checkpoints
 
-if TYPE_CHECKING:
-    pass
-
 _logger = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
+_RAYS_RECORD = "checkpoint_manager_snapshot.json"
 
 # How long a store may be unreachable, from the first failure on. One attempt of the S3 client takes
 # 12 s if the connection is refused, and up to minutes if nothing answers.
@@ -80,10 +78,15 @@ class CheckpointStorage:
         within = sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
         # The progress file comes last: a checkpoint without it counts as incomplete.
         for path in sorted(within, key=lambda path: path.name == checkpoints.PROGRESS):
-            files.create_dir(f"{place}/{path.parent}")
+            if len(path.parts) > 1:  # "/./" in a key is something else to S3
+                files.create_dir(f"{place}/{path.parent}")
             fs.copy_files(str(folder / path), f"{place}/{path}", destination_filesystem=files)
         for old in earlier:
             files.delete_dir(old)
+        # Ray Train would look for the checkpoints that its record names, and refuse to resume.
+        record = f"{root}/{_RAYS_RECORD}"
+        if files.get_file_info(record).type == fs.FileType.File:
+            files.delete_file(record)
 
     @contextmanager
     def last(self) -> Iterator[Path | None]:

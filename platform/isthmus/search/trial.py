@@ -166,6 +166,7 @@ class _Relay:
 
     def __init__(self, task: TrialTask, sender: TrialSender) -> None:
         self.is_ended = False
+        self._is_stopping = False
         self._task = task
         self._sender = sender
         self._history: list[EpochReport] = []
@@ -174,10 +175,14 @@ class _Relay:
         self._sender.send(Started(epochs, rows, first_epoch))
 
     def on_rows(self, epoch: int, done: int) -> None:
+        if self.is_ended:
+            return
         self._sender.send(RowsDone(epoch, done))
         self._heed_the_driver()
 
     def on_epoch(self, report: EpochReport) -> None:
+        if self.is_ended:
+            return
         self._sender.send(report)
         self._history.append(report)
         if report.epoch in self._task.rungs:
@@ -193,7 +198,9 @@ class _Relay:
             raise KeyboardInterrupt from None  # `fit` then stops its workers
 
     def _heed_the_driver(self) -> None:
-        if self._sender.stop_was_requested():
+        # Once: a second one would not wait for the workers to stop.
+        if self._sender.stop_was_requested() and not self._is_stopping:
+            self._is_stopping = True
             raise KeyboardInterrupt
 
 

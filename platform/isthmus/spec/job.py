@@ -210,8 +210,9 @@ class TrainingSpec(SpecModel):
     comm_hook: Literal["auto", "none", "bf16", "powersgd", "post_local_sgd"] = "auto"
     """How ddp's gradients travel. `bf16` halves them; `powersgd` sends factors of low rank;
     `post_local_sgd` lets workers step alone and averages their weights now and then, for slow
-    networks; all three change what is learned a little. `none`: as they are. `auto`: as they are,
-    through memory that CPU workers of one machine share."""
+    networks, and does not go with `weight_average_decay`; all three change what is learned a
+    little. `none`: as they are. `auto`: as they are, through memory that CPU workers of one
+    machine share."""
     trainer: Mapping[str, Any] = Field(default_factory=dict)
     """Further arguments of Lightning's Trainer, as in `{detect_anomaly: true}`. Those that other
     fields decide are refused."""
@@ -227,7 +228,8 @@ class TrainingSpec(SpecModel):
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
     """`null` trains all epochs."""
     checkpoint_interval_s: float = Field(default=30.0, ge=0.0)
-    """At most this many seconds of work are lost when a worker dies; 0 saves every epoch."""
+    """At most about this many seconds of work are lost when a worker dies; 0 saves about twice a
+    second. Rows that Ray Data reads are saved between epochs only."""
     max_failures: int = Field(default=2, ge=0)
     """How often a lost worker is replaced before the run fails."""
 
@@ -280,6 +282,11 @@ class TrainingSpec(SpecModel):
 
     @model_validator(mode="after")
     def _shards_what_can_be_sharded(self) -> TrainingSpec:
+        if self.comm_hook == "post_local_sgd" and self.weight_average_decay is not None:
+            raise ValueError(
+                "comm_hook=post_local_sgd does not go with weight_average_decay="
+                f"{self.weight_average_decay}: workers would average other weights; leave out one"
+            )
         if self.strategy == "fsdp":
             for field, unset in (
                 ("weight_average_decay", None),

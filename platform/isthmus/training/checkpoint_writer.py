@@ -46,6 +46,7 @@ class CheckpointWriter:
         rank: int,
         averaged: AveragedWeights | None = None,
         resumed: Path | None = None,
+        is_storing: Callable[[], bool] = lambda: False,
     ) -> None:
         """Creates the writer.
 
@@ -54,12 +55,14 @@ class CheckpointWriter:
             rank: The rank of this worker.
             averaged: The averaged weights, which are saved instead of the trained ones, if any.
             resumed: The folder of the checkpoint that training resumes from, if any.
+            is_storing: Returns whether an earlier checkpoint of this worker is not stored yet.
         """
         self.best: Mapping[str, Any] = {}
         self._keep = keep
         self._rank = rank
         self._averaged = averaged
         self._resumed = resumed
+        self.is_storing = is_storing
 
     def begin(self, trainer: Trainer) -> None:
         """Reads the best weights of the checkpoint that training resumes from."""
@@ -122,11 +125,12 @@ def _common(trainer: Trainer) -> Iterator[Path]:
     """Yields a folder with the same path on all machines, to which Lightning writes the shards."""
     name = tempfile.mkdtemp(prefix=_PREFIX) if trainer.is_global_zero else ""
     folder = Path(trainer.strategy.broadcast(name))
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         yield folder
-    finally:
+        # Not after an error: the others would wait for a worker that never comes.
         trainer.strategy.barrier()
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -91,6 +91,7 @@ class EpochEndCallback(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tells the driver that the workers have started, and resumes an unfinished epoch."""
         self._agreed_s = time.monotonic()
+        _settle_step_count(trainer)
         self.checkpoints.begin(trainer)
         if self._sender:
             self._sender.send(
@@ -133,7 +134,11 @@ class EpochEndCallback(Callback):
             self._sender.send(RowsDone(trainer.current_epoch + 1, self._batches.rows_done))
             self._is_stopping = self._sender.stop_was_requested()
         is_stopped, is_save_due, self._batches_between = trainer.strategy.broadcast(
-            (self._is_stopping, self.save_is_due(), self._paced())
+            (
+                self._is_stopping,
+                self.save_is_due() and not self.checkpoints.is_storing(),
+                self._paced(),
+            )
         )
         self._next_agreement, self._agreed_s = self._batches_between, time.monotonic()
         if self.SAVES_WITHIN_EPOCHS and self._batches.is_resumable:
@@ -247,6 +252,10 @@ class EpochEndCallback(Callback):
             torch.set_rng_state(state["rng"].cpu())
         else:
             self._seed(_TRAINING_STREAM, trainer.current_epoch + state["rows_done"])
+            # Steps may be of another size, so Lightning's count of batches is not the loader's.
+            done: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+            batches = self._batches.resumed_step * self._batches.batches_per_step
+            done.ready = done.started = done.processed = done.completed = batches
         if "cuda_rng" in state and self._batches.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self._batches.device)
         self._resumed = None
@@ -267,12 +276,17 @@ class EpochEndCallback(Callback):
     def _sum_up(self, train: dict[str, Tensor]) -> _Summary:
         """Sums the losses and flags of all workers in one message."""
         sums = torch.stack([total.double() for total in train.values()])
-        flags = [float(self._is_stopping), float(self.save_is_due())]
+        # An epoch that cannot be resumed in its middle is saved if it took long to train.
+        is_due = self.save_is_due() or (
+            not self._batches.is_resumable
+            and time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
+        )
+        flags = [self._is_stopping, is_due, self.checkpoints.is_storing()]
         numbers = sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist()
         return _Summary(
             train=per_row(dict(zip(train, numbers, strict=False))),
-            is_stopped=numbers[-2] > 0,
-            is_save_due=numbers[-1] > 0,
+            is_stopped=numbers[-3] > 0,
+            is_save_due=numbers[-2] > 0 and numbers[-1] == 0,
         )
 
     def _refuse_divergence(self, report: EpochReport) -> None:
@@ -323,5 +337,21 @@ def _validation_losses(trainer: Trainer) -> dict[str, float]:
         for name, value in trainer.callback_metrics.items()
         if name.startswith(prefix)
     }
+    if not logged:
+        raise TrainingError(
+            "an epoch ended without its held-out rows; leave out what stops or skips validation"
+        )
     numbers = torch.stack([value.double().cpu() for value in logged.values()]).tolist()
     return dict(zip(logged, numbers, strict=True))
+
+
+def _settle_step_count(trainer: Trainer) -> None:
+    """Lets `trainer.global_step` go on where a run resumes in groups of steps, or no longer does.
+
+    Lightning counts the steps of automatic and of manual optimisation apart.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    automatic = loop.automatic_optimization.optim_progress.optimizer.step.total
+    manual = loop.manual_optimization.optim_step_progress.total
+    steps = max(automatic.completed, manual.completed)
+    automatic.ready = automatic.completed = manual.ready = manual.completed = steps

@@ -10,6 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus import resources
 from isthmus.core import Autoencoder
+from isthmus.core.workers import gather_objects
 from isthmus.errors import TrainingError
 
 _RANGE = (32, 4096)
@@ -95,6 +96,8 @@ class StepProbe:
     def refuse_too_large(self, rows: int, device: torch.device, workers_here: int) -> None:
         """Raises an error if a step cannot fit into the memory, before the step is taken.
 
+        All workers must call this, and all raise the error if the step does not fit on one.
+
         Args:
             rows: Number of rows in one forward pass of one worker.
             device: The device that trains.
@@ -108,13 +111,17 @@ class StepProbe:
         # The scratch factor is a guess, so only steps that would not fit without it are refused.
         needed = self.bytes_per_row / _SCRATCH_FACTOR * rows + self._weights_bytes
         free = _free_bytes(device, workers_here)
+        refusal = ""
         if needed > free:
             where = "the GPU has" if device.type == "cuda" else "a worker may use"
-            raise TrainingError(
+            refusal = (
                 f"a step of {rows} rows needs at least {needed / _GIB:.1f} GiB and {where} "
                 f"{free / _GIB:.1f} GiB; lower training.global_batch_size, raise "
                 "training.accumulate_batches, or choose a smaller net"
             )
+        for each in gather_objects(refusal):
+            if each:
+                raise TrainingError(each)
 
     def threads(self, rows: int, workers_here: int) -> int:
         """Returns how many of the available threads a step of `rows` rows keeps busy."""

@@ -89,8 +89,7 @@ class GroupedBatches:
         number of steps, and fetches its rows when it takes them.
         """
         self._steps = None
-        step_rows = self.batches.rows_per_step * self.batches.workers
-        left = self.batches.steps_per_epoch - self.batches.resumed_rows // step_rows
+        left = self.batches.steps_per_epoch - self.batches.resumed_step
         while left > 0:
             count = min(left, self._steps_at_once)
             left -= count

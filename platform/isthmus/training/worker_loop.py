@@ -30,6 +30,7 @@ from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.checkpoint_writer import CheckpointWriter, KeepCheckpoint
 from isthmus.training.comm_hooks import CommHook
+from isthmus.training.driver_logger import DriverLogger
 from isthmus.training.epoch_end import EpochEndCallback, StopRequested
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.memory import PROBE_ROWS, StepProbe
@@ -79,6 +80,7 @@ def train_worker(
     keep: KeepCheckpoint,
     folder: Path | None = None,
     make_callback: Callable[..., EpochEndCallback] = EpochEndCallback,
+    is_storing: Callable[[], bool] = lambda: False,
 ) -> None:
     """Trains one worker until the last epoch, early stopping, or a request to stop.
 
@@ -90,6 +92,7 @@ def train_worker(
         keep: Stores a checkpoint.
         folder: The folder of the checkpoint to resume from, if any.
         make_callback: Creates the callback that reports progress and saves checkpoints.
+        is_storing: Returns whether an earlier checkpoint is not stored yet; the next then waits.
     """
     device = context.device
     _prepare_process()
@@ -107,7 +110,7 @@ def train_worker(
         module.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
-        writer = CheckpointWriter(keep, context.rank, averaged, folder)
+        writer = CheckpointWriter(keep, context.rank, averaged, folder, is_storing)
         books = make_callback(training, batches, progress, writer, sender)
         callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
         callbacks += [ErrorMeter()] if task.measures_error else []
@@ -117,7 +120,8 @@ def train_worker(
             _logger.info("one process takes its steps in groups, each a batch to Lightning")
             module.automatic_optimization = False
             loader = GroupedBatches(batches, books.sums, training, averaged)
-        trainer = _trainer(training, context, module, callbacks)
+        logger = DriverLogger(sender) if task.callbacks else False
+        trainer = _trainer(training, context, module, callbacks, logger)
         held_out = ValidationBatches(
             resident(rows.validation, device), device, _VALIDATION_ROWS, context.rank,
             context.workers,
@@ -239,6 +243,7 @@ def _trainer(
     context: WorkerContext,
     module: Autoencoder,
     callbacks: list[Callback],
+    logger: DriverLogger | bool,
 ) -> Trainer:
     if context.device.type == "cuda":
         _take_channels_last(module)
@@ -250,7 +255,7 @@ def _trainer(
         "accumulate_grad_batches": (
             training.accumulate_batches if module.automatic_optimization else 1
         ),
-        "logger": False,
+        "logger": logger,
         "enable_checkpointing": any(isinstance(each, Checkpoint) for each in callbacks),
         "use_distributed_sampler": False,
         "inference_mode": False,  # some variants take gradients of held-out rows

@@ -1,0 +1,47 @@
+"""Lightning's logger of a job: what callbacks log goes to the driver, and from there to MLflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytorch_lightning.loggers.logger import Logger
+
+from isthmus.progress.events import Logged, Sender
+
+# The epoch's report has these already.
+_REPORTED = ("train/", "validation/", "epoch")
+
+
+class DriverLogger(Logger):
+    """Sends the metrics that callbacks log, such as the learning rates of LearningRateMonitor."""
+
+    def __init__(self, sender: Sender | None) -> None:
+        """Creates the logger.
+
+        Args:
+            sender: The channel to the driver; only the first worker has one, and the others log
+                nothing.
+        """
+        super().__init__()
+        self._sender = sender
+
+    @property
+    def name(self) -> str:
+        """The name of the logger."""
+        return "isthmus"
+
+    @property
+    def version(self) -> str:
+        """The version, which is always the same."""
+        return ""
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Does nothing, because the run has the job's parameters."""
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Sends metrics by name, with the optimizer steps taken."""
+        others = {
+            name: float(value) for name, value in metrics.items() if not name.startswith(_REPORTED)
+        }
+        if others and self._sender:
+            self._sender.send(Logged(others, step or 0))
