@@ -16,7 +16,7 @@ from isthmus.progress.checkpoints import Progress
 from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
-from isthmus.training import epoch_end
+from isthmus.training import epoch_end, memory
 from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 from tests.distributed.small_jobs import plan, rows, same_weights, training
@@ -255,6 +255,34 @@ def stop_at_an_epochs_end(rank: int, workers: int, folder: Path) -> None:
     task = WorkerTask(plan("plain"), training(workers=workers, epochs=1000))
     sender = Sender() if rank == 0 else None
     train_worker(task, rows(), context, sender, keep)
+
+
+def refuse_on_one(rank: int, workers: int) -> list[str]:
+    """What this worker tells the driver of a step that does not fit the second worker's memory."""
+    sent: list[str] = []
+
+    class Sender:
+        def send(self, event: object) -> None:
+            sent.append(str(event))
+
+        def stop_was_requested(self) -> bool:
+            return False
+
+    if rank == 1:
+        memory._free_bytes = lambda *_: 0.0
+    context = WorkerContext(rank, workers, rank, workers, torch.device("cpu"))
+    sender = Sender() if rank == 0 else None
+    train_worker(
+        WorkerTask(plan("plain"), training(workers=workers)),
+        rows(), context, sender, lambda *_: None,
+    )  # fmt: skip
+    return sent
+
+
+@pytest.mark.timeout(120)
+def test_a_step_that_does_not_fit_the_memory_of_one_worker_is_refused_by_all() -> None:
+    (told, _) = run_together(2, refuse_on_one)
+    assert "needs at least 0.0 GiB and a worker may use 0.0 GiB" in told[0]
 
 
 @pytest.mark.timeout(120)

@@ -120,6 +120,15 @@ def test_a_run_stopped_by_ctrl_c_and_resumed_matches_the_uninterrupted_run(
     ]
 
 
+def test_a_run_that_was_trained_here_and_not_yet_registered_is_resumed_on_ray(
+    tmp_path: Path,
+) -> None:
+    here = train(tmp_path, "run", epochs=3)
+    again = train(tmp_path, "run", where="ray", epochs=3)
+    assert again.progress.finished
+    assert same_weights(here, again)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
     tmp_path: Path, workers: int

@@ -179,6 +179,9 @@ def test_old_spellings_of_job_files_are_still_read() -> None:
         ({"workers": {"min": 3, "max": 2}}, "training.workers", "min=3 is above max=2"),
         ({"workers": "many"}, "training.workers", "'many' is not allowed"),
         ({"trainer": {"max_epochs": 3}}, "training.trainer.max_epochs", "use training.epochs"),
+        ({"trainer": {"max_steps": 3}}, "training.trainer.max_steps", "use training.epochs"),
+        ({"trainer": {"limit_train_batches": 0.1}}, "training.trainer.limit_train_batches", "data"),
+        ({"trainer": {"val_check_interval": 0.5}}, "training.trainer.val_check_interval", "loss"),
         (
             {"trainer": {"detect_anomly": True}},
             "training.trainer.detect_anomly",

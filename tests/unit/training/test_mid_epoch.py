@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from pytorch_lightning.callbacks import LearningRateMonitor
 
 from isthmus.progress.checkpoints import Progress
+from isthmus.progress.events import Logged
 from isthmus.progress.result import FitResult
 from isthmus.training import epoch_end as epoch_end_module
 from isthmus.training import step_groups as step_groups_module
@@ -88,3 +90,56 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_matches_the_uninterrupted_one(
     for found, expected in zip(resumed.progress.history, whole.progress.history, strict=True):
         assert found.validation == expected.validation
         assert found.train == pytest.approx(expected.train, rel=1e-6)
+
+
+@pytest.mark.parametrize(("first", "then"), [({}, SINGLE), (SINGLE, {})], ids=["to", "from"])
+def test_a_run_that_leaves_the_fast_path_or_takes_it_goes_on_counting_its_steps(
+    first: dict[str, Any], then: dict[str, Any], tmp_path: Path
+) -> None:
+    """What is annealed by the step must not begin anew."""
+    options = {"variant": "vae", "epochs": 3}
+    whole = run(tmp_path / "whole", options)
+    with pytest.raises(Lost):
+        run(tmp_path / "lost", {**options, **first}, lost_after=7)
+    resumed = run(tmp_path / "lost", {**options, **then}, resume=True)
+    for found, expected in zip(resumed.progress.history, whole.progress.history, strict=True):
+        assert found.train == pytest.approx(expected.train, rel=1e-3)
+
+
+class _Sender:
+    def __init__(self) -> None:
+        self.sent: list[object] = []
+
+    def send(self, event: object) -> None:
+        self.sent.append(event)
+
+    def stop_was_requested(self) -> bool:
+        return False
+
+
+def test_what_callbacks_log_reaches_the_driver_and_what_is_reported_does_not_twice() -> None:
+    sender = _Sender()
+    options = {"epochs": 2, "schedule": "linear", "trainer": {"log_every_n_steps": 1}}
+    task = WorkerTask(plan("vae"), training(**options), callbacks=(LearningRateMonitor("step"),))
+    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
+    train_worker(task, rows(), context, sender, lambda *_: None)
+    logged = [each for each in sender.sent if isinstance(each, Logged)]
+    assert [each.step for each in logged] == list(range(10))
+    assert all(list(each.metrics) == ["lr-AdamW"] for each in logged)
+    rates = [each.metrics["lr-AdamW"] for each in logged]
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_a_checkpoint_that_is_due_waits_until_the_one_before_it_is_stored() -> None:
+    kept: list[int] = []
+    task = WorkerTask(plan("plain"), training(checkpoint_interval_s=0, epochs=3))
+    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
+    train_worker(
+        task,
+        rows(),
+        context,
+        None,
+        lambda _, progress: kept.append(progress.epochs),
+        is_storing=lambda: bool(kept),  # the first is never stored
+    )
+    assert kept == [0, 3], "the last one is kept all the same"
