@@ -123,6 +123,9 @@ def _checked_tuning(spec: JobSpec) -> TuningSpec:
             "--search training.learning_rate=log_uniform:1e-4:1e-2"
         )
         raise SpecError([Fault("tuning.search", message)])
+    if spec.training.strategy == "fsdp":
+        message = "fsdp shards the weights that a trial is judged by; use ddp for a search"
+        raise SpecError([Fault("training.strategy", message)])
     faults = search_faults(spec, check_job, {})
     if faults:
         raise SpecError(faults)

@@ -68,6 +68,11 @@ def test_a_wrong_search_is_one_line(search, said):
     assert len(message.splitlines()) == 1
 
 
+def test_a_search_does_not_shard():
+    job = {**searching({"latent_dim": {"choice": [4, 8]}}), "training": {"strategy": "fsdp"}}
+    assert "training.strategy: fsdp shards the weights" in told(job)
+
+
 def test_all_faults_of_a_search_are_told_at_once_with_their_lines(tmp_path):
     file = tmp_path / "job.yaml"
     file.write_text(
