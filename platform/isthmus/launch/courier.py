@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 
 from isthmus.errors import TrainingError
 from isthmus.launch.background import Background
-from isthmus.progress.events import Event, Logged, RowsDone, Started
+from isthmus.progress.events import Event, Logged, Resumed, RowsDone, Started
 from isthmus.progress.reporter import EpochReport, MetricsReporter, Reporter, ResumeReporter
 
 # How long one wait for events lasts: while it does, Ray does not handle Ctrl-C.
@@ -76,10 +76,11 @@ class _Courier:
         while self._events:
             event = self._events.popleft()
             match event:
+                case Resumed():
+                    if isinstance(self._reporter, ResumeReporter):
+                        self._reporter.on_resume(event.history)
                 case Started():
                     self._is_started = True
-                    if event.history and isinstance(self._reporter, ResumeReporter):
-                        self._reporter.on_resume(event.history)
                     self._reporter.on_start(event.epochs, event.rows, event.first_epoch)
                 case RowsDone():
                     self._reporter.on_rows(event.epoch, event.done)

@@ -13,6 +13,17 @@ from isthmus.progress.reporter import EpochReport
 
 
 @dataclass(frozen=True)
+class Resumed:
+    """The event that training goes on from a checkpoint, sent before `Started`.
+
+    Attributes:
+        history: The reports of the epochs that the checkpoint has behind it.
+    """
+
+    history: tuple[EpochReport, ...]
+
+
+@dataclass(frozen=True)
 class Started:
     """The event that the workers have started.
 
@@ -20,13 +31,11 @@ class Started:
         epochs: Number of epochs of the whole job.
         rows: Number of training rows per epoch.
         first_epoch: The epoch to be trained first, counted from 1.
-        history: The reports of the epochs before it, from the checkpoint.
     """
 
     epochs: int
     rows: int
     first_epoch: int
-    history: tuple[EpochReport, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Logged:
 
 
 # An error is sent, not raised, if a retry would fail in the same way.
-Event = Started | RowsDone | EpochReport | Logged | TrainingError
+Event = Resumed | Started | RowsDone | EpochReport | Logged | TrainingError
 
 
 class Mailbox:

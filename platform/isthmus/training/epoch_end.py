@@ -99,7 +99,6 @@ class EpochEndCallback(Callback):
                     epochs=self._training.epochs,
                     rows=self._batches.rows_per_epoch,
                     first_epoch=trainer.current_epoch + 1,
-                    history=tuple(self.progress.history),
                 )
             )
         if self._resumed is not None:

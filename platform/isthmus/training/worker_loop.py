@@ -25,7 +25,7 @@ from isthmus.loaders.scaled_rows import ScaledRows, is_distributed, resident
 from isthmus.loaders.shard_batches import ShardBatches
 from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
-from isthmus.progress.events import Sender
+from isthmus.progress.events import Resumed, Sender
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.checkpoint_writer import CheckpointWriter, KeepCheckpoint
@@ -97,6 +97,9 @@ def train_worker(
     device = context.device
     _prepare_process()
     progress = checkpoints.read_progress(folder) if folder else Progress()
+    if sender and progress.history:
+        # The log may lack epochs that the checkpoint has, also of a run that is finished.
+        sender.send(Resumed(tuple(progress.history)))
     if progress.finished:
         return
     if folder:

@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning.callbacks import LearningRateMonitor
 
 from isthmus.progress.checkpoints import Progress
-from isthmus.progress.events import Logged
+from isthmus.progress.events import Logged, Resumed
 from isthmus.progress.result import FitResult
 from isthmus.training import epoch_end as epoch_end_module
 from isthmus.training import step_groups as step_groups_module
@@ -143,3 +143,16 @@ def test_a_checkpoint_that_is_due_waits_until_the_one_before_it_is_stored() -> N
         is_storing=lambda: bool(kept),  # the first is never stored
     )
     assert kept == [0, 3], "the last one is kept all the same"
+
+
+def test_a_finished_run_that_is_resumed_tells_the_epochs_that_the_log_may_lack(
+    tmp_path: Path,
+) -> None:
+    run(tmp_path / "run", {"epochs": 2})
+    sender = _Sender()
+    task = WorkerTask(plan("denoising"), training(epochs=2))
+    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
+    train_worker(task, rows(), context, sender, lambda *_: None, tmp_path / "run")
+    (resumed,) = sender.sent
+    assert isinstance(resumed, Resumed)
+    assert [report.epoch for report in resumed.history] == [1, 2]
