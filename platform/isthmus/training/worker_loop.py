@@ -125,11 +125,8 @@ def train_worker(
             loader = GroupedBatches(batches, books.sums, training, averaged)
         logger = DriverLogger(sender) if task.callbacks else False
         trainer = _trainer(training, context, module, callbacks, logger)
-        held_out = ValidationBatches(
-            resident(rows.validation, device), device, _VALIDATION_ROWS, context.rank,
-            context.workers,
-        )  # fmt: skip
         resume_from = folder / checkpoints.LAST if folder else None
+        held_out = _held_out(rows, context)
         trainer.fit(module, loader, held_out, ckpt_path=resume_from, weights_only=True)
     except StopRequested:
         return
@@ -227,6 +224,16 @@ def _batches(
         workers=context.workers,
         seed=training.seed,
         parts=parts,
+    )
+
+
+def _held_out(rows: ScaledRows, context: WorkerContext) -> ValidationBatches:
+    return ValidationBatches(
+        resident(rows.validation, context.device),
+        context.device,
+        _VALIDATION_ROWS,
+        context.rank,
+        context.workers,
     )
 
 
