@@ -42,14 +42,15 @@ def run_sharded_worker(config: dict[str, Any]) -> None:
     from torch.distributed.fsdp._common_utils import _FSDPDeviceHandle
     from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
-    from isthmus.training import checkpoint_writer, epoch_end, strategies
+    from isthmus.strategies import choice
+    from isthmus.training import checkpoint_writer, epoch_end
 
     def use_cpu(state: Any, *_: Any) -> Any:
         state._device_handle = _FSDPDeviceHandle(torch.device("cpu"), torch.cpu)
         return state
 
     torch_fsdp._init_device_handle = use_cpu
-    strategies._strategy = lambda *_: RayFSDPStrategy(
+    choice._strategy = lambda *_: RayFSDPStrategy(
         auto_wrap_policy=partial(size_based_auto_wrap_policy, min_num_params=50),
         state_dict_type="sharded",
     )

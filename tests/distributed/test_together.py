@@ -16,8 +16,8 @@ from isthmus.progress.checkpoints import Progress
 from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
+from isthmus.strategies.context import WorkerContext
 from isthmus.training import epoch_end, memory
-from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 from tests.distributed.small_jobs import plan, rows, same_weights, training
 from tests.together import run_together

@@ -22,7 +22,7 @@ from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.progress.uploads import CheckpointUploads
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.strategies import WorkerContext
+from isthmus.strategies.context import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
 _logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from isthmus.loaders.scaled_rows import ScaledRows
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.progress.uploads import copy_checkpoint, upload_patiently
-from isthmus.training.strategies import WorkerContext
+from isthmus.strategies.context import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
 

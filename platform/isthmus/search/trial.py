@@ -30,8 +30,8 @@ from isthmus.progress.events import RowsDone, Started
 from isthmus.progress.reporter import EpochReport
 from isthmus.search.events import Kept, TrialSender
 from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.strategies.context import WorkerContext
 from isthmus.training.epoch_end import EpochEndCallback
-from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 
 _logger = logging.getLogger(__name__)

@@ -27,19 +27,16 @@ from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import Resumed, Sender
 from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.strategies.choice import trainer_arguments, trains_alone
+from isthmus.strategies.comm_hooks import CommHook
+from isthmus.strategies.context import WorkerContext
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.checkpoint_writer import CheckpointWriter, KeepCheckpoint
-from isthmus.training.comm_hooks import CommHook
 from isthmus.training.driver_logger import DriverLogger
 from isthmus.training.epoch_end import EpochEndCallback, StopRequested
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.memory import PROBE_ROWS, StepProbe
 from isthmus.training.step_groups import GroupedBatches
-from isthmus.training.strategies import (
-    WorkerContext,
-    trainer_arguments,
-    trains_alone,
-)
 
 if TYPE_CHECKING:
     from isthmus.data import StoredRows

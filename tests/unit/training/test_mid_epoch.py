@@ -13,9 +13,9 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import Logged, Resumed
 from isthmus.progress.result import FitResult
+from isthmus.strategies.context import WorkerContext
 from isthmus.training import epoch_end as epoch_end_module
 from isthmus.training import step_groups as step_groups_module
-from isthmus.training.strategies import WorkerContext
 from isthmus.training.worker_loop import WorkerTask, train_worker
 from tests.distributed.small_jobs import plan, rows, same_weights, training
 

@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.distributed import GradBucket  # type: ignore[attr-defined]
 from torch.futures import Future
 
-from isthmus.training.strategies import WorkerContext
+from isthmus.strategies.context import WorkerContext
 
 # How long a worker spins while it waits for the others; then one of them may need its core.
 _SPINNING_S = 2e-3

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
-import torch
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy, Strategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
+from isthmus.strategies.context import WorkerContext
 
 # FSDP shards submodules with at least this many weights separately.
 _SHARDED_WEIGHTS = 1_000_000
-
-
-@dataclass(frozen=True)
-class WorkerContext:
-    """The rank, world size and device of a worker.
-
-    Attributes:
-        rank: The worker's rank, from 0.
-        workers: Number of workers that train together (the world size).
-        local_rank: The worker's rank among the workers of its machine, from 0.
-        workers_here: Number of workers on this machine, which share its cores and memory.
-        device: The device that it trains on.
-        is_in_ray: Whether Ray Train started it; else a launcher has set torchrun's variables.
-    """
-
-    rank: int
-    workers: int
-    local_rank: int
-    workers_here: int
-    device: torch.device
-    is_in_ray: bool = False
 
 
 def trainer_arguments(training: TrainingSpec, context: WorkerContext) -> dict[str, Any]:

@@ -17,12 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
-from isthmus.training.shared_memory_hook import (
+from isthmus.strategies.context import WorkerContext
+from isthmus.strategies.shared_memory_hook import (
     SharedGradients,
     shared_memory_hook,
     suits_shared_memory,
 )
-from isthmus.training.strategies import WorkerContext
 
 # Rank of the matrices that PowerSGD sends, and number of steps before it begins.
 _POWER_SGD_RANK, _POWER_SGD_BEGINS = 4, 100
