@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -88,12 +89,14 @@ def test_the_handlers_of_signals_stay_those_from_before(said):
 
 def open_to_others(processes: Iterable[psutil.Process]) -> list[str]:
     """The sockets that these processes listen at and that other machines can reach."""
-    listening = [
-        (process.name(), ipaddress.ip_address(each.laddr.ip), each.laddr.port)
-        for process in processes
-        for each in process.net_connections("inet")
-        if each.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            listening += [
+                (process.name(), ipaddress.ip_address(each.laddr.ip), each.laddr.port)
+                for each in process.net_connections("inet")
+                if each.status == psutil.CONN_LISTEN
+            ]
     assert listening, "they listen at nothing at all"
     return [
         f"{name} listens at {address}, port {port}"
