@@ -7,6 +7,7 @@ import torch
 
 from isthmus import nets, variants
 from isthmus.loaders.scaled_rows import ScaledRows
+from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
 
@@ -38,6 +39,22 @@ def rows(count: int = 301) -> ScaledRows:
     return ScaledRows(
         values[:count], values[count:], np.zeros(6, np.float32), np.ones(6, np.float32)
     )
+
+
+class RecordingSender:
+    """The first worker's channel to a driver that records what it is told."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        """Creates the channel; the driver asks to stop after so many epochs, if at all."""
+        self.sent: list[object] = []
+        self._stop_after = stop_after
+
+    def send(self, event: object) -> None:
+        self.sent.append(event)
+
+    def stop_was_requested(self) -> bool:
+        epochs = sum(isinstance(each, EpochReport) for each in self.sent)
+        return self._stop_after is not None and epochs >= self._stop_after
 
 
 def same_weights(first: FitResult, second: FitResult) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -191,15 +190,14 @@ def test_workers_wait_for_cpus_that_join_and_not_for_longer_than_the_limit(
 ) -> None:
     late, some = ask(
         tmp_path,
-        {"device": "gpu", "workers": 2, "timeout_s": 2},
+        {"device": "gpu", "workers": 2, "timeout_s": 0.5},  # no node can join so soon
         {"device": "cpu", "workers": 3},
         version=1,
     )
-    # One node may have joined by then.
-    assert re.search("needs 2 GPUs, one for each worker, and Ray sees [01] after ", late["result"])
+    assert "needs 2 GPUs, one for each worker, and Ray sees 0 after " in late["result"]
     assert some["result"] is False
     assert some["cpus"] == 3
-    assert re.match("waiting for 3 CPUs: the cluster has [12] and ", some["said"][0])
+    assert some["said"][0].startswith("waiting for 3 CPUs: the cluster has 1 and ")
 
 
 def test_a_cluster_without_an_autoscaler_is_not_waited_for(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ pytestmark = [
 
 
 class Lost(Exception):
-    """Of a worker."""
+    """A worker is lost."""
 
 
 def run_sharded_worker(config: dict[str, Any]) -> None:

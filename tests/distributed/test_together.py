@@ -19,14 +19,14 @@ from isthmus.progress.storage import CheckpointStorage
 from isthmus.strategies.context import WorkerContext
 from isthmus.training import epoch_end, memory
 from isthmus.training.worker_loop import WorkerTask, train_worker
-from tests.distributed.small_jobs import plan, rows, same_weights, training
+from tests.distributed.small_jobs import RecordingSender, plan, rows, same_weights, training
 from tests.together import run_together
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 
 
 class Lost(Exception):
-    """Of a worker."""
+    """A worker is lost."""
 
 
 def share(
@@ -216,34 +216,16 @@ def test_a_communication_hook_changes_little_of_what_is_learned(
 def test_what_needs_gpus_is_refused_on_cpus_in_one_line(
     options: dict[str, Any], message: str
 ) -> None:
-    sent: list[object] = []
-
-    class Sender:
-        def send(self, event: object) -> None:
-            sent.append(event)
-
-        def stop_was_requested(self) -> bool:
-            return False
-
+    sender = RecordingSender()
     context = WorkerContext(0, 2, 0, 2, torch.device("cpu"))
     task = WorkerTask(plan("plain"), training(workers=2, **options))
-    train_worker(task, rows(), context, Sender(), lambda *kept: None)
-    (error,) = sent
+    train_worker(task, rows(), context, sender, lambda *kept: None)
+    (error,) = sender.sent
     assert str(error).startswith(message)
 
 
 def stop_at_an_epochs_end(rank: int, workers: int, folder: Path) -> None:
     """This worker's part of a run whose driver asks it to stop after the third epoch."""
-
-    class Sender:
-        epochs = 0
-
-        def send(self, event: object) -> None:
-            self.epochs += isinstance(event, EpochReport)
-
-        def stop_was_requested(self) -> bool:
-            return self.epochs >= 3
-
     context = WorkerContext(rank, workers, rank, workers, torch.device("cpu"))
     epoch_end._AGREE_S = 1e9  # so that nobody asks within an epoch
     storage = CheckpointStorage(str(folder), "stopped")
@@ -253,30 +235,19 @@ def stop_at_an_epochs_end(rank: int, workers: int, folder: Path) -> None:
             storage.keep(kept)
 
     task = WorkerTask(plan("plain"), training(workers=workers, epochs=1000))
-    sender = Sender() if rank == 0 else None
+    sender = RecordingSender(stop_after=3) if rank == 0 else None
     train_worker(task, rows(), context, sender, keep)
 
 
 def refuse_on_one(rank: int, workers: int) -> list[str]:
     """What this worker tells the driver of a step that does not fit the second worker's memory."""
-    sent: list[str] = []
-
-    class Sender:
-        def send(self, event: object) -> None:
-            sent.append(str(event))
-
-        def stop_was_requested(self) -> bool:
-            return False
-
     if rank == 1:
         memory._free_bytes = lambda *_: 0.0
     context = WorkerContext(rank, workers, rank, workers, torch.device("cpu"))
-    sender = Sender() if rank == 0 else None
-    train_worker(
-        WorkerTask(plan("plain"), training(workers=workers)),
-        rows(), context, sender, lambda *_: None,
-    )  # fmt: skip
-    return sent
+    sender = RecordingSender()
+    task = WorkerTask(plan("plain"), training(workers=workers))
+    train_worker(task, rows(), context, sender if rank == 0 else None, lambda *_: None)
+    return [str(each) for each in sender.sent]
 
 
 @pytest.mark.timeout(120)

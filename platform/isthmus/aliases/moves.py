@@ -66,7 +66,8 @@ class Aliases:
 
         Args:
             draft: The alias, its new position and the reason.
-            since: As in `promote`.
+            since: The number of the alias's newest event when the decision was made, 0 if it had
+                none. With `None` nothing is checked.
 
         Returns:
             The event, or `None` if the alias is there already.

@@ -42,6 +42,26 @@ class Background(Generic[Result]):
             if self._at_end:
                 self._at_end()
 
+    def attend(self, deliver: Callable[[], object], stop: Callable[[], object]) -> None:
+        """Calls `deliver` until the call in the thread has ended.
+
+        Args:
+            deliver: Waits a moment for news of the call, and passes it on.
+            stop: Asks the call to stop; called at the first Ctrl-C.
+
+        Raises:
+            KeyboardInterrupt: At the second Ctrl-C.
+        """
+        is_stopping = False
+        while not self.is_there.is_set():
+            try:
+                deliver()
+            except KeyboardInterrupt:
+                if is_stopping:
+                    raise  # the second Ctrl-C ends at once
+                is_stopping = True
+                stop()
+
     def result(self) -> Result:
         """Returns the call's result, or raises its exception."""
         if self._error is not None:

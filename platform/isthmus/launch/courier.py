@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import Protocol, TypeVar
 
 from isthmus.errors import TrainingError
@@ -37,13 +38,7 @@ def accompany(outcome: Background[Result], line: Line, reporter: Reporter) -> No
     """
     courier = _Courier(line, reporter)
     try:
-        while not outcome.is_there.is_set():
-            try:
-                courier.deliver(_PATIENCE_S)
-            except KeyboardInterrupt:
-                if courier.stopping:
-                    raise  # the second Ctrl-C ends at once
-                courier.request_stop()
+        outcome.attend(partial(courier.deliver, _PATIENCE_S), courier.request_stop)
         courier.deliver(0.0)
     except BaseException:
         line.request_stop()
@@ -56,7 +51,6 @@ class _Courier:
     """Forwards the workers' events to the reporter, each epoch once and in order."""
 
     def __init__(self, line: Line, reporter: Reporter) -> None:
-        self.stopping = False
         self.error: TrainingError | None = None
         self._line = line
         self._reporter = reporter
@@ -66,7 +60,6 @@ class _Courier:
         self._events: deque[Event] = deque()
 
     def request_stop(self) -> None:
-        self.stopping = True
         self._line.request_stop()
         if not self._is_started:
             raise KeyboardInterrupt  # no training has begun that could stop

@@ -57,7 +57,7 @@ def fit(
         training: The job's training options.
         rows: Scaled rows, which are put into Ray's object store, or a reference to rows that are
             there already.
-        storage_path: Where checkpoints are stored: a local folder or an `s3://` URL.
+        storage_path: The local folder or `s3://` URL that checkpoints are stored in.
         run_name: The name of the run's folder in it.
         reporter: Receives the progress, in this thread.
         measures_error: Whether validation also logs `mse`, by which any two jobs can be compared.

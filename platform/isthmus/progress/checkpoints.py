@@ -21,7 +21,7 @@ from isthmus.progress.reporter import EpochReport
 
 LAST = "last.ckpt"
 _BEST = "best.safetensors"
-BEST_SHARDS = "best"
+_BEST_SHARDS = "best"
 PROGRESS = "progress.json"
 
 
@@ -68,15 +68,34 @@ def write_progress(folder: Path, progress: Progress) -> None:
 
 def read_best(folder: Path) -> dict[str, Tensor]:
     """Returns the weights of the best epoch on the CPU, with shards merged into whole tensors."""
-    if (folder / BEST_SHARDS).is_dir():
-        return _read_shards(folder / BEST_SHARDS)
+    if has_best_shards(folder):
+        return _merged_shards(folder / _BEST_SHARDS)
     if not (folder / _BEST).exists():
         return {}  # sharded training saves none before the first epoch ends
     best: dict[str, Tensor] = load_file(folder / _BEST)
     return best
 
 
-def _read_shards(folder: Path) -> dict[str, Tensor]:
+def has_best_shards(folder: Path) -> bool:
+    """Returns whether the weights of the best epoch are shards."""
+    return (folder / _BEST_SHARDS).is_dir()
+
+
+def write_best_shards(folder: Path, best: Mapping[str, Any]) -> None:
+    """Writes the weights of the best epoch, of which each worker has shards; all must call it."""
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    save({**best}, checkpoint_id=folder / _BEST_SHARDS)
+
+
+def load_best_shards(folder: Path, best: Mapping[str, Any]) -> None:
+    """Reads each worker's shards of the best weights into tensors; all workers must call it."""
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    load({**best}, checkpoint_id=folder / _BEST_SHARDS)
+
+
+def _merged_shards(folder: Path) -> dict[str, Tensor]:
     import torch
     from torch.distributed.checkpoint.filesystem import FileSystemReader
     from torch.distributed.checkpoint.state_dict_loader import load
@@ -93,19 +112,18 @@ def _read_shards(folder: Path) -> dict[str, Tensor]:
 
 def is_whole(folder: Path) -> bool:
     """Returns whether a checkpoint has all its files; each worker stores its shards separately."""
-    if not (folder / PROGRESS).exists():
-        return False
+    sharded = [each for each in (folder / LAST, folder / _BEST_SHARDS) if each.is_dir()]
+    return (folder / PROGRESS).exists() and all(_has_all_shards(each) for each in sharded)
+
+
+def _has_all_shards(folder: Path) -> bool:
     from torch.distributed.checkpoint.filesystem import FileSystemReader
 
-    for shards in (folder / LAST, folder / BEST_SHARDS):
-        if shards.is_dir():
-            try:
-                stored = FileSystemReader(shards).read_metadata().storage_data
-            except OSError:
-                return False
-            if not all((shards / each.relative_path).exists() for each in stored.values()):
-                return False
-    return True
+    try:
+        stored = FileSystemReader(folder).read_metadata().storage_data
+    except OSError:
+        return False
+    return all((folder / each.relative_path).exists() for each in stored.values())
 
 
 def read_progress(folder: Path) -> Progress:

@@ -72,7 +72,7 @@ def promote(
         alias: The alias. The gate applies to `champion` only.
         why: The reason, for the history.
         force: Promotes the version even if the gate refuses it; requires `why`.
-        must_be_better: As in `judge`.
+        must_be_better: Whether the reconstruction error must be lower beyond chance.
         source: The kind of action, for the history.
         on_step: A function that is called with each step of the gate.
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -75,7 +76,7 @@ def search(
         training: The job's training options, some of which a trial may replace.
         candidate: Returns what a trial trains, given its number and values; called in another
             thread. An `IsthmusError` that it raises is the reason why that trial failed.
-        storage_path: Where workers store their checkpoints: a local folder or an `s3://` URL.
+        storage_path: The local folder or `s3://` URL that workers store their checkpoints in.
         run_name: The beginning of the names of the search's folders there.
         reporter: Receives the progress, in this thread.
 
@@ -206,15 +207,13 @@ def _tuner(
 def _run(tuner: tune.Tuner, proposals: Proposals, trials: Trials, line: ActorLine) -> bool:
     """Runs Ray Tune to its end; returns whether Ctrl-C ended it."""
     tuning = Background(tuner.fit, line.wake)
+
+    def stop() -> None:
+        proposals.is_over = trials.is_interrupted = True
+        line.request_stop()
+
     try:
-        while not tuning.is_there.is_set():
-            try:
-                trials.deliver(_PATIENCE_S)
-            except KeyboardInterrupt:
-                if proposals.is_over:
-                    raise  # the second Ctrl-C ends at once
-                proposals.is_over = trials.is_interrupted = True
-                line.request_stop()
+        tuning.attend(partial(trials.deliver, _PATIENCE_S), stop)
         tuning.result()
     except tune.TuneError as error:
         trials.close("failed", "Ray Tune failed")

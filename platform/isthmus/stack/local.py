@@ -65,7 +65,7 @@ class Status:
     Attributes:
         service: The service.
         state: `down` if it was started but no longer runs, or does not answer.
-        address: Where users find it; `None` if it is not started.
+        address: The URL or address that users open; `None` if the service is not started.
         pid: The id of its process, if that runs.
         since: When that process was started.
     """

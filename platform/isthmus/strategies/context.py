@@ -1,4 +1,4 @@
-"""Which of the workers a process is."""
+"""The rank, world size and device of a worker process."""
 
 from __future__ import annotations
 

@@ -16,8 +16,6 @@ from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import FSDPStrategy
-from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
 
 from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
@@ -68,10 +66,9 @@ class CheckpointWriter:
         """Reads the best weights of the checkpoint that training resumes from."""
         if self._resumed is None:
             return
-        shards = self._resumed / checkpoints.BEST_SHARDS
-        if _is_sharded(trainer) and shards.is_dir():
+        if _is_sharded(trainer) and checkpoints.has_best_shards(self._resumed):
             self.take_best(trainer)
-            load({**self.best}, checkpoint_id=shards)
+            checkpoints.load_best_shards(self._resumed, self.best)
         else:
             device = trainer.strategy.root_device
             best = checkpoints.read_best(self._resumed)
@@ -106,7 +103,7 @@ class CheckpointWriter:
         with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, _common(trainer) as common:
             trainer.save_checkpoint(common / checkpoints.LAST)
             if self.best:
-                save({**self.best}, checkpoint_id=common / checkpoints.BEST_SHARDS)
+                checkpoints.write_best_shards(common, self.best)
             trainer.strategy.barrier()
             own = Path(name)
             copy_checkpoint(common, own, self._is_own)

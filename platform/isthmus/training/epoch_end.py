@@ -145,9 +145,7 @@ class EpochEndCallback(Callback):
                 self.save(trainer)
             if is_stopped:
                 raise StopRequested
-        elif is_stopped and trainer.strategy.broadcast(
-            time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
-        ):
+        elif is_stopped and trainer.strategy.broadcast(self._epoch_is_long()):
             raise StopRequested
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -230,6 +228,9 @@ class EpochEndCallback(Callback):
         self._epoch_began_s = time.monotonic()
         self._rows_at_begin = self._batches.resumed_rows
 
+    def _epoch_is_long(self) -> bool:
+        return time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
+
     def _is_in_epoch(self, trainer: Trainer) -> bool:
         return trainer.current_epoch >= self.progress.epochs
 
@@ -276,10 +277,7 @@ class EpochEndCallback(Callback):
         """Sums the losses and flags of all workers in one message."""
         sums = torch.stack([total.double() for total in train.values()])
         # An epoch that cannot be resumed in its middle is saved if it took long to train.
-        is_due = self.save_is_due() or (
-            not self._batches.is_resumable
-            and time.monotonic() - self._epoch_began_s > _LONG_EPOCH_S
-        )
+        is_due = self.save_is_due() or (not self._batches.is_resumable and self._epoch_is_long())
         flags = [self._is_stopping, is_due, self.checkpoints.is_storing()]
         numbers = sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist()
         return _Summary(

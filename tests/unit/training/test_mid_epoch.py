@@ -17,9 +17,10 @@ from isthmus.strategies.context import WorkerContext
 from isthmus.training import epoch_end as epoch_end_module
 from isthmus.training import step_groups as step_groups_module
 from isthmus.training.worker_loop import WorkerTask, train_worker
-from tests.distributed.small_jobs import plan, rows, same_weights, training
+from tests.distributed.small_jobs import RecordingSender, plan, rows, same_weights, training
 
 SINGLE = {"trainer": {"enable_model_summary": False}}
+ALONE = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
 
 
 class Lost(Exception):
@@ -50,9 +51,8 @@ def run(
         if kept == lost_after:
             raise Lost
 
-    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
     task = WorkerTask(plan(variant), training(checkpoint_interval_s=0, **spec))
-    train_worker(task, rows(), context, None, keep, folder if resume else None)
+    train_worker(task, rows(), ALONE, None, keep, folder if resume else None)
     return FitResult.read(folder)
 
 
@@ -106,23 +106,11 @@ def test_a_run_that_leaves_the_fast_path_or_takes_it_goes_on_counting_its_steps(
         assert found.train == pytest.approx(expected.train, rel=1e-3)
 
 
-class _Sender:
-    def __init__(self) -> None:
-        self.sent: list[object] = []
-
-    def send(self, event: object) -> None:
-        self.sent.append(event)
-
-    def stop_was_requested(self) -> bool:
-        return False
-
-
 def test_what_callbacks_log_reaches_the_driver_and_what_is_reported_does_not_twice() -> None:
-    sender = _Sender()
+    sender = RecordingSender()
     options = {"epochs": 2, "schedule": "linear", "trainer": {"log_every_n_steps": 1}}
     task = WorkerTask(plan("vae"), training(**options), callbacks=(LearningRateMonitor("step"),))
-    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
-    train_worker(task, rows(), context, sender, lambda *_: None)
+    train_worker(task, rows(), ALONE, sender, lambda *_: None)
     logged = [each for each in sender.sent if isinstance(each, Logged)]
     assert [each.step for each in logged] == list(range(10))
     assert all(list(each.metrics) == ["lr-AdamW"] for each in logged)
@@ -133,11 +121,10 @@ def test_what_callbacks_log_reaches_the_driver_and_what_is_reported_does_not_twi
 def test_a_checkpoint_that_is_due_waits_until_the_one_before_it_is_stored() -> None:
     kept: list[int] = []
     task = WorkerTask(plan("plain"), training(checkpoint_interval_s=0, epochs=3))
-    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
     train_worker(
         task,
         rows(),
-        context,
+        ALONE,
         None,
         lambda _, progress: kept.append(progress.epochs),
         is_storing=lambda: bool(kept),  # the first is never stored
@@ -149,10 +136,9 @@ def test_a_finished_run_that_is_resumed_tells_the_epochs_that_the_log_may_lack(
     tmp_path: Path,
 ) -> None:
     run(tmp_path / "run", {"epochs": 2})
-    sender = _Sender()
+    sender = RecordingSender()
     task = WorkerTask(plan("denoising"), training(epochs=2))
-    context = WorkerContext(0, 1, 0, 1, torch.device("cpu"))
-    train_worker(task, rows(), context, sender, lambda *_: None, tmp_path / "run")
+    train_worker(task, rows(), ALONE, sender, lambda *_: None, tmp_path / "run")
     (resumed,) = sender.sent
     assert isinstance(resumed, Resumed)
     assert [report.epoch for report in resumed.history] == [1, 2]
