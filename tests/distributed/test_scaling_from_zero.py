@@ -70,7 +70,7 @@ for asked in json.loads(sys.argv[2]):
 
 @contextmanager
 def cluster(folder: Path, *, version: int | None) -> Iterator[tuple[str, psutil.Popen]]:
-    """Yields the address and the head of a cluster with that version of Ray's autoscaler, if any."""
+    """Yields the address and the head of a cluster; `version` is of its autoscaler, if any."""
     port = free_port("127.0.0.1")
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
