@@ -13,8 +13,13 @@ import pandas as pd
 import pytest
 import ray
 
-from isthmus.data import StoredRows, find_large_table
-from isthmus.data.distributed_table import ROWS, DistributedSplit, distribute_split
+from isthmus.data import StoredRows, open_rows, storing
+from isthmus.data.distributed_table import (
+    ROWS,
+    DistributedSplit,
+    distributable,
+    distribute_split,
+)
 from isthmus.errors import ClusterError, DataError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
@@ -103,9 +108,10 @@ def save(folder: Path, values: np.ndarray = VALUES, *, ending: str = "parquet") 
 
 
 def split(path: object, **data: object) -> DistributedSplit:
-    table = find_large_table(job(path, **data).data)
-    assert table is not None
-    return distribute_split(table, 0)
+    source, settled = open_rows(job(path, **data).data)
+    files = distributable(source, settled)
+    assert files is not None
+    return distribute_split(files, settled, 0)
 
 
 def in_order(rows: np.ndarray) -> np.ndarray:
@@ -119,7 +125,7 @@ def in_order(rows: np.ndarray) -> np.ndarray:
     [("refuse", "minmax"), ("mean", "standard"), ("drop", "standard"), ("refuse", "none")],
 )
 def test_ray_data_splits_scales_and_names_rows_as_one_process_does(
-    tmp_path: Path, ending: str, missing: str, scaling: str
+    tmp_path: Path, ending: str, missing: str, scaling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = VALUES.copy()
     if missing != "refuse":
@@ -128,17 +134,20 @@ def test_ray_data_splits_scales_and_names_rows_as_one_process_does(
     whole = tmp_path / "whole.parquet"
     pd.DataFrame(values, columns=list("abcde")).to_parquet(whole)
     options = {"missing": missing, "scaling": scaling}
-    there, here = split(folder, **options), prepare(job(folder, **options))
-    in_memory = prepare(job(whole, **options))
+    there, in_memory = split(folder, **options), prepare(job(whole, **options))
+    together = prepare(job(folder, **options))
+    monkeypatch.setattr(storing, "_MOST_BYTES_IN_MEMORY", 0)
+    here = prepare(job(folder, **options))
     assert isinstance(here.scaled.train, StoredRows)
     assert there.sizes == here.split_sizes == in_memory.split_sizes
-    assert there.fingerprint == here.fingerprint
+    assert there.fingerprint == here.fingerprint == together.fingerprint
     for part in ("validation", "test"):
         np.testing.assert_array_equal(
             in_order(getattr(there, part)), in_order(getattr(in_memory, part))
         )
-    np.testing.assert_allclose(there.statistics.offset, in_memory.scaled.offset, rtol=1e-6)
-    np.testing.assert_allclose(there.statistics.scale, in_memory.scaled.scale, rtol=1e-6)
+    statistics = there.train.statistics
+    np.testing.assert_allclose(statistics.offset, in_memory.scaled.offset, rtol=1e-6)
+    np.testing.assert_allclose(statistics.scale, in_memory.scaled.scale, rtol=1e-6)
     read = [batch[ROWS] for batch in there.train.open().iter_batches()]
     np.testing.assert_allclose(
         in_order(np.concatenate(read)), in_order(in_memory.scaled.train[:]), rtol=1e-4, atol=1e-5
@@ -188,24 +197,29 @@ def test_a_fault_in_one_file_is_said_in_one_line_that_names_it(
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        pytest.param({"categories": ["a"]}, "data.categories is read from one file", id="one"),
-        pytest.param({"missing": "mean", "scaling": "minmax"}, "needs data.scaling", id="mean"),
-    ],
-)
-def test_what_is_not_read_from_several_files_is_refused(
-    tmp_path: Path, data: dict[str, object], message: str
-) -> None:
-    with pytest.raises(DataError, match=message):
-        prepare(job(save(tmp_path / "table"), **data))
+def test_categories_and_labels_are_read_from_several_files_too(tmp_path: Path) -> None:
+    folder = tmp_path / "table"
+    folder.mkdir()
+    for number, part in enumerate(np.array_split(VALUES, 4)):
+        table = pd.DataFrame(part, columns=list("abcde"))
+        table["colour"] = ["red", "green"][number % 2]
+        table["label"] = np.arange(len(table)) % 3
+        table.to_csv(folder / f"part-{number}.csv", index=False)
+    prepared = prepare(job(folder, categories=["colour"], labels="label", keep_labels=[0, 1]))
+    assert prepared.data.categories == {"colour": ("green", "red")}
+    assert prepared.schema.features[-2:] == ("colour=green", "colour=red")
+    assert sum(prepared.split_sizes.values()) == 2000
+
+
+def test_a_mean_that_is_not_zero_is_refused_of_several_files_too(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"needs data\.scaling"):
+        prepare(job(save(tmp_path / "table"), missing="mean", scaling="minmax"))
 
 
 def test_a_glob_chooses_files_and_one_that_finds_none_is_refused(tmp_path: Path) -> None:
     folder = save(tmp_path / "table")
     assert sum(prepare(job(folder / "part-[01].parquet")).split_sizes.values()) == 1500
-    with pytest.raises(DataError, match="no csv or parquet has such a name"):
+    with pytest.raises(DataError, match="no file has such a name"):
         prepare(job(folder / "rows-*.parquet"))
 
 
@@ -213,7 +227,7 @@ def test_a_glob_chooses_files_and_one_that_finds_none_is_refused(tmp_path: Path)
 def test_workers_that_leave_ray_data_no_cpu_are_refused_and_not_waited_for(tmp_path: Path) -> None:
     found = split(save(tmp_path / "table"))
     rows = ScaledRows(
-        found.train, found.validation, found.statistics.offset, found.statistics.scale
+        found.train, found.validation, found.train.statistics.offset, found.train.statistics.scale
     )
     cpus = int(ray.cluster_resources()["CPU"])
     with pytest.raises(ClusterError, match="Ray Data needs one to read"):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isthmus.data import read_input, read_rows
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
+from tests.reading import read_like, read_to_train
 from tests.servers.stack import S3Server
 
 
@@ -54,14 +54,14 @@ def test_a_table_in_s3_is_read_and_fetched_again_only_when_it_changes(
 ) -> None:
     client.put_object(Bucket=bucket, Key="sets/t.csv", Body=b"a,b\n1,2\n3,4\n5,7\n")
     spec = DataSpec(path=f"s3://{bucket}/sets/t.csv")
-    rows, resolved = read_rows(spec)
+    rows, resolved = read_to_train(spec)
     assert rows.values.tolist() == [[1, 2], [3, 4], [5, 7]]
     first = cached_files(tmp_path / "home")
     assert len(first) == 1
-    assert read_input(resolved, spec.path, (2,)).values.shape == (3, 2)
+    assert read_like(resolved, spec.path, (2,)).values.shape == (3, 2)
     assert cached_files(tmp_path / "home") == first, "the same etag is not fetched again"
     client.put_object(Bucket=bucket, Key="sets/t.csv", Body=b"a,b\n1,2\n3,4\n5,7\n8,9\n")
-    assert len(read_rows(spec)[0]) == 4
+    assert len(read_to_train(spec)[0]) == 4
 
 
 def test_a_prefix_is_a_folder_that_follows_the_bucket(
@@ -71,48 +71,48 @@ def test_a_prefix_is_a_folder_that_follows_the_bucket(
         client.put_object(Bucket=bucket, Key=f"pets/{name}", Body=png(int(name[4])))
     client.put_object(Bucket=bucket, Key="pets-not/9.png", Body=png(9))
     for path in (f"s3://{bucket}/pets", f"s3://{bucket}/pets/"):
-        rows, _ = read_rows(DataSpec(path=path, labels="folder"))
+        rows, _ = read_to_train(DataSpec(path=path, labels="folder"))
         assert rows.labels is not None
         assert rows.labels.tolist() == ["cat", "cat", "dog", "dog"]
     before = cached_files(tmp_path / "home")
     client.delete_object(Bucket=bucket, Key="pets/cat/1.png")
     client.put_object(Bucket=bucket, Key="pets/dog/5.png", Body=png(5))
-    rows, _ = read_rows(DataSpec(path=f"s3://{bucket}/pets"))
-    files = rows.layout.index()["file"].tolist()
+    rows, _ = read_to_train(DataSpec(path=f"s3://{bucket}/pets"))
+    files = rows.index["file"].tolist()
     assert files == ["cat/2.png", "dog/3.png", "dog/4.png", "dog/5.png"]
     after = cached_files(tmp_path / "home")
     kept = [name for name in before if name in after]
     assert [before[name] for name in kept] == [after[name] for name in kept]
-    whole, _ = read_rows(DataSpec(path=f"s3://{bucket}"))
+    whole, _ = read_to_train(DataSpec(path=f"s3://{bucket}"))
     assert len(whole) == 5
 
 
 def test_an_interrupted_download_is_fetched_again(client: Any, bucket: str, tmp_path: Path) -> None:
     client.put_object(Bucket=bucket, Key="t.csv", Body=b"a\n1\n2\n3\n")
     spec = DataSpec(path=f"s3://{bucket}/t.csv")
-    read_rows(spec)
+    read_to_train(spec)
     (copy,) = (tmp_path / "home" / "cache" / "s3").glob("*/objects/t.csv")
     copy.unlink()
-    assert len(read_rows(spec)[0]) == 3
+    assert len(read_to_train(spec)[0]) == 3
 
 
 def test_what_is_absent_in_s3_is_named(client: Any, bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="t.csv", Body=b"a\n1\n2\n3\n")
     with pytest.raises(DataError, match=f's3://{bucket}/u.csv: no object, .* bucket "{bucket}"$'):
-        read_rows(DataSpec(path=f"s3://{bucket}/u.csv"))
+        read_to_train(DataSpec(path=f"s3://{bucket}/u.csv"))
     with pytest.raises(DataError, match='there is no bucket "no-such-bucket"'):
-        read_rows(DataSpec(path="s3://no-such-bucket/t.csv"))
+        read_to_train(DataSpec(path="s3://no-such-bucket/t.csv"))
     with pytest.raises(DataError, match="names no bucket"):
-        read_rows(DataSpec(path="s3://"))
+        read_to_train(DataSpec(path="s3://"))
 
 
 def test_faults_in_the_data_name_the_address_and_not_the_copy(client: Any, bucket: str) -> None:
     client.put_object(Bucket=bucket, Key="empty.csv", Body=b"")
     client.put_object(Bucket=bucket, Key="t.csv", Body=b"a,b\n1,x\n2,y\n3,z\n")
     with pytest.raises(DataError, match=f"^s3://{bucket}/empty.csv: the file is empty"):
-        read_rows(DataSpec(path=f"s3://{bucket}/empty.csv"))
+        read_to_train(DataSpec(path=f"s3://{bucket}/empty.csv"))
     with pytest.raises(DataError, match=f'^s3://{bucket}/t.csv: column "b" is not numeric'):
-        read_rows(DataSpec(path=f"s3://{bucket}/t.csv"))
+        read_to_train(DataSpec(path=f"s3://{bucket}/t.csv"))
 
 
 def test_wrong_credentials_are_told_of(
@@ -120,7 +120,7 @@ def test_wrong_credentials_are_told_of(
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(DataError, match="S3 refuses these credentials"):
-        read_rows(DataSpec(path=f"s3://{bucket}/t.csv"))
+        read_to_train(DataSpec(path=f"s3://{bucket}/t.csv"))
 
 
 def test_an_s3_that_does_not_answer_is_told_of_within_seconds(
@@ -132,5 +132,5 @@ def test_an_s3_that_does_not_answer_is_told_of_within_seconds(
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     start = time.monotonic()
     with pytest.raises(DataError, match=f"{endpoint} cannot be reached; check AWS_ENDPOINT_URL"):
-        read_rows(DataSpec(path="s3://bucket/t.csv"))
+        read_to_train(DataSpec(path="s3://bucket/t.csv"))
     assert time.monotonic() - start < 15

@@ -39,13 +39,16 @@ class Exported:
     record: OnnxExport
 
 
-def export_graphs(module: Autoencoder, rows: NDArray[np.float32], folder: Path) -> Exported:
+def export_graphs(
+    module: Autoencoder, rows: NDArray[np.float32], folder: Path, *, fills_missing: bool = False
+) -> Exported:
     """Writes the graphs of a pair and compares each with torch.
 
     Args:
         module: The module, trained and calibrated, on the CPU.
         rows: Shape (N >= 2, *row_shape), data units. The held-out rows to compare on.
         folder: The folder for the graphs. It is created.
+        fills_missing: Whether the mean stands for a missing value (NaN).
 
     Raises:
         RegistryError: If a graph cannot be written, or differs from torch.
@@ -55,7 +58,7 @@ def export_graphs(module: Autoencoder, rows: NDArray[np.float32], folder: Path) 
     expected = expect(module, rows)
     files: dict[GraphName, tuple[Path, ...]] = {}
     differences: dict[GraphName, float] = {}
-    for graph in graphs_of(module):
+    for graph in graphs_of(module, fills_missing=fills_missing):
         files[graph.name], differences[graph.name] = _export(graph, module, expected, folder)
     written = [file for each in files.values() for file in each]
     record = OnnxExport(

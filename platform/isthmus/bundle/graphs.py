@@ -47,12 +47,24 @@ class Graph:
     gives: tuple[str, ...]
 
 
-def graphs_of(module: Autoencoder) -> tuple[Graph, Graph, Graph]:
-    """Returns the graphs of a pair: the encoder, the decoder, and the score of rows."""
+def graphs_of(module: Autoencoder, *, fills_missing: bool) -> tuple[Graph, Graph, Graph]:
+    """Returns the graphs of a pair: the encoder, the decoder, and the score of rows.
+
+    Args:
+        module: The module.
+        fills_missing: Whether the mean stands for a missing value (NaN). If it does not, the score
+            of a row with one is NaN, which counts as an anomaly.
+    """
+    score = _Score(module, fills_missing=fills_missing)
     return (
         Graph("encoder", _Encoder(module), "row", ("latent",)),
         Graph("decoder", _Decoder(module), "latent", ("row",)),
-        Graph("score", _Score(module), "row", ("score", "p_value", "is_anomaly")),
+        Graph(
+            "score",
+            score,
+            "row",
+            ("score", "p_value", "is_anomaly"),
+        ),
     )
 
 
@@ -153,16 +165,20 @@ class _Decoder(nn.Module):
 class _Score(nn.Module):
     """The score of rows, with the whole pair, as some variants use more than the reconstruction."""
 
-    def __init__(self, pair: Autoencoder) -> None:
+    def __init__(self, pair: Autoencoder, *, fills_missing: bool) -> None:
         super().__init__()
         self.pair = pair
+        self._fills_missing = fills_missing
         self._score: Callable[[Tensor], Tensor] = pair.exportable_score()
 
     def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score = self._score(row)
+        is_wrong = torch.isinf(row) if self._fills_missing else ~(row.abs() < torch.inf)
+        has_wrong = is_wrong.flatten(1).any(dim=1)
+        score = torch.where(has_wrong, torch.full_like(score, torch.nan), score)
         calibration = self.pair.calibration
         # Does the same as Calibration.p_values by comparisons, because ONNX has no search in a
         # sorted array.
-        below = (calibration.quantiles < score.unsqueeze(1)).sum(dim=1)
+        below = QUANTILES - (calibration.quantiles >= score.unsqueeze(1)).sum(dim=1)
         p_value = (QUANTILES - below).clamp(min=1) / QUANTILES
         return score, p_value, calibration.is_anomaly(score)

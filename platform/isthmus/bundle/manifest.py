@@ -17,7 +17,7 @@ from isthmus.bundle.compatibility import Compatibility
 from isthmus.bundle.formats import FORMAT, upgrade
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
-from isthmus.spec import DataSpec, ModelPlan, SpecModel
+from isthmus.spec import DataSpec, ModelPlan, RowSchema, SpecModel
 
 Half = Literal["encoder", "decoder"]
 HALVES: tuple[Half, Half] = ("encoder", "decoder")
@@ -68,6 +68,8 @@ class PairManifest(SpecModel):
     """The plan that the module is built from."""
     data: DataSpec
     """The data options that the rows were read with; new rows are read the same way."""
+    row_schema: RowSchema | None = None
+    """What the training rows were like, which new rows are held against. Old pairs have none."""
     spec: Mapping[str, Any]
     """The whole job."""
     fingerprint: str
@@ -95,6 +97,15 @@ class PairManifest(SpecModel):
     """The number of rows in each part of the split."""
     compatibility: Compatibility | None = None
     """The maps to the latents of the champion at the registration, if there was one."""
+
+    @property
+    def rows_taken(self) -> RowSchema:
+        """What rows the pair takes; of old pairs, only their kind and shape are known."""
+        if self.row_schema is not None:
+            return self.row_schema
+        return RowSchema(
+            kind=self.plan.kind, shape=self.plan.row_shape, features=self.data.feature_names
+        )
 
 
 def weights_file(half: Half) -> str:

@@ -83,7 +83,7 @@ def validate(
         )
     out.print(
         f"{job} is right: {spec.name}, variant {spec.variant.name}, net {net}, "
-        f"data {spec.data.path}, {spec.training.most_workers} worker(s){rows}"
+        f"data {spec.data.shown_path}, {spec.training.most_workers} worker(s){rows}"
     )
 
 

@@ -56,12 +56,17 @@ class Calibration(nn.Module):
         Returns:
             Shape (B,), in [1/1001, 1]. A finite sample cannot show a smaller p-value.
         """
-        quantiles_below = torch.searchsorted(self.quantiles, scores.contiguous(), right=False)
+        # NaN counts as above all others.
+        scores = scores.contiguous().nan_to_num(nan=torch.inf, posinf=torch.inf)
+        quantiles_below = torch.searchsorted(self.quantiles, scores, right=False)
         return (QUANTILES - quantiles_below).clamp(min=1) / QUANTILES
 
     def is_anomaly(self, scores: Tensor) -> Tensor:
-        """Returns which scores are above the threshold, shape (B,), bool."""
-        return scores > self.threshold
+        """Returns which scores are above the threshold, shape (B,), bool.
+
+        A score that is NaN, as of a row whose numbers overflow, is no normal row's.
+        """
+        return (scores > self.threshold) | torch.isnan(scores)
 
 
 def _interpolate(ordered: Tensor, probabilities: Tensor) -> Tensor:

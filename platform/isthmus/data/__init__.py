@@ -2,53 +2,78 @@
 
 from isthmus.data.digest import sha256_of
 from isthmus.data.fingerprint import fingerprint
-from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
-from isthmus.data.reading import open_input, read_input, read_paired_rows, read_rows
-from isthmus.data.results import (
-    check_reconstructions_output,
-    check_table_output,
-    open_results,
-    write_reconstructions,
-    write_table,
+from isthmus.data.kinds import UseOptions
+from isthmus.data.opening import (
+    local_output,
+    locate,
+    open_all_rows,
+    open_input,
+    open_rows,
+    read_opened,
+    read_paired_rows,
+    read_rows,
 )
-from isthmus.data.rows import Labels, Layout, Rows
-from isthmus.data.scaling import ScalingStatistics, fit_scaling
+from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
+from isthmus.data.results import check_table_output, open_results, write_table
+from isthmus.data.rows import (
+    Block,
+    Labels,
+    Rows,
+    RowSource,
+    collect,
+    read_ahead,
+    write_behind,
+)
+from isthmus.data.scaling import (
+    Moments,
+    ScalingStatistics,
+    fit_scaling,
+    moments_of,
+    remembered,
+    scaling_by,
+)
 from isthmus.data.splits import Split, split_rows
-from isthmus.data.storage import locate
 from isthmus.data.stored import StoredRows
-from isthmus.data.storing import StoredSplit, find_large_table, store_split
-from isthmus.data.stream import Block, RowStream, read_ahead, write_behind
+from isthmus.data.storing import StoredSplit, is_large, store_split
+from isthmus.data.watching import RangeWatch
 
 __all__ = [
     "Block",
     "Labels",
-    "Layout",
+    "Moments",
     "Provenance",
-    "RowStream",
+    "RangeWatch",
+    "RowSource",
     "Rows",
     "ScalingStatistics",
     "Split",
     "StoredRows",
     "StoredSplit",
-    "check_reconstructions_output",
+    "UseOptions",
     "check_table_output",
+    "collect",
     "content_sha256",
-    "find_large_table",
     "fingerprint",
     "fit_scaling",
+    "is_large",
+    "local_output",
     "locate",
+    "moments_of",
+    "open_all_rows",
     "open_input",
     "open_results",
+    "open_rows",
     "read_ahead",
-    "read_input",
+    "read_opened",
     "read_paired_rows",
     "read_provenance",
     "read_rows",
+    "remembered",
+    "scaling_by",
     "sha256_of",
     "sidecar_path",
     "split_rows",
     "store_split",
     "write_behind",
-    "write_reconstructions",
     "write_table",
 ]

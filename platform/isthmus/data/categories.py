@@ -97,7 +97,7 @@ class Expansion:
 
 @dataclass
 class UnknownValues:
-    """Counts the values of categories that training did not have, to tell of them once.
+    """Finds the values of categories that training did not have, and logs them once.
 
     Attributes:
         expansion: What training had.
@@ -109,22 +109,33 @@ class UnknownValues:
     _counts: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
 
-    def add(self, features: FloatArray, texts: Texts) -> None:
-        """Looks at rows as they were given to `expand`, and what it made of them."""
+    def reasons(self, features: FloatArray, texts: Texts) -> NDArray[np.str_]:
+        """Returns why each row is unusual: the values that training did not have; else "".
+
+        Args:
+            features: Shape (N, width). What `Expansion.expand` made of the rows.
+            texts: The categorical columns, shape (N,) each.
+        """
+        found = np.full(len(features), "", dtype=object)
         for name, own in self.expansion.slices():
             if name not in self.expansion.values:
                 continue
-            unknown = texts[name][~features[:, own].any(axis=1)]
-            if len(unknown):
-                self._counts[name] += len(unknown)
-                self._examples.setdefault(name, str(unknown[0]))
+            is_unknown = ~features[:, own].any(axis=1)
+            if is_unknown.any():
+                places = np.flatnonzero(is_unknown)
+                self._counts[name] += len(places)
+                self._examples.setdefault(name, str(texts[name][places[0]]))
+                for place in places:
+                    said = f'{name}="{texts[name][place]}" was not in training'
+                    found[place] = f"{found[place]}; {said}" if found[place] else said
+        return found.astype(np.str_)
 
     def report(self) -> None:
         """Logs a line for each column that had any."""
         for name, count in self._counts.items():
             _logger.warning(
                 '%s: column "%s" has %d row(s) with values that training did not have '
-                '(for example "%s"); they count as none of the known ones',
+                '(for example "%s")',
                 *(self.source, name, count, self._examples[name]),
             )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,13 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.fingerprint import Fingerprint, fingerprint_of_files
-from isthmus.data.rows import FloatArray
-from isthmus.data.scaling import ScalingStatistics, no_scaling, settle_scaling
+from isthmus.data.many import ManyRows
+from isthmus.data.rows import FloatArray, RowSource
+from isthmus.data.scaling import Moments, ScalingStatistics, merge_all, scaling_by
 from isthmus.data.splits import PARTS, hash_rows, sample_block, split_block
-from isthmus.data.storing import check_extremes
-from isthmus.data.table_files import TableFiles
+from isthmus.data.storing import check_extremes, is_large
+from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
-from isthmus.types import ScalingMode, Shape
+from isthmus.spec import DataSpec
+from isthmus.types import DataKind, ScalingMode, Shape
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -50,14 +52,16 @@ class DistributedRows:
     """The training rows of such a table, scaled as they are read: a recipe, and a sample.
 
     Attributes:
-        table: Where all rows lie.
-        seed: The job's, which decides the split.
+        files: Where all rows lie.
+        spec: The settled data section.
+        seed: The seed of the job, which decides the split.
         count: How many rows there are to train on.
         statistics: How they are scaled.
         sample: Shape (n, F), scaled: some of them, or all if those are few; always the same.
     """
 
-    table: TableFiles
+    files: tuple[TableRows, ...]
+    spec: DataSpec
     seed: int
     count: int
     statistics: ScalingStatistics
@@ -79,9 +83,9 @@ class DistributedRows:
         from ray.data import RandomSeedConfig
 
         order = RandomSeedConfig(seed=self.seed, reseed_after_execution=True)
-        files = _open_files(self.table).randomize_block_order(seed=order)
-        read = partial(_training_rows, self.table, self.statistics, self.seed)
-        files_of_a_task = len(self.table.paths) // _FEWEST_TASKS
+        files = _open_files(self.files).randomize_block_order(seed=order)
+        read = partial(_training_rows, self.files, self.spec, self.statistics, self.seed)
+        files_of_a_task = len(self.files) // _FEWEST_TASKS
         at_once = min(_MOST_FILES_OF_A_TASK, max(1, files_of_a_task))
         return _settings(files.map_batches(read, batch_size=at_once))
 
@@ -96,176 +100,156 @@ class DistributedSplit:
             a sample if there are very many, drawn by their content and so always the same.
         test: Shape (n, F), data units: rows that training never sees; a sample likewise.
         sizes: How many rows each part has in all.
-        statistics: How rows are scaled.
-        fingerprint: sha256 of the data.
+        moments: The moments of the training rows.
+        fingerprint: The sha256 of the data.
     """
 
     train: DistributedRows
     validation: FloatArray
     test: FloatArray
     sizes: dict[str, int]
-    statistics: ScalingStatistics
+    moments: Moments
     fingerprint: str
 
 
-def distribute_split(table: TableFiles, seed: int) -> DistributedSplit:
+def distributable(source: RowSource, spec: DataSpec) -> tuple[TableRows, ...] | None:
+    """Returns the files of a table that Ray Data is to read on a cluster.
+
+    Returns:
+        `None` if the rows are not those of several tables or of a large one, or have to be in
+        memory: for categories, chosen labels or a second view.
+    """
+    parts = source.parts if isinstance(source, ManyRows) else (source,)
+    tables = tuple(part for part in parts if isinstance(part, TableRows))
+    is_plain = (
+        len(tables) == len(parts)
+        and spec.kind is DataKind.TABULAR
+        and spec.paired_path is None
+        and tables[0].expansion is None
+        and not any("://" in table.address and table.address[:5] != "s3://" for table in tables)
+    )
+    return tables if is_plain and (len(tables) > 1 or is_large(source, spec)) else None
+
+
+def distribute_split(files: tuple[TableRows, ...], spec: DataSpec, seed: int) -> DistributedSplit:
     """Splits a table on the Ray that is connected.
+
+    Args:
+        files: What `distributable` returned.
+        spec: The settled data section.
+        seed: The seed of the split.
 
     Raises:
         DataError: If the data cannot be read, or cannot be trained on as they are.
     """
-    scaling = ScalingMode(table.settled().scaling)
-    summary = _Summary.of(_each_file(table, partial(_summarise, table, seed)))
-    check_extremes(
-        summary.lowest, summary.highest, summary.sizes, table.columns, table.name, table.spec
-    )
-    width = len(table.columns)
+    width = files[0].schema.shape[0]
+    found = _each_file(files, spec, partial(_summarise, spec, seed))
+    sizes = {part: sum(each.sizes[part] for each in found) for part in PARTS}
+    of_train = merge_all(width, (each.of_train for each in found))
+    of_all = merge_all(width, (each.of_all for each in found))
+    check_extremes(of_all, sizes, files[0].schema, spec)
     wanted = max(_FEWEST_SAMPLED_ROWS, _NUMBERS_IN_A_SAMPLE // width)
-    shares = {part: wanted / size for part, size in summary.sizes.items()}
-    mean = summary.sums / np.where(summary.finite > 0, summary.finite, np.nan)
-    second = _each_file(table, partial(_sample, table, seed, mean, shares))
-    statistics = _statistics(scaling, mean, summary, second)
-    samples = {part: _joined([each.rows[part] for each in second], seed) for part in PARTS}
+    shares = {part: wanted / size for part, size in sizes.items()}
+    drawn = _each_file(files, spec, partial(_sample, spec, seed, shares))
+    samples = {part: _joined([each[part] for each in drawn], seed) for part in PARTS}
     for part in ("validation", "test"):
-        if len(samples[part]) < summary.sizes[part]:
+        if len(samples[part]) < sizes[part]:
             _logger.info(
                 "%s: %d of its %d %s rows are used, a sample that is always the same",
-                table.name,
-                len(samples[part]),
-                summary.sizes[part],
-                part,
+                *(spec.shown_path, len(samples[part]), sizes[part], part),
             )
+    statistics = scaling_by(of_train, ScalingMode(spec.scaling), DataKind.TABULAR, 1)
     return DistributedSplit(
         train=DistributedRows(
-            table=table,
+            files=files,
+            spec=spec,
             seed=seed,
-            count=summary.sizes["train"],
+            count=sizes["train"],
             statistics=statistics,
             sample=statistics.scaled(samples["train"]),
         ),
         validation=samples["validation"],
         test=samples["test"],
-        sizes=summary.sizes,
-        statistics=statistics,
-        fingerprint=fingerprint_of_files(summary.fingerprints),
+        sizes=sizes,
+        moments=of_train,
+        fingerprint=fingerprint_of_files([each.fingerprint for each in found]),
     )
 
 
 # -- what is done with each file, in a task of Ray Data's -----------------------------------------
 
 
-@dataclass
+@dataclass(frozen=True)
 class _FileSummary:
-    """What the first pass finds in one file; the last four are of its training rows.
+    """What the first pass finds in one file.
 
     Attributes:
-        fingerprint: sha256 of its rows.
+        fingerprint: The sha256 of its rows.
         sizes: How many rows each part has.
-        lowest: Shape (F,): the least of each column over all rows; NaN if it has no value.
-        highest: Shape (F,): the greatest.
-        finite: Shape (F,): how many values each column has.
-        sums: Shape (F,): their sum.
-        train_lowest: Shape (F,): the least of them.
-        train_highest: Shape (F,): the greatest.
+        of_all: The moments of all its rows.
+        of_train: The moments of its training rows.
     """
 
     fingerprint: str
     sizes: dict[str, int]
-    lowest: FloatArray
-    highest: FloatArray
-    finite: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    train_lowest: FloatArray
-    train_highest: FloatArray
+    of_all: Moments
+    of_train: Moments
 
 
-def _summarise(table: TableFiles, seed: int, path: str) -> _FileSummary:
-    width = len(table.columns)
-    none = np.full(width, np.nan, dtype=np.float32)
-    found = _FileSummary(
-        "", dict.fromkeys(PARTS, 0), none, none, np.zeros(width), np.zeros(width), none, none
-    )
+def _summarise(spec: DataSpec, seed: int, file: TableRows) -> _FileSummary:
     digest = Fingerprint()
-    for values in _pieces(table, path):
+    of_all = of_train = Moments.none(file.schema.shape[0])
+    sizes = dict.fromkeys(PARTS, 0)
+    for values in _pieces(file):
         digest.add(values)
-        parts = split_block(values, table.spec, seed)
-        for part, numbers in parts.items():
-            found.sizes[part] += len(numbers)
-        train = values[parts["train"]]
-        found.finite += np.isfinite(train).sum(axis=0)
-        found.sums += np.nansum(train, axis=0, dtype=float)
-        found.lowest = np.fmin(found.lowest, _least(values))
-        found.highest = np.fmax(found.highest, _greatest(values))
-        found.train_lowest = np.fmin(found.train_lowest, _least(train))
-        found.train_highest = np.fmax(found.train_highest, _greatest(train))
-    found.fingerprint = digest.hexdigest()
-    return found
-
-
-def _least(values: FloatArray) -> FloatArray:
-    """The least of each column; NaN if it has no value, or there is no row."""
-    least: FloatArray = np.fmin.reduce(values, axis=0, initial=np.nan)
-    return least
-
-
-def _greatest(values: FloatArray) -> FloatArray:
-    """The greatest of each column; NaN if it has no value, or there is no row."""
-    greatest: FloatArray = np.fmax.reduce(values, axis=0, initial=np.nan)
-    return greatest
-
-
-@dataclass
-class _FileSample:
-    """What the second pass finds in one file.
-
-    Attributes:
-        squares: Shape (F,): of the training rows, summed about the mean.
-        rows: A sample of each part, each of shape (n, F), data units.
-    """
-
-    squares: NDArray[np.float64]
-    rows: dict[str, FloatArray]
+        for part, numbers in split_block(values, spec, seed).items():
+            sizes[part] += len(numbers)
+            moments = Moments.of(values[numbers])
+            of_all = of_all.merged(moments)
+            if part == "train":
+                of_train = of_train.merged(moments)
+    return _FileSummary(digest.hexdigest(), sizes, of_all, of_train)
 
 
 def _sample(
-    table: TableFiles,
-    seed: int,
-    mean: NDArray[np.float64],
-    shares: dict[str, float],
-    path: str,
-) -> _FileSample:
-    squares = np.zeros(len(table.columns))
+    spec: DataSpec, seed: int, shares: dict[str, float], file: TableRows
+) -> dict[str, FloatArray]:
+    """Draws a sample of each part of a file, each of shape (n, F), data units."""
     drawn: dict[str, list[FloatArray]] = {part: [] for part in PARTS}
-    for values in _pieces(table, path):
-        for part, numbers in split_block(values, table.spec, seed).items():
+    for values in _pieces(file):
+        for part, numbers in split_block(values, spec, seed).items():
             rows = values[numbers]
-            if part == "train":
-                squares += np.nansum(np.square(rows.astype(np.float64) - mean), axis=0)
             drawn[part].append(rows[sample_block(rows, shares[part], seed)])
-    empty = np.empty((0, len(table.columns)), dtype=np.float32)
-    return _FileSample(squares, {part: np.concatenate([empty, *drawn[part]]) for part in PARTS})
+    empty = np.empty((0, *file.schema.shape), dtype=np.float32)
+    return {part: np.concatenate([empty, *drawn[part]]) for part in PARTS}
 
 
 def _training_rows(
-    table: TableFiles, statistics: ScalingStatistics, seed: int, files: dict[str, NDArray[Any]]
+    files: tuple[TableRows, ...],
+    spec: DataSpec,
+    statistics: ScalingStatistics,
+    seed: int,
+    batch: dict[str, NDArray[Any]],
 ) -> Iterator[dict[str, FloatArray]]:
     """Reads the training rows of some files, a piece of each in turn."""
-    unread = [_pieces(table, str(path)) for path in files["path"]]
+    unread = [_pieces(files[int(number)]) for number in batch["number"]]
     while unread:
         for each in tuple(unread):
             piece = next(each, None)
             if piece is None:
                 unread.remove(each)
                 continue
-            train = piece[split_block(piece, table.spec, seed)["train"]]
+            train = piece[split_block(piece, spec, seed)["train"]]
             if len(train):
                 yield {ROWS: statistics.scaled(train)}
 
 
-def _pieces(table: TableFiles, path: str) -> Iterator[FloatArray]:
+def _pieces(file: TableRows) -> Iterator[FloatArray]:
     """Reads a file in short pieces: what is computed of one takes a multiple of its memory."""
-    rows = max(1, _PIECE_BYTES // (4 * len(table.columns)))
-    for block in table.blocks(path):
+    if file.count == 0:
+        return
+    rows = max(1, _PIECE_BYTES // (4 * file.schema.shape[0]))
+    for block in file.blocks():
         for first in range(0, len(block.values), rows):
             yield block.values[first : first + rows]
 
@@ -273,78 +257,36 @@ def _pieces(table: TableFiles, path: str) -> Iterator[FloatArray]:
 # -- what the driver makes of it ------------------------------------------------------------------
 
 
-@dataclass
-class _Summary:
-    """What the first pass finds in all files, as `_FileSummary` has it of one."""
-
-    fingerprints: list[str] = field(default_factory=list)
-    sizes: dict[str, int] = field(default_factory=dict)
-    lowest: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-    highest: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-    finite: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    sums: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
-    train_lowest: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-    train_highest: FloatArray = field(default_factory=lambda: np.empty(0, np.float32))
-
-    @classmethod
-    def of(cls, files: Sequence[_FileSummary]) -> _Summary:
-        """Sums up in the order of the files, so that the last digit is the same every time."""
-        return cls(
-            fingerprints=[each.fingerprint for each in files],
-            sizes={part: sum(each.sizes[part] for each in files) for part in PARTS},
-            lowest=np.fmin.reduce([each.lowest for each in files]),
-            highest=np.fmax.reduce([each.highest for each in files]),
-            finite=np.sum([each.finite for each in files], axis=0),
-            sums=np.sum([each.sums for each in files], axis=0),
-            train_lowest=np.fmin.reduce([each.train_lowest for each in files]),
-            train_highest=np.fmax.reduce([each.train_highest for each in files]),
-        )
-
-
-def _statistics(
-    mode: ScalingMode,
-    mean: NDArray[np.float64],
-    summary: _Summary,
-    second: Sequence[_FileSample],
-) -> ScalingStatistics:
-    """The statistics that `fit_scaling` gives of the same training rows."""
-    if mode is ScalingMode.NONE:
-        return no_scaling(1)
-    if mode is ScalingMode.STANDARD:
-        squares = np.sum([each.squares for each in second], axis=0)
-        count = np.where(summary.finite > 0, summary.finite, np.nan)
-        return settle_scaling(mean, np.sqrt(squares / count))
-    lowest = summary.train_lowest.astype(np.float64)
-    return settle_scaling(lowest, summary.train_highest.astype(np.float64) - lowest)
-
-
 def _joined(samples: Sequence[FloatArray], seed: int) -> FloatArray:
-    """The samples of all files, mixed in an order that their content alone determines."""
+    """Returns the samples of all files, mixed in an order that their content alone determines."""
     rows = np.concatenate(samples)
     return rows[np.argsort(hash_rows(rows, seed), kind="stable")]
 
 
-def _each_file(table: TableFiles, find: Callable[[str], Found]) -> list[Found]:
+def _each_file(
+    files: tuple[TableRows, ...], spec: DataSpec, find: Callable[[TableRows], Found]
+) -> list[Found]:
     """Does something with each file, side by side, and returns what came of it in their order.
 
     Raises:
-        DataError: What was said of the first file with a fault.
+        DataError: The fault of the first file that has one.
     """
     from ray.exceptions import RayError
 
     def find_in(row: dict[str, Any]) -> dict[str, Any]:
+        number = int(row["number"])
         try:
-            return {"number": row["number"], "found": find(row["path"]), "fault": ""}
+            return {"number": number, "found": find(files[number]), "fault": ""}
         except DataError as error:
-            return {"number": row["number"], "found": None, "fault": str(error)}
+            return {"number": number, "found": None, "fault": str(error)}
 
     try:
         # Objects of Python's own travel in a column as they are.
-        rows = _settings(_open_files(table).map(find_in)).take_all()
+        rows = _settings(_open_files(files).map(find_in)).take_all()
     except RayError as error:
         raise DataError(
-            f"{table.name}: Ray Data could not read it ({str(error).splitlines()[0]}); the log of "
-            "the cluster says more"
+            f"{spec.shown_path}: Ray Data could not read it ({str(error).splitlines()[0]}); the "
+            "log of the cluster says more"
         ) from error
     rows.sort(key=lambda row: int(row["number"]))
     fault = next((row["fault"] for row in rows if row["fault"]), None)
@@ -353,11 +295,11 @@ def _each_file(table: TableFiles, find: Callable[[str], Found]) -> list[Found]:
     return [row["found"] for row in rows]
 
 
-def _open_files(table: TableFiles) -> Dataset:
-    """The files of a table as a dataset: a row, a block and so a task each."""
+def _open_files(files: tuple[TableRows, ...]) -> Dataset:
+    """Returns the files of a table as a dataset: a row, a block and so a task each."""
     from ray.data import from_items
 
-    items = [{"number": number, "path": path} for number, path in enumerate(table.paths)]
+    items = [{"number": number} for number in range(len(files))]
     return from_items(items, override_num_blocks=len(items))
 
 

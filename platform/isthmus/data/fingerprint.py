@@ -10,30 +10,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import Rows
+from isthmus.types import DataKind
 
 
 def fingerprint(*views: Rows) -> str:
-    """The sha256 of rows and other measurements of them: shape, type, content, and labels.
+    """Returns the sha256 of rows and other measurements of them: shape, type, content, labels.
+
+    Tables of several files have a fingerprint of those of the files, so that these can be found
+    side by side on a cluster.
 
     Returns:
         64 hexadecimal digits.
     """
+    first = views[0]
+    is_table = first.schema.kind is DataKind.TABULAR
+    if is_table and len(first.part_sizes) > 1 and len(views) == 1 and first.labels is None:
+        ends = np.cumsum(first.part_sizes)
+        parts = [
+            first.values[end - size : end] for size, end in zip(first.part_sizes, ends, strict=True)
+        ]
+        return fingerprint_of_files([_of_arrays([part]) for part in parts])
+    return _of_arrays([array for rows in views for array in (rows.values, rows.labels)])
+
+
+def _of_arrays(arrays: Sequence[NDArray[Any] | None]) -> str:
     digest = Fingerprint()
-    for array in (array for rows in views for array in (rows.values, rows.labels)):
+    for array in arrays:
         if array is not None:
             digest.add(array)
     return digest.hexdigest()
 
 
 def fingerprint_of_files(fingerprints: Sequence[str]) -> str:
-    """The fingerprint of a table in several files, of theirs in order; of one file, its own."""
+    """Returns the fingerprint of a table in several files, of theirs in order; of one, its own."""
     if len(fingerprints) == 1:
         return fingerprints[0]
     return hashlib.sha256("\n".join(fingerprints).encode()).hexdigest()
 
 
 class Fingerprint:
-    """The same for rows that come a block at a time."""
+    """The fingerprint of rows that come a block at a time."""
 
     def __init__(self) -> None:
         self._digest = hashlib.sha256()
@@ -41,7 +57,7 @@ class Fingerprint:
         self._rows = 0
 
     def add(self, array: NDArray[Any]) -> None:
-        """The next block of an array, or the first of another shape or type."""
+        """Adds the next block of an array, or the first of another shape or type."""
         array = np.ascontiguousarray(array)
         kind = f"{array.shape[1:]} {array.dtype.str}"
         if kind != self._kind:
@@ -52,7 +68,7 @@ class Fingerprint:
         self._digest.update(array.reshape(-1).view(np.uint8).data)
 
     def hexdigest(self) -> str:
-        """64 hexadecimal digits; what is added later counts no more."""
+        """Returns 64 hexadecimal digits; what is added later does not count."""
         self._close()
         return self._digest.hexdigest()
 

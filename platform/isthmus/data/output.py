@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from isthmus.data.files import ending_of
 from isthmus.data.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
-from isthmus.data.storage import ALL_ENDINGS
 from isthmus.errors import DataError
 
 
@@ -19,8 +19,9 @@ def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:
     Raises:
         DataError: Naming the endings that are possible for `what`.
     """
-    if output.suffix.lower() not in endings:
-        ending = f'ending "{output.suffix}"' if output.suffix else "no ending"
+    found = ending_of(output.name)
+    if found not in endings:
+        ending = f'ending "{found}"' if found else "no ending"
         raise DataError(f"{output}: {ending}; {what} can be written as {', '.join(endings)}")
     try:
         is_folder = output.is_dir()
@@ -36,7 +37,9 @@ def check_folder(output: Path) -> None:
     Raises:
         DataError: If the name is a file's, or the folder has other things in it.
     """
-    if output.suffix.lower() in ALL_ENDINGS:
+    from isthmus.data.endings import all_endings
+
+    if ending_of(output.name) in all_endings():
         raise DataError(
             f"{output}: is a file's name; the results of a folder are a folder: name that, or a "
             ".npz for one array"

@@ -43,32 +43,9 @@ def refuse_infinite(
     )
 
 
-def rows_without_missing(
-    values: FloatArray, missing: Missing, columns: Sequence[str] | None, name: str
-) -> IndexArray | None:
-    """Applies `data.missing` to NaN; infinity is refused besides.
-
-    Returns:
-        Numbers of the rows to keep; `None` if all are kept.
-
-    Raises:
-        DataError: If NaN is refused, or no row or no value of a column is left.
-    """
-    if np.isfinite(values).all():
-        return None
-    refuse_infinite(values, columns, name)
-    if missing == "refuse":
-        raise DataError(_missing_said(np.isnan(values), columns, name))
-    if missing == "mean":
-        return None
-    kept = _whole_rows(values)
-    report_dropped(len(values) - len(kept), len(values), name)
-    return kept
-
-
 @dataclass
 class MissingInBlocks:
-    """`rows_without_missing` for rows that come a block at a time.
+    """Applies `data.missing` to rows that come a block at a time.
 
     Attributes:
         missing: `data.missing`.
@@ -83,7 +60,7 @@ class MissingInBlocks:
     _dropped: int = 0
 
     def kept(self, values: FloatArray) -> IndexArray | None:
-        """Numbers of the next block's rows to keep, counted from its first; `None` if all are.
+        """Returns the numbers of a block's rows to keep, from its first; `None` if all are kept.
 
         Raises:
             DataError: If NaN is refused, naming the row by its number in the source.
@@ -96,10 +73,13 @@ class MissingInBlocks:
                 return None
         refuse_infinite(values, self.columns, self.name, first_row)
         if self.missing == "refuse":
-            row, column = _first(np.isnan(values))
+            absent = np.isnan(values)
+            row, column = _first(absent)
+            others = int(absent.any(axis=0).sum()) - 1 if absent.ndim == 2 else 0
+            also = f" (and {others} other column{'s' if others > 1 else ''} too)" if others else ""
             raise DataError(
-                f"{self.name}: {_column(column, self.columns, values.ndim)}has missing values, "
-                f"first in row {first_row + row}, counted from 0; {_WHAT_TO_DO}"
+                f"{self.name}: {_column(column, self.columns, values.ndim)}has missing values"
+                f"{also}, first in row {first_row + row}, counted from 0; {_WHAT_TO_DO}"
             )
         if self.missing == "mean":
             return None
@@ -108,7 +88,7 @@ class MissingInBlocks:
         return kept
 
     def finish(self) -> None:
-        """Says what only the end tells.
+        """Logs how many rows were dropped, which only the end tells.
 
         Raises:
             DataError: If no row is left.
@@ -185,21 +165,6 @@ def refuse_constant(values: FloatArray, name: str) -> None:
     lowest = np.fmin.reduce(values, axis=None)
     if lowest == np.fmax.reduce(values, axis=None):
         raise DataError(f"{name}: every value is {lowest:g}; there is nothing to learn")
-
-
-def _missing_said(absent: NDArray[np.bool_], columns: Sequence[str] | None, name: str) -> str:
-    row, column = _first(absent)
-    if absent.ndim == 2:
-        count = int(absent[:, column].sum())
-        others = int(absent.any(axis=0).sum()) - 1
-        also = f" (and {others} other column{'s' if others > 1 else ''} too)" if others else ""
-    else:
-        count, also = int(absent.sum()), ""
-    noun = "value" if count == 1 else "values"
-    return (
-        f"{name}: {_column(column, columns, absent.ndim)}has {count} missing {noun}{also}, "
-        f"first in row {row}, counted from 0; {_WHAT_TO_DO}"
-    )
 
 
 def _first(found: NDArray[np.bool_]) -> tuple[int, int]:

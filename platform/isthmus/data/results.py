@@ -1,4 +1,4 @@
-"""Results in files: reconstructions in the form of the input, scores as a table."""
+"""Tables of results, such as scores: csv, parquet, feather or npz."""
 
 from __future__ import annotations
 
@@ -10,42 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.array_layout import save_npz
+from isthmus.data.array_output import save_npz
 from isthmus.data.output import check_ending
 from isthmus.data.provenance import Provenance
-from isthmus.data.rows import FloatArray, Rows
 
-TABLE_OUTPUT_ENDINGS = (".csv", ".parquet", ".npz")
+RESULT_ENDINGS = (".csv", ".csv.gz", ".parquet", ".feather", ".npz")
 Columns = Mapping[str, NDArray[Any]]
 AppendColumns = Callable[[Columns], None]
-
-
-def check_reconstructions_output(rows: Rows, output: Path) -> None:
-    """Refuses an output that `write_reconstructions` could not write: ask before the work.
-
-    Raises:
-        DataError: Naming the endings that are possible, or the folder that is in use.
-    """
-    rows.layout.check_output(output)
-
-
-def write_reconstructions(
-    rows: Rows, values: FloatArray, output: Path, provenance: Provenance
-) -> None:
-    """Writes values in the form that the rows came in, or by the output's ending.
-
-    Args:
-        rows: The input that the values were made from.
-        values: Shape (N, *row_shape), in data units.
-        output: A file, or a folder for a folder of images or audio.
-        provenance: What made the values; goes beside the output and, where it can, inside.
-
-    Raises:
-        DataError: If the output cannot be written.
-    """
-    if values.shape != rows.values.shape:
-        raise ValueError(f"values have shape {values.shape}, the rows {rows.values.shape}")
-    rows.layout.write(np.asarray(values, dtype=np.float32), output, provenance)
 
 
 def check_table_output(output: Path) -> None:
@@ -54,7 +25,7 @@ def check_table_output(output: Path) -> None:
     Raises:
         DataError: Naming the endings that are possible.
     """
-    check_ending(output, TABLE_OUTPUT_ENDINGS, "a table of results")
+    check_ending(output, RESULT_ENDINGS, "a table of results")
 
 
 @contextmanager
@@ -77,9 +48,9 @@ def open_results(output: Path, provenance: Provenance) -> Iterator[AppendColumns
         return
     import pyarrow as pa
 
-    from isthmus.data.table_output import open_table
+    from isthmus.data.table_output import open_table_output
 
-    with open_table(output, provenance) as append:
+    with open_table_output(output, provenance) as append:
         yield lambda columns: append(pa.table(dict(columns)))
 
 

@@ -1,84 +1,250 @@
-"""Rows: what every source becomes, and all that the rooms to the left ever see of the data."""
+"""Rows: the one way in which data come in, whatever they are read from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ParamSpec, Protocol
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from isthmus.data.provenance import Provenance
-from isthmus.types import DataKind
+from isthmus.spec import RowSchema
+from isthmus.types import Shape
 
 Labels = NDArray[Any]
 FloatArray = NDArray[np.float32]
 IndexArray = NDArray[np.int64]
+# 8 MiB of float32: long enough that what is done once for a block does not count.
+_NUMBERS_IN_A_BLOCK = 2**21
+_MOST_ROWS_IN_A_BLOCK = 2**17
+Written = ParamSpec("Written")
 
 
-class Layout(Protocol):
-    """The form rows came in: what is needed to name them, and to write others in the same form."""
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Some consecutive rows of a source, and what goes with them.
 
-    def take(self, kept: IndexArray) -> Layout:
-        """The layout of only these rows, in this order."""
+    Attributes:
+        values: Shape (n, *row_shape), C-contiguous, in data units; finite, except for NaN where
+            `DataSpec.missing` is "mean".
+        index: What names each row in a table of results, and stays the same whenever the source
+            is read: columns of n entries, by name; the number of a row, its file, its first step.
+        labels: Shape (n,), as read; never trained on.
+        groups: Shape (n,). Rows of one group fall in the same part of a split.
+        starts: Shape (n,). The first step of each row in its series, where rows are ordered in
+            time; they are then split by time. `None` where rows have no order.
+        lengths: Shape (n,). The number of steps of the series of each row, if there are `starts`.
+        reasons: Shape (n,), texts. Why a row is unusual whatever its score is, such as a category
+            that training did not have; empty for the others. `None` if no row can be.
+        carried: The columns of a table that are no features, if they were asked for.
+        part: The position of the file of the rows among those of the source.
+    """
 
-    def index(self) -> Mapping[str, NDArray[Any]]:
-        """What names each row in a table of results: its number, its file, its first step.
+    values: FloatArray
+    index: Mapping[str, NDArray[Any]]
+    labels: Labels | None = None
+    groups: IndexArray | None = None
+    starts: IndexArray | None = None
+    lengths: IndexArray | None = None
+    reasons: NDArray[np.str_] | None = None
+    carried: pa.Table | None = None
+    part: int = 0
 
-        Returns:
-            Columns of N entries each, by name.
+    def take(self, kept: IndexArray) -> Block:
+        """Returns the block with only these rows, in this order."""
+
+        def taken(column: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if column is None else column[kept]
+
+        return replace(
+            self,
+            values=np.ascontiguousarray(self.values[kept]),
+            index={name: column[kept] for name, column in self.index.items()},
+            labels=taken(self.labels),
+            groups=taken(self.groups),
+            starts=taken(self.starts),
+            lengths=taken(self.lengths),
+            reasons=taken(self.reasons),
+            carried=None if self.carried is None else self.carried.take(pa.array(kept)),
+        )
+
+
+WriteBlock = Callable[[Block, FloatArray], None]
+"""Takes a block and the values, of the same shape, that take its place in the output."""
+
+
+class RowSource(Protocol):
+    """Rows of a file or of several, which are read in order, block by block.
+
+    A source may be read more than once, and gives the same rows each time.
+    """
+
+    @property
+    def schema(self) -> RowSchema:
+        """What the rows are like, as far as it is known before they are read."""
+
+    @property
+    def count(self) -> int | None:
+        """The number of rows; `None` where only reading to the end tells.
+
+        Rows that `DataSpec.missing` drops and labels that are not kept count too.
+        """
+
+    def blocks(self, *, carry: bool = False) -> Iterator[Block]:
+        """Reads the rows.
+
+        Args:
+            carry: Whether to read the columns that are no features too, because they are written
+                beside the results.
+
+        Raises:
+            DataError: At the block where the fault is.
         """
 
     def check_output(self, output: Path) -> None:
-        """Refuses an output that `write` could not write.
+        """Refuses an output that `open_output` could not write, before the work is done.
 
         Raises:
-            DataError: Naming the endings that are possible.
+            DataError: With the endings that are possible.
         """
 
-    def write(self, values: FloatArray, output: Path, provenance: Provenance) -> None:
-        """Writes values of shape (N, *row_shape) in this form."""
+    def open_output(
+        self, output: Path, provenance: Provenance
+    ) -> AbstractContextManager[WriteBlock]:
+        """Gives a function that writes results in the form of the input.
+
+        The output appears whole at the end of the context, or not at all if an error comes first.
+        """
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows in memory, ready to be split and scaled.
+    """Rows in memory.
 
     Attributes:
-        values: Shape (N, *row_shape), C-contiguous, in data units; finite, but for NaN where
+        values: Shape (N, *row_shape), C-contiguous, in data units; finite, except for NaN where
             `DataSpec.missing` is "mean".
-        kind: What a row is.
-        layout: The form the rows came in.
+        schema: What the rows are like.
+        index: What names each row: columns of N entries.
         labels: Shape (N,), as read; never trained on.
-        groups: Shape (N,). Rows of the same group fall in the same split; for audio, the file.
-        starts: Shape (N,). First step of each window where rows are ordered in time; windows
-            overlap, so they are split by time. `None` where rows have no order.
+        groups: Shape (N,). Rows of one group fall in the same part of a split; a group is a file.
+        starts: Shape (N,). The first step of each row in its series. `None` without an order.
+        lengths: Shape (N,). The number of steps of each row's series.
+        part_sizes: The number of rows of each file; empty if they were chosen since.
     """
 
     values: FloatArray
-    kind: DataKind
-    layout: Layout
+    schema: RowSchema
+    index: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     labels: Labels | None = None
     groups: IndexArray | None = None
     starts: IndexArray | None = None
+    lengths: IndexArray | None = None
+    part_sizes: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
 
-    @property
-    def ordered(self) -> bool:
-        """Whether time order matters, so that the split is by time."""
-        return self.starts is not None
-
     def take(self, kept: IndexArray) -> Rows:
-        """Only these rows, in this order."""
-        return replace(
-            self,
-            values=np.ascontiguousarray(self.values[kept]),
-            layout=self.layout.take(kept),
-            labels=None if self.labels is None else self.labels[kept],
-            groups=None if self.groups is None else self.groups[kept],
-            starts=None if self.starts is None else self.starts[kept],
-        )
+        """Returns only these rows, in this order."""
+        block = Block(self.values, self.index, self.labels, self.groups, self.starts, self.lengths)
+        return _rows_of(block.take(kept), self.schema)
+
+
+def collect(source: RowSource) -> Rows:
+    """Reads all rows of a source into memory.
+
+    Raises:
+        DataError: If the source cannot be read.
+    """
+    blocks: list[Block] = []
+    sizes: Counter[int] = Counter()
+    values: FloatArray | None = None
+    filled = 0
+    for block in read_ahead(source.blocks()):
+        end = filled + len(block.values)
+        sizes[block.part] += len(block.values)
+        if values is None and source.count is not None and end <= source.count:
+            values = np.empty((source.count, *block.values.shape[1:]), dtype=np.float32)
+        if values is not None and end <= len(values):
+            # Into their place at once: rows are never in memory twice.
+            values[filled:end] = block.values
+            block = replace(block, values=values[:0])
+        filled = end
+        blocks.append(block)
+    if not blocks:
+        return Rows(np.empty((0, *source.schema.shape), dtype=np.float32), source.schema)
+    whole = values[:filled] if values is not None else joined([each.values for each in blocks])
+    rows = _rows_of(_joined_blocks(blocks, whole), source.schema)
+    return replace(rows, part_sizes=tuple(sizes[part] for part in sorted(sizes)))
+
+
+def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
+    """Returns arrays as one, without a copy if there is only one."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _joined_blocks(blocks: list[Block], values: FloatArray) -> Block:
+    def column(name: str) -> NDArray[Any] | None:
+        parts = [getattr(block, name) for block in blocks]
+        return None if parts[0] is None else joined(parts)
+
+    index = {name: joined([block.index[name] for block in blocks]) for name in blocks[0].index}
+    return Block(
+        values, index, column("labels"), column("groups"), column("starts"), column("lengths")
+    )
+
+
+def _rows_of(block: Block, schema: RowSchema) -> Rows:
+    return Rows(
+        values=block.values,
+        schema=schema,
+        index=block.index,
+        labels=block.labels,
+        groups=block.groups,
+        starts=block.starts,
+        lengths=block.lengths,
+    )
+
+
+def rows_in_a_block(row_shape: Shape) -> int:
+    """Returns how many rows of a shape are read at once."""
+    return max(1, min(_NUMBERS_IN_A_BLOCK // prod(row_shape), _MOST_ROWS_IN_A_BLOCK))
+
+
+def read_ahead(blocks: Iterator[Block]) -> Generator[Block]:
+    """Yields the same blocks; a thread reads the next while the caller works on one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="isthmus-read") as thread:
+        upcoming = thread.submit(next, blocks, None)
+        while (block := upcoming.result()) is not None:
+            upcoming = thread.submit(next, blocks, None)
+            yield block
+
+
+@contextmanager
+def write_behind(write: Callable[Written, None]) -> Iterator[Callable[Written, None]]:
+    """Yields a function that does the same in a thread, while the caller works on the next block.
+
+    One call is under way at most: the next call waits for it and raises its error, as does the
+    end of the context.
+    """
+    underway: Future[None] | None = None
+    with ThreadPoolExecutor(1, thread_name_prefix="isthmus-write") as thread:
+
+        def write_later(*args: Written.args, **kwargs: Written.kwargs) -> None:
+            nonlocal underway
+            if underway is not None:
+                underway.result()
+            underway = thread.submit(write, *args, **kwargs)
+
+        yield write_later
+        if underway is not None:
+            underway.result()

@@ -1,197 +1,204 @@
-"""Copies of S3 objects on this machine, fetched again only when their etag changes."""
+"""Copies of S3 objects on this machine, fetched again only when they change."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 from filelock import FileLock
+from pyarrow import fs
 
-from isthmus.data.storage import ALL_ENDINGS
 from isthmus.errors import DataError
 from isthmus.spec import Settings
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-_CONNECT_TIMEOUT_S = 5
-_READ_TIMEOUT_S = 60
+_CONNECT_TIMEOUT_S = 5.0
+_READ_TIMEOUT_S = 60.0
+_ATTEMPTS = 2
 _PARALLEL_DOWNLOADS = 16
+_REFUSED = re.compile(
+    r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
+    r"|ExpiredToken|HTTP status 40[13]"
+)
+_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|Bucket '.*' not found|Path does not exist '[^/']*'$")
+_NO_CREDENTIALS = re.compile(r"credentials|MISSING_AUTHENTICATION_TOKEN", re.IGNORECASE)
+_NO_NETWORK = re.compile(
+    r"NETWORK_CONNECTION|curlCode|REQUEST_TIMEOUT|resolve host|timed? ?out", re.I
+)
 
 
-def download(address: str) -> Path:
-    """Brings an object, or all objects below a prefix, to this machine.
+def list_objects(address: str) -> tuple[list[tuple[str, str]], bool]:
+    """Lists the one object of an address, or all below a prefix; downloads nothing.
 
-    Objects that lie here already, with the same etag, are not fetched again. `AWS_ENDPOINT_URL`
-    and the usual places for credentials are honoured.
+    `AWS_ENDPOINT_URL` and the usual places for credentials are honoured.
 
     Args:
         address: `s3://bucket/key`, or `s3://bucket/prefix` for a folder.
 
     Returns:
-        The file or the folder.
+        The name of each object relative to the prefix and its address, in order, and whether the
+        address is a prefix.
 
     Raises:
-        DataError: If the bucket, the key or S3 itself cannot be reached.
+        DataError: If there is nothing there, or S3 cannot be reached.
     """
-    bucket, _, key = address.removeprefix("s3://").partition("/")
+    path = address.removeprefix("s3://").rstrip("/")
+    bucket = path.partition("/")[0]
     if not bucket:
         raise DataError(f"{address}: names no bucket; write s3://bucket/key")
     with _said_plainly(address, bucket):
-        client = _connect()
-        etags = _list(client, bucket, key)
-        if not etags:
-            raise DataError(
-                f'{address}: no object, and no folder with data, of that name in bucket "{bucket}"'
-            )
-        place = hashlib.sha256(f"{client.meta.endpoint_url} {address}".encode()).hexdigest()[:16]
-        root = Settings.from_environment().cache / "s3" / place
-        root.mkdir(parents=True, exist_ok=True)
-        is_one_object = key in etags
-        base = key.rpartition("/")[0] if is_one_object else key
-        with FileLock(root / "lock"):
-            _refresh(client, bucket, base, root, etags)
-    folder = root / "objects"
-    return folder / PurePosixPath(key).name if is_one_object else folder
+        files = _connect(bucket)
+        if "/" in path and not address.endswith("/"):
+            one = files.get_file_info(path)
+            if one.type == fs.FileType.File:
+                return [(PurePosixPath(path).name, f"s3://{path}")], False
+        selector = fs.FileSelector(path, recursive=True, allow_not_found="/" in path)
+        found = [each for each in files.get_file_info(selector) if each.type == fs.FileType.File]
+        if not found and files.get_file_info(bucket).type == fs.FileType.NotFound:
+            raise DataError(f'{address}: there is no bucket "{bucket}"')
+    names = [(each.path.removeprefix(f"{path}/"), f"s3://{each.path}") for each in found]
+    visible = sorted(
+        (name, place) for name, place in names if not any(p[:1] == "." for p in name.split("/"))
+    )
+    if not visible:
+        raise DataError(
+            f'{address}: no object, and no folder with data, of that name in bucket "{bucket}"'
+        )
+    return visible, True
 
 
-def list_objects(address: str) -> list[str]:
-    """Names the data below a prefix, or the one object of that name, in order; downloads nothing.
+def fetch(addresses: Sequence[str]) -> list[Path]:
+    """Brings objects to this machine, those that lie here unchanged excepted.
 
     Args:
-        address: `s3://bucket/key`, or `s3://bucket/prefix` for a folder.
+        addresses: `s3://bucket/key` of each; others are local paths and are returned as they are.
 
     Returns:
-        Their addresses; none if there are none.
+        The local path of each.
 
     Raises:
-        DataError: If the bucket or S3 itself cannot be reached.
+        DataError: If an object or S3 itself cannot be reached.
     """
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    with _said_plainly(address, bucket):
-        return [f"s3://{bucket}/{name}" for name in sorted(_list(_connect(), bucket, key))]
-
-
-def _connect() -> S3Client:
-    import boto3.session
-    from botocore.config import Config
-
-    config = Config(
-        connect_timeout=_CONNECT_TIMEOUT_S,
-        read_timeout=_READ_TIMEOUT_S,
-        retries={"total_max_attempts": 2, "mode": "standard"},
-        max_pool_connections=_PARALLEL_DOWNLOADS,
-        # Other servers than Amazon's do not all send the newer checksums.
-        response_checksum_validation="when_required",
-    )
-    # Not boto3.client: its session, shared by all, keeps the first credentials it saw.
-    return boto3.session.Session().client("s3", config=config)
-
-
-def _list(client: S3Client, bucket: str, key: str) -> dict[str, str]:
-    """The etag of each object: the one of that very key, else all below it that can be read."""
-    prefix = key if key.endswith("/") or not key else f"{key}/"
-    below: dict[str, str] = {}
-    for page in client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key):
-        for entry in page.get("Contents", []):
-            if entry["Key"] == key and not key.endswith("/"):
-                return {key: entry["ETag"]}
-            if entry["Key"].startswith(prefix) and entry["Key"].lower().endswith(ALL_ENDINGS):
-                below[entry["Key"]] = entry["ETag"]
-    return below
-
-
-def _refresh(
-    client: S3Client, bucket: str, base: str, root: Path, etags: Mapping[str, str]
-) -> None:
-    """Makes `root/objects` hold these objects and no others, by their names below `base`."""
-    folder, index = root / "objects", root / "etags.json"
-    known: dict[str, str] = json.loads(index.read_text()) if index.exists() else {}
-    wanted = {_relative(key, base): (key, etag) for key, etag in etags.items()}
-    for name in known.keys() - wanted.keys():
-        (folder / name).unlink(missing_ok=True)
-    stale = {
-        name
-        for name, (_, etag) in wanted.items()
-        if known.get(name) != etag or not (folder / name).is_file()
+    objects = [address for address in addresses if address.startswith("s3://")]
+    if not objects:
+        return [Path(address) for address in addresses]
+    bucket = objects[0].removeprefix("s3://").partition("/")[0]
+    root = _cache_of(bucket)
+    with _said_plainly(objects[0], bucket):
+        files = _connect(bucket)
+        infos = files.get_file_info([each.removeprefix("s3://") for each in objects])
+        with FileLock(root / "lock"):
+            _refresh(files, root, infos)
+    local = {
+        address: root / "objects" / _relative(info.path)
+        for address, info in zip(objects, infos, strict=True)
     }
-    # What an interrupted download leaves behind must not pass for current.
-    _write_index(index, {name: known[name] for name in wanted if name not in stale})
+    return [local.get(address, Path(address)) for address in addresses]
 
-    def fetch(name: str) -> None:
-        target = folder / name
+
+def _cache_of(bucket: str) -> Path:
+    place = hashlib.sha256(f"{_endpoint() or ''} {bucket}".encode()).hexdigest()[:16]
+    root = Settings.from_environment().cache / "s3" / place
+    root.mkdir(parents=True, exist_ok=True)
+    return root
+
+
+def _endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+
+
+def _connect(bucket: str) -> fs.S3FileSystem:
+    endpoint = _endpoint()
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and endpoint is None:
+        region = fs.resolve_s3_region(bucket)
+    return fs.S3FileSystem(
+        region=region,
+        endpoint_override=endpoint,
+        connect_timeout=_CONNECT_TIMEOUT_S,
+        request_timeout=_READ_TIMEOUT_S,
+        retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS),
+    )
+
+
+def _refresh(files: fs.S3FileSystem, root: Path, infos: Sequence[fs.FileInfo]) -> None:
+    """Makes `root/objects` hold these objects as they are now."""
+    index = root / "versions.json"
+    known: dict[str, str] = json.loads(index.read_text()) if index.exists() else {}
+    versions: dict[str, str] = {}
+    stale: list[fs.FileInfo] = []
+    for info in infos:
+        if info.type != fs.FileType.File:
+            raise DataError(f"s3://{info.path}: there is no such object")
+        if not info.size:
+            raise DataError(f"s3://{info.path}: the file is empty (0 bytes)")
+        name = _relative(info.path)
+        versions[name] = f"{info.size} {info.mtime_ns}"
+        if known.get(name) != versions[name] or not (root / "objects" / name).is_file():
+            stale.append(info)
+    # What an interrupted download leaves behind must not pass for current.
+    outdated = {_relative(info.path) for info in stale}
+    _write_index(index, {name: v for name, v in known.items() if name not in outdated})
+
+    def download(info: fs.FileInfo) -> None:
+        target = root / "objects" / _relative(info.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
-        with part.open("wb") as file:
-            shutil.copyfileobj(
-                client.get_object(Bucket=bucket, Key=wanted[name][0])["Body"], file, 1 << 20
-            )
+        with part.open("wb") as file, files.open_input_stream(info.path) as content:
+            shutil.copyfileobj(content, file, 1 << 20)
         part.replace(target)
 
     with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
-        list(pool.map(fetch, stale))
-    _write_index(index, {name: etag for name, (_, etag) in wanted.items()})
+        list(pool.map(download, stale))
+    _write_index(index, {**known, **versions})
 
 
-def _write_index(index: Path, etags: Mapping[str, str]) -> None:
+def _write_index(index: Path, versions: dict[str, str]) -> None:
     temporary = index.with_suffix(".part")
-    temporary.write_text(json.dumps(etags))
+    temporary.write_text(json.dumps(versions))
     temporary.replace(index)
 
 
-def _relative(key: str, base: str) -> str:
-    name = key.removeprefix(base).lstrip("/")
+def _relative(path: str) -> str:
+    name = path.partition("/")[2]
     if ".." in PurePosixPath(name).parts:
-        raise DataError(f'{key}: an object with ".." in its key cannot be stored here; rename it')
+        raise DataError(f'{path}: an object with ".." in its key cannot be stored here; rename it')
     return name
 
 
 @contextmanager
 def _said_plainly(address: str, bucket: str) -> Iterator[None]:
-    """Turns what botocore raises into one line that says what to do."""
-    from botocore.exceptions import (
-        BotoCoreError,
-        ClientError,
-        ConnectionError,
-        HTTPClientError,
-        NoCredentialsError,
-    )
-
+    """Turns what pyarrow raises into one line that says what to do."""
     try:
         yield
-    except NoCredentialsError:
-        raise DataError(
-            f"{address}: no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        ) from None
-    except (ConnectionError, HTTPClientError) as error:
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        where = endpoint or "Amazon S3"
-        raise DataError(
-            f"{address}: {where} cannot be reached; check AWS_ENDPOINT_URL and the network "
-            f"({_first_line(error)})"
-        ) from error
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in ("NoSuchBucket", "404"):
+    except OSError as error:
+        said = str(error)
+        short = _reason(said)
+        if _NO_BUCKET.search(said):
             raise DataError(f'{address}: there is no bucket "{bucket}"') from error
-        if code in ("AccessDenied", "403", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
+        if _REFUSED.search(said):
             raise DataError(
-                f"{address}: S3 refuses these credentials ({code}); check AWS_ACCESS_KEY_ID, "
+                f"{address}: S3 refuses these credentials ({short}); check AWS_ACCESS_KEY_ID, "
                 "AWS_SECRET_ACCESS_KEY and what they may read"
             ) from error
-        raise DataError(f"{address}: S3 answers {_first_line(error)}") from error
-    except BotoCoreError as error:
-        raise DataError(f"{address}: {_first_line(error)}") from error
-    except OSError as error:
-        raise DataError(f"{address}: cannot be copied to this machine: {error}") from error
+        if _NO_NETWORK.search(said):
+            raise DataError(
+                f"{address}: {_endpoint() or 'Amazon S3'} cannot be reached; check AWS_ENDPOINT_URL "
+                f"and the network ({short})"
+            ) from error
+        if _NO_CREDENTIALS.search(said):
+            raise DataError(
+                f"{address}: no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            ) from error
+        raise DataError(f"{address}: cannot be copied to this machine: {short}") from error
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
+def _reason(said: str) -> str:
+    found = re.search(r"AWS Error (\w+)", said)
+    return found[1] if found else said.splitlines()[0]

@@ -1,9 +1,10 @@
-"""Statistics for scaling, of the training rows only; the module itself scales."""
+"""What is measured of the training rows, and how rows are scaled by it; the module scales alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -11,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import FloatArray
+from isthmus.spec import RowSchema
 from isthmus.types import DataKind, ScalingMode
 
 if TYPE_CHECKING:
     from isthmus.data.stored import StoredRows
 
-_SUMMED_AT_ONCE = 4_000_000
+_SUMMED_AT_ONCE = 1_000_000
+Doubles = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +36,94 @@ class ScalingStatistics:
 
     def scaled(self, values: FloatArray) -> FloatArray:
         """Returns scaled rows, as `core.Scaling` does; NaN becomes 0, which is the mean."""
-        scaled: FloatArray = (values - self.offset) / self.scale
-        np.nan_to_num(scaled, copy=False, nan=0.0)
-        return scaled
+        copy = np.array(values, dtype=np.float32)
+        self.scale_in_place(copy)
+        return copy
+
+    def scale_in_place(self, values: FloatArray) -> None:
+        """Scales rows in their place."""
+        values -= self.offset
+        values /= self.scale
+        np.nan_to_num(values, copy=False, nan=0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What some rows sum up to, by feature or channel; missing values (NaN) are passed over.
+
+    Those of two sets of rows can be merged. Source: Chan, Golub & LeVeque 1979, "Updating formulae
+    and a pairwise algorithm for computing sample variances", Stanford CS-TR-79-773.
+
+    Attributes:
+        seen: The number of values of each feature, missing ones too.
+        count: Shape (F,). The number of values that are not missing.
+        mean: Shape (F,). Their mean; 0 where there is none.
+        squares: Shape (F,). The sum of their squared distances from the mean.
+        lowest: Shape (F,). The least of them; NaN where there is none.
+        highest: Shape (F,). The greatest of them; NaN where there is none.
+    """
+
+    seen: int
+    count: Doubles
+    mean: Doubles
+    squares: Doubles
+    lowest: Doubles
+    highest: Doubles
+
+    @classmethod
+    def none(cls, features: int) -> Moments:
+        """Returns the moments of no rows."""
+        zeros, nothing = np.zeros(features), np.full(features, np.nan)
+        return cls(0, zeros, zeros, zeros, nothing, nothing)
+
+    @classmethod
+    def of(cls, values: FloatArray) -> Moments:
+        """Returns the moments of rows of shape (n, F), (n, C, T) or (n, C, H, W)."""
+        if not len(values):
+            return cls.none(values.shape[1])
+        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+        keep = (1, -1, *[1] * (values.ndim - 2))
+        missing = np.isnan(values)
+        seen = values.size // values.shape[1]
+        count = (seen - missing.sum(axis=axes)).astype(np.float64)
+        has_any = np.where(count > 0, count, 1)
+        mean = np.nansum(values, axis=axes, dtype=np.float64) / has_any
+        away = values - mean.reshape(keep)  # float64
+        away[missing] = 0
+        return cls(
+            seen=seen,
+            count=count,
+            mean=mean,
+            squares=np.square(away, out=away).sum(axis=axes),
+            lowest=np.fmin.reduce(values, axis=axes).astype(np.float64),
+            highest=np.fmax.reduce(values, axis=axes).astype(np.float64),
+        )
+
+    def merged(self, other: Moments) -> Moments:
+        """Returns the moments of the rows of both."""
+        count = self.count + other.count
+        has_any = np.where(count > 0, count, 1)
+        apart = other.mean - self.mean
+        return Moments(
+            seen=self.seen + other.seen,
+            count=count,
+            mean=self.mean + apart * other.count / has_any,
+            squares=self.squares
+            + other.squares
+            + np.square(apart) * self.count * other.count / has_any,
+            lowest=np.fmin(self.lowest, other.lowest),
+            highest=np.fmax(self.highest, other.highest),
+        )
+
+
+def moments_of(values: FloatArray | StoredRows) -> Moments:
+    """Returns the moments of rows in memory or in a file."""
+    return merge_all(values.shape[1], (Moments.of(block) for block in _blocks(values)))
+
+
+def merge_all(features: int, moments: Iterable[Moments]) -> Moments:
+    """Returns the moments of all rows, merged in order, so that the last digit never varies."""
+    return reduce(Moments.merged, moments, Moments.none(features))
 
 
 def fit_scaling(
@@ -44,50 +132,58 @@ def fit_scaling(
     kind: DataKind,
     indicators: Sequence[bool] | None = None,
 ) -> ScalingStatistics:
-    """The statistics of rows; missing values (NaN) are passed over.
-
-    Standard is by feature (tabular) or channel; minmax by feature (tabular), by channel (series),
-    or over everything (images, audio).
+    """Returns the statistics that scale rows, as `scaling_by` does by their moments.
 
     Args:
         values: Shape (N, *row_shape): the training rows.
         mode: How to scale.
         kind: What a row is.
+        indicators: Which features of a table stay as they are.
+    """
+    return scaling_by(moments_of(values), mode, kind, len(values.shape) - 1, indicators)
+
+
+def scaling_by(
+    moments: Moments,
+    mode: ScalingMode,
+    kind: DataKind,
+    row_axes: int,
+    indicators: Sequence[bool] | None = None,
+) -> ScalingStatistics:
+    """Returns the statistics that scale rows.
+
+    Standard is by feature (tabular) or channel; minmax by feature (tabular), by channel (series),
+    or over everything (images, audio).
+
+    Args:
+        moments: The moments of the training rows.
+        mode: How to scale.
+        kind: What a row is.
+        row_axes: The number of axes of a row.
         indicators: Which features of a table stay as they are: 0 or 1 for a category's value,
             where standard scaling would make the rarest value weigh most.
     """
-    row_shape = values.shape[1:]
     if mode is ScalingMode.NONE:
-        return no_scaling(len(row_shape))
-    axes = _pooled_axes(len(values.shape), mode, kind)
+        shape = (1,) * row_axes
+        return ScalingStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
     if mode is ScalingMode.STANDARD:
-        offset, scale = _moments(values, axes)
+        has_value = moments.count > 0
+        offset = np.where(has_value, moments.mean, np.nan)
+        scale = np.sqrt(moments.squares / np.where(has_value, moments.count, 1))
     else:
-        lowest, highest = _extremes(values, axes)
+        lowest, highest = moments.lowest, moments.highest
+        if kind in (DataKind.IMAGES, DataKind.AUDIO):
+            lowest, highest = np.fmin.reduce(lowest)[None], np.fmax.reduce(highest)[None]
         offset, scale = lowest, highest - lowest
-    return settle_scaling(offset, scale, indicators)
+    by_row = (-1, *[1] * (row_axes - 1))
+    return _settled(offset.reshape(by_row), scale.reshape(by_row), indicators)
 
 
-def no_scaling(row_axes: int) -> ScalingStatistics:
-    """Returns the statistics that leave rows of so many axes as they are."""
-    shape = (1,) * row_axes
-    return ScalingStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
-
-
-def settle_scaling(
-    offset: NDArray[np.float64],
-    scale: NDArray[np.float64],
-    indicators: Sequence[bool] | None = None,
+def _settled(
+    offset: Doubles, scale: Doubles, indicators: Sequence[bool] | None
 ) -> ScalingStatistics:
-    """Makes statistics of what was measured: nothing without a value or variation is divided by.
-
-    Args:
-        offset: The mean or the least of each feature; NaN for one without a value.
-        scale: The standard deviation or the range; the same shape.
-        indicators: As of `fit_scaling`.
-    """
-    has_no_value = np.isnan(offset)
-    offset = np.where(has_no_value, 0, offset)
+    """Makes statistics of what was measured: nothing without a value or variation is divided by."""
+    offset = np.where(np.isnan(offset), 0, offset)
     # Less than float32 can tell apart at that offset is rounding, not variation.
     varies = scale > np.spacing(np.abs(offset).astype(np.float32))
     scale = np.where(varies, scale, 1)
@@ -96,41 +192,17 @@ def settle_scaling(
     return ScalingStatistics(offset.astype(np.float32), scale.astype(np.float32))
 
 
-def _pooled_axes(axes: int, mode: ScalingMode, kind: DataKind) -> tuple[int, ...]:
-    """Axes of (N, *row_shape) that share one statistic."""
-    if mode is ScalingMode.MINMAX and kind in (DataKind.IMAGES, DataKind.AUDIO):
-        return tuple(range(axes))
-    return tuple(axis for axis in range(axes) if axis != 1)
-
-
-def _extremes(
-    values: FloatArray | StoredRows, axes: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and the greatest; fmin and fmax pass over NaN, with no copy of the values."""
-    lowest = [np.fmin.reduce(b, axis=axes, keepdims=True)[0] for b in _blocks(values)]
-    highest = [np.fmax.reduce(b, axis=axes, keepdims=True)[0] for b in _blocks(values)]
-    return (
-        np.fmin.reduce(lowest).astype(np.float64),
-        np.fmax.reduce(highest).astype(np.float64),
+def remembered(schema: RowSchema, moments: Moments) -> RowSchema:
+    """Returns a schema with the ranges and the missing shares of the training rows."""
+    centre = np.zeros(len(moments.mean)) if schema.centre is None else np.array(schema.centre)
+    share = 1 - moments.count / max(1, moments.seen)
+    return schema.model_copy(
+        update={
+            "lowest": tuple((moments.lowest + centre).tolist()),
+            "highest": tuple((moments.highest + centre).tolist()),
+            "missing_share": tuple(share.tolist()),
+        }
     )
-
-
-def _moments(
-    values: FloatArray | StoredRows, axes: tuple[int, ...]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation, in two passes over blocks of rows, in float64."""
-    counts, sums = [], []
-    for block in _blocks(values):
-        counts.append(np.isfinite(block).sum(axis=axes, keepdims=True)[0].astype(float))
-        sums.append(np.nansum(block, axis=axes, keepdims=True, dtype=float)[0])
-    count = np.sum(counts, axis=0)
-    count = np.where(count > 0, count, np.nan)
-    mean = np.sum(sums, axis=0) / count
-    squares = [
-        np.nansum(np.square(block.astype(np.float64) - mean), axis=axes, keepdims=True)[0]
-        for block in _blocks(values)
-    ]
-    return mean, np.sqrt(np.sum(squares, axis=0) / count)
 
 
 def _blocks(values: FloatArray | StoredRows) -> Iterator[FloatArray]:

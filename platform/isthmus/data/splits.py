@@ -41,26 +41,64 @@ def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
     """Splits rows by a hash of their content and the seed, or by time where they are ordered.
 
     By the hash, a row that was held out once stays held out when rows are added or moved, and
-    equal rows never straddle the split. Rows of one group go by the group's hash. Ordered rows
-    train on the earliest steps and test on the latest; windows across a border are dropped.
+    equal rows never straddle the split. Rows of one group, which is a file, go by the group's
+    hash, if there are three files or more. Ordered rows train on the earliest steps of each series
+    and test on its latest; windows across a border are dropped.
 
     Raises:
         DataError: If a part would be empty.
     """
-    if rows.starts is not None:
-        split = _by_time(rows.starts, rows.values.shape[-1], spec)
-        found, needed = _steps_found_and_needed(rows.starts, rows.values.shape[-1], spec)
-    elif rows.groups is not None:
-        split = _by_number(_uniform(_mix(rows.groups.view(np.uint64), seed)), spec)
-        found = f"{len(np.unique(rows.groups))} files"
-        needed = f"about {_enough(spec)} files"
+    window = rows.values.shape[-1]
+    files = 0 if rows.groups is None else len(np.unique(rows.groups))
+    if rows.groups is not None and files >= len(PARTS):
+        split = _by_group(rows.groups, spec, seed)
+        found, needed = f"{files} files", f"about {_enough(spec)} files"
+    elif rows.starts is not None:
+        lengths = _lengths(rows, window)
+        split = _by_time(rows.starts, lengths, window, spec)
+        found, needed = _steps_found_and_needed(lengths, window, spec)
+        if files:
+            found = f"{files} file(s) of at most {found}"
     else:
         split = _by_number(_uniform(hash_rows(rows.values, seed)), spec)
         found, needed = f"{len(rows)} rows", f"about {_enough(spec)} different rows"
     sizes = {part: len(getattr(split, part)) for part in PARTS}
     _refuse_empty(sizes, found, needed, spec)
-    _report_uneven(sizes, len(rows), spec)
+    _report_uneven(
+        sizes, len(rows), spec, together="windows of one file" if files else "equal rows"
+    )
     return split
+
+
+def _lengths(rows: Rows, window: int) -> IndexArray:
+    if rows.lengths is not None:
+        return rows.lengths
+    starts = rows.starts if rows.starts is not None else np.zeros(0, np.int64)
+    return np.full(len(starts), int(starts.max()) + window, dtype=np.int64)
+
+
+def _by_group(groups: IndexArray, spec: DataSpec, seed: int) -> Split:
+    """Splits files by a hash of their names; each part has one file at least.
+
+    Where few files leave a part empty by their hash, the files are ranked by it instead: a file
+    that is added then changes the part of few others.
+    """
+    numbers = _uniform(_mix(groups.view(np.uint64), seed))
+    split = _by_number(numbers, spec)
+    if all(len(getattr(split, part)) for part in PARTS):
+        return split
+    ranked = np.unique(numbers)
+    count = len(ranked)
+    for_test = max(1, round(count * spec.test_fraction))
+    for_validation = max(1, round(count * spec.validation_fraction))
+    while for_test + for_validation >= count:
+        for_test, for_validation = max(1, for_test - 1), max(1, for_validation - 1)
+    rank = np.searchsorted(ranked, numbers)
+    return Split(
+        train=np.flatnonzero(rank >= for_test + for_validation),
+        validation=np.flatnonzero((rank >= for_test) & (rank < for_test + for_validation)),
+        test=np.flatnonzero(rank < for_test),
+    )
 
 
 def split_block(values: FloatArray, spec: DataSpec, seed: int) -> dict[str, IndexArray]:
@@ -94,20 +132,20 @@ def check_sizes(sizes: Mapping[str, int], spec: DataSpec) -> None:
     """
     count = sum(sizes.values())
     _refuse_empty(sizes, f"{count} rows", f"about {_enough(spec)} different rows", spec)
-    _report_uneven(sizes, count, spec)
+    _report_uneven(sizes, count, spec, together="equal rows")
 
 
 def _refuse_empty(sizes: Mapping[str, int], found: str, needed: str, spec: DataSpec) -> None:
     for part, size in sizes.items():
         if not size:
             raise DataError(
-                f"{spec.path}: {found} leave none for {part}; {needed} are needed, or other "
+                f"{spec.shown_path}: {found} leave none for {part}; {needed} are needed, or other "
                 "values of data.validation_fraction and data.test_fraction"
             )
 
 
-def _report_uneven(sizes: Mapping[str, int], count: int, spec: DataSpec) -> None:
-    """Logs a held-out part that is far from its share: many equal rows went there together."""
+def _report_uneven(sizes: Mapping[str, int], count: int, spec: DataSpec, *, together: str) -> None:
+    """Logs a held-out part that is far from its share, because many rows went there together."""
     for part, fraction in (
         ("validation", spec.validation_fraction),
         ("test", spec.test_fraction),
@@ -115,11 +153,8 @@ def _report_uneven(sizes: Mapping[str, int], count: int, spec: DataSpec) -> None
         share = sizes[part] / count
         if abs(share - fraction) > 0.05 + 3 * math.sqrt(fraction * (1 - fraction) / count):
             _logger.warning(
-                "%s: %.0f%% of the rows are for %s, not %.0f%%: equal rows stay together",
-                spec.path,
-                100 * share,
-                part,
-                100 * fraction,
+                "%s: %.0f%% of the rows are for %s, not %.0f%%: %s stay together",
+                *(spec.shown_path, 100 * share, part, 100 * fraction, together),
             )
 
 
@@ -133,11 +168,10 @@ def _by_number(numbers: NDArray[np.float64], spec: DataSpec) -> Split:
     )
 
 
-def _by_time(starts: IndexArray, window: int, spec: DataSpec) -> Split:
+def _by_time(starts: IndexArray, lengths: IndexArray, window: int, spec: DataSpec) -> Split:
     ends = starts + window
-    length = int(ends.max())
-    validation_from = round(length * _train_fraction(spec))
-    test_from = round(length * (1 - spec.test_fraction))
+    validation_from = np.round(lengths * _train_fraction(spec))
+    test_from = np.round(lengths * (1 - spec.test_fraction))
     return Split(
         train=np.flatnonzero(ends <= validation_from),
         validation=np.flatnonzero((starts >= validation_from) & (ends <= test_from)),
@@ -158,10 +192,10 @@ def _enough(spec: DataSpec) -> int:
     return math.ceil(5 / _smallest_fraction(spec))
 
 
-def _steps_found_and_needed(starts: IndexArray, window: int, spec: DataSpec) -> tuple[str, str]:
+def _steps_found_and_needed(lengths: IndexArray, window: int, spec: DataSpec) -> tuple[str, str]:
     stride = spec.stride or window
     needed = math.ceil((window + stride) / _smallest_fraction(spec))
-    return f"{int(starts.max()) + window} steps", f"about {needed} steps"
+    return f"{int(lengths.max())} steps", f"about {needed} steps"
 
 
 def hash_rows(values: FloatArray, seed: int) -> NDArray[np.uint64]:

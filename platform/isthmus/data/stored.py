@@ -73,9 +73,7 @@ class StoredRows:
     def scale(self, values: FloatArray) -> None:
         """Scales rows that `read_into` gave, in their place, if they are to be scaled."""
         if self.statistics is not None:
-            values -= self.statistics.offset
-            values /= self.statistics.scale
-            np.nan_to_num(values, copy=False, nan=0.0)
+            self.statistics.scale_in_place(values)
 
     def scaled_by(self, statistics: ScalingStatistics) -> StoredRows:
         """The same rows, read scaled."""

@@ -1,4 +1,4 @@
-"""A table too large for the memory, split into files of rows that training reads a block of."""
+"""Rows too many for the memory: split into files of rows that training reads a block of."""
 
 from __future__ import annotations
 
@@ -7,126 +7,111 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from isthmus.data.files import ending_of
 from isthmus.data.fingerprint import Fingerprint, fingerprint_of_files
-from isthmus.data.matrix import form_to_train
+from isthmus.data.many import KeptLabels, ManyRows
 from isthmus.data.quality import refuse_empty_columns, report_constant
-from isthmus.data.rows import FloatArray, IndexArray
+from isthmus.data.rows import FloatArray, IndexArray, RowSource, read_ahead
+from isthmus.data.scaling import Moments
 from isthmus.data.splits import PARTS, check_sizes, split_block
-from isthmus.data.storage import TABLE_ENDINGS, Source, locate
 from isthmus.data.stored import StoredRows, TemporaryFolder
-from isthmus.data.stream import read_ahead
-from isthmus.data.table_files import TableFiles, open_table_files
-from isthmus.data.tables import row_count
+from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
-from isthmus.spec import DataSpec
-from isthmus.types import DataKind, ScalingMode
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind
 
 _logger = logging.getLogger(__name__)
 # Below that, a copy in memory costs less than it saves: rows are then drawn in any order.
 _MOST_BYTES_IN_MEMORY = 256 << 20
-# A number written as text is longer than a float32.
-_TEXT_OVER_BINARY = 2
+# A number written as text is longer than a float32, and several times shorter when compressed.
+_TEXT_OVER_BINARY, _COMPRESSED_TEXT_OVER_BINARY = 2, 0.5
 
 
 @dataclass(frozen=True, eq=False)
 class StoredSplit:
-    """The rows of a large table by the parts that `split_rows` would give, in data units.
+    """The rows of a large source by the parts that `split_rows` would give, in data units.
 
     Attributes:
         train: Rows to train on.
         validation: Rows for early stopping and for calibrating scores.
         test: Rows that training never sees.
-        fingerprint: sha256 of the data.
+        fingerprint: The sha256 of the data.
+        moments: The moments of the training rows.
     """
 
     train: StoredRows
     validation: StoredRows
     test: StoredRows
     fingerprint: str
+    moments: Moments
 
 
-def store_split(spec: DataSpec, seed: int) -> tuple[StoredSplit, DataSpec] | None:
-    """Splits a large csv or parquet into files, in one pass over it and in little memory.
+def is_large(source: RowSource, spec: DataSpec) -> bool:
+    """Returns whether the rows are not to be read into memory.
 
-    Returns:
-        The rows, and the spec with what the data settle, as of `read_rows`; `None` if the rows
-        fit in memory, or have to be there: for categories, a second view or chosen labels.
+    Rows that are ordered in time, grouped by file or paired with others are always read whole.
+    """
+    if (
+        source.schema.kind not in (DataKind.TABULAR, DataKind.IMAGES)
+        or spec.paired_path is not None
+    ):
+        return False
+    return _bytes_in_memory(source) > _MOST_BYTES_IN_MEMORY
+
+
+def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:
+    """Splits rows into files, in one pass over them and in little memory.
+
+    Args:
+        source: The rows.
+        spec: The settled data section.
+        seed: The seed of the split.
 
     Raises:
         DataError: If the data cannot be read, or cannot be trained on as they are.
     """
-    table = find_large_table(spec)
-    if table is None:
-        return None
     folder = TemporaryFolder()
-    _logger.info("%s: too large for the memory; its rows go to %s", table.name, folder.path)
+    _logger.info("%s: too large for the memory; its rows go to %s", spec.shown_path, folder.path)
     try:
-        with _said_of_disk(folder.path), _Storing(folder, table.columns) as storing:
-            for path in table.paths:
-                storing.begin_file()
-                for block in read_ahead(table.blocks(path)):
-                    storing.add(block.values, split_block(block.values, spec, seed))
-        storing.check(table.name, spec)
+        with _said_of_disk(folder.path), _Storing(folder, source.schema) as storing:
+            for block in read_ahead(source.blocks()):
+                storing.add(block.part, block.values, split_block(block.values, spec, seed))
+        storing.check(spec)
     except BaseException:
         folder.remove()
         raise
-    split = StoredSplit(
-        **{part: storing.rows(part) for part in PARTS}, fingerprint=storing.fingerprint()
+    return StoredSplit(
+        **{part: storing.rows(part) for part in PARTS},
+        fingerprint=storing.fingerprint(),
+        moments=storing.of_train,
     )
-    return split, table.settled()
-
-
-def find_large_table(spec: DataSpec) -> TableFiles | None:
-    """Finds a table that is not to be read into memory: files of a folder, or one large file.
-
-    Returns:
-        `None` if the rows fit in memory, or have to be there, or are none of a table.
-
-    Raises:
-        DataError: If the data cannot be read, or cannot be trained on as they are.
-    """
-    files = open_table_files(spec)
-    if files is not None:
-        return files
-    source = locate(spec.path)
-    if not _may_be_stored(source, spec):
-        return None
-    form = form_to_train(source, spec)
-    if _bytes_in_memory(source, len(form.columns)) <= _MOST_BYTES_IN_MEMORY:
-        return None
-    return TableFiles(spec.path, (spec.path,), form.columns, spec)
 
 
 def check_extremes(
-    lowest: FloatArray,
-    highest: FloatArray,
-    counts: Mapping[str, int],
-    columns: tuple[str, ...],
-    name: str,
-    spec: DataSpec,
+    moments: Moments, counts: Mapping[str, int], schema: RowSchema, spec: DataSpec
 ) -> None:
-    """Refuses and logs what only all rows of a table tell.
+    """Refuses and logs what only all rows of a source tell.
 
     Args:
-        lowest: Shape (F,): the least of each column over all rows; NaN if it has no value.
-        highest: Shape (F,): the greatest.
-        counts: Rows of each part.
-        columns: Names of the columns.
-        name: What messages call the table.
-        spec: The job's data.
+        moments: The moments of all rows.
+        counts: The number of rows of each part.
+        schema: What the rows are like.
+        spec: The settled data section.
 
     Raises:
         DataError: If a column has no value to fill in, nothing varies, or a part is empty.
     """
-    extremes = np.stack([lowest, highest])
+    name = spec.shown_path
+    extremes = np.stack([moments.lowest, moments.highest]).astype(np.float32)
     if spec.missing == "mean":
-        refuse_empty_columns(extremes, columns, name)
-    report_constant(extremes, columns, name, rows=sum(counts.values()))
+        refuse_empty_columns(extremes, schema.features, name)
+    report_constant(extremes, schema.features, name, rows=sum(counts.values()))
     check_sizes(counts, spec)
 
 
@@ -135,13 +120,12 @@ class _Storing:
     """The open files, and what only all rows tell."""
 
     folder: TemporaryFolder
-    columns: tuple[str, ...]
-    digests: list[Fingerprint] = field(default_factory=list)
+    schema: RowSchema
+    digests: dict[int, Fingerprint] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(PARTS, 0))
-    lowest: FloatArray | None = None
-    highest: FloatArray | None = None
 
     def __enter__(self) -> _Storing:
+        self.of_all = self.of_train = Moments.none(self.schema.shape[0])
         with ExitStack() as stack:
             self._files: dict[str, IO[bytes]] = {
                 part: stack.enter_context(self._path(part).open("wb")) for part in PARTS
@@ -152,50 +136,48 @@ class _Storing:
     def __exit__(self, *_: object) -> None:
         self._close.close()
 
-    def begin_file(self) -> None:
-        self.digests.append(Fingerprint())
-
-    def add(self, values: FloatArray, parts: Mapping[str, IndexArray]) -> None:
-        self.digests[-1].add(values)
-        lowest, highest = np.fmin.reduce(values, axis=0), np.fmax.reduce(values, axis=0)
-        self.lowest = lowest if self.lowest is None else np.fmin(self.lowest, lowest)
-        self.highest = highest if self.highest is None else np.fmax(self.highest, highest)
+    def add(self, file: int, values: FloatArray, parts: Mapping[str, IndexArray]) -> None:
+        self.digests.setdefault(file, Fingerprint()).add(values)
         for part, numbers in parts.items():
             rows = values[numbers]
+            moments = Moments.of(rows)
+            self.of_all = self.of_all.merged(moments)
+            if part == "train":
+                self.of_train = self.of_train.merged(moments)
             # Not `tofile`, whose error does not say that the disk is full.
             self._files[part].write(rows.reshape(-1).view(np.uint8).data)
             self.counts[part] += len(rows)
 
-    def check(self, name: str, spec: DataSpec) -> None:
-        if self.lowest is None or self.highest is None:
-            raise DataError(f"{name}: its files have no rows; give at least one")
-        check_extremes(self.lowest, self.highest, self.counts, self.columns, name, spec)
+    def check(self, spec: DataSpec) -> None:
+        if not sum(self.counts.values()):
+            raise DataError(f"{spec.shown_path}: its files have no rows; give at least one")
+        check_extremes(self.of_all, self.counts, self.schema, spec)
 
     def fingerprint(self) -> str:
-        return fingerprint_of_files([digest.hexdigest() for digest in self.digests])
+        return fingerprint_of_files([digest.hexdigest() for digest in self.digests.values()])
 
     def rows(self, part: str) -> StoredRows:
-        shape = (self.counts[part], len(self.columns))
+        shape = (self.counts[part], *self.schema.shape)
         return StoredRows(self._path(part), shape, folder=self.folder)
 
     def _path(self, part: str) -> Path:
         return self.folder.path / f"{part}.float32"
 
 
-def _may_be_stored(source: Source, spec: DataSpec) -> bool:
-    is_table = not source.is_bundled and source.ending in TABLE_ENDINGS
-    is_tabular = spec.kind == DataKind.TABULAR or (spec.kind == "auto" and spec.window is None)
-    needs_memory = spec.categories or spec.paired_path is not None or spec.keep_labels is not None
-    standard = spec.scaling in ("auto", ScalingMode.STANDARD)
-    # What is wrong with such a job is said where all rows are in memory.
-    return is_table and is_tabular and not needs_memory and (spec.missing != "mean" or standard)
+def _bytes_in_memory(source: RowSource) -> float:
+    count = source.count
+    if count is not None:
+        return 4 * count * prod(source.schema.shape)
+    inner = source.inner if isinstance(source, KeptLabels) else source
+    parts = inner.parts if isinstance(inner, ManyRows) else (inner,)
+    return sum(_bytes_of_text(part.table.path) for part in parts if isinstance(part, TableRows))
 
 
-def _bytes_in_memory(source: Source, columns: int) -> int:
-    rows = row_count(source)
-    if rows is None:
-        return source.path.stat().st_size // _TEXT_OVER_BINARY
-    return rows * columns * 4
+def _bytes_of_text(path: Path) -> float:
+    is_compressed = "." in ending_of(path.name).removeprefix(".")
+    return path.stat().st_size / (
+        _COMPRESSED_TEXT_OVER_BINARY if is_compressed else _TEXT_OVER_BINARY
+    )
 
 
 @contextmanager

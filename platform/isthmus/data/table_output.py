@@ -1,4 +1,4 @@
-"""Writes tables to csv and parquet: whole or not at all, and a block after the other."""
+"""Writes tables to csv, parquet and feather: whole or not at all, block by block."""
 
 from __future__ import annotations
 
@@ -7,21 +7,28 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from isthmus.data.files import ending_of
 from isthmus.data.output import whole_file
 from isthmus.data.provenance import PARQUET_KEY, Provenance
 
+_COMPRESSIONS = ("", ".gz", ".bz2", ".zst")
+TABLE_OUTPUT_ENDINGS = (
+    *(f"{kind}{compression}" for kind in (".csv", ".tsv") for compression in _COMPRESSIONS),
+    ".parquet",
+    ".feather",
+)
+
 
 @contextmanager
-def open_table(
+def open_table_output(
     output: Path, provenance: Provenance, delimiter: str = ","
 ) -> Iterator[Callable[[pa.Table], None]]:
-    """Gives a function that appends a table to a csv or parquet, each with the same columns.
+    """Yields a function that appends a table, each with the same columns; the ending is the format.
 
     The file appears when all are written, and not at all if an error comes first. A parquet holds
     the provenance in its metadata.
@@ -30,18 +37,16 @@ def open_table(
         DataError: If the place cannot be written to.
     """
     with whole_file(output, provenance) as temporary:
-        if output.suffix.lower() == ".parquet":
-            with _open_parquet(temporary, provenance) as append:
-                yield append
-        else:
-            with _open_csv(temporary, delimiter) as append:
-                yield append
-
-
-def save_table(table: pa.Table, output: Path, provenance: Provenance, delimiter: str = ",") -> None:
-    """Writes one table to csv or parquet, as `open_table`."""
-    with open_table(output, provenance, delimiter) as append:
-        append(table)
+        match ending_of(output.name):
+            case ".parquet" | ".pq":
+                writing = _open_parquet(temporary, provenance)
+            case ".feather" | ".arrow":
+                writing = _open_feather(temporary, provenance)
+            case _:
+                is_tsv = ending_of(output.name).startswith(".tsv")
+                writing = _open_csv(temporary, "\t" if is_tsv else delimiter)
+        with writing as append:
+            yield append
 
 
 @contextmanager
@@ -66,13 +71,34 @@ def _open_parquet(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.T
 
 
 @contextmanager
+def _open_feather(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.Table], None]]:
+    writer: pa.RecordBatchFileWriter | None = None
+
+    def append(table: pa.Table) -> None:
+        nonlocal writer
+        metadata = {**(table.schema.metadata or {}), PARQUET_KEY: provenance.to_json()}
+        table = table.replace_schema_metadata(metadata)
+        if writer is None:
+            writer = pa.ipc.new_file(str(path), table.schema)
+        writer.write_table(table)
+
+    try:
+        yield append
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+@contextmanager
 def _open_csv(path: Path, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else delimiter
-    with path.open("wb") as file:
+    has_header = False
+    with pa.output_stream(str(path), compression="detect") as file:
 
         def append(table: pa.Table) -> None:
-            if file.tell() == 0:
+            nonlocal has_header
+            if not has_header:
                 file.write(_header(table, delimiter))
+                has_header = True
             _write_csv(table, file, delimiter)
 
         yield append
@@ -84,18 +110,20 @@ def _header(table: pa.Table, delimiter: str) -> bytes:
     return text.getvalue().encode()
 
 
-def _write_csv(table: pa.Table, file: BinaryIO, delimiter: str) -> None:
-    def options(quoting: str) -> pa_csv.WriteOptions:
-        return pa_csv.WriteOptions(include_header=False, quoting_style=quoting, delimiter=delimiter)
+def _write_csv(table: pa.Table, file: pa.NativeFile, delimiter: str) -> None:
+    def written(quoting: str) -> pa.Buffer:
+        options = pa_csv.WriteOptions(
+            include_header=False, quoting_style=quoting, delimiter=delimiter
+        )
+        buffer = pa.BufferOutputStream()
+        pa_csv.write_csv(table, buffer, options)
+        return buffer.getvalue()
 
-    start = file.tell()
     try:
         # Without quotes, so that carried texts stay as they were; "needed" quotes every text.
-        pa_csv.write_csv(table, file, options("none"))
+        file.write(written("none"))
     except pa.ArrowInvalid:
-        file.seek(start)
-        file.truncate()
-        pa_csv.write_csv(table, file, options("needed"))
+        file.write(written("needed"))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
-from isthmus.data import Block, RowStream, read_ahead
+from isthmus.data import Block, RowSource, read_ahead
 
 OnRows = Callable[[int, int | None], None]
 """A function that is called with the number of rows done and the number of all rows.
@@ -14,7 +14,7 @@ The number of all rows is `None` where it is known only at the end of the file.
 
 
 def blocks_of(
-    stream: RowStream, on_rows: OnRows | None, *, carry: bool = False
+    stream: RowSource, on_rows: OnRows | None, *, carry: bool = False
 ) -> Generator[tuple[Block, OnRows | None]]:
     """Reads the rows of a job, and the next block while the caller works on the current one.
 
@@ -31,7 +31,7 @@ def blocks_of(
 
     def within_block(rows: int, _: int | None) -> None:
         if on_rows:
-            on_rows(done + rows, stream.total)
+            on_rows(done + rows, stream.count)
 
     for block in read_ahead(stream.blocks(carry=carry)):
         yield block, within_block if on_rows else None

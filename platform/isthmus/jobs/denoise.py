@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import open_input, write_behind
+from isthmus.data import RangeWatch, UseOptions, open_input, write_behind
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
@@ -36,6 +36,8 @@ def denoise(
     output: str | Path,
     settings: Settings,
     on_rows: OnRows | None = None,
+    *,
+    options: UseOptions | None = None,
 ) -> DenoiseResult:
     """Denoises a file or folder with a registered pair.
 
@@ -48,6 +50,7 @@ def denoise(
         output: The path of the result, which appears whole or not at all.
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
+        options: What is asked for of the input, such as resampling.
 
     Raises:
         ModelNotFound: If there is no such pair.
@@ -56,16 +59,22 @@ def denoise(
     """
     pair = load(model, settings)
     with recorded(pair, "denoise", settings) as record:
-        result = denoise_with(pair, source, output, on_rows)
+        result = denoise_with(pair, source, output, on_rows, options=options)
         record(result.output, result.rows)
     return result
 
 
 def denoise_with(
-    pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
+    pair: Pair,
+    source: str,
+    output: str | Path,
+    on_rows: OnRows | None = None,
+    *,
+    options: UseOptions | None = None,
 ) -> DenoiseResult:
     """Does the same as `denoise`, with a pair that is already loaded."""
-    stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
+    stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
+    watch = RangeWatch(pair.manifest.rows_taken, source)
     stream.check_output(Path(output))
     rows = 0
     with (
@@ -74,6 +83,8 @@ def denoise_with(
         closing(blocks_of(stream, on_rows, carry=True)) as blocks,
     ):
         for block, on_block_rows in blocks:
-            write(block, pair.denoise(block.values, on_rows=on_block_rows))
+            watch.look(block.values)
+            write(block, pair.denoise(block.values, on_rows=on_block_rows, as_read=True))
             rows += len(block.values)
+    watch.report()
     return DenoiseResult(rows, Path(output), pair.reference, pair.manifest.pair_id)

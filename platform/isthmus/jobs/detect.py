@@ -6,7 +6,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data import check_table_output, open_input, open_results, write_behind
+from isthmus.data import (
+    RangeWatch,
+    UseOptions,
+    check_table_output,
+    open_input,
+    open_results,
+    write_behind,
+)
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
@@ -40,6 +47,9 @@ def detect(
     output: str | Path,
     settings: Settings,
     on_rows: OnRows | None = None,
+    *,
+    options: UseOptions | None = None,
+    allow_unseen: bool = False,
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
@@ -53,6 +63,9 @@ def detect(
         output: The path of a csv, parquet or npz file, which appears whole or not at all.
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
+        options: What is asked for of the input, such as resampling.
+        allow_unseen: Whether a row with a category that training did not have may be normal. By
+            default it counts as an anomaly; the output's column `reason` names it in any case.
 
     Raises:
         ModelNotFound: If there is no such pair.
@@ -62,16 +75,25 @@ def detect(
     check_table_output(Path(output))
     pair = load(model, settings)
     with recorded(pair, "detect", settings) as record:
-        result = detect_with(pair, source, output, on_rows)
+        result = detect_with(
+            pair, source, output, on_rows, options=options, allow_unseen=allow_unseen
+        )
         record(result.output, result.rows)
     return result
 
 
 def detect_with(
-    pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
+    pair: Pair,
+    source: str,
+    output: str | Path,
+    on_rows: OnRows | None = None,
+    *,
+    options: UseOptions | None = None,
+    allow_unseen: bool = False,
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded."""
-    stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
+    stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
+    watch = RangeWatch(pair.manifest.rows_taken, source)
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
     rows = anomalies = 0
     with (
@@ -80,17 +102,25 @@ def detect_with(
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
         for block, on_block_rows in blocks:
-            found = pair.detect(block.values, on_rows=on_block_rows)
+            watch.look(block.values)
+            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
+            is_anomaly, reasons = found.anomalies, {}
+            if block.reasons is not None:
+                reasons = {"reason": block.reasons}
+                if not allow_unseen:
+                    is_anomaly = is_anomaly | (block.reasons != "")
             append(
                 {
                     **block.index,
                     "score": found.scores,
                     "p_value": found.p_values,
-                    "anomaly": found.anomalies,
+                    "anomaly": is_anomaly,
+                    **reasons,
                 }
             )
             rows += len(found.scores)
-            anomalies += int(found.anomalies.sum())
+            anomalies += int(is_anomaly.sum())
+    watch.report()
     return DetectResult(
         rows=rows,
         anomalies=anomalies,

@@ -70,6 +70,7 @@ def finish(
         module=module,
         spec=prepared.spec,
         data=prepared.data,
+        row_schema=prepared.schema,
         fingerprint=prepared.fingerprint,
         metrics=metrics,
         run_id=log.run_id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,24 +11,29 @@ from numpy.typing import NDArray
 
 from isthmus.data import (
     Labels,
+    Moments,
+    Rows,
+    RowSource,
     StoredRows,
-    StoredSplit,
-    find_large_table,
     fingerprint,
-    fit_scaling,
+    is_large,
+    moments_of,
+    open_rows,
+    read_opened,
     read_paired_rows,
-    read_rows,
+    remembered,
+    scaling_by,
     split_rows,
     store_split,
 )
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
-from isthmus.spec import DataSpec, JobSpec, ModelPlan
+from isthmus.spec import DataSpec, JobSpec, ModelPlan, RowSchema
 from isthmus.types import ScalingMode
 
 if TYPE_CHECKING:
-    from isthmus.data.distributed_table import DistributedSplit
+    from isthmus.data.distributed_table import DistributedRows
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,7 @@ class Prepared:
     Attributes:
         spec: The job.
         data: The job's data section with every `auto` resolved.
+        schema: What the training rows are like; the pair will remember it.
         plan: The autoencoder to build.
         fingerprint: The sha256 of the data.
         scaled: The scaled rows for training.
@@ -50,6 +56,7 @@ class Prepared:
 
     spec: JobSpec
     data: DataSpec
+    schema: RowSchema
     plan: ModelPlan
     fingerprint: str
     scaled: ScaledRows
@@ -89,11 +96,37 @@ class Prepared:
         return train[:, 0]
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """The rows of a job by the parts of the split, wherever they are kept meanwhile.
+
+    Attributes:
+        moments: The moments of the training rows.
+        fingerprint: The sha256 of the data.
+        train: The training rows, in data units if they are not scaled already.
+        validation: The rows for calibrating scores, in data units.
+        test: The rows that training never sees, in data units.
+        paired: Other measurements of the training and of the validation rows, in data units.
+        test_labels: The labels of the test rows.
+        sizes: The number of all rows in each part, if those here are samples.
+    """
+
+    moments: Moments
+    fingerprint: str
+    train: NDArray[np.float32] | StoredRows | DistributedRows
+    validation: NDArray[np.float32] | StoredRows
+    test: NDArray[np.float32] | StoredRows
+    paired: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    test_labels: Labels | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
     """Reads, splits and scales the rows; finds all faults in the data before a run is started.
 
-    A table that is too large for memory is copied to files on this machine, which training reads.
-    On a cluster Ray Data reads it, block by block, as often as training needs its rows.
+    Rows that are too many for the memory are copied to files on this machine, which training reads.
+    On a cluster Ray Data reads a table of many files, block by block, as often as training needs
+    its rows.
 
     Args:
         spec: The job.
@@ -104,96 +137,102 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         SpecError: If the job's variant, net or loss does not suit the data.
         ClusterError: If the cluster does not answer.
     """
-    table = None if ray_address is None else find_large_table(spec.data)
-    if table is not None:
-        from isthmus.data.distributed_table import distribute_split
-        from isthmus.launch.session import ray_session  # this import loads Ray
-
-        with ray_session(ray_address, spec.training.most_workers):
-            split = distribute_split(table, spec.training.seed)
-        return _prepare_distributed(spec, split, table.settled())
-    stored = store_split(spec.data, spec.training.seed)
-    return _prepare_stored(spec, *stored) if stored else _prepare_in_memory(spec)
-
-
-def _prepare_in_memory(spec: JobSpec) -> Prepared:
-    rows, data = read_rows(spec.data)
-    paired = read_paired_rows(data, rows)
-    split = split_rows(rows, data, spec.training.seed)
-    plan = plan_for(spec, data, rows.values.shape[1:])
-    train_rows = rows.values[split.train]
-    _refuse_fewer_than_workers(len(train_rows), spec)
-    statistics = fit_scaling(train_rows, ScalingMode(data.scaling), plan.kind, data.indicators)
-    views = [rows] if paired is None else [rows, paired]
-
-    def scaled(part: NDArray[np.int64]) -> NDArray[np.float32]:
-        # Scales as `core.Scaling` does, but once for all epochs instead of at every step.
-        scaled_views = [
-            np.nan_to_num((view.values[part] - statistics.offset) / statistics.scale, nan=0.0)
-            for view in views
-        ]
-        return scaled_views[0] if paired is None else np.stack(scaled_views, axis=1)
-
+    source, data = open_rows(spec.data)
+    plan = plan_for(spec, data, source.schema.shape)
+    seed = spec.training.seed
+    parts = None if ray_address is None else _distributed(source, data, spec, ray_address)
+    if parts is None:
+        parts = (
+            _stored(source, data, seed)
+            if is_large(source, data)
+            else _in_memory(source, data, seed)
+        )
+    count = len(parts.train)
+    if count < spec.training.most_workers:
+        raise DataError(
+            f"{data.shown_path}: {count} rows to train on are fewer than training.workers="
+            f"{spec.training.most_workers}; lower training.workers"
+        )
     return Prepared(
         spec=spec,
         data=data,
+        schema=remembered(source.schema, parts.moments),
         plan=plan,
+        fingerprint=parts.fingerprint,
+        scaled=_scaled(parts, data, plan),
+        validation=parts.validation,
+        test=parts.test,
+        test_labels=parts.test_labels,
+        part_sizes=parts.sizes or None,
+    )
+
+
+def _in_memory(source: RowSource, data: DataSpec, seed: int) -> _Parts:
+    rows = read_opened(source, data)
+    paired = read_paired_rows(data, rows)
+    split = split_rows(rows, data, seed)
+    views: list[Rows] = [rows] if paired is None else [rows, paired]
+    train = rows.values[split.train]
+    return _Parts(
+        moments=moments_of(train),
         fingerprint=fingerprint(*views),
-        scaled=ScaledRows(
-            train=scaled(split.train),
-            validation=scaled(split.validation),
-            offset=statistics.offset,
-            scale=statistics.scale,
-        ),
+        train=train,
         validation=rows.values[split.validation],
         test=rows.values[split.test],
+        paired=None
+        if paired is None
+        else (paired.values[split.train], paired.values[split.validation]),
         test_labels=None if rows.labels is None else rows.labels[split.test],
     )
 
 
-def _prepare_stored(spec: JobSpec, split: StoredSplit, data: DataSpec) -> Prepared:
-    plan = plan_for(spec, data, split.train.shape[1:])
-    _refuse_fewer_than_workers(len(split.train), spec)
-    statistics = fit_scaling(split.train, ScalingMode(data.scaling), plan.kind)
-    return Prepared(
-        spec=spec,
-        data=data,
-        plan=plan,
+def _stored(source: RowSource, data: DataSpec, seed: int) -> _Parts:
+    split = store_split(source, data, seed)
+    return _Parts(split.moments, split.fingerprint, split.train, split.validation, split.test)
+
+
+def _distributed(
+    source: RowSource, data: DataSpec, spec: JobSpec, ray_address: str
+) -> _Parts | None:
+    """Splits a table of many files on the cluster; returns `None` for any other source."""
+    from isthmus.data.distributed_table import distributable, distribute_split
+
+    files = distributable(source, data)
+    if files is None:
+        return None
+    from isthmus.launch.session import ray_session  # this import loads Ray
+
+    with ray_session(ray_address, spec.training.most_workers):
+        split = distribute_split(files, data, spec.training.seed)
+    return _Parts(
+        moments=split.moments,
         fingerprint=split.fingerprint,
-        scaled=ScaledRows(
-            train=split.train.scaled_by(statistics),
-            validation=split.validation.scaled_by(statistics),
-            offset=statistics.offset,
-            scale=statistics.scale,
-        ),
+        train=split.train,
         validation=split.validation,
         test=split.test,
+        sizes=split.sizes,
     )
 
 
-def _prepare_distributed(spec: JobSpec, split: DistributedSplit, data: DataSpec) -> Prepared:
-    plan = plan_for(spec, data, split.train.shape[1:])
-    _refuse_fewer_than_workers(len(split.train), spec)
-    return Prepared(
-        spec=spec,
-        data=data,
-        plan=plan,
-        fingerprint=split.fingerprint,
-        scaled=ScaledRows(
-            train=split.train,
-            validation=split.statistics.scaled(split.validation),
-            offset=split.statistics.offset,
-            scale=split.statistics.scale,
-        ),
-        validation=split.validation,
-        test=split.test,
-        part_sizes=split.sizes,
+def _scaled(parts: _Parts, data: DataSpec, plan: ModelPlan) -> ScaledRows:
+    """Scales the rows as `core.Scaling` does, but once for all epochs and not at every step."""
+    statistics = scaling_by(
+        parts.moments, ScalingMode(data.scaling), plan.kind, len(plan.row_shape), data.indicators
     )
 
+    def scaled(
+        rows: NDArray[np.float32] | StoredRows, other: NDArray[np.float32] | None
+    ) -> NDArray[np.float32] | StoredRows:
+        if isinstance(rows, StoredRows):
+            return rows.scaled_by(statistics)
+        if other is None:
+            return statistics.scaled(rows)
+        return np.stack([statistics.scaled(rows), statistics.scaled(other)], axis=1)
 
-def _refuse_fewer_than_workers(rows: int, spec: JobSpec) -> None:
-    if rows < spec.training.most_workers:
-        raise DataError(
-            f"{spec.data.path}: {rows} rows to train on are fewer than training.workers="
-            f"{spec.training.most_workers}; lower training.workers"
-        )
+    train_pair, validation_pair = parts.paired or (None, None)
+    return ScaledRows(
+        train=parts.train if is_distributed(parts.train) else scaled(parts.train, train_pair),
+        validation=scaled(parts.validation, validation_pair),
+        offset=statistics.offset,
+        scale=statistics.scale,
+    )

@@ -118,7 +118,7 @@ def resume(
         if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
             raise UsageError(
                 f"the data of run {reference} have changed since it began "
-                f"({prepared.spec.data.path}); start a new run with isthmus train"
+                f"({prepared.spec.data.shown_path}); start a new run with isthmus train"
             )
         given = _Given(reporter, tuple(callbacks), resumed=run_id)
         return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), given)

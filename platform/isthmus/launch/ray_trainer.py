@@ -115,7 +115,7 @@ def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[
     if cpus <= workers:
         raise ClusterError(
             f"training.workers={workers} takes all of the cluster's {cpus} CPUs, and Ray Data "
-            f"needs one to read {rows.train.table.name}; lower training.workers or add a node"
+            f"needs one to read {rows.train.spec.shown_path}; lower training.workers or add a node"
         )
     from ray.data import ExecutionOptions
 

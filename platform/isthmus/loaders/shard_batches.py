@@ -81,6 +81,6 @@ class ShardBatches(Batches):
         wanted = self.rows_per_epoch // self.workers - first_step * self.rows_per_step
         if seen != wanted:
             raise TrainingError(
-                f"{self.rows.table.name}: an epoch had {seen} rows for each worker and not "
+                f"{self.rows.spec.shown_path}: an epoch had {seen} rows for each worker and not "
                 f"{wanted}; its files have changed since the job began: start it again"
             )

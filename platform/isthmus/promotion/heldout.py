@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data import StoredRows, read_rows
-from isthmus.data.labels import other_labelled
+from isthmus.data import StoredRows, collect, open_all_rows
+from isthmus.data.many import KeptLabels
 from isthmus.data.splits import split_block
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import Prepared, prepare
@@ -89,12 +89,12 @@ def read_held_out(
     job = job_of(challenger)
     if champion is not None:
         _refuse_unlike(challenger, champion)
-    on_step(f"reading {job.data.path}")
+    on_step(f"reading {job.data.shown_path}")
     with closing(prepare(job)) as prepared:
         if prepared.fingerprint != challenger.manifest.fingerprint:
             raise DataError(
-                f"{job.data.path} has changed since {challenger.reference} was trained on it; "
-                "train a version on the data of today"
+                f"{job.data.shown_path} has changed since {challenger.reference} was trained on "
+                "it; train a version on the data of today"
             )
         rows = _unseen(_spaced(prepared.test), champion, prepared)
         if len(rows) < _FEWEST_ROWS:
@@ -134,8 +134,9 @@ def _others(job: JobSpec, prepared: Prepared) -> Floats:
     keep = job.data.keep_labels
     if keep is None:
         return np.empty((0, *prepared.test.shape[1:]), dtype=np.float32)
-    everything, _ = read_rows(job.data.model_copy(update={"keep_labels": None}))
-    return _spaced(other_labelled(everything, keep).values)
+    source, data = open_all_rows(job.data)
+    others = KeptLabels(source, keep, data.shown_path, is_others=True)
+    return _spaced(collect(others).values)
 
 
 def _spaced(rows: NDArray[np.float32] | StoredRows) -> Floats:

@@ -283,7 +283,7 @@ def _figure(value: float | None) -> str:
 
 def _data(manifest: PairManifest) -> str:
     data = manifest.data
-    parts = [f"`{_plain(data.path)}`, fingerprint `{manifest.fingerprint[:16]}`"]
+    parts = [f"`{_plain(data.shown_path)}`, fingerprint `{manifest.fingerprint[:16]}`"]
     if manifest.rows:
         parts.append(", ".join(f"{count:,} {part}" for part, count in manifest.rows.items()))
     how = {

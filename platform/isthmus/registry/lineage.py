@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isthmus.data import Provenance, content_sha256, locate, read_provenance
+from isthmus.data import Provenance, content_sha256, local_output, read_provenance
 from isthmus.errors import DataError, ModelNotFound, UsageError
 from isthmus.registry import tags
 from isthmus.registry.lookup import find_encoder, open_registry
@@ -148,7 +148,7 @@ def _of_pair(reference: str, settings: Settings) -> Lineage:
 
 def _of_output(what: str, settings: Settings) -> Lineage:
     try:
-        path = locate(what).path.absolute()
+        path = local_output(what).absolute()
         said, sha256 = read_provenance(path), content_sha256(path)
     except OSError as error:
         raise DataError(f"{what}: cannot be read: {error.strerror or error}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from isthmus.allocation import raise_malloc_thresholds
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
+from isthmus.data.centring import centred, restored
+from isthmus.data.quality import Missing, MissingInBlocks
 from isthmus.errors import DataError, RegistryError
 from isthmus.types import Shape
 
@@ -90,22 +93,27 @@ class Pair:
         """The score that 1 % of normal rows are above. Rows with a higher score are anomalies."""
         return float(self.module.calibration.threshold)
 
-    def encode(self, x: ArrayLike, on_rows: OnRows | None = None) -> Latents:
+    def encode(
+        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+    ) -> Latents:
         """Encodes rows.
 
         Args:
             x: Rows in one of the shapes that the class names.
             on_rows: A function that is called after each batch with the number of rows done and
                 the number of all rows.
+            as_read: Whether the rows come from a source of rows, which has checked and centred
+                them; they must have the pair's own shape.
 
         Raises:
-            DataError: If the rows are not numbers or do not fit the pair.
+            DataError: If the rows are not numbers or do not fit the pair, or if values are
+                missing or infinite and the pair's job does not fill them in.
         """
-        rows, _ = self._as_rows(x)
+        rows, _ = self._as_rows(x, as_read)
         width = (self.manifest.plan.latent_dim,)
         return Latents(_apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
 
-    def decode(self, latents: Latents, on_rows: OnRows | None = None) -> Floats:
+    def decode(self, latents: Latents, on_rows: OnRows | None = None) -> NDArray[Any]:
         """Decodes latents.
 
         Returns:
@@ -120,21 +128,35 @@ class Pair:
                 f"{self.manifest.pair_id}; decode them with the pair that made them"
             )
         shape = self.manifest.plan.row_shape
-        return _apply(self.module.decode, latents.values, shape, on_rows)
+        return restored(_apply(self.module.decode, latents.values, shape, on_rows), self._centre)
 
-    def reconstruct(self, x: ArrayLike, on_rows: OnRows | None = None) -> Floats:
-        """Encodes and decodes rows. Returns the reconstruction in the shape of the input."""
-        rows, shape = self._as_rows(x)
+    def reconstruct(
+        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+    ) -> NDArray[Any]:
+        """Encodes and decodes rows; the arguments and errors are those of `encode`.
+
+        Returns:
+            The reconstruction in the shape of the input.
+        """
+        rows, shape = self._as_rows(x, as_read)
         row_shape = self.manifest.plan.row_shape
-        return _apply(self.module.reconstruct, rows, row_shape, on_rows).reshape(shape)
+        made = _apply(self.module.reconstruct, rows, row_shape, on_rows)
+        return made if as_read else restored(made, self._centre).reshape(shape)
 
-    def denoise(self, x: ArrayLike, on_rows: OnRows | None = None) -> Floats:
-        """Removes noise: the bottleneck cannot hold it, so the reconstruction lacks it."""
-        return self.reconstruct(x, on_rows)
+    def denoise(
+        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+    ) -> NDArray[Any]:
+        """Removes noise: the bottleneck cannot hold it, so the reconstruction lacks it.
 
-    def detect(self, x: ArrayLike, on_rows: OnRows | None = None) -> Detections:
-        """Scores rows and says which of them are anomalies."""
-        rows, _ = self._as_rows(x)
+        The arguments and errors are those of `encode`, the result that of `reconstruct`.
+        """
+        return self.reconstruct(x, on_rows, as_read=as_read)
+
+    def detect(
+        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+    ) -> Detections:
+        """Scores rows and says which of them are anomalies; the arguments are those of `encode`."""
+        rows, _ = self._as_rows(x, as_read)
         scores = _apply(self.module.score, rows, (), on_rows)
         calibration = self.module.calibration
         with torch.inference_mode():
@@ -146,8 +168,14 @@ class Pair:
                 threshold=self.threshold,
             )
 
-    def _as_rows(self, x: ArrayLike) -> tuple[Floats, Shape]:
+    @property
+    def _centre(self) -> tuple[float, ...] | None:
+        return self.manifest.rows_taken.centre
+
+    def _as_rows(self, x: ArrayLike, as_read: bool) -> tuple[Floats, Shape]:
         """Returns the rows in the pair's own shape, and the shape of the input."""
+        if as_read and isinstance(x, np.ndarray):
+            return x, x.shape
         values = np.asarray(x)
         if values.dtype.kind not in "fiub":
             raise DataError(f"rows of type {values.dtype} are not numbers; give a numeric array")
@@ -158,7 +186,12 @@ class Pair:
                 f"rows of shape {values.shape[1:]} do not fit {self.reference}, which takes "
                 f"{wanted}"
             )
-        rows = np.ascontiguousarray(values, dtype=np.float32).reshape(-1, *wanted)
+        rows = centred(values.reshape(-1, *wanted), self._centre)
+        data = self.manifest.data
+        # The rows cannot be dropped, so that "drop" refuses as well.
+        missing: Missing = "mean" if data.missing == "mean" else "refuse"
+        columns = self.manifest.rows_taken.features if len(wanted) == 1 else None
+        MissingInBlocks(missing, columns, f"rows for {self.reference}").kept(rows)
         return rows, values.shape
 
 

@@ -32,7 +32,7 @@ from isthmus.registry.patience import patient
 from isthmus.registry.reference import half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
-from isthmus.spec import DataSpec, JobSpec, Settings
+from isthmus.spec import DataSpec, JobSpec, RowSchema, Settings
 from isthmus.tracking import open_store, store_errors
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class TrainedPair:
         example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two become the
             input example, and all of them are used to compare the ONNX graphs with torch.
         rows: The number of rows in each part of the split.
+        row_schema: What the training rows were like.
         succession: The champion at this registration, and how their latents relate.
     """
 
@@ -69,6 +70,7 @@ class TrainedPair:
     run_id: str
     example: NDArray[np.float32]
     rows: Mapping[str, int] = field(default_factory=dict)
+    row_schema: RowSchema | None = None
     succession: Succession = NO_SUCCESSION
 
 
@@ -85,7 +87,12 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     client = patient(open_store(settings))
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
         # The export comes first, because a pair that it refuses then leaves nothing behind.
-        exported = export_graphs(trained.module, trained.example, Path(name) / "graphs")
+        exported = export_graphs(
+            trained.module,
+            trained.example,
+            Path(name) / "graphs",
+            fills_missing=trained.data.missing == "mean",
+        )
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
             half: client.create_logged_model(
@@ -146,6 +153,7 @@ def _manifest(
         name=trained.spec.name,
         plan=trained.module.plan,
         data=trained.data,
+        row_schema=trained.row_schema,
         spec=trained.spec.model_dump(mode="json"),
         fingerprint=trained.fingerprint,
         sha256=hashes,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from isthmus.bundle.compatibility import MapKind, read_map
 from isthmus.core.alignment import LatentMap
 from isthmus.errors import RegistryError
-from isthmus.registry.pair import Floats, Latents, OnRows, Pair
+from isthmus.registry.pair import Latents, OnRows, Pair
 from isthmus.registry.resolve import ResolvedPair, build, resolve
 from isthmus.spec import Settings
 
@@ -59,12 +60,14 @@ class CompatiblePair(Pair):
     def __repr__(self) -> str:
         return f"{super().__repr__()[:-1]}, as latents of {self.target.reference}>"
 
-    def encode(self, x: ArrayLike, on_rows: OnRows | None = None) -> Latents:
+    def encode(
+        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+    ) -> Latents:
         """Encodes rows to latents of the older pair, as precisely as the map allows."""
-        values = self._to_target.apply(super().encode(x, on_rows).values)
+        values = self._to_target.apply(super().encode(x, on_rows, as_read=as_read).values)
         return Latents(values, self.target.manifest.pair_id)
 
-    def decode(self, latents: Latents, on_rows: OnRows | None = None) -> Floats:
+    def decode(self, latents: Latents, on_rows: OnRows | None = None) -> NDArray[Any]:
         """Decodes latents of the older pair, through the inverse of the map.
 
         Raises:

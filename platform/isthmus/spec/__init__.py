@@ -1,8 +1,8 @@
 """What a job file may say, and how it is read."""
 
 from isthmus.spec.candidates import as_options, search_faults, searched, with_values
+from isthmus.spec.data import DataSpec
 from isthmus.spec.job import (
-    DataSpec,
     EarlyStoppingSpec,
     JobSpec,
     PluginSpec,
@@ -12,6 +12,7 @@ from isthmus.spec.load import Catalog, job_schema, load_job, parse_job
 from isthmus.spec.model import SpecModel
 from isthmus.spec.plan import ModelPlan
 from isthmus.spec.promotion import PromotionSpec
+from isthmus.spec.rows import RowSchema
 from isthmus.spec.settings import Settings
 from isthmus.spec.tuning import RangeSpec, TuningSpec
 
@@ -24,6 +25,7 @@ __all__ = [
     "PluginSpec",
     "PromotionSpec",
     "RangeSpec",
+    "RowSchema",
     "Settings",
     "SpecModel",
     "TrainingSpec",

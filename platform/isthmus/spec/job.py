@@ -15,10 +15,11 @@ from pydantic import (
     model_validator,
 )
 
+from isthmus.spec.data import DataSpec
 from isthmus.spec.model import SpecModel
 from isthmus.spec.promotion import PromotionSpec
 from isthmus.spec.tuning import TuningSpec
-from isthmus.types import DataKind, ReconstructionLoss, ScalingMode
+from isthmus.types import ReconstructionLoss
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -54,91 +55,6 @@ class PluginSpec(BaseModel):
     @model_serializer
     def _as_in_the_file(self) -> dict[str, Any]:
         return {"name": self.name, **self.options}
-
-
-class DataSpec(SpecModel):
-    """Where the rows come from and how they are split and scaled."""
-
-    path: str = Field(min_length=1)
-    """A file, a folder, `s3://bucket/key`, or a set that scikit-learn ships: `sklearn:digits`."""
-    kind: DataKind | Literal["auto"] = "auto"
-    """What a row is. `auto`: images for a folder of png or jpg, audio for wav or flac, series
-    where `window` is given, images for an array of three or four axes, else tabular."""
-    key: str | None = None
-    """Which array of an npz holds the rows; by default `x`, `X`, `data`, or the only one."""
-    columns: tuple[str, ...] | None = None
-    """Columns of a csv or parquet to use, in this order; by default all that `exclude` leaves."""
-    exclude: tuple[str, ...] = ()
-    """Columns to leave out: identifiers, texts, timestamps."""
-    categories: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
-    """Columns of a csv or parquet that hold categories, texts or codes: each value becomes a
-    feature of its own, 0 or 1. A list of columns, or the values of each, `{size: [S, M, L]}`."""
-    paired_path: str | None = Field(
-        default=None, validation_alias=AliasChoices("paired_path", "second")
-    )
-    """A second file or folder of the same layout: other noisy measurements of the same rows, in
-    the same order. `noise2noise` learns from both. Job files once called it `second`."""
-    labels: str | None = None
-    """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
-    keep_labels: tuple[int | str, ...] | None = None
-    """Train only on rows with one of these labels: the normal rows, for anomaly detection."""
-    missing: Literal["refuse", "mean", "drop"] = "refuse"
-    """What to do with NaN: refuse the file, fill in the mean of the training rows (and do so
-    again when the model is used), or drop the row."""
-    scaling: ScalingMode | Literal["auto"] = "auto"
-    """`auto`: minmax for images, none for audio, standard for tabular and series."""
-    image_size: (
-        tuple[Annotated[int, Field(ge=4, le=4096)], Annotated[int, Field(ge=4, le=4096)]] | None
-    ) = None
-    """Height and width in pixels that images are resized to. Needed if their sizes differ."""
-    window: int | None = Field(default=None, ge=4, le=1_048_576)
-    """Length of a window of a series (steps; by default 64) or of audio (samples; 1024)."""
-    stride: int | None = Field(default=None, ge=1)
-    """Steps from one window's start to the next; by default half a window."""
-    validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
-    """Share of the rows for early stopping and for calibrating scores."""
-    test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
-    """Share of the rows that training never sees; champions and challengers meet on them."""
-
-    @property
-    def feature_names(self) -> tuple[str, ...] | None:
-        """Names of a row's features (or a series' channels), once the data was read."""
-        if self.columns is None or not isinstance(self.categories, Mapping):
-            return self.columns
-        values = self.categories
-        return tuple(
-            feature
-            for name in self.columns
-            for feature in ([f"{name}={v}" for v in values[name]] if name in values else [name])
-        )
-
-    @property
-    def indicators(self) -> tuple[bool, ...] | None:
-        """Which features are 0 or 1 for a category's value; `None` if there are no categories."""
-        if self.columns is None or not isinstance(self.categories, Mapping) or not self.categories:
-            return None
-        values = self.categories
-        return tuple(name in values for name in self.columns for _ in values.get(name, (name,)))
-
-    @model_validator(mode="after")
-    def _leaves_rows_to_train_on(self) -> DataSpec:
-        held_out = self.validation_fraction + self.test_fraction
-        if held_out >= 0.95:
-            raise ValueError(
-                f"validation_fraction + test_fraction = {held_out:g} leaves too little to train "
-                "on; keep the sum below 0.95"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _keeps_labels_only_with_labels(self) -> DataSpec:
-        if (
-            self.keep_labels is not None
-            and self.labels is None
-            and not self.path.startswith("sklearn:")
-        ):
-            raise ValueError("keep_labels needs labels: name the column or array that holds them")
-        return self
 
 
 class EarlyStoppingSpec(SpecModel):

@@ -42,7 +42,7 @@ def _model_line(spec: JobSpec, plan: ModelPlan | None) -> str:
 
 
 def _data_line(data: DataSpec, rows: Mapping[str, int] | None) -> str:
-    line = f"Data: `{data.path}`"
+    line = f"Data: `{data.shown_path}`"
     if rows:
         line += "; rows: " + ", ".join(f"{count:,} {split}" for split, count in rows.items())
     return line + "."

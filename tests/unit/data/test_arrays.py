@@ -12,12 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isthmus.data import Provenance, Rows, read_input, read_rows, write_reconstructions
-from isthmus.data.array_layout import layout_of
-from isthmus.data.storage import Source
+from isthmus.data import Provenance
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
+from tests.reading import read_like, read_to_train, write_back
 
 RNG = np.random.default_rng(0)
 DIGITS = DataSpec(path="sklearn:digits", kind=DataKind.IMAGES, scaling=ScalingMode.MINMAX)
@@ -25,7 +24,7 @@ DIGITS = DataSpec(path="sklearn:digits", kind=DataKind.IMAGES, scaling=ScalingMo
 
 def test_of_several_arrays_the_usual_name_is_taken(in_tmp: Path) -> None:
     np.savez("t.npz", other=np.zeros(3), X=RNG.normal(size=(5, 2)), y=[0, 1, 0, 1, 0])
-    rows, spec = read_rows(DataSpec(path="t.npz", labels="y"))
+    rows, spec = read_to_train(DataSpec(path="t.npz", labels="y"))
     assert rows.values.shape == (5, 2)
     assert spec.key == "X"
     assert rows.labels is not None
@@ -35,40 +34,40 @@ def test_of_several_arrays_the_usual_name_is_taken(in_tmp: Path) -> None:
 def test_rows_can_be_written_to_in_memory_and_do_not_change_the_file(in_tmp: Path) -> None:
     for dtype in (np.float32, np.float64):
         np.save("t.npy", np.arange(12, dtype=dtype).reshape(4, 3))
-        rows, _ = read_rows(DataSpec(path="t.npy"))
+        rows, _ = read_to_train(DataSpec(path="t.npy"))
         rows.values[:] = 0
         assert np.load("t.npy").max() == 11
 
 
 def test_the_only_array_beside_the_labels_is_taken(in_tmp: Path) -> None:
     np.savez("t.npz", signal=RNG.normal(size=(5, 2)), y=np.arange(5))
-    assert read_rows(DataSpec(path="t.npz", labels="y"))[1].key == "signal"
+    assert read_to_train(DataSpec(path="t.npz", labels="y"))[1].key == "signal"
 
 
 def test_keep_labels_keeps_the_normal_rows_of_an_npz(in_tmp: Path) -> None:
     np.savez("t.npz", X=np.arange(12.0).reshape(6, 2), y=np.array([0.0, 1, 0, 1, 0, 0]))
-    rows, _ = read_rows(DataSpec(path="t.npz", labels="y", keep_labels=(0,)))
+    rows, _ = read_to_train(DataSpec(path="t.npz", labels="y", keep_labels=(0,)))
     assert rows.values[:, 0].tolist() == [0, 4, 8, 10]
 
 
 def test_digits_are_images_with_their_target_as_labels() -> None:
-    rows, spec = read_rows(DataSpec(path="sklearn:digits"))
+    rows, spec = read_to_train(DataSpec(path="sklearn:digits"))
     assert rows.values.shape == (1797, 1, 8, 8)
     assert (spec.kind, spec.scaling) == (DataKind.IMAGES, ScalingMode.MINMAX)
     assert rows.labels is not None
     assert set(rows.labels.tolist()) == set(range(10))
-    sevens, _ = read_rows(DataSpec(path="sklearn:digits", keep_labels=(7,)))
+    sevens, _ = read_to_train(DataSpec(path="sklearn:digits", keep_labels=(7,)))
     assert len(sevens) == (rows.labels == 7).sum()
 
 
 @pytest.mark.parametrize(("name", "shape"), [("wine", (178, 13)), ("iris", (150, 4))])
 def test_bundled_tables_name_their_columns(name: str, shape: tuple[int, int]) -> None:
-    rows, spec = read_rows(DataSpec(path=f"sklearn:{name}"))
+    rows, spec = read_to_train(DataSpec(path=f"sklearn:{name}"))
     assert rows.values.shape == shape
     assert spec.columns is not None
     assert len(spec.columns) == shape[1]
-    assert np.array_equal(read_rows(spec)[0].values, rows.values)
-    assert np.array_equal(read_input(spec, f"sklearn:{name}", shape[1:]).values, rows.values)
+    assert np.array_equal(read_to_train(spec)[0].values, rows.values)
+    assert np.array_equal(read_like(spec, f"sklearn:{name}", shape[1:]).values, rows.values)
 
 
 @pytest.mark.parametrize("shape", [(5, 8, 8), (5, 1, 8, 8), (5, 8, 8, 1), (5, 64)], ids=str)
@@ -81,10 +80,10 @@ def test_a_model_of_digits_takes_arrays_of_any_form_and_gives_back_the_same(
         np.save("t.npy", array)
     else:
         np.savez("t.npz", noisy=array)
-    rows = read_input(DIGITS, f"t{ending}", (1, 8, 8))
+    rows = read_like(DIGITS, f"t{ending}", (1, 8, 8))
     assert rows.values.shape == (5, 1, 8, 8)
     output = in_tmp / f"o{ending}"
-    write_reconstructions(rows, rows.values, output, provenance)
+    write_back(rows, rows.values, output, provenance)
     loaded: Any = np.load(output)
     restored = loaded if ending == ".npy" else loaded["noisy"]
     assert restored.shape == shape
@@ -110,7 +109,7 @@ def test_arrays_of_three_or_four_axes_are_images(
     shape: tuple[int, ...], row_shape: tuple[int, ...], in_tmp: Path
 ) -> None:
     np.savez("t.npz", x=RNG.integers(0, 256, size=shape).astype(np.uint8))
-    rows, spec = read_rows(DataSpec(path="t.npz"))
+    rows, spec = read_to_train(DataSpec(path="t.npz"))
     assert spec.kind is DataKind.IMAGES
     assert rows.values.shape[1:] == row_shape
     assert rows.values.max() > 200
@@ -119,10 +118,10 @@ def test_arrays_of_three_or_four_axes_are_images(
 
 def test_pixels_of_eight_bits_are_rounded_and_clipped(in_tmp: Path, provenance: Provenance) -> None:
     np.savez("t.npz", x=RNG.integers(0, 256, size=(4, 5, 6)).astype(np.uint8), y=np.arange(4))
-    rows, _ = read_rows(DataSpec(path="t.npz"))
+    rows, _ = read_to_train(DataSpec(path="t.npz"))
     values = np.full_like(rows.values, 99.7)
     values[0], values[1] = -3, 300
-    write_reconstructions(rows, values, in_tmp / "o.npz", provenance)
+    write_back(rows, values, in_tmp / "o.npz", provenance)
     with np.load("o.npz") as archive:
         assert archive["x"].dtype == np.uint8
         assert archive["x"][:3, 0, 0].tolist() == [0, 255, 100]
@@ -133,18 +132,18 @@ def test_images_of_an_array_are_resized_there_and_back(
     in_tmp: Path, provenance: Provenance
 ) -> None:
     np.save("t.npy", RNG.uniform(size=(4, 20, 30)).astype(np.float32))
-    rows, spec = read_rows(DataSpec(path="t.npy", image_size=(8, 10)))
+    rows, spec = read_to_train(DataSpec(path="t.npy", image_size=(8, 10)))
     assert rows.values.shape == (4, 1, 8, 10)
     np.save("u.npy", np.ones((2, 16, 16), dtype=np.float32))
-    rows = read_input(spec, "u.npy", (1, 8, 10))
-    write_reconstructions(rows, rows.values, in_tmp / "o.npy", provenance)
+    rows = read_like(spec, "u.npy", (1, 8, 10))
+    write_back(rows, rows.values, in_tmp / "o.npy", provenance)
     assert np.array_equal(np.load("o.npy"), np.load("u.npy"))
 
 
 def test_a_flat_array_is_no_image_to_train_on(in_tmp: Path) -> None:
     np.save("t.npy", RNG.normal(size=(5, 64)))
     with pytest.raises(DataError, match=r"has shape \(5, 64\); images need \(N, height, width\)"):
-        read_rows(DataSpec(path="t.npy", kind=DataKind.IMAGES))
+        read_to_train(DataSpec(path="t.npy", kind=DataKind.IMAGES))
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -159,11 +158,15 @@ def test_a_flat_array_is_no_image_to_train_on(in_tmp: Path) -> None:
 def test_what_is_written_back_unchanged_equals_the_input(
     array: np.ndarray[Any, Any], channels_last: bool, in_tmp: Path, provenance: Provenance
 ) -> None:
-    channels_last = channels_last and array.ndim == 4
-    values = np.moveaxis(array, -1, 1) if channels_last else array
-    layout = layout_of(array, Source("t.npy", Path("t.npy")), None, channels_last=channels_last)
-    rows = Rows(np.ascontiguousarray(values, dtype=np.float32), DataKind.IMAGES, layout)
-    write_reconstructions(rows, rows.values, in_tmp / "o.npy", provenance)
+    np.save("t.npy", array)
+    kind, shape = DataKind.TABULAR, array.shape[1:]
+    if array.ndim > 2:
+        kind = DataKind.IMAGES
+        shape = (1, *shape) if array.ndim == 3 else shape
+        if array.ndim == 4 and channels_last:
+            shape = (shape[2], *shape[:2])
+    rows = read_like(DataSpec(path="t.npy", kind=kind), "t.npy", shape)
+    write_back(rows, rows.values, in_tmp / "o.npy", provenance)
     restored = np.load("o.npy")
     assert restored.dtype == array.dtype
     assert np.array_equal(restored, array)

@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.data import Provenance, fit_scaling, read_input, read_rows, write_reconstructions
+from isthmus.data import Provenance, fit_scaling
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
+from tests.reading import read_like, read_to_train, write_back
 
 FRAME = pd.DataFrame(
     {
@@ -40,7 +41,7 @@ def spec_of(table: Path, **options: object) -> DataSpec:
 
 
 def test_each_value_becomes_a_feature_in_the_columns_order(table: Path) -> None:
-    rows, spec = read_rows(spec_of(table))
+    rows, spec = read_to_train(spec_of(table))
     names = ("size=", "size=L", "size=M", "size=S", "price", "shop=12", "shop=7")
     assert spec.feature_names == names
     assert rows.values[0].tolist() == [0, 0, 0, 1, 1.0, 0, 1]
@@ -49,27 +50,27 @@ def test_each_value_becomes_a_feature_in_the_columns_order(table: Path) -> None:
 
 
 def test_values_given_in_the_job_file_order_the_features_and_may_be_fewer(table: Path) -> None:
-    _, spec = read_rows(spec_of(table, categories={"size": ["S", "M", "L"], "shop": ["7"]}))
+    _, spec = read_to_train(spec_of(table, categories={"size": ["S", "M", "L"], "shop": ["7"]}))
     assert spec.feature_names == ("size=S", "size=M", "size=L", "price", "shop=7")
 
 
 def test_a_new_file_gets_the_training_files_features(
     table: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rows, spec = read_rows(spec_of(table))
+    rows, spec = read_to_train(spec_of(table))
     FRAME.iloc[[1]].assign(size="XXL")[["price", "shop", "size"]].to_csv("new.csv", index=False)
     with caplog.at_level(logging.WARNING):
-        new = read_input(spec, "new.csv", rows.values.shape[1:])
+        new = read_like(spec, "new.csv", rows.values.shape[1:])
     assert new.values.tolist() == [[0, 0, 0, 0, 3.0, 1, 0]]
     assert '"XXL"' in caplog.text
 
 
 def test_what_is_written_names_the_likeliest_value(table: Path) -> None:
-    rows, spec = read_rows(spec_of(table))
+    rows, spec = read_to_train(spec_of(table))
     noisy = rows.values + np.random.default_rng(0).normal(0, 0.1, rows.values.shape)
     output = table.with_name(f"out{table.suffix}")
     provenance = Provenance(pair_id="0", model="a/1", created="2026-01-01")
-    write_reconstructions(rows, noisy.astype(np.float32), output, provenance)
+    write_back(rows, noisy.astype(np.float32), output, provenance)
     is_csv = table.suffix == ".csv"
     read = pd.read_csv(output, dtype={"shop": str}) if is_csv else pd.read_parquet(output)
     assert read["size"].fillna("").tolist() == FRAME["size"].tolist()
@@ -79,7 +80,7 @@ def test_what_is_written_names_the_likeliest_value(table: Path) -> None:
 
 
 def test_scaling_leaves_indicators_as_they_are(table: Path) -> None:
-    rows, spec = read_rows(spec_of(table))
+    rows, spec = read_to_train(spec_of(table))
     found = fit_scaling(rows.values, ScalingMode.STANDARD, DataKind.TABULAR, spec.indicators)
     assert found.offset.tolist()[:4] == [0, 0, 0, 0]
     assert found.scale.tolist()[:4] == [1, 1, 1, 1]
@@ -94,17 +95,17 @@ def test_a_category_that_is_no_column_is_refused(
     table: Path, categories: tuple[str, ...], said: str
 ) -> None:
     with pytest.raises(DataError, match=said):
-        read_rows(spec_of(table, categories=categories))
+        read_to_train(spec_of(table, categories=categories))
 
 
 def test_an_identifier_is_no_category(in_tmp: Path) -> None:
     path = in_tmp / "t.csv"
     pd.DataFrame({"id": [f"r{i}" for i in range(400)], "a": range(400)}).to_csv(path, index=False)
     with pytest.raises(DataError, match="400 different values"):
-        read_rows(DataSpec(path=str(path), categories=("id",)))
+        read_to_train(DataSpec(path=str(path), categories=("id",)))
 
 
 def test_an_array_has_no_categories(in_tmp: Path) -> None:
     np.save(in_tmp / "a.npy", np.random.default_rng(0).normal(size=(9, 3)))
     with pytest.raises(DataError, match="use a csv or parquet"):
-        read_rows(DataSpec(path="a.npy", categories=("a",)))
+        read_to_train(DataSpec(path="a.npy", categories=("a",)))

@@ -7,14 +7,13 @@ from dataclasses import replace
 import numpy as np
 
 from isthmus.data import Rows, fingerprint
-from isthmus.data.array_layout import layout_of
-from isthmus.data.storage import locate
+from isthmus.spec import RowSchema
 from isthmus.types import DataKind
 
 
 def rows_of(values: np.ndarray, labels: np.ndarray | None = None) -> Rows:
-    layout = layout_of(values, locate("sklearn:none"), None)
-    return Rows(values.astype(np.float32), DataKind.TABULAR, layout, labels)
+    schema = RowSchema(kind=DataKind.TABULAR, shape=values.shape[1:])
+    return Rows(values.astype(np.float32), schema, labels=labels)
 
 
 def test_it_is_a_sha256_of_the_content() -> None:

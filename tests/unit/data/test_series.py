@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.data import Provenance, read_input, read_rows, split_rows, write_reconstructions
+from isthmus.data import Provenance, split_rows
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
+from tests.reading import read_like, read_to_train, write_back
 
 
 @pytest.fixture
@@ -36,38 +37,38 @@ SPEC = DataSpec(path="s.csv", columns=("load", "temperature"), window=32)
 
 @pytest.mark.usefixtures("series")
 def test_a_window_makes_a_csv_a_series() -> None:
-    rows, spec = read_rows(SPEC)
+    rows, spec = read_to_train(SPEC)
     assert (spec.kind, spec.scaling) == (DataKind.SERIES, ScalingMode.STANDARD)
     assert (spec.window, spec.stride) == (32, 16)
     assert rows.values.shape == (31, 2, 32)
-    assert rows.ordered
-    index = rows.layout.index()
+    assert rows.starts is not None
+    index = rows.index
     assert index["first_step"][-1] == 500 - 32, "the last window is moved back to the end"
     assert index["last_step"][-1] == 499
 
 
 @pytest.mark.usefixtures("series")
 def test_a_series_has_windows_of_64_by_default() -> None:
-    rows, spec = read_rows(SPEC.model_copy(update={"kind": DataKind.SERIES, "window": None}))
+    rows, spec = read_to_train(SPEC.model_copy(update={"kind": DataKind.SERIES, "window": None}))
     assert (spec.window, spec.stride) == (64, 32)
     assert rows.values.shape[1:] == (2, 64)
 
 
 @pytest.mark.usefixtures("series")
 def test_one_anomalous_step_makes_a_window_anomalous() -> None:
-    rows, _ = read_rows(SPEC.model_copy(update={"labels": "anomaly"}))
+    rows, _ = read_to_train(SPEC.model_copy(update={"labels": "anomaly"}))
     assert rows.labels is not None
-    starts = rows.layout.index()["first_step"]
+    starts = rows.index["first_step"]
     assert starts[rows.labels == 1].tolist() == [272, 288, 304]
-    normal, _ = read_rows(SPEC.model_copy(update={"labels": "anomaly", "keep_labels": (0,)}))
+    normal, _ = read_to_train(SPEC.model_copy(update={"labels": "anomaly", "keep_labels": (0,)}))
     assert len(normal) == len(rows) - 3
 
 
 @pytest.mark.usefixtures("series")
 def test_a_series_is_split_by_time_with_no_step_in_two_parts() -> None:
-    rows, spec = read_rows(SPEC)
+    rows, spec = read_to_train(SPEC)
     split = split_rows(rows, spec, seed=0)
-    starts = rows.layout.index()["first_step"]
+    starts = rows.index["first_step"]
     assert starts[split.train].max() + 32 <= starts[split.validation].min()
     assert starts[split.validation].max() + 32 <= starts[split.test].min()
     assert starts[split.test].max() == 500 - 32
@@ -76,9 +77,9 @@ def test_a_series_is_split_by_time_with_no_step_in_two_parts() -> None:
 def test_results_are_the_whole_series_with_the_other_columns_beside(
     series: pd.DataFrame, in_tmp: Path, provenance: Provenance
 ) -> None:
-    _, spec = read_rows(SPEC)
-    rows = read_input(spec, "s.csv", (2, 32))
-    write_reconstructions(rows, rows.values + 1, in_tmp / "o.csv", provenance)
+    _, spec = read_to_train(SPEC)
+    rows = read_like(spec, "s.csv", (2, 32))
+    write_back(rows, rows.values + 1, in_tmp / "o.csv", provenance)
     after = pd.read_csv("o.csv")
     assert after["timestamp"].tolist() == series["timestamp"].tolist()
     assert np.allclose(after["load"], series["load"] + 1, atol=1e-5)
@@ -90,9 +91,9 @@ def test_steps_of_dropped_windows_keep_their_values(
 ) -> None:
     series.loc[100, "load"] = np.nan
     series.to_csv("s.csv", index=False)
-    rows, _ = read_rows(SPEC.model_copy(update={"missing": "drop"}))
+    rows, _ = read_to_train(SPEC.model_copy(update={"missing": "drop"}))
     assert len(rows) == 29
-    write_reconstructions(rows, rows.values + 1, in_tmp / "o.csv", provenance)
+    write_back(rows, rows.values + 1, in_tmp / "o.csv", provenance)
     after = pd.read_csv("o.csv")
     assert np.isnan(after["load"][100])
     assert np.isclose(after["temperature"][100], series["temperature"][100])
@@ -103,10 +104,10 @@ def test_an_array_of_one_axis_is_a_series_of_one_channel(
     in_tmp: Path, provenance: Provenance
 ) -> None:
     np.savez("s.npz", x=np.sin(np.arange(300) / 7))
-    rows, spec = read_rows(DataSpec(path="s.npz", window=50, stride=20))
+    rows, spec = read_to_train(DataSpec(path="s.npz", window=50, stride=20))
     assert rows.values.shape[1:] == (1, 50)
-    rows = read_input(spec, "s.npz", (1, 50))
-    write_reconstructions(rows, rows.values, in_tmp / "o.npz", provenance)
+    rows = read_like(spec, "s.npz", (1, 50))
+    write_back(rows, rows.values, in_tmp / "o.npz", provenance)
     with np.load("o.npz") as archive, np.load("s.npz") as before:
         assert np.allclose(archive["x"], before["x"], atol=1e-6)
         assert archive["x"].shape == (300,)

@@ -11,19 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data import Rows, Split, split_rows
-from isthmus.data.array_layout import layout_of
 from isthmus.data.rows import FloatArray
-from isthmus.data.storage import Source, locate
 from isthmus.errors import DataError
-from isthmus.spec import DataSpec
+from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
 
 SPEC = DataSpec(path="x.npy")
-BUNDLED: Source = locate("sklearn:none")
 
 
 def as_rows(values: FloatArray) -> Rows:
-    return Rows(values, DataKind.TABULAR, layout_of(values, BUNDLED, None))
+    return Rows(values, RowSchema(kind=DataKind.TABULAR, shape=values.shape[1:]))
 
 
 def random_rows(count: int, width: int, seed: int) -> FloatArray:
@@ -124,8 +121,7 @@ def test_too_few_rows_to_split_are_refused_with_the_number_needed() -> None:
 def test_too_few_steps_to_split_are_refused_with_the_number_needed() -> None:
     rows = Rows(
         np.zeros((3, 1, 64), np.float32),
-        DataKind.SERIES,
-        layout_of(np.zeros((3, 1, 64)), BUNDLED, None),
+        RowSchema(kind=DataKind.SERIES, shape=(1, 64)),
         starts=np.array([0, 32, 64]),
     )
     with pytest.raises(DataError, match=r"128 steps leave none for .*; about 960 steps"):

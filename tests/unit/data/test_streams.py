@@ -14,22 +14,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus.data import (
-    Provenance,
-    Rows,
-    open_input,
-    open_results,
-    read_ahead,
-    read_input,
-    write_behind,
-    write_reconstructions,
-)
-from isthmus.data import stream as stream_module
-from isthmus.data import table_stream as table_stream_module
+from isthmus.data import Provenance, open_results, read_ahead, write_behind
+from isthmus.data import rows as rows_module
 from isthmus.data.output import whole_file
+from isthmus.data.tables import csv as csv_module
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode, Shape
+from tests.reading import open_like, read_like, write_back
 
 RNG = np.random.default_rng(0)
 ROWS = 1000
@@ -42,8 +34,8 @@ IMAGES = DataSpec(path="t", kind="images")
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of some rows, that a small file has many."""
-    monkeypatch.setattr(stream_module, "_NUMBERS_IN_A_BLOCK", 300)
-    monkeypatch.setattr(table_stream_module, "_CSV_BLOCK_BYTES", 3000)
+    monkeypatch.setattr(rows_module, "_NUMBERS_IN_A_BLOCK", 300)
+    monkeypatch.setattr(csv_module, "_BLOCK_BYTES", 3000)
 
 
 def frame(values: np.ndarray[Any, Any] = NUMBERS) -> pd.DataFrame:
@@ -63,7 +55,7 @@ def save(table: pd.DataFrame, path: str) -> str:
 
 def streamed(data: DataSpec, path: str, shape: Shape) -> tuple[np.ndarray[Any, Any], list[int]]:
     """All rows and their numbers, read in blocks; there must be several."""
-    blocks = list(open_input(data, path, shape).blocks())
+    blocks = list(open_like(data, path, shape).blocks())
     assert len(blocks) > 3
     numbers = [int(number) for block in blocks for number in block.index["row"]]
     return np.concatenate([block.values for block in blocks]), numbers
@@ -74,10 +66,10 @@ def streamed(data: DataSpec, path: str, shape: Shape) -> tuple[np.ndarray[Any, A
 def test_a_table_in_blocks_is_the_same_table(ending: str, missing: str, in_tmp: Path) -> None:
     path = save(frame(HOLED), f"t{ending}")
     data = TABULAR.model_copy(update={"missing": missing})
-    whole = read_input(data, path, (3,))
+    whole = read_like(data, path, (3,))
     values, numbers = streamed(data, path, (3,))
     np.testing.assert_array_equal(values, whole.values)
-    assert numbers == whole.layout.index()["row"].tolist()
+    assert numbers == whole.index["row"].tolist()
     assert len(numbers) == (ROWS if missing == "mean" else ROWS - 4)
 
 
@@ -101,7 +93,7 @@ def test_categories_in_blocks_become_the_same_features_and_unknown_ones_are_told
     )
     for ending in (".csv", ".parquet"):
         path = save(frame(), f"t{ending}")
-        whole = read_input(data, path, (3,))
+        whole = read_like(data, path, (3,))
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             values, _ = streamed(data, path, (3,))
@@ -138,9 +130,9 @@ def test_what_is_written_in_blocks_equals_what_is_written_whole(
     else:
         np.savez("t.npz", x=HOLED, label=np.arange(ROWS))
     data = TABULAR.model_copy(update={"missing": missing})
-    rows = read_input(data, f"t{before}", (3,))
-    write_reconstructions(rows, rows.values * 2, in_tmp / f"whole{after}", provenance)
-    stream = open_input(data, f"t{before}", (3,))
+    rows = read_like(data, f"t{before}", (3,))
+    write_back(rows, rows.values * 2, in_tmp / f"whole{after}", provenance)
+    stream = open_like(data, f"t{before}", (3,))
     with stream.open_output(in_tmp / f"blocks{after}", provenance) as write:
         for block in stream.blocks(carry=True):
             write(block, block.values * 2)
@@ -171,10 +163,10 @@ def test_images_of_an_array_are_read_and_written_in_blocks(
     np.save("t.npy", images)
     shape = (3, 4, 5) if resized else (3, 8, 6)
     data = IMAGES.model_copy(update={"image_size": (4, 5) if resized else None})
-    rows = read_input(data, "t.npy", shape)
-    write_reconstructions(rows, rows.values, in_tmp / "whole.npy", provenance)
-    stream = open_input(data, "t.npy", shape)
-    assert stream.total == 70
+    rows = read_like(data, "t.npy", shape)
+    write_back(rows, rows.values, in_tmp / "whole.npy", provenance)
+    stream = open_like(data, "t.npy", shape)
+    assert stream.count == 70
     with stream.open_output(in_tmp / "blocks.npy", provenance) as write:
         for block in stream.blocks(carry=True):
             write(block, block.values)
@@ -183,19 +175,24 @@ def test_images_of_an_array_are_read_and_written_in_blocks(
 
 def test_the_rows_of_an_npy_may_be_changed_and_its_file_stays(in_tmp: Path) -> None:
     np.save("t.npy", NUMBERS)
-    for block in open_input(TABULAR, "t.npy", (3,)).blocks():
+    for block in open_like(TABULAR, "t.npy", (3,)).blocks():
         block.values[:] = 0
     np.testing.assert_array_equal(np.load("t.npy"), NUMBERS)
 
 
-def test_a_series_is_one_block_so_no_window_is_cut(in_tmp: Path) -> None:
+def test_a_series_in_blocks_is_the_same_series(in_tmp: Path) -> None:
     save(frame(), "t.csv")
     data = DataSpec(
         path="t.csv", kind="series", columns=("a", "b"), window=64, stride=32,
         scaling=ScalingMode.STANDARD,
     )  # fmt: skip
-    (block,) = open_input(data, "t.csv", (2, 64)).blocks()
-    np.testing.assert_array_equal(block.values, read_input(data, "t.csv", (2, 64)).values)
+    blocks = list(open_like(data, "t.csv", (2, 64)).blocks())
+    assert len(blocks) > 3
+    signal = frame()[["a", "b"]].to_numpy(np.float32)
+    starts = np.concatenate([block.index["first_step"] for block in blocks])
+    assert starts.tolist() == [*range(0, ROWS - 64, 32), ROWS - 64]
+    windows = np.concatenate([block.values for block in blocks])
+    np.testing.assert_array_equal(windows, [signal[first : first + 64].T for first in starts])
 
 
 def late(column: str, value: object, ending: str) -> Callable[[], str]:
@@ -262,7 +259,7 @@ def test_a_fault_in_a_late_block_is_one_line_that_names_the_row_and_leaves_nothi
     make, expected = FAULTS[case]
     path = make()
     with pytest.raises(DataError) as caught:
-        copy(open_input(TABULAR, path, (3,)), in_tmp / f"out{Path(path).suffix}", provenance)
+        copy(open_like(TABULAR, path, (3,)), in_tmp / f"out{Path(path).suffix}", provenance)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
     assert [found.name for found in in_tmp.iterdir()] == [path]
@@ -281,14 +278,14 @@ def test_a_damaged_parquet_is_told_of_when_the_damage_is_met(in_tmp: Path) -> No
     content[middle : middle + 2000] = bytes(2000)
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"^t\.parquet: is damaged"):
-        list(open_input(TABULAR, str(path), (3,)).blocks())
+        list(open_like(TABULAR, str(path), (3,)).blocks())
 
 
 def test_every_row_dropped_is_refused_at_the_end(in_tmp: Path) -> None:
     save(frame(np.full_like(NUMBERS, np.nan)), "t.parquet")
     data = TABULAR.model_copy(update={"missing": "drop"})
     with pytest.raises(DataError, match="every row has a missing value"):
-        list(open_input(data, "t.parquet", (3,)).blocks())
+        list(open_like(data, "t.parquet", (3,)).blocks())
 
 
 def test_whole_numbers_at_first_may_be_followed_by_others(in_tmp: Path) -> None:
@@ -297,7 +294,7 @@ def test_whole_numbers_at_first_may_be_followed_by_others(in_tmp: Path) -> None:
     table.loc[900, "a"] = 2.5
     path = save(table, "t.csv")
     values, _ = streamed(TABULAR, path, (3,))
-    np.testing.assert_array_equal(values, read_input(TABULAR, path, (3,)).values)
+    np.testing.assert_array_equal(values, read_like(TABULAR, path, (3,)).values)
     assert values[900, 1] == 2.5
 
 
@@ -306,13 +303,13 @@ def test_texts_that_look_like_nothing_are_carried_as_they_are(
 ) -> None:
     lines = ["a,note,b,c", *(f"{i}.5,{'NA' if i % 2 else ''},{i}.25,1.5" for i in range(ROWS))]
     Path("t.csv").write_text("\n".join(lines) + "\n")
-    copy(open_input(TABULAR, "t.csv", (3,)), in_tmp / "o.csv", provenance)
+    copy(open_like(TABULAR, "t.csv", (3,)), in_tmp / "o.csv", provenance)
     assert Path("o.csv").read_text() == Path("t.csv").read_text()
 
 
 def test_a_table_to_tsv_has_tabs_in_its_header_too(in_tmp: Path, provenance: Provenance) -> None:
     save(frame(), "t.parquet")
-    copy(open_input(TABULAR, "t.parquet", (3,)), in_tmp / "o.tsv", provenance)
+    copy(open_like(TABULAR, "t.parquet", (3,)), in_tmp / "o.tsv", provenance)
     assert list(pd.read_csv("o.tsv", sep="\t").columns) == ["a", "id", "b", "c", "colour"]
 
 
@@ -381,10 +378,10 @@ def test_what_goes_wrong_in_writing_behind_is_raised(
 
 def test_rows_read_whole_are_streamed_as_one_block() -> None:
     digits = DataSpec(path="sklearn:digits", kind="images")
-    stream = open_input(digits, "sklearn:digits", (1, 8, 8))
-    rows: Rows = read_input(digits, "sklearn:digits", (1, 8, 8))
-    assert stream.total == len(rows)
+    stream = open_like(digits, "sklearn:digits", (1, 8, 8))
+    rows = read_like(digits, "sklearn:digits", (1, 8, 8))
+    assert stream.count == len(rows)
     np.testing.assert_array_equal(
         np.concatenate([block.values for block in stream.blocks()]), rows.values
     )
-    assert rows.kind is DataKind.IMAGES
+    assert rows.schema.kind is DataKind.IMAGES

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from isthmus import variants
-from isthmus.data import stream
+from isthmus.data import rows
 from isthmus.errors import DataError
 from isthmus.jobs.denoise import denoise_with
 from isthmus.jobs.detect import detect_with
@@ -48,7 +48,7 @@ def pair() -> Pair:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream, "_NUMBERS_IN_A_BLOCK", 600)
+    monkeypatch.setattr(rows, "_NUMBERS_IN_A_BLOCK", 600)
 
 
 @pytest.fixture(params=[".parquet", ".csv", ".npy"])

@@ -60,10 +60,10 @@ def test_a_graph_that_differs_from_torch_is_not_registered(trained, settings, mo
         def forward(self, x):
             return self.right(x) * 1.01
 
-    def altered(module):
+    def altered(module, **options):
         return tuple(
             graphs.Graph(g.name, Wrong(g.module), g.takes, g.gives) if g.name == half else g
-            for g in real(module)
+            for g in real(module, **options)
         )
 
     monkeypatch.setattr(export, "graphs_of", altered)

@@ -1,0 +1,193 @@
+"""The formats of arrays; each file is one, found by the endings that it names."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus import plugins
+from isthmus.data.files import ending_of
+from isthmus.data.provenance import PROVENANCE_KEY
+from isthmus.data.rows import Labels
+from isthmus.errors import DataError, nearest
+
+USUAL_KEYS = ("x", "X", "data")
+
+
+class ArrayView(Protocol):
+    """An array that may stay in its file, of which a slice of rows is read at a time."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole array."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of its numbers."""
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Reads rows."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedArray:
+    """One array of a file.
+
+    Attributes:
+        values: The array, of a real number type, with at least one row.
+        key: Its name, in a file of several arrays.
+        labels: Shape (N,), if asked for; a set of scikit-learn's always has them.
+        columns: The names of the features, if the file has any.
+    """
+
+    values: ArrayView
+    key: str | None = None
+    labels: Labels | None = None
+    columns: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return self.values.shape[0]
+
+
+class ArrayFormat(ABC):
+    """A file of one array or of several.
+
+    Attributes:
+        address: The local path.
+        name: What messages call the file.
+    """
+
+    ENDINGS: ClassVar[tuple[str, ...]] = ()
+    """The endings of its files, in lower case."""
+
+    def __init__(self, address: str, name: str) -> None:
+        self.address = address
+        self.name = name
+
+    @property
+    def path(self) -> Path:
+        """The local file."""
+        return Path(self.address)
+
+    @abstractmethod
+    def open(self, key: str | None, labels: str | None) -> LoadedArray:
+        """Opens an array.
+
+        Args:
+            key: Its name; by default `x`, `X`, `data`, or the only one.
+            labels: The name of the array of labels.
+
+        Raises:
+            DataError: If the file is damaged, the array absent, or not of real numbers.
+        """
+
+    def has(self, key: str) -> bool:
+        """Returns whether the file has an array of that name."""
+        return False
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all formats, sorted."""
+    return plugins.names_in(__file__)
+
+
+@cache
+def _formats() -> dict[str, type[ArrayFormat]]:
+    found = (
+        cast("type[ArrayFormat]", plugins.load(__name__, name, ArrayFormat)) for name in names()
+    )
+    return {ending: each for each in found for ending in each.ENDINGS}
+
+
+def endings() -> tuple[str, ...]:
+    """Returns the endings of all files of arrays."""
+    return tuple(_formats())
+
+
+def is_bundled(path: object) -> bool:
+    """Returns whether a path names a set that scikit-learn ships."""
+    from isthmus.data.arrays.sklearn import PREFIX
+
+    return isinstance(path, str) and path.startswith(PREFIX)
+
+
+def open_array(
+    address: str, name: str, key: str | None, labels: str | None, *, key_is_needed: bool = True
+) -> LoadedArray:
+    """Opens an array of a file or a set of scikit-learn's.
+
+    Args:
+        address: The local path, or `sklearn:NAME`.
+        name: What messages call it.
+        key: The name of the array; by default `x`, `X`, `data`, or the only one.
+        labels: The name of the array of labels, if they are to be read.
+        key_is_needed: Whether an absent key is a fault, and not passed over.
+
+    Raises:
+        DataError: If the file is damaged, the array absent, or not of real numbers.
+    """
+    if is_bundled(address):
+        from isthmus.data.arrays.sklearn import Sklearn
+
+        return Sklearn(address, name).open(key, labels)
+    array = _formats()[ending_of(address)](address, name)
+    if key is not None and not key_is_needed and not array.has(key):
+        key = None
+    return array.open(key, labels)
+
+
+def chosen_key(names: Sequence[str], key: str | None, labels: str | None, name: str) -> str:
+    """Returns which array of a file holds the rows.
+
+    Raises:
+        DataError: If the key is absent, or there are several arrays and none has a usual name.
+    """
+    if not names:
+        raise DataError(f"{name}: holds no array; write it again")
+    if key is not None:
+        if key not in names:
+            raise DataError(f'{name}: no array "{key}"; {nearest(key, names)}')
+        return key
+    usual = [each for each in USUAL_KEYS if each in names]
+    candidates = [each for each in names if each not in (labels, PROVENANCE_KEY)]
+    if usual:
+        return usual[0]
+    if len(candidates) == 1:
+        return candidates[0]
+    raise DataError(
+        f"{name}: holds {len(names)} arrays ({', '.join(names)}); "
+        "say which holds the rows with data.key"
+    )
+
+
+def checked(array: ArrayView, what: str) -> ArrayView:
+    """Returns an array after refusing one that holds no rows of real numbers."""
+    if array.dtype.fields is not None or array.dtype.kind not in "biuf":
+        kind = "complex" if array.dtype.kind == "c" else str(array.dtype)
+        raise DataError(f"{what}: holds {kind} values; only real numbers can be trained on")
+    if not array.shape:
+        raise DataError(f"{what}: is a single number; rows need shape (rows, features)")
+    if 0 in array.shape:
+        raise DataError(f"{what}: has shape {array.shape}, so holds no rows; give at least one")
+    return array
+
+
+def checked_labels(shape: tuple[int, ...], name: str, rows: int, file: str) -> None:
+    """Refuses labels that are not one for each row."""
+    if shape not in ((rows,), (rows, 1)):
+        raise DataError(
+            f'{file}: labels "{name}" have shape {shape}; one for each of the {rows} rows is needed'
+        )
+
+
+def refuse_absent_labels(names: Sequence[str], labels: str, file: str) -> None:
+    """Refuses an array of labels that the file does not have."""
+    if labels not in names:
+        raise DataError(f'{file}: no array "{labels}" for data.labels; {nearest(labels, names)}')

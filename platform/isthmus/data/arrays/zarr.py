@@ -1,0 +1,45 @@
+"""Zarr: a folder of an array's chunks; needs `pip install isthmus[arrays]`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from isthmus.data.arrays import (
+    ArrayFormat,
+    LoadedArray,
+    checked,
+    checked_labels,
+    chosen_key,
+    refuse_absent_labels,
+)
+from isthmus.errors import DataError
+
+
+class Zarr(ArrayFormat):
+    """A Zarr array or group of arrays. Source: https://zarr.readthedocs.io."""
+
+    ENDINGS = (".zarr",)
+
+    def open(self, key: str | None, labels: str | None) -> LoadedArray:
+        """Opens an array; see `ArrayFormat.open`."""
+        try:
+            import zarr
+        except ImportError:
+            raise DataError(f"{self.name}: reading Zarr needs zarr: pip install zarr") from None
+        try:
+            opened: Any = zarr.open(str(self.path), mode="r")
+        except (OSError, ValueError, KeyError) as error:
+            said = str(error).splitlines()[0]
+            raise DataError(f"{self.name}: is damaged or no Zarr array ({said})") from error
+        if hasattr(opened, "shape"):  # an array, and no group of them
+            if labels is not None:
+                raise DataError(f"{self.name}: is one array, so has no labels; use a group")
+            return LoadedArray(checked(opened, self.name))
+        found = [name for name, _ in opened.arrays()]
+        key = chosen_key(found, key, labels, self.name)
+        values = checked(opened[key], f'{self.name}: array "{key}"')
+        if labels is None:
+            return LoadedArray(values, key)
+        refuse_absent_labels(found, labels, self.name)
+        checked_labels(opened[labels].shape, labels, values.shape[0], self.name)
+        return LoadedArray(values, key, opened[labels][:].reshape(-1))

@@ -1,0 +1,68 @@
+"""Large values that vary little: centred in float64, because float32 could not tell them apart."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.rows import FloatArray
+
+_logger = logging.getLogger(__name__)
+# The distance of two neighbouring float32 must be below this share of the spread of a feature.
+_FINEST_SHARE = 1e-3
+_SHOWN = 8
+
+
+def find_centre(
+    values: NDArray[Any], columns: Sequence[str] | None, name: str
+) -> tuple[float, ...] | None:
+    """Returns what to subtract from each feature in float64, and logs which need it.
+
+    Args:
+        values: Shape (n, F). Some of the rows, in their own precision.
+        columns: The names of the features, if they have any.
+        name: What messages call the source.
+
+    Returns:
+        F numbers, 0 where nothing needs to be subtracted; `None` if all are 0.
+    """
+    doubles = values.astype(np.float64)
+    with np.errstate(all="ignore"):
+        doubles[~np.isfinite(doubles)] = np.nan
+        lowest, highest = np.fmin.reduce(doubles, axis=0), np.fmax.reduce(doubles, axis=0)
+        largest = np.fmax(np.abs(lowest), np.abs(highest))
+        gap = np.spacing(largest.astype(np.float32)).astype(np.float64)
+        count = np.maximum(np.isfinite(doubles).sum(axis=0), 1)
+        mean = np.nansum(doubles, axis=0) / count
+        spread = np.sqrt(np.nansum(np.square(doubles - mean), axis=0) / count)
+    # Below float64's own precision there is nothing to save.
+    needs = (spread > 1e-12 * largest) & (gap > _FINEST_SHARE * spread) & np.isfinite(gap)
+    if not needs.any():
+        return None
+    centre = np.where(needs, np.round((lowest + highest) / 2), 0.0)
+    places = np.flatnonzero(needs)
+    shown = ", ".join(str(columns[i]) if columns else str(i) for i in places[:_SHOWN])
+    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    _logger.warning(
+        "%s: %s%s: values are large and vary little (spread %.3g at %.6g), so they are centred "
+        "before they become float32",
+        *(name, shown, more, spread[places[0]], centre[places[0]]),
+    )
+    return tuple(float(each) for each in centre)
+
+
+def centred(values: NDArray[Any], centre: Sequence[float] | None) -> FloatArray:
+    """Returns values of shape (N, F) as float32, less the centre of each feature."""
+    with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
+        if centre is None:
+            return np.ascontiguousarray(values, dtype=np.float32)
+        return np.asarray(values.astype(np.float64) - np.array(centre), dtype=np.float32)
+
+
+def restored(values: FloatArray, centre: Sequence[float] | None) -> NDArray[Any]:
+    """Returns values with the centre added again, in float64 if there is one."""
+    return values if centre is None else values.astype(np.float64) + np.array(centre)

@@ -1,0 +1,247 @@
+"""The files that a path names: one file, a folder, a glob, a list of them, or a prefix in S3."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+from isthmus.errors import DataError
+
+_logger = logging.getLogger(__name__)
+_GLOB_SIGNS = frozenset("*?[")
+_S3 = "s3://"
+_SHOWN_ENDINGS = 5
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a source, in order.
+
+    Any process can have it: what travels are addresses.
+
+    Attributes:
+        name: The path as the user wrote it; messages name this.
+        names: The name of each file relative to the folder that was given, with "/" between the
+            parts; for a single file, its own name.
+        addresses: The place of each: a local path, or `s3://bucket/key`.
+        is_folder: Whether a folder, a glob or a list was given, and not a single file.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
+    is_folder: bool
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def called(self, position: int) -> str:
+        """Returns what messages call one of the files."""
+        if not self.is_folder:
+            return self.name
+        return f"{self.name.rstrip('/')}/{self.names[position]}"
+
+    def path(self, position: int) -> Path:
+        """Returns the local path of one of the files; one in S3 is copied to the cache first."""
+        address = self.addresses[position]
+        if not address.startswith(_S3):
+            return Path(address)
+        from isthmus.data.s3 import fetch
+
+        return fetch([address])[0]
+
+    def paths(self) -> list[Path]:
+        """Returns the local paths of all files; those in S3 are first copied to the cache."""
+        if not any(address.startswith(_S3) for address in self.addresses):
+            return [Path(address) for address in self.addresses]
+        from isthmus.data.s3 import fetch
+
+        return fetch(self.addresses)
+
+    def ending(self, position: int = 0) -> str:
+        """Returns the ending of one of the files in lower case: `.csv`, `.csv.gz`."""
+        return ending_of(self.names[position])
+
+    @property
+    def endings(self) -> set[str]:
+        """The endings of all files."""
+        return {ending_of(name) for name in self.names}
+
+
+@dataclass
+class _Listing:
+    """Files found so far, and how many were left out because nothing here reads them."""
+
+    names: list[str] = field(default_factory=list)
+    addresses: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+
+
+_COMPRESSIONS = (".gz", ".bz2", ".zst")
+
+
+def ending_of(name: str) -> str:
+    """Returns the ending of a file's name in lower case, with what it is compressed by."""
+    path = Path(name.lower())
+    if path.suffix in _COMPRESSIONS:
+        return Path(path.stem).suffix + path.suffix
+    return path.suffix
+
+
+def find_files(path: str | Sequence[str], endings: Sequence[str]) -> Files:
+    """Finds the files that a path or a list of paths names. Nothing is downloaded.
+
+    Hidden files are passed over, because macOS and notebooks leave copies of that kind. Files of
+    other endings in a folder are left out, and a warning says how many.
+
+    Args:
+        path: A file, a folder, a glob, `s3://bucket/key`, `s3://bucket/prefix`, or a list.
+        endings: The endings that can be read, in lower case.
+
+    Raises:
+        DataError: If there is nothing that can be read at a path.
+    """
+    if not isinstance(path, str):
+        return _find_each(path, endings)
+    listing = _Listing()
+    if path.startswith(_S3):
+        is_folder = _list_s3(path, endings, listing)
+    else:
+        is_folder = _list_local(path, endings, listing)
+    if listing.left_out:
+        _report_left_out(path, listing, len(listing.names))
+    if not listing.names:
+        raise DataError(f"{path}: holds no file that can be read ({', '.join(sorted(endings))})")
+    return Files(path, tuple(listing.names), tuple(listing.addresses), is_folder)
+
+
+def _find_each(paths: Sequence[str], endings: Sequence[str]) -> Files:
+    found = [find_files(path, endings) for path in paths]
+    addresses = [address for each in found for address in each.addresses]
+    name = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
+    base = os.path.commonpath([str(Path(address).parent) for address in addresses])
+    names = [Path(address).relative_to(base).as_posix() for address in addresses]
+    twice = next((name for name, count in Counter(addresses).items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"{twice}: is named twice in data.path; leave one out")
+    return Files(name, tuple(names), tuple(addresses), is_folder=True)
+
+
+def _list_s3(path: str, endings: Sequence[str], listing: _Listing) -> bool:
+    from isthmus.data.s3 import list_objects
+
+    keys, is_folder = list_objects(path)
+    for name, address in keys:
+        _add(listing, name, address, endings if is_folder else ())
+    return is_folder
+
+
+def _list_local(path: str, endings: Sequence[str], listing: _Listing) -> bool:
+    local = Path(path).expanduser()
+    try:
+        exists = local.exists()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    if exists and not local.is_dir():
+        _check_file(local, path, endings)
+        _add(listing, local.name, str(local), ())
+        return False
+    if exists:
+        _check_readable(local, path)
+        if local.suffix.lower() in endings:  # a format that is a folder, such as zarr
+            _add(listing, local.name, str(local), ())
+            return False
+        _list_folder(local, endings, listing)
+        return True
+    if _GLOB_SIGNS & set(path):
+        base = _base_of_glob(local)
+        found = sorted(glob.glob(str(local), recursive=True))  # noqa: PTH207 (takes an absolute one)
+        for each in (Path(each) for each in found):
+            if each.is_file():
+                _add(listing, each.relative_to(base).as_posix(), str(each), endings)
+        if not listing.names and not listing.left_out:
+            raise DataError(f"{path}: no file has such a name; list the folder to see")
+        return True
+    raise DataError(f"{path}: no such file or folder{_nearest_beside(local)}")
+
+
+def _base_of_glob(path: Path) -> Path:
+    parts = []
+    for part in path.parts[:-1]:
+        if _GLOB_SIGNS & set(part):
+            break
+        parts.append(part)
+    return Path(*parts)
+
+
+def _list_folder(folder: Path, endings: Sequence[str], listing: _Listing) -> None:
+    found = []
+    for each, subfolders, files in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in list(subfolders):
+            if Path(name).suffix.lower() in endings:
+                subfolders.remove(name)
+                files.append(name)
+        relative = Path(each).relative_to(folder)
+        found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
+    for name in sorted(found):
+        _add(listing, name, str(folder / name), endings)
+
+
+# What results leave beside themselves, and other tools leave in folders of data.
+_NOTES = (".pair.json", "pair.json", "_SUCCESS", "_metadata", "_common_metadata", "README.md")
+
+
+def _add(listing: _Listing, name: str, address: str, endings: Sequence[str]) -> None:
+    if endings and name.endswith(_NOTES):
+        return
+    if endings and ending_of(name) not in endings:
+        listing.left_out[ending_of(name) or "no ending"] += 1
+        return
+    listing.names.append(name)
+    listing.addresses.append(address)
+
+
+def _report_left_out(path: str, listing: _Listing, kept: int) -> None:
+    count = sum(listing.left_out.values())
+    shown = ", ".join(f"{n} {ending}" for ending, n in listing.left_out.most_common(_SHOWN_ENDINGS))
+    more = ", ..." if len(listing.left_out) > _SHOWN_ENDINGS else ""
+    if kept:
+        _logger.warning("%s: %d file(s) are left out, which are not read (%s%s)",
+                        path, count, shown, more)  # fmt: skip
+
+
+def _check_file(local: Path, path: str, endings: Sequence[str]) -> None:
+    _check_readable(local, path)
+    if local.stat().st_size == 0:
+        raise DataError(f"{path}: the file is empty (0 bytes)")
+    ending = ending_of(local.name)
+    if ending not in endings:
+        said = f'the ending "{ending}"' if ending else "no ending"
+        raise DataError(f"{path}: has {said}; read are {', '.join(endings)}")
+
+
+def _check_readable(path: Path, name: str) -> None:
+    needed = os.R_OK | os.X_OK if path.is_dir() else os.R_OK
+    if not os.access(path, needed):
+        raise DataError(f"{name}: may not be read by this user; allow it with chmod")
+
+
+def _nearest_beside(path: Path) -> str:
+    folder = path.parent
+    if not folder.is_dir():
+        return f'; there is no folder "{folder}" either' if str(folder) != "." else ""
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names, n=1, cutoff=0.5)
+    return (
+        f'; did you mean "{folder / close[0]}"?' if close else f"; give one in {folder.absolute()}"
+    )

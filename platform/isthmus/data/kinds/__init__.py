@@ -1,0 +1,72 @@
+"""The kinds of data; each file is one, and its stem is the name in `data.kind`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, cast
+
+from isthmus import plugins
+from isthmus.data.files import Files
+from isthmus.data.rows import RowSource
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import ScalingMode
+
+
+@dataclass(frozen=True)
+class UseOptions:
+    """What a person may ask for when a trained pair is used on rows.
+
+    Attributes:
+        resample: Whether sounds of another sample rate are resampled to the pair's.
+    """
+
+    resample: bool = False
+
+
+class Kind(ABC):
+    """A kind of data: how files become rows of it."""
+
+    ENDINGS: ClassVar[tuple[str, ...]] = ()
+    """The endings of files that hold rows of this kind and of no other, in lower case."""
+    SCALING: ClassVar[ScalingMode]
+    """The scaling that `data.scaling: auto` means."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
+        """Opens the rows to train on.
+
+        Returns:
+            The rows, and the spec with what the files settle: columns, window, stride.
+
+        Raises:
+            DataError: If the files hold no such rows.
+        """
+
+    @classmethod
+    @abstractmethod
+    def open_like(
+        cls, files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+    ) -> RowSource:
+        """Opens rows for a trained pair.
+
+        Args:
+            files: The input.
+            data: The settled data section that the pair was trained with.
+            schema: What its training rows were like.
+            options: What the person who uses the pair asks for.
+
+        Raises:
+            DataError: If the files hold no rows that the pair takes.
+        """
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all kinds, sorted."""
+    return plugins.names_in(__file__)
+
+
+def get(name: str) -> type[Kind]:
+    """Returns the kind of that name."""
+    return cast("type[Kind]", plugins.load(__name__, name, Kind))

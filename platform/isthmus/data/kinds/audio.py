@@ -1,0 +1,33 @@
+"""Audio: sound files, cut into windows of samples, shape (C, window)."""
+
+from __future__ import annotations
+
+from isthmus.data.files import Files
+from isthmus.data.kinds import Kind, UseOptions
+from isthmus.data.media.sound_files import (
+    SOUND_ENDINGS,
+    open_sound_files,
+    open_sound_files_like,
+)
+from isthmus.data.rows import RowSource
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import ScalingMode
+
+
+class Audio(Kind):
+    """Sound files; the windows of a file know where in it they begin."""
+
+    ENDINGS = SOUND_ENDINGS
+    SCALING = ScalingMode.NONE
+
+    @classmethod
+    def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
+        """Opens sound files to train on, and settles `window` and `stride`."""
+        return open_sound_files(files, spec)
+
+    @classmethod
+    def open_like(
+        cls, files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+    ) -> RowSource:
+        """Opens sound files for a trained pair, resampled if that is asked for."""
+        return open_sound_files_like(files, data, schema, options)

@@ -1,0 +1,155 @@
+"""Images: files of them, or arrays of shape (N,H,W), (N,H,W,C) or (N,C,H,W)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.data import arrays
+from isthmus.data.array_rows import ArrayRows
+from isthmus.data.arrays import LoadedArray, open_array
+from isthmus.data.arrays.sklearn import DIGITS_WHITE, IMAGE_SET
+from isthmus.data.files import Files
+from isthmus.data.kinds import Kind, UseOptions
+from isthmus.data.many import ManyRows
+from isthmus.data.media.image_files import open_image_files, open_image_files_like
+from isthmus.data.media.pixels import IMAGE_ENDINGS, Size
+from isthmus.data.rows import RowSource
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind, ScalingMode, Shape
+
+_WHITES = {"uint8": 255.0, "uint16": 65535.0}
+
+
+class Images(Kind):
+    """Rows of shape (C, H, W): channels, height, width."""
+
+    ENDINGS = IMAGE_ENDINGS
+    SCALING = ScalingMode.MINMAX
+
+    @classmethod
+    def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
+        """Opens the images to train on, and settles `key`."""
+        if not _is_array(files):
+            return open_image_files(files, spec)
+        parts: list[ArrayRows] = []
+        for place in range(len(files)):
+            path, loaded = _opened(files, place, spec.key, spec.labels, is_needed=True)
+            rows = _oriented(loaded, path, files.called(place), spec)
+            if parts and rows.schema.shape != parts[0].schema.shape:
+                raise DataError(
+                    f"{rows.name}: has images of shape {rows.schema.shape} and {parts[0].name} of "
+                    f"{parts[0].schema.shape}; set data.image_size"
+                )
+            parts.append(rows)
+        settled = spec.model_copy(update={"key": parts[0].array.key})
+        return (ManyRows(tuple(parts), files.names) if files.is_folder else parts[0]), settled
+
+    @classmethod
+    def open_like(
+        cls, files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+    ) -> RowSource:
+        """Opens images for a trained pair.
+
+        Arrays may be (N, C, H, W), (N, H, W, C), (N, H, W) if C is 1, or flat. Images of another
+        size are resized if `data.image_size` is set.
+        """
+        if not _is_array(files):
+            return open_image_files_like(files, data, schema, options)
+        parts = []
+        for place in range(len(files)):
+            path, loaded = _opened(files, place, data.key, None, is_needed=False)
+            parts.append(_like_trained(loaded, path, files.called(place), data, schema))
+        return ManyRows(tuple(parts), files.names) if files.is_folder else parts[0]
+
+
+def _is_array(files: Files) -> bool:
+    if arrays.is_bundled(files.name) or files.endings <= set(arrays.endings()):
+        return True
+    if not files.endings <= set(IMAGE_ENDINGS):
+        readable = ", ".join((*IMAGE_ENDINGS, *arrays.endings()))
+        raise DataError(f"{files.name}: data.kind: images is read from a folder or from {readable}")
+    return False
+
+
+def _opened(
+    files: Files, place: int, key: str | None, labels: str | None, *, is_needed: bool
+) -> tuple[Path | None, LoadedArray]:
+    path = None if arrays.is_bundled(files.name) else files.path(place)
+    address, name = str(path or files.name), files.called(place)
+    return path, open_array(address, name, key, labels, key_is_needed=is_needed)
+
+
+def _oriented(loaded: LoadedArray, path: Path | None, name: str, spec: DataSpec) -> ArrayRows:
+    """Opens an array to train on; of two possible axes, the shorter is the channels'."""
+    shape = loaded.values.shape
+    if len(shape) not in (3, 4):
+        raise DataError(
+            f"{name}: has shape {shape}; images need (N, height, width), "
+            "(N, height, width, channels) or (N, channels, height, width): reshape it"
+        )
+    channels_last = len(shape) == 4 and shape[3] < shape[1]
+    row_shape: Shape = shape[1:] if len(shape) == 4 else (1, *shape[1:])
+    if channels_last:
+        row_shape = (shape[3], *shape[1:3])
+    size: Size = (row_shape[1], row_shape[2])
+    resized = None
+    if spec.image_size is not None and spec.image_size != size:
+        resized = spec.image_size
+        row_shape = (row_shape[0], *spec.image_size)
+    white = DIGITS_WHITE if name == IMAGE_SET else _WHITES.get(loaded.values.dtype.name)
+    schema = RowSchema(kind=DataKind.IMAGES, shape=row_shape, white=white)
+    return ArrayRows(loaded, path, name, spec, schema, channels_last=channels_last, resized=resized)
+
+
+def _like_trained(
+    loaded: LoadedArray, path: Path | None, name: str, data: DataSpec, schema: RowSchema
+) -> ArrayRows:
+    is_resized, row_shape = data.image_size is not None, schema.shape
+    found = loaded.values.shape[1:]
+    channels, height, width = row_shape
+
+    def fits(shape: Shape) -> bool:
+        return shape == row_shape or (is_resized and len(shape) == 3 and shape[0] == channels)
+
+    channels_last = False
+    if found == (channels * height * width,):
+        size: Size = (height, width)
+    elif fits(found):
+        size = (found[1], found[2])
+    elif len(found) == 2 and fits((1, *found)):
+        size = (found[0], found[1])
+    elif len(found) == 3 and fits((found[2], *found[:2])):
+        channels_last, size = True, (found[0], found[1])
+    else:
+        raise DataError(_shape_refused(name, loaded.values.shape, row_shape))
+    return ArrayRows(
+        loaded,
+        path,
+        name,
+        data,
+        schema,
+        channels_last=channels_last,
+        resized=(height, width) if size != (height, width) else None,
+        factor=_factor(loaded, schema),
+    )
+
+
+def _factor(loaded: LoadedArray, schema: RowSchema) -> float:
+    """Returns what pixels of another bit depth are multiplied by."""
+    white = _WHITES.get(loaded.values.dtype.name)
+    # In the units of a float array, or of the digits, white is not known for sure.
+    if white is None or schema.white not in _WHITES.values():
+        return 1.0
+    return float(np.float32(schema.white or white) / np.float32(white))
+
+
+def _shape_refused(name: str, shape: Shape, row_shape: Shape) -> str:
+    channels, height, width = row_shape
+    shapes: list[Shape] = [row_shape, (height, width, channels), (channels * height * width,)]
+    if channels == 1:
+        shapes.insert(0, (height, width))
+    shown = " or ".join(str(("N", *each)).replace("'", "") for each in shapes)
+    return f"{name}: has shape {shape}; the model takes images of shape {shown}"

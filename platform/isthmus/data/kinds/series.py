@@ -1,0 +1,80 @@
+"""Series: the columns of a table or array are channels, cut into windows of time steps.
+
+No window crosses from one series to another, or a gap in time.
+"""
+
+from __future__ import annotations
+
+from isthmus.data.files import Files
+from isthmus.data.kinds import Kind, UseOptions
+from isthmus.data.kinds.tabular import is_array, open_arrays, open_tables, open_tables_like
+from isthmus.data.quality import refuse_empty_columns
+from isthmus.data.rows import RowSource
+from isthmus.data.series_rows import series_rows
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind, ScalingMode
+
+DEFAULT_WINDOW = 64
+
+
+class Series(Kind):
+    """Windows of shape (C, T): C channels, T time steps."""
+
+    SCALING = ScalingMode.STANDARD
+
+    @classmethod
+    def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
+        """Opens windows to train on, and settles `key`, `columns`, `window` and `stride`."""
+        window = spec.window or DEFAULT_WINDOW
+        stride = spec.stride or max(1, window // 2)
+        spec = spec.model_copy(update={"window": window, "stride": stride})
+        of_steps = _of_steps(spec)
+        if is_array(files):
+            _refuse_columns_of_arrays(files, spec)
+            steps, settled = open_arrays(files, of_steps, may_have_one_axis=True)
+        else:
+            extra = _extra(spec)
+            steps, settled = open_tables(files, of_steps, extra=extra)
+        spec = spec.model_copy(update={"key": settled.key, "columns": settled.columns})
+        rows = series_rows(steps, spec, files.name, step_s=None)
+        if spec.missing == "mean":
+            refuse_empty_columns(rows.signal_TC, spec.columns, files.name)
+        return rows, spec
+
+    @classmethod
+    def open_like(
+        cls, files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+    ) -> RowSource:
+        """Opens windows for a trained pair."""
+        channels, window = schema.shape
+        data = data.model_copy(update={"window": window})
+        of_steps = schema.model_copy(update={"kind": DataKind.TABULAR, "shape": (channels,)})
+        if is_array(files):
+            steps, _ = open_arrays(files, _of_steps(data), may_have_one_axis=True)
+            if steps.schema.shape != (channels,):
+                raise DataError(
+                    f"{files.name}: has {steps.schema.shape[0]} columns; the model was trained on "
+                    f"{channels}: give those"
+                )
+        else:
+            steps = open_tables_like(files, _of_steps(data), of_steps, extra=_extra(data))
+        return series_rows(steps, data, files.name, step_s=schema.time_step_s)
+
+
+def _of_steps(spec: DataSpec) -> DataSpec:
+    """Returns the section by which single steps are read: none is left out, because windows are."""
+    missing = "mean" if spec.missing == "drop" else spec.missing
+    return spec.model_copy(update={"missing": missing, "keep_labels": None})
+
+
+def _extra(spec: DataSpec) -> tuple[str, ...]:
+    return tuple(name for name in (spec.time, spec.series_id) if name is not None)
+
+
+def _refuse_columns_of_arrays(files: Files, spec: DataSpec) -> None:
+    if spec.time or spec.series_id:
+        raise DataError(
+            f"{files.name}: an array has no columns with names, so data.time and data.series_id "
+            "cannot name any; leave them out, or use a csv or parquet"
+        )

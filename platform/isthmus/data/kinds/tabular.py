@@ -1,0 +1,305 @@
+"""Tabular data: each row of a table or of an array is a row of shape (F,)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from isthmus.data import arrays, tables
+from isthmus.data.array_rows import ArrayRows
+from isthmus.data.arrays import LoadedArray, open_array
+from isthmus.data.categories import Expansion, check_are_columns, distinct_values
+from isthmus.data.centring import find_centre
+from isthmus.data.columns import (
+    column_names,
+    columns_like_trained,
+    columns_to_train,
+    needed_columns,
+    refuse_width,
+)
+from isthmus.data.files import Files
+from isthmus.data.kinds import Kind, UseOptions
+from isthmus.data.many import ManyRows
+from isthmus.data.rows import RowSource, joined
+from isthmus.data.table_rows import TableRows, doubles, open_address, texts_of
+from isthmus.data.tables import TableFormat, is_numeric
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind, ScalingMode
+
+_logger = logging.getLogger(__name__)
+_LOOKED_AT_ROWS = 10_000
+_CHUNK_ROWS = 65_536
+
+
+class Tabular(Kind):
+    """Rows of F numbers, from tables, databases and arrays of two axes."""
+
+    SCALING = ScalingMode.STANDARD
+
+    @classmethod
+    def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
+        """Opens the rows to train on, and settles `key`, `columns` and `categories`."""
+        if is_array(files):
+            return open_arrays(files, spec)
+        return open_tables(files, spec)
+
+    @classmethod
+    def open_like(
+        cls, files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+    ) -> RowSource:
+        """Opens rows for a trained pair: columns by name in any order, or by their number."""
+        if not is_array(files):
+            return open_tables_like(files, data, schema)
+        parts = [_array_like(files, place, data, schema) for place in range(len(files))]
+        return parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
+
+
+def is_array(files: Files) -> bool:
+    """Returns whether the files hold arrays and no tables.
+
+    Raises:
+        DataError: If they hold neither.
+    """
+    if arrays.is_bundled(files.name):
+        return True
+    if any(tables.is_database(address) for address in files.addresses):
+        return False
+    found = files.endings
+    if found <= set(arrays.endings()):
+        return True
+    if found <= set(tables.endings()):
+        return False
+    what = "a folder" if files.is_folder else f"a {files.ending()} file"
+    endings = ", ".join((*tables.endings(), *arrays.endings()))
+    raise DataError(f"{files.name}: is {what}; data.kind: tabular is read from {endings}")
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+def open_tables(
+    files: Files, spec: DataSpec, *, kind: DataKind = DataKind.TABULAR, extra: tuple[str, ...] = ()
+) -> tuple[RowSource, DataSpec]:
+    """Opens tables to train on.
+
+    Args:
+        files: The tables, all with the columns of the first.
+        spec: The data section.
+        kind: What the rows become; a row is a time step of a series.
+        extra: Columns that the index of each block carries as they are.
+    """
+    keys = _partition_keys(files, spec)
+    first = open_address(files.addresses[0], files.called(0), spec)
+    names = column_names(first, list(keys[0]))
+    columns = columns_to_train(names, spec, first.name, first.indexes())
+    expansion = _found_categories(files, columns, spec, keys)
+    features = expansion.features if expansion else columns
+    schema = RowSchema(kind=kind, shape=(len(features),), features=features)
+    if expansion is None and not keys[0]:
+        schema = schema.model_copy(update={"centre": _table_centre(first, columns)})
+    settled: dict[str, object] = {"columns": columns}
+    if expansion is not None:
+        settled["categories"] = expansion.values
+    rows = _table_rows(files, spec, columns, schema, expansion, keys, extra, has_labels=True)
+    return rows, spec.model_copy(update=settled)
+
+
+def open_tables_like(
+    files: Files, data: DataSpec, schema: RowSchema, *, extra: tuple[str, ...] = ()
+) -> RowSource:
+    """Opens tables for a trained pair; columns that it was not trained on are left alone."""
+    keys = _partition_keys(files, data)
+    first = open_address(files.addresses[0], files.called(0), data)
+    names = column_names(first, list(keys[0]))
+    width = schema.shape[0]
+    columns = columns_like_trained(first, names, data, width)
+    expansion = None
+    if data.categories and isinstance(data.categories, Mapping):
+        expansion = Expansion(columns, data.categories)
+    if schema.features is None:
+        features = expansion.features if expansion else columns
+        schema = schema.model_copy(update={"features": features})
+    return _table_rows(files, data, columns, schema, expansion, keys, extra, has_labels=False)
+
+
+def _table_rows(
+    files: Files,
+    spec: DataSpec,
+    columns: tuple[str, ...],
+    schema: RowSchema,
+    expansion: Expansion | None,
+    keys: Sequence[Mapping[str, str]],
+    extra: tuple[str, ...],
+    *,
+    has_labels: bool,
+) -> RowSource:
+    one = TableRows(
+        address=files.addresses[0],
+        name=files.called(0),
+        spec=spec,
+        columns=columns,
+        schema=schema,
+        expansion=expansion,
+        keys=keys[0],
+        extra=extra,
+        has_labels=has_labels,
+    )
+    if not files.is_folder:
+        return one
+    parts = [
+        replace(one, address=address, name=files.called(place), keys=keys[place], first=one.name)
+        for place, address in enumerate(files.addresses)
+    ]
+    return ManyRows(tuple(parts), files.names)
+
+
+def _partition_keys(files: Files, spec: DataSpec) -> list[dict[str, str]]:
+    """Returns the columns that the folders of each file say: `year=2024/part.parquet`."""
+    if not spec.partitions:
+        return [{} for _ in files.names]
+    found = [
+        dict(part.split("=", 1) for part in name.split("/")[:-1] if "=" in part)
+        for name in files.names
+    ]
+    for place, keys in enumerate(found):
+        if not keys or list(keys) != list(found[0]):
+            raise DataError(
+                f"{files.called(place)}: lies in no folders like those of {files.called(0)}, such "
+                "as year=2024; leave out data.partitions"
+            )
+    return found
+
+
+def _found_categories(
+    files: Files, columns: tuple[str, ...], spec: DataSpec, keys: Sequence[Mapping[str, str]]
+) -> Expansion | None:
+    """Finds the values of the categorical columns in one pass over all files."""
+    texts = tuple(name for name in keys[0] if name in columns and not _is_number(name, keys))
+    if not spec.categories and not texts:
+        return None
+    if isinstance(spec.categories, Mapping):
+        check_are_columns(tuple(spec.categories), columns, files.name)
+        return Expansion(columns, spec.categories)
+    wanted = tuple(dict.fromkeys((*spec.categories, *texts)))
+    check_are_columns(wanted, columns, files.name)
+    found: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    of_file = [name for name in wanted if name not in keys[0]]
+    for place, address in enumerate(files.addresses):
+        table = open_address(address, files.called(place), spec)
+        for name in wanted:
+            if name in keys[place]:
+                found[name].append(np.array([keys[place][name]]))
+        for part in table.batches([], of_file, _CHUNK_ROWS) if of_file else ():
+            for name in of_file:
+                found[name].append(np.unique(texts_of(part.column(name))))
+    return Expansion(
+        columns, {name: distinct_values(joined(found[name]), name, files.name) for name in wanted}
+    )
+
+
+def _is_number(name: str, keys: Sequence[Mapping[str, str]]) -> bool:
+    try:
+        for each in keys:
+            float(each[name])
+    except ValueError:
+        return False
+    return True
+
+
+def _table_centre(table: TableFormat, columns: tuple[str, ...]) -> tuple[float, ...] | None:
+    schema = table.schema()
+    if not all(is_numeric(schema.field(name).type) for name in columns):
+        return None  # refused where the rows are read
+    part = next(iter(table.batches(columns, [], _LOOKED_AT_ROWS)), None)
+    if part is None:
+        return None
+    values = np.column_stack([doubles(part.column(name).combine_chunks()) for name in columns])
+    return find_centre(values, columns, table.name)
+
+
+# -- arrays ---------------------------------------------------------------------------------------
+
+
+def open_arrays(
+    files: Files, spec: DataSpec, *, may_have_one_axis: bool = False
+) -> tuple[RowSource, DataSpec]:
+    """Opens arrays to train on.
+
+    Args:
+        files: The arrays, all with as many columns as the first.
+        spec: The data section.
+        may_have_one_axis: Whether an array of shape (N,) will do, as one column.
+    """
+    parts: list[ArrayRows] = []
+    for place in range(len(files)):
+        path = None if arrays.is_bundled(files.name) else files.path(place)
+        name = files.called(place)
+        loaded = open_array(str(path or files.name), name, spec.key, spec.labels)
+        has_one_axis = may_have_one_axis and len(loaded.values.shape) == 1
+        width = 1 if has_one_axis else _width(loaded, name)
+        if parts:
+            refuse_width(width, parts[0].schema.shape[0], "columns", name)
+            parts.append(replace(parts[0], array=loaded, path=path, name=name))
+            continue
+        columns = _columns_of(loaded, spec, name)
+        chosen = _places(loaded, columns)
+        sample = np.asarray(loaded.values[:_LOOKED_AT_ROWS]).reshape(-1, width)
+        centre = find_centre(sample if chosen is None else sample[:, chosen], columns, name)
+        shape = (width if chosen is None else len(chosen),)
+        schema = RowSchema(kind=DataKind.TABULAR, shape=shape, features=columns, centre=centre)
+        parts.append(ArrayRows(loaded, path, name, spec, schema, chosen))
+    settled = {"key": parts[0].array.key, "columns": parts[0].schema.features}
+    source = parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
+    return source, spec.model_copy(update=settled)
+
+
+def _columns_of(loaded: LoadedArray, spec: DataSpec, name: str) -> tuple[str, ...] | None:
+    if loaded.columns is not None:
+        return columns_to_train(loaded.columns, spec.model_copy(update={"labels": None}), name)
+    if spec.columns is not None or spec.exclude:
+        raise DataError(
+            f"{name}: the columns of an array have no names, so data.columns and data.exclude "
+            "cannot choose among them; leave them out, or use a csv or parquet"
+        )
+    return None
+
+
+def _places(loaded: LoadedArray, columns: tuple[str, ...] | None) -> tuple[int, ...] | None:
+    if columns is None or loaded.columns is None or columns == loaded.columns:
+        return None
+    return tuple(loaded.columns.index(column) for column in columns)
+
+
+def _array_like(files: Files, place: int, data: DataSpec, schema: RowSchema) -> ArrayRows:
+    path = None if arrays.is_bundled(files.name) else files.path(place)
+    name = files.called(place)
+    loaded = open_array(str(path or files.name), name, data.key, None, key_is_needed=False)
+    if loaded.columns is not None and data.columns is not None:
+        columns = needed_columns(data.columns, loaded.columns, name)
+        chosen = _places(loaded, columns)
+        schema = schema.model_copy(update={"features": columns})
+        return ArrayRows(loaded, path, name, data, schema, chosen)
+    refuse_width(_width(loaded, name), schema.shape[0], "columns", name)
+    schema = schema.model_copy(update={"features": None})
+    return ArrayRows(loaded, path, name, data, schema)
+
+
+def _width(loaded: LoadedArray, name: str) -> int:
+    """Returns the number of columns of an array of two axes."""
+    shape = loaded.values.shape
+    where = f'{name}: array "{loaded.key}"' if loaded.key else name
+    if len(shape) == 1:
+        raise DataError(
+            f"{where} has one axis, shape {shape}; rows need two, (rows, features): "
+            "reshape it, or set data.kind: series"
+        )
+    if len(shape) > 2:
+        raise DataError(
+            f"{where} has {len(shape)} axes, shape {shape}; two are needed, (rows, features): "
+            "reshape it, or set data.kind: images"
+        )
+    return shape[1]

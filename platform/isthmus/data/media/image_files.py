@@ -1,0 +1,245 @@
+"""Rows of image files, shape (C, H, W): one file is one row."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.data.files import Files
+from isthmus.data.kinds import UseOptions
+from isthmus.data.labels import folder_labels
+from isthmus.data.media.outputs import ARRAY_ENDINGS, is_array, open_array, whole_targets
+from isthmus.data.media.pixels import (
+    IMAGE_ENDINGS,
+    WHITE_8_BITS,
+    WHITE_16_BITS,
+    ImageHeader,
+    Size,
+    check_depth,
+    decode,
+    encode,
+    read_header,
+)
+from isthmus.data.output import check_ending, check_folder
+from isthmus.data.provenance import Provenance
+from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
+from isthmus.errors import DataError
+from isthmus.resources import cpus
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """The rows of image files, decoded a block at a time.
+
+    Attributes:
+        files: N files.
+        schema: What the rows are like.
+        headers: What each file says of itself.
+        labels: Shape (N,), if they are asked for.
+    """
+
+    files: Files
+    schema: RowSchema
+    headers: tuple[ImageHeader, ...]
+    labels: Labels | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of files."""
+        return len(self.files)
+
+    def blocks(self, *, carry: bool = False) -> Iterator[Block]:
+        """Decodes the files, several at once; images have nothing to carry.
+
+        Raises:
+            DataError: At the block with a file that is damaged, or coloured where rows are grey.
+        """
+        paths = self.files.paths()
+        names = np.array(self.files.names)
+        channels, *size = self.schema.shape
+        row_size = (size[0], size[1])
+        step = rows_in_a_block(self.schema.shape)
+        with ThreadPoolExecutor(cpus()) as pool:  # Pillow decodes outside Python's lock
+            for first in range(0, len(paths), step):
+                rows = slice(first, first + step)
+                values = np.empty((len(paths[rows]), channels, *size), dtype=np.float32)
+
+                def read(row: int, first: int = first, values: FloatArray = values) -> None:
+                    position = first + row
+                    called = self.files.called(position)
+                    pixels = decode(paths[position], called, channels, row_size)
+                    np.multiply(pixels, self._factor(position), out=values[row])
+
+                for _ in pool.map(read, range(len(values))):
+                    pass
+                labels = None if self.labels is None else self.labels[rows]
+                yield Block(values, {"file": names[rows]}, labels)
+
+    def check_output(self, output: Path) -> None:
+        """Refuses a folder with other things in it, or for one image an ending of no image.
+
+        Raises:
+            DataError: Naming what is possible.
+        """
+        if is_array(output):
+            return
+        if self.files.is_folder:
+            check_folder(output)
+        else:
+            check_ending(output, (*IMAGE_ENDINGS, *ARRAY_ENDINGS), "an image")
+            check_depth(self.headers[0], output)
+
+    @contextmanager
+    def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:
+        """Gives a function that writes pixels as files of the same names, or to npz as they are.
+
+        Each file has the size, mode and depth of the one that it takes the place of.
+        """
+        self.check_output(output)
+        if is_array(output):
+            with open_array(output, provenance, self.count, self.schema.shape) as write:
+                yield write
+        else:
+            with (
+                whole_targets(self.files, output, provenance) as targets,
+                self._writing(targets, provenance) as write,
+            ):
+                yield write
+
+    @contextmanager
+    def _writing(self, targets: Sequence[Path], provenance: Provenance) -> Iterator[WriteBlock]:
+        paths = self.files.paths()
+        position_of = {name: position for position, name in enumerate(self.files.names)}
+        with ThreadPoolExecutor(cpus()) as pool:
+
+            def write_one(name: str, values: FloatArray) -> None:
+                position = position_of[name]
+                pixels = values / self._factor(position)
+                encode(pixels, paths[position], targets[position], provenance)
+
+            def write(block: Block, values: FloatArray) -> None:
+                for _ in pool.map(write_one, block.index["file"], values):
+                    pass
+
+            yield write
+
+    def _factor(self, position: int) -> np.float32:
+        """Returns what a file's pixels are multiplied by to be in the units of the rows."""
+        white = self.headers[position].white
+        return np.float32((self.schema.white or white) / white)
+
+
+def open_image_files(files: Files, spec: DataSpec) -> tuple[ImageFiles, DataSpec]:
+    """Opens image files to train on.
+
+    Rows are grey (C = 1) unless one of the images is coloured, and go from 0 to the white point of
+    the deepest.
+
+    Returns:
+        The rows, and the spec as it was.
+
+    Raises:
+        DataError: If a file is no image, or they differ in size with no `image_size` set.
+    """
+    headers = _read_headers(files)
+    channels = 3 if any(header.is_colour for header in headers) else 1
+    size = spec.image_size or _common_size(files, headers)
+    white = float(max(header.white for header in headers))
+    schema = RowSchema(kind=DataKind.IMAGES, shape=(channels, *size), white=white)
+    labels = folder_labels(files.names, spec.labels, files.name)
+    _report_scaled(files, headers, white)
+    return ImageFiles(files, schema, headers, labels), spec
+
+
+def open_image_files_like(
+    files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+) -> ImageFiles:
+    """Opens image files for a trained pair.
+
+    Images of another size are resized if `data.image_size` is set; those of another depth are
+    scaled to the white point that the pair knows.
+
+    Args:
+        files: One file or several.
+        data: The settled data section that the pair was trained with.
+        schema: What its training rows were like.
+        options: No option is for images.
+
+    Raises:
+        DataError: If a file is no image, or of another size.
+    """
+    del options
+    headers = _read_headers(files)
+    _, height, width = schema.shape
+    if data.image_size is None:
+        _refuse_other_sizes(files, headers, (height, width))
+    if schema.white is not None:
+        _report_scaled(files, headers, schema.white)
+    known = RowSchema(kind=DataKind.IMAGES, shape=schema.shape, white=schema.white)
+    return ImageFiles(files, known, headers)
+
+
+def _read_headers(files: Files) -> tuple[ImageHeader, ...]:
+    paths = files.paths()
+    headers = tuple(read_header(path, files.called(i)) for i, path in enumerate(paths))
+    with_pages = [name for name, header in zip(files.names, headers, strict=True)
+                  if header.pages > 1]  # fmt: skip
+    if with_pages:
+        _logger.warning(
+            "%s: %d file(s) hold more than one image, of which the first is read (%s)",
+            files.name, len(with_pages), with_pages[0],
+        )  # fmt: skip
+    return headers
+
+
+def _common_size(files: Files, headers: Sequence[ImageHeader]) -> Size:
+    first = headers[0].size
+    for name, header in zip(files.names, headers, strict=True):
+        if header.size != first:
+            raise DataError(
+                f"{files.name}: images differ in size: {files.names[0]} is {_shown(first)} and "
+                f"{name} {_shown(header.size)} (height x width); set data.image_size"
+            )
+    return first
+
+
+def _refuse_other_sizes(files: Files, headers: Sequence[ImageHeader], size: Size) -> None:
+    for position, header in enumerate(headers):
+        if header.size != size:
+            raise DataError(
+                f"{files.called(position)}: is {_shown(header.size)} (height x width) and the "
+                f"model takes {_shown(size)}; resize it, or train with data.image_size set"
+            )
+
+
+def _report_scaled(files: Files, headers: Sequence[ImageHeader], white: float) -> None:
+    """Logs that files of another white point are scaled to that of the rows."""
+    others = Counter(header.white for header in headers if header.white != white)
+    if not others:
+        return
+    of = "" if len(headers) == 1 else f" of {len(headers)}"
+    found = " and ".join(f"{n}{of} image(s) have {_depth(w)}" for w, n in others.most_common())
+    _logger.warning("%s: %s; they are scaled to %s", files.name, found, _depth(white))
+
+
+_BITS = {WHITE_8_BITS: "8 bits a channel (white is 255)",
+         WHITE_16_BITS: "16 bits a channel (white is 65535)"}  # fmt: skip
+
+
+def _depth(white: float) -> str:
+    return _BITS.get(int(white), f"the values of the rows (white is {white:g})")
+
+
+def _shown(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"

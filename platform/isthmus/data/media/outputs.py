@@ -1,0 +1,77 @@
+"""What is written for rows of files: files of the same names, or one array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.array_output import save_array
+from isthmus.data.files import Files
+from isthmus.data.output import whole_file, whole_folder
+from isthmus.data.provenance import Provenance
+from isthmus.data.rows import Block, FloatArray, WriteBlock, joined
+from isthmus.types import Shape
+
+ARRAY_ENDINGS = (".npz", ".npy")
+"""The endings of files that hold one array, or several."""
+
+
+def is_array(output: Path) -> bool:
+    """Returns whether an output's ending is that of an array."""
+    return output.suffix.lower() in ARRAY_ENDINGS
+
+
+@contextmanager
+def whole_targets(files: Files, output: Path, provenance: Provenance) -> Iterator[list[Path]]:
+    """Gives the path to write to in the place of each file; on success all appear as `output`.
+
+    Raises:
+        DataError: If the place cannot be written to.
+    """
+    if files.is_folder:
+        with whole_folder(output, provenance) as folder:
+            targets = [folder / name for name in files.names]
+            for parent in {target.parent for target in targets}:
+                parent.mkdir(parents=True, exist_ok=True)
+            yield targets
+    else:
+        with whole_file(output, provenance) as temporary:
+            yield [temporary]
+
+
+@contextmanager
+def open_array(
+    output: Path, provenance: Provenance, count: int, row_shape: Shape
+) -> Iterator[WriteBlock]:
+    """Gives a function that takes rows, which are written at the end, as `x`, as they are.
+
+    The columns that name the rows lie beside them in an npz.
+
+    Args:
+        output: An npz or npy.
+        provenance: What made the rows.
+        count: The most rows there can be.
+        row_shape: The shape of one.
+
+    Raises:
+        DataError: If the place cannot be written to.
+    """
+    rows = np.empty((count, *row_shape), dtype=np.float32)
+    columns: dict[str, list[NDArray[Any]]] = {}
+    filled = 0
+
+    def write(block: Block, values: FloatArray) -> None:
+        nonlocal filled
+        rows[filled : filled + len(values)] = values
+        filled += len(values)
+        for name, column in block.index.items():
+            columns.setdefault(name, []).append(column)
+
+    yield write
+    beside = {name: joined(parts) for name, parts in columns.items()}
+    save_array(rows[:filled], "x", output, provenance, beside)

@@ -1,0 +1,345 @@
+"""The pixels of one image file: decoded to channels of numbers, and encoded back as they were.
+
+Shapes: pixels_CHW is (C, H, W), pixels_HWC is (H, W, C); files of 8 bits hold 0 to 255, files of
+16 bits 0 to 65535.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from isthmus.data.provenance import PROVENANCE_KEY, Provenance
+from isthmus.data.rows import FloatArray
+from isthmus.errors import DataError
+
+IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""The endings of image files, in lower case."""
+Size = tuple[int, int]
+"""Height and width."""
+WHITE_8_BITS, WHITE_16_BITS = 255, 65535
+
+# Pillow knows many more, some of which it hands to other programs.
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP")
+_GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
+_UNBOUNDED_MODES = ("I", "F")
+_JPEG_QUALITY = 95
+_LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_AT_BIT_DEPTH = 24
+_AFTER_IHDR = 33
+# Everything that Pillow and imagecodecs were seen to raise at damaged files.
+_BROKEN = (
+    *(OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError),
+    *(RuntimeError, MemoryError, struct.error, zlib.error, Image.DecompressionBombError),
+)
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What a file says about itself before it is decoded.
+
+    Attributes:
+        size: Height and width.
+        mode: Pillow's mode: "L" is grey, "RGB" colour, "I;16" grey of 16 bits.
+        is_deep: Whether a pixel has 16 bits a channel, of which Pillow's mode says nothing where
+            there are several channels.
+        pages: The number of images in the file.
+    """
+
+    size: Size
+    mode: str
+    is_deep: bool
+    pages: int = 1
+
+    @property
+    def is_colour(self) -> bool:
+        """Whether three channels are needed for it."""
+        return self.mode not in _GREY_MODES
+
+    @property
+    def white(self) -> int:
+        """The largest value of a pixel."""
+        return WHITE_16_BITS if self.is_deep else WHITE_8_BITS
+
+    @property
+    def is_beyond_pillow(self) -> bool:
+        """Whether Pillow would read 8 of its 16 bits."""
+        return self.is_deep and not self.mode.startswith("I;16")
+
+
+def read_header(path: Path, name: str) -> ImageHeader:
+    """Reads what a file says about itself.
+
+    Args:
+        path: The file.
+        name: What messages call it.
+
+    Raises:
+        DataError: If it is no image, or one whose pixels have no white point.
+    """
+    with _opened(path, name) as (_, header):
+        return header
+
+
+def decode(path: Path, name: str, channels: int, size: Size) -> FloatArray:
+    """Reads a file's pixels; transparency is left out.
+
+    Args:
+        path: The file.
+        name: What messages call it.
+        channels: 1 or 3; grey is repeated to fill three.
+        size: The height and width to which the image is resized.
+
+    Returns:
+        Shape (channels, *size), from 0 to the white point of the file.
+
+    Raises:
+        DataError: If the file is damaged, or coloured where one channel is needed.
+    """
+    with _opened(path, name) as (image, header):
+        pixels_HWC = _pixels(path, image, header)
+    found = pixels_HWC.shape[2]
+    if found > channels and not (pixels_HWC == pixels_HWC[..., :1]).all():
+        raise DataError(
+            f"{name}: is a colour image, and the model takes {channels} channel(s); convert it "
+            "first"
+        )
+    values = np.empty((channels, *size), dtype=np.float32)
+    # Channel by channel: a large photo is in memory as whole numbers only.
+    for channel in range(min(found, channels)):
+        values[channel] = _resized(pixels_HWC[..., channel].astype(np.float32), size)
+    values[found:] = values[0]
+    return values
+
+
+def resize(pixels_CHW: FloatArray, size: Size) -> FloatArray:
+    """Returns pixels at another height and width, bilinear, smoothed where the image shrinks."""
+    if pixels_CHW.shape[1:] == size:
+        return pixels_CHW
+    return np.stack([_resized(np.ascontiguousarray(channel), size) for channel in pixels_CHW])
+
+
+def encode(pixels_CHW: FloatArray, original: Path, output: Path, provenance: Provenance) -> None:
+    """Writes pixels as a file of the mode, bit depth and size of the original.
+
+    Transparency is taken over from the original; values are rounded and clipped.
+
+    Raises:
+        DataError: If the output's format has no room for 16 bits, or the original is damaged.
+    """
+    with _opened(original, str(original)) as (like, header):
+        values = np.clip(np.rint(resize(pixels_CHW, header.size)), 0, header.white)
+        values_HWC = np.moveaxis(values, 0, -1)
+        if not header.is_beyond_pillow:
+            like.load()
+            image = _in_mode(values_HWC, like, header)
+            extras = _Extras.of(like)
+    check_depth(header, output)
+    if header.is_beyond_pillow:
+        _encode_deep(values_HWC, original, header, output, provenance)
+    else:
+        _save(image, extras, output, provenance)
+
+
+def check_depth(header: ImageHeader, output: Path) -> None:
+    """Refuses an output that cannot hold the 16 bits of an image.
+
+    Raises:
+        DataError: If it cannot.
+    """
+    fitting = (".png",) if header.is_beyond_pillow else (".png", ".tif", ".tiff")
+    ending = output.suffix.lower()
+    if header.is_deep and ending not in fitting:
+        raise DataError(f"{output}: a 16-bit image cannot be a {ending[1:]}; name a .png")
+
+
+# -- reading ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[tuple[Image.Image, ImageHeader]]:
+    """Yields the image, which is not decoded yet; what goes wrong with it is said in one line."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_AT_BIT_DEPTH + 1)
+            file.seek(0)
+            with Image.open(file, formats=_FORMATS) as image:
+                yield image, _header(image, start, name)
+    except Image.DecompressionBombError:
+        raise DataError(
+            f"{name}: has too many pixels to be an image in good faith; make it smaller"
+        ) from None
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _unreadable(name, error) from error
+        raise DataError(f"{name}: is damaged or no image; replace or remove it") from error
+
+
+def _unreadable(name: str, error: OSError) -> DataError:
+    if isinstance(error, PermissionError):
+        return DataError(f"{name}: may not be read by this user; allow it with chmod")
+    return DataError(f"{name}: cannot be read: {error.strerror}")
+
+
+def _header(image: Image.Image, start: bytes, name: str) -> ImageHeader:
+    if image.mode in _UNBOUNDED_MODES:
+        raise DataError(
+            f"{name}: has pixels of mode {image.mode}, which say not what white is; convert it to "
+            "8 or 16 bits, or give the images as an array (.npz)"
+        )
+    is_deep = image.mode.startswith("I;16")
+    if start.startswith(_PNG_SIGNATURE):
+        is_deep = start[_AT_BIT_DEPTH] == 16
+    elif image.format == "TIFF" and 16 in _bits_per_sample(image):
+        is_deep = True
+        if image.mode not in _GREY_MODES:
+            raise DataError(f"{name}: is colour of 16 bits, read from png only; convert it to png")
+    # The further images of an MPO are a camera's own copies of the first.
+    pages = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    return ImageHeader((image.height, image.width), image.mode, is_deep, pages)
+
+
+def _bits_per_sample(image: Any) -> tuple[int, ...]:
+    bits = image.tag_v2.get(258, (1,))
+    return bits if isinstance(bits, tuple) else (bits,)
+
+
+def _pixels(path: Path, image: Image.Image, header: ImageHeader) -> NDArray[Any]:
+    """Returns shape (H, W, 1) or (H, W, 3), in whole numbers."""
+    if header.is_beyond_pillow:
+        deep_HWC = _decode_deep(path)
+        return deep_HWC[..., :3] if header.is_colour else deep_HWC[..., :1]
+    if header.is_colour:
+        # A palette's transparency has to be asked for, lest Pillow warn that it is lost.
+        wanted = "RGBA" if "transparency" in image.info else "RGB"
+        colour = image if image.mode == wanted else image.convert(wanted)
+        return np.asarray(colour)[..., :3]
+    grey = image if header.is_deep or image.mode == "L" else image.convert("L")
+    return np.asarray(grey)[..., None]
+
+
+def _decode_deep(path: Path) -> NDArray[np.uint16]:
+    import imagecodecs
+
+    pixels: NDArray[np.uint16] = imagecodecs.png_decode(path.read_bytes())
+    return pixels if pixels.ndim == 3 else pixels[..., None]
+
+
+def _resized(channel_HW: FloatArray, size: Size) -> FloatArray:
+    if channel_HW.shape == size:
+        return channel_HW
+    height, width = size
+    image = Image.fromarray(channel_HW).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(image, dtype=np.float32)
+
+
+# -- writing ------------------------------------------------------------------------------------
+
+
+def _in_mode(values_HWC: FloatArray, like: Image.Image, header: ImageHeader) -> Image.Image:
+    if header.is_deep:
+        return Image.fromarray(values_HWC.mean(axis=2).round().astype(np.uint16))
+    pixels = np.ascontiguousarray(values_HWC.astype(np.uint8))
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+    has_alpha = like.mode in ("LA", "RGBA")
+    if has_alpha or "transparency" in like.info:
+        # With a palette or one transparent colour, new colours need a channel for it.
+        image = image.convert("RGB" if header.is_colour else "L")
+        image.putalpha(like.getchannel("A") if has_alpha else _transparency(like))
+        return image
+    if like.mode == "P":
+        return image.quantize()
+    if like.mode == "1":
+        return image.convert("1", dither=Image.Dither.NONE)
+    return image.convert(like.mode)
+
+
+def _transparency(like: Image.Image) -> Image.Image:
+    return like.convert("RGBA").getchannel("A")
+
+
+@dataclass(frozen=True)
+class _Extras:
+    """What a file holds beside its pixels, and is written again."""
+
+    exif: Image.Exif
+    icc_profile: bytes | None
+    compression: str | None
+
+    @classmethod
+    def of(cls, image: Image.Image) -> _Extras:
+        """Returns what a loaded image came with."""
+        said = image.info.get("compression")
+        return cls(
+            # The way up is kept as it was: pixels are neither read nor written turned.
+            exif=image.getexif(),
+            icc_profile=image.info.get("icc_profile"),
+            compression=said if said in _LOSSLESS_TIFF else None,
+        )
+
+
+def _save(image: Image.Image, extras: _Extras, output: Path, provenance: Provenance) -> None:
+    kept: dict[str, Any] = {"exif": extras.exif, "icc_profile": extras.icc_profile}
+    match output.suffix.lower():
+        case ".jpg" | ".jpeg":
+            _among(image, ("L", "RGB", "CMYK")).save(output, quality=_JPEG_QUALITY, **kept)
+        case ".png":
+            text = PngImagePlugin.PngInfo()
+            text.add_text(PROVENANCE_KEY, provenance.to_json())
+            modes = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
+            _among(image, modes).save(output, pnginfo=text, **kept)
+        case ".webp":
+            _among(image, ("RGB", "RGBA")).save(output, lossless=True, **kept)
+        case ".bmp":
+            _among(image, ("1", "L", "P", "RGB", "RGBA")).save(output)
+        case _:
+            # Pillow turns the pixels of a tif the right way up, so its Exif does not hold for them.
+            image.save(output, compression=extras.compression)
+
+
+def _among(image: Image.Image, modes: tuple[str, ...]) -> Image.Image:
+    """Returns an image in its mode, or in the nearest one of these."""
+    if image.mode in modes:
+        return image
+    if image.mode in ("LA", "RGBA") and "RGBA" in modes:
+        return image.convert("RGBA")
+    return image.convert("L" if image.mode in _GREY_MODES and "L" in modes else "RGB")
+
+
+def _encode_deep(
+    values_HWC: FloatArray,
+    original: Path,
+    header: ImageHeader,
+    output: Path,
+    provenance: Provenance,
+) -> None:
+    import imagecodecs
+
+    before_HWC = _decode_deep(original)
+    colours = 3 if header.is_colour else 1
+    alpha = before_HWC[..., colours:]
+    if colours == 1:
+        values_HWC = values_HWC.mean(axis=2, keepdims=True).round()
+    pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], colours)).astype(np.uint16)
+    content = bytes(imagecodecs.png_encode(np.ascontiguousarray(np.dstack([pixels, alpha]))))
+    output.write_bytes(_with_text(content, PROVENANCE_KEY, provenance.to_json()))
+
+
+def _with_text(png: bytes, key: str, text: str) -> bytes:
+    """Returns a png with a text in it, where Pillow finds it.
+
+    Source: https://www.w3.org/TR/png-3/#11tEXt.
+    """
+    body = b"tEXt" + key.encode("latin1") + b"\0" + text.encode("latin1")
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:_AFTER_IHDR] + chunk + png[_AFTER_IHDR:]

@@ -1,0 +1,275 @@
+"""Rows of sound files, shape (C, window): windows of samples, all channels beside one another."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from isthmus.data.files import Files
+from isthmus.data.kinds import UseOptions
+from isthmus.data.labels import folder_labels
+from isthmus.data.media.outputs import ARRAY_ENDINGS, is_array, open_array, whole_targets
+from isthmus.data.media.samples import (
+    FORMATS,
+    SampleReader,
+    SoundHeader,
+    check_format,
+    read_header,
+)
+from isthmus.data.media.sound_output import SoundOutput
+from isthmus.data.media.windows_in_parts import count_windows, cut_in_parts
+from isthmus.data.output import check_ending, check_folder
+from isthmus.data.provenance import Provenance
+from isthmus.data.rows import Block, Labels, WriteBlock, rows_in_a_block
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind
+
+SOUND_ENDINGS = tuple(FORMATS)
+"""The endings of sound files, in lower case."""
+DEFAULT_WINDOW = 1024
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SoundFiles:
+    """The rows of sound files, read a file, or a part of a long one, at a time.
+
+    Attributes:
+        files: The files.
+        schema: What the rows are like.
+        headers: What each file says of itself.
+        rate_hz: The sample rate of the rows; files of another are resampled.
+        stride: Samples from the start of one window to that of the next.
+        labels: The label of each file, if they are asked for.
+    """
+
+    files: Files
+    schema: RowSchema
+    headers: tuple[SoundHeader, ...]
+    rate_hz: int
+    stride: int
+    labels: Labels | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of windows."""
+        window = self.schema.shape[1]
+        lengths = (header.frames_at(self.rate_hz) for header in self.headers)
+        return sum(count_windows(length, window, self.stride) for length in lengths)
+
+    def blocks(self, *, carry: bool = False) -> Iterator[Block]:
+        """Reads the windows of each file in order; sounds have nothing to carry.
+
+        Raises:
+            DataError: At the block of a file that is damaged, or holds NaN.
+        """
+        for position in range(len(self.files)):
+            yield from self._blocks_of(position)
+
+    def _blocks_of(self, position: int) -> Iterator[Block]:
+        channels, window = self.schema.shape
+        # The samples of a block, and not its windows alone, are to fit.
+        at_once = rows_in_a_block((channels, max(window, self.stride)))
+        name = self.files.names[position]
+        with closing(self.reader(position)) as reader:
+            parts = cut_in_parts(reader.read, reader.length, window, self.stride, at_once)
+            for starts, values in parts:
+                n = len(starts)
+                yield Block(
+                    values,
+                    {"file": np.full(n, name), "start_s": starts / self.rate_hz},
+                    labels=None if self.labels is None else np.repeat(self.labels[position], n),
+                    groups=np.full(n, _group(name)),
+                    starts=starts,
+                    lengths=np.full(n, reader.length),
+                    part=position,
+                )
+
+    def reader(self, position: int) -> SampleReader:
+        """Opens one of the files to read its samples at the rate of the rows.
+
+        Raises:
+            DataError: If it is damaged.
+        """
+        return SampleReader(
+            self.files.path(position),
+            self.files.called(position),
+            self.headers[position],
+            self.rate_hz,
+        )
+
+    def check_output(self, output: Path) -> None:
+        """Refuses a folder with other things in it, or a file that cannot hold such sound.
+
+        Raises:
+            DataError: Naming what is possible.
+        """
+        if is_array(output):
+            return
+        if self.files.is_folder:
+            check_folder(output)
+            targets = [output / name for name in self.files.names]
+        else:
+            check_ending(output, (*SOUND_ENDINGS, *ARRAY_ENDINGS), "audio")
+            targets = [output]
+        checked = set()
+        for target, header in zip(targets, self.headers, strict=True):
+            kind = (target.suffix, header.form, header.subtype, header.channels, header.rate_hz)
+            if kind not in checked:
+                check_format(target, header)
+                checked.add(kind)
+
+    @contextmanager
+    def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:
+        """Gives a function that writes windows as files of the same names, or to npz as they are.
+
+        Windows are averaged where they overlap. Each file has the sample rate, length and format
+        of the one that it takes the place of.
+        """
+        self.check_output(output)
+        if is_array(output):
+            with open_array(output, provenance, self.count, self.schema.shape) as write:
+                yield write
+        else:
+            with whole_targets(self.files, output, provenance) as targets:
+                writer = SoundOutput(targets, self.headers, self.rate_hz, self.reader)
+                with closing(writer):
+                    yield writer.write
+                    writer.finish()
+            writer.report_clipped(output)
+
+
+def open_sound_files(files: Files, spec: DataSpec) -> tuple[SoundFiles, DataSpec]:
+    """Opens sound files to train on.
+
+    Returns:
+        The rows, and the spec with `window` and `stride`.
+
+    Raises:
+        DataError: If a file is damaged or too short, or the files differ in rate or channels.
+    """
+    headers = _read_headers(files)
+    first = headers[0]
+    _refuse_differing(files, headers, "sample rates", lambda h: f"{h.rate_hz} Hz", "resample")
+    _refuse_differing(files, headers, "channels", lambda h: f"{h.channels}", "mix or convert")
+    window = spec.window or DEFAULT_WINDOW
+    spec = spec.model_copy(update={"window": window, "stride": spec.stride or window // 2})
+    schema = RowSchema(
+        kind=DataKind.AUDIO, shape=(first.channels, window), sample_rate_hz=first.rate_hz
+    )
+    labels = folder_labels(files.names, spec.labels, files.name)
+    return _windows_of(files, schema, headers, first.rate_hz, spec, labels), spec
+
+
+def open_sound_files_like(
+    files: Files, data: DataSpec, schema: RowSchema, options: UseOptions
+) -> SoundFiles:
+    """Opens sound files for a trained pair.
+
+    Args:
+        files: One file or several.
+        data: The settled data section that the pair was trained with.
+        schema: What its training rows were like.
+        options: Whether files of another sample rate are resampled.
+
+    Raises:
+        DataError: If a file is damaged or too short, or has channels or a rate that the pair does
+            not take.
+    """
+    headers = _read_headers(files)
+    _refuse_other_channels(files, headers, schema.shape[0])
+    rate_hz = schema.sample_rate_hz
+    if rate_hz is None:  # the pair was trained before rates were kept
+        _refuse_differing(files, headers, "sample rates", lambda h: f"{h.rate_hz} Hz", "resample")
+        rate_hz = headers[0].rate_hz
+    elif options.resample:
+        _report_resampled(files, headers, rate_hz)
+    else:
+        _refuse_other_rates(files, headers, rate_hz)
+    known = RowSchema(kind=DataKind.AUDIO, shape=schema.shape, sample_rate_hz=rate_hz)
+    return _windows_of(files, known, headers, rate_hz, data, None)
+
+
+def _windows_of(
+    files: Files,
+    schema: RowSchema,
+    headers: tuple[SoundHeader, ...],
+    rate_hz: int,
+    spec: DataSpec,
+    labels: Labels | None,
+) -> SoundFiles:
+    window = schema.shape[1]
+    lengths = [header.frames_at(rate_hz) for header in headers]
+    shortest = int(np.argmin(lengths))
+    if lengths[shortest] < window:
+        raise DataError(
+            f"{files.called(shortest)}: has {lengths[shortest]} samples, fewer than "
+            f"data.window={window}; remove it, or set data.window to at most {lengths[shortest]}"
+        )
+    return SoundFiles(files, schema, headers, rate_hz, spec.stride or window // 2, labels)
+
+
+def _read_headers(files: Files) -> tuple[SoundHeader, ...]:
+    return tuple(read_header(path, files.called(i)) for i, path in enumerate(files.paths()))
+
+
+def _group(name: str) -> np.int64:
+    """Returns a number for a file that stays the same when others are added."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.int64(int.from_bytes(digest[:8], "little", signed=True))
+
+
+def _refuse_differing(
+    files: Files,
+    headers: Sequence[SoundHeader],
+    what: str,
+    shown: Callable[[SoundHeader], str],
+    remedy: str,
+) -> None:
+    first = shown(headers[0])
+    for name, header in zip(files.names, headers, strict=True):
+        if shown(header) != first:
+            raise DataError(
+                f"{files.name}: {what} differ: {files.names[0]} has {first} and {name} "
+                f"{shown(header)}; {remedy} them to one"
+            )
+
+
+def _refuse_other_channels(files: Files, headers: Sequence[SoundHeader], channels: int) -> None:
+    for position, header in enumerate(headers):
+        if header.channels != channels:
+            raise DataError(
+                f"{files.called(position)}: has {_channels(header.channels)} and the pair was "
+                f"trained on {_channels(channels)}; convert it, or train a pair on such files"
+            )
+
+
+def _channels(count: int) -> str:
+    return {1: "1 channel (mono)", 2: "2 channels (stereo)"}.get(count, f"{count} channels")
+
+
+def _refuse_other_rates(files: Files, headers: Sequence[SoundHeader], rate_hz: int) -> None:
+    for position, header in enumerate(headers):
+        if header.rate_hz != rate_hz:
+            raise DataError(
+                f"{files.called(position)}: has {header.rate_hz} Hz and the pair was trained on "
+                f"{rate_hz} Hz; give --resample to have it resampled"
+            )
+
+
+def _report_resampled(files: Files, headers: Sequence[SoundHeader], rate_hz: int) -> None:
+    others = sorted({header.rate_hz for header in headers if header.rate_hz != rate_hz})
+    if others:
+        count = sum(header.rate_hz != rate_hz for header in headers)
+        rates = ", ".join(str(rate) for rate in others)
+        _logger.warning(
+            "%s: %d of %d file(s) are resampled from %s to %d Hz",
+            files.name, count, len(files), rates, rate_hz,
+        )  # fmt: skip

@@ -1,0 +1,222 @@
+"""From a job file's `data` to rows: finds the files and their kind, and opens them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from isthmus.data import arrays, kinds, tables
+from isthmus.data.arrays.sklearn import IMAGE_SET
+from isthmus.data.endings import all_endings
+from isthmus.data.files import Files, find_files
+from isthmus.data.kinds import UseOptions
+from isthmus.data.many import KeptLabels
+from isthmus.data.quality import refuse_constant, refuse_empty_columns, report_constant
+from isthmus.data.rows import Rows, RowSource, collect
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind, ScalingMode
+
+_logger = logging.getLogger(__name__)
+_FEWEST_ROWS = 3
+
+
+def open_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
+    """Opens the rows to train on, with the labels that `data.keep_labels` keeps.
+
+    Returns:
+        The rows, and the spec with `kind`, `scaling`, `key`, `columns`, `categories`, `window` and
+        `stride` filled in where the data have them.
+
+    Raises:
+        DataError: If the data cannot be read, or cannot be trained on as they are.
+    """
+    source, resolved = open_all_rows(spec)
+    if spec.keep_labels is None:
+        return source, resolved
+    return KeptLabels(source, spec.keep_labels, spec.shown_path), resolved
+
+
+def open_all_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
+    """Does the same as `open_rows`, but with the rows of all labels."""
+    files = locate(spec.path)
+    kind = kinds.get(guess_kind(files, spec) if spec.kind == "auto" else spec.kind)
+    name = kind.__name__.lower()
+    scaling = kind.SCALING if spec.scaling == "auto" else spec.scaling
+    if spec.missing == "mean" and scaling is not ScalingMode.STANDARD:
+        raise DataError(
+            f"data.missing: mean needs data.scaling: standard, not {scaling}, whose zero is not "
+            "the mean; set data.scaling to standard, or data.missing to drop"
+        )
+    _refuse_unsuitable(files, spec, name)
+    resolved = spec.model_copy(update={"kind": DataKind(name), "scaling": scaling})
+    return kind.open(files, resolved)
+
+
+def open_input(
+    data: DataSpec, path: str, schema: RowSchema, options: UseOptions | None = None
+) -> RowSource:
+    """Opens rows for a trained pair from another file or folder.
+
+    Labels are ignored, columns are found by name in any order, and other columns are left alone.
+
+    Args:
+        data: What the pair was trained on, as `open_rows` returned it.
+        path: The input: a file, a folder, a glob, `s3://`.
+        schema: What the pair's training rows were like.
+        options: What the person who uses the pair asks for.
+
+    Raises:
+        DataError: If the input cannot be read, or does not hold such rows; a fault in some row is
+            raised when its block is read.
+    """
+    if data.kind == "auto":
+        raise ValueError("data is not resolved: use the spec that open_rows returned")
+    return kinds.get(data.kind).open_like(locate(path), data, schema, options or UseOptions())
+
+
+def read_rows(spec: DataSpec) -> tuple[Rows, DataSpec]:
+    """Reads the rows to train on into memory.
+
+    Returns:
+        The rows, and the spec as `open_rows` fills it in.
+
+    Raises:
+        DataError: If the data cannot be read, or cannot be trained on as they are.
+    """
+    source, resolved = open_rows(spec)
+    return read_opened(source, resolved), resolved
+
+
+def read_opened(source: RowSource, resolved: DataSpec) -> Rows:
+    """Reads what `open_rows` opened into memory, and checks it as a whole.
+
+    Raises:
+        DataError: If there are too few rows, or nothing varies.
+    """
+    rows = collect(source)
+    name = resolved.shown_path
+    if resolved.missing == "mean" and rows.schema.kind is DataKind.TABULAR and len(rows):
+        refuse_empty_columns(rows.values, rows.schema.features, name)
+    if len(rows) < _FEWEST_ROWS:
+        raise DataError(
+            f"{name}: {len(rows)} row(s) to train on; at least {_FEWEST_ROWS} are needed, "
+            "one each to train, validate and test"
+        )
+    _check_varies(rows, resolved, name)
+    _logger.info("%s: %d rows of shape %s", name, len(rows), rows.values.shape[1:])
+    return rows
+
+
+def read_paired_rows(data: DataSpec, rows: Rows) -> Rows | None:
+    """Reads the other measurements of the same rows, in the same order; `None` if there are none.
+
+    Args:
+        data: The spec as `open_rows` returned it.
+        rows: The first measurements.
+
+    Raises:
+        DataError: If they cannot be read, or are not as many.
+    """
+    if data.paired_path is None:
+        return None
+    if data.keep_labels is not None or data.missing == "drop":
+        raise DataError(
+            "data.paired_path needs every row in its place; leave out data.keep_labels and "
+            "data.missing: drop"
+        )
+    paired = collect(open_input(data, data.paired_path, rows.schema))
+    if len(paired) != len(rows):
+        raise DataError(
+            f"{data.paired_path}: {len(paired)} rows, and {data.shown_path} has {len(rows)}; "
+            "both must measure the same things in the same order"
+        )
+    return paired
+
+
+def locate(path: str | tuple[str, ...]) -> Files:
+    """Finds the files that a path names, or the database, or the set of scikit-learn's.
+
+    Raises:
+        DataError: If there is nothing that can be read.
+    """
+    if isinstance(path, str) and (arrays.is_bundled(path) or tables.is_database(path)):
+        return Files(path, (path,), (path,), is_folder=False)
+    return find_files(path, all_endings())
+
+
+def local_output(path: str) -> Path:
+    """Returns the place of results on this machine; a file in S3 is copied to the cache.
+
+    Raises:
+        DataError: If there is no such file or folder.
+    """
+    files = find_files(path, all_endings())
+    return Path(path).expanduser() if files.is_folder else files.path(0)
+
+
+def guess_kind(files: Files, spec: DataSpec) -> str:
+    """Returns the kind that the files' endings tell, or the shape of an array."""
+    if arrays.is_bundled(files.name):
+        return DataKind.IMAGES if files.name == IMAGE_SET else DataKind.TABULAR
+    is_series = spec.window is not None or spec.time is not None or spec.series_id is not None
+    if any(tables.is_database(address) for address in files.addresses):
+        return DataKind.SERIES if is_series else DataKind.TABULAR
+    of_kinds = {name: kinds.get(name).ENDINGS for name in kinds.names()}
+    counts = {
+        name: sum(files.ending(place) in endings for place in range(len(files)))
+        for name, endings in of_kinds.items()
+        if endings
+    }
+    present = {name: count for name, count in counts.items() if count}
+    rest = len(files) - sum(present.values())
+    if len(present) + (rest > 0) > 1:
+        shown = " and ".join(
+            f"{n} {name if name == 'images' else name + ' files'}" for name, n in present.items()
+        )
+        also = f" and {rest} tables or arrays" if rest else ""
+        raise DataError(
+            f"{files.name}: holds {shown}{also}; set data.kind to {' or '.join(present)}, or name "
+            "the files with a glob"
+        )
+    if present:
+        return next(iter(present))
+    if is_series:
+        return DataKind.SERIES
+    if files.endings <= set(arrays.endings()):
+        opened = arrays.open_array(str(files.path(0)), files.called(0), spec.key, spec.labels)
+        if len(opened.values.shape) in (3, 4):
+            return DataKind.IMAGES
+    return DataKind.TABULAR
+
+
+def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
+    is_table = tables.is_database(files.addresses[0]) or files.endings <= set(tables.endings())
+    if spec.categories and (kind != DataKind.TABULAR or not is_table):
+        raise DataError(
+            f"{files.name}: data.categories are columns of a table, and this is {kind} from "
+            f"{'a folder' if files.is_folder else files.ending()}; leave it out, or use a csv or "
+            "parquet"
+        )
+    own = kinds.get(kind).ENDINGS
+    if kind == DataKind.AUDIO and not files.endings <= set(own):
+        raise DataError(f"{files.name}: is no file of audio; they are read from {', '.join(own)}")
+    of_series = [
+        field for field in ("window", "stride", "time", "series_id") if getattr(spec, field)
+    ]
+    if of_series and kind in (DataKind.TABULAR, DataKind.IMAGES):
+        raise DataError(
+            f"{files.name}: data.{of_series[0]} is for series and audio, and this is {kind}; leave "
+            "it out, or set data.kind: series"
+        )
+
+
+def _check_varies(rows: Rows, resolved: DataSpec, name: str) -> None:
+    values, columns = rows.values, rows.schema.features
+    if rows.schema.kind is DataKind.TABULAR:
+        report_constant(values, columns, name)
+    elif rows.schema.kind is DataKind.SERIES:
+        by_channel = values.swapaxes(1, 2).reshape(-1, values.shape[1])
+        report_constant(by_channel, columns, name)
+    else:
+        refuse_constant(values, name)

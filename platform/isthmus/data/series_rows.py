@@ -1,0 +1,318 @@
+"""Windows of series, read from single steps and written back as steps."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from isthmus.data.provenance import Provenance
+from isthmus.data.quality import report_dropped
+from isthmus.data.rows import (
+    Block,
+    FloatArray,
+    IndexArray,
+    Labels,
+    Rows,
+    RowSource,
+    WriteBlock,
+    collect,
+    rows_in_a_block,
+)
+from isthmus.data.windows import cut_windows, merge_windows, window_starts
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec, RowSchema
+from isthmus.types import DataKind
+
+_logger = logging.getLogger(__name__)
+# A step that is longer than the usual one by this factor is a gap.
+_GAP = 1.5
+_STEP_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class SeriesRows:
+    """Windows of one series or of several.
+
+    Attributes:
+        steps: The source of single steps.
+        schema: What the windows are like.
+        signal_TC: Shape (T, C). All steps, those of a series together and in the order of time.
+        order: Shape (T,). The position of each of these steps in the source.
+        starts: Shape (N,). The first step of each window in `signal_TC`.
+        begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
+        lengths: Shape (T,). The number of steps of the series of each step.
+        names: What names each step: its series, its time; columns of T entries.
+        labels: Shape (N,). The labels of the windows, if there are any.
+    """
+
+    steps: RowSource
+    schema: RowSchema
+    signal_TC: FloatArray
+    order: IndexArray
+    starts: IndexArray
+    begins: IndexArray
+    lengths: IndexArray
+    names: Mapping[str, NDArray[Any]]
+    labels: Labels | None
+
+    @property
+    def count(self) -> int:
+        """The number of windows."""
+        return len(self.starts)
+
+    def blocks(self, *, carry: bool = False) -> Iterator[Block]:
+        """Reads the windows; see `RowSource.blocks`."""
+        window = self.schema.shape[1]
+        at_once = rows_in_a_block(self.schema.shape)
+        for first in range(0, self.count, at_once):
+            starts = self.starts[first : first + at_once]
+            ends = starts + window - 1
+            index = {"first_step": self.order[starts], "last_step": self.order[ends]}
+            if "series_id" in self.names:
+                index["series_id"] = self.names["series_id"][starts]
+            if "time" in self.names:
+                index["first_time"] = self.names["time"][starts]
+                index["last_time"] = self.names["time"][ends]
+            yield Block(
+                cut_windows(self.signal_TC, starts, window),
+                index,
+                labels=None if self.labels is None else self.labels[first : first + at_once],
+                starts=starts - self.begins[starts],
+                lengths=self.lengths[starts],
+            )
+
+    def check_output(self, output: Path) -> None:
+        """Refuses an output that the steps could not be written to."""
+        self.steps.check_output(output)
+
+    @contextmanager
+    def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:
+        """Writes windows as the series that they were cut from, averaged where they overlap.
+
+        A step that no window covers keeps its value.
+        """
+        self.check_output(output)
+        windows: list[FloatArray] = []
+        starts: list[IndexArray] = []
+        position = {int(step): place for place, step in enumerate(self.order)}
+
+        def write(block: Block, values: FloatArray) -> None:
+            windows.append(values)
+            starts.append(np.array([position[int(step)] for step in block.index["first_step"]]))
+
+        yield write
+        merged_TC = self.signal_TC
+        if windows:
+            merged_TC = merge_windows(
+                np.concatenate(windows), np.concatenate(starts), len(self.signal_TC)
+            )
+            merged_TC = np.where(np.isnan(merged_TC), self.signal_TC, merged_TC)
+        in_source = np.empty_like(merged_TC)
+        in_source[self.order] = merged_TC
+        done = 0
+        with self.steps.open_output(output, provenance) as write_steps:
+            for block in self.steps.blocks(carry=True):
+                end = done + len(block.values)
+                write_steps(block, in_source[done:end])
+                done = end
+
+
+def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | None) -> SeriesRows:
+    """Cuts steps into windows.
+
+    Args:
+        steps: The source of single steps, whose index has the columns of time and of the id.
+        spec: The data section, with a window.
+        name: What messages call the source.
+        step_s: The time between two steps that a trained pair is used to, in seconds.
+
+    Raises:
+        DataError: If no series is long enough, the times are not those of series, or steps are
+            closer or further apart than `step_s`.
+    """
+    rows = collect(steps)
+    window, stride = spec.window or len(rows), spec.stride or max(1, (spec.window or 2) // 2)
+    series = _series_of(rows, spec)
+    seconds = None if spec.time is None else _seconds(rows.index[spec.time], spec.time, name)
+    order = _order(series, seconds, len(rows), name)
+    names = _names(rows, series, spec, order)
+    found_step_s = None
+    is_break = np.zeros(len(rows), dtype=bool)
+    new_series = np.zeros(len(rows), dtype=bool)
+    if series is not None:
+        ordered = series[order]
+        new_series[1:] = ordered[1:] != ordered[:-1]
+    is_break |= new_series
+    if seconds is not None:
+        found_step_s, gaps = _gaps(seconds[order], new_series, name)
+        is_break |= gaps
+        _refuse_other_step(found_step_s, step_s, name)
+    starts = _window_starts(is_break, window, stride, name, spec)
+    begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
+    sizes = np.bincount(np.cumsum(new_series))
+    result = SeriesRows(
+        steps=steps,
+        schema=steps.schema.model_copy(
+            update={
+                "kind": DataKind.SERIES,
+                "shape": (steps.schema.shape[0], window),
+                "time_step_s": found_step_s,
+            }
+        ),
+        signal_TC=np.ascontiguousarray(rows.values[order]),
+        order=order,
+        starts=starts,
+        begins=begins,
+        lengths=sizes[np.cumsum(new_series)],
+        names=names,
+        labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
+    )
+    return _without_missing(result, spec, name)
+
+
+def _series_of(rows: Rows, spec: DataSpec) -> NDArray[Any] | None:
+    """Returns the series of each step: its id, and its file if there are several."""
+    file = rows.index.get("file")
+    own = None if spec.series_id is None else rows.index[spec.series_id]
+    if file is None or own is None:
+        return own if file is None else file
+    return np.char.add(np.char.add(file, "/"), own)
+
+
+def _seconds(times: NDArray[np.str_], column: str, name: str) -> NDArray[np.float64]:
+    """Parses times, shape (T,): dates, or numbers that count as seconds."""
+    texts = pd.Series(times)
+    numbers = pd.to_numeric(texts, errors="coerce")
+    if numbers.notna().all():
+        return np.asarray(numbers, dtype=np.float64)
+    parsed = pd.to_datetime(texts, errors="coerce", utc=True, format="mixed")
+    absent = parsed.isna()
+    if absent.any():
+        row = int(absent.to_numpy().argmax())
+        raise DataError(
+            f'{name}: column "{column}" (data.time) holds "{times[row]}" in row {row}, counted '
+            "from 0, which is no time; write it as 2024-12-31 23:59:00 or in seconds"
+        )
+    since = parsed - pd.Timestamp(0, tz="UTC")
+    return np.asarray(since / pd.Timedelta(seconds=1), dtype=np.float64)
+
+
+def _order(
+    series: NDArray[Any] | None, seconds: NDArray[np.float64] | None, count: int, name: str
+) -> IndexArray:
+    """Returns the positions of the steps, those of a series together and in the order of time."""
+    codes = np.zeros(count, dtype=np.int64)
+    if series is not None:
+        # Series in the order in which they come first.
+        _, first, found = np.unique(series, return_index=True, return_inverse=True)
+        codes = np.argsort(np.argsort(first))[found]
+    by_series = np.lexsort([codes])
+    if seconds is None:
+        return by_series.astype(np.int64)
+    order = np.lexsort([seconds, codes])
+    if not np.array_equal(order, by_series):
+        _logger.warning("%s: the steps are not in the order of data.time; they are sorted", name)
+    return order.astype(np.int64)
+
+
+def _names(
+    rows: Rows, series: NDArray[Any] | None, spec: DataSpec, order: IndexArray
+) -> dict[str, NDArray[Any]]:
+    found: dict[str, NDArray[Any]] = {}
+    if series is not None:
+        found["series_id"] = series[order]
+    if spec.time is not None:
+        found["time"] = rows.index[spec.time][order]
+    return found
+
+
+def _gaps(
+    seconds: NDArray[np.float64], new_series: NDArray[np.bool_], name: str
+) -> tuple[float, NDArray[np.bool_]]:
+    """Returns the usual time between steps, and the steps that do not follow on the one before."""
+    distances = np.diff(seconds)
+    within = distances[~new_series[1:]]
+    if (within == 0).any():
+        raise DataError(
+            f"{name}: two steps of a series have the same time; if there are several series, name "
+            "the column that tells them apart as data.series_id"
+        )
+    usual = float(np.median(within)) if len(within) else 0.0
+    gaps = np.zeros(len(seconds), dtype=bool)
+    gaps[1:] = (distances > _GAP * usual) & ~new_series[1:]
+    if gaps.any():
+        _logger.warning("%s: %d gap(s) in time; no window crosses one", name, int(gaps.sum()))
+    return usual, gaps
+
+
+def _refuse_other_step(found_s: float, trained_s: float | None, name: str) -> None:
+    if trained_s and abs(found_s - trained_s) > _STEP_TOLERANCE * trained_s:
+        raise DataError(
+            f"{name}: steps are {found_s:g} s apart and the model was trained on steps of "
+            f"{trained_s:g} s; resample the series"
+        )
+
+
+def _window_starts(
+    is_break: NDArray[np.bool_], window: int, stride: int, name: str, spec: DataSpec
+) -> IndexArray:
+    """Returns the first steps of windows within each unbroken run of steps."""
+    borders = [0, *np.flatnonzero(is_break).tolist(), len(is_break)]
+    found, longest, short = [], 0, 0
+    for begin, end in pairwise(borders):
+        longest = max(longest, end - begin)
+        if end - begin >= window:
+            found.append(begin + window_starts(end - begin, window, stride))
+        elif end > begin:
+            short += 1
+    if not found:
+        what = "the series has" if len(borders) == 2 else "the longest unbroken series has"
+        raise DataError(
+            f"{name}: {what} {longest} steps, fewer than data.window={window}; "
+            f"set data.window to at most {longest}"
+        )
+    if short:
+        _logger.warning(
+            "%s: %d series or part(s) between gaps are shorter than data.window=%d and left out",
+            *(name, short, window),
+        )
+    return np.concatenate(found)
+
+
+def _window_labels(labels: Labels, starts: IndexArray, window: int) -> Labels:
+    """Returns the rarest label among each window's steps: one anomalous step is enough."""
+    present, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rarest_first = np.argsort(counts, kind="stable")
+    rank = np.empty(len(present), dtype=np.int64)
+    rank[rarest_first] = np.arange(len(present))
+    views = np.lib.stride_tricks.sliding_window_view(rank[codes], window)
+    return np.asarray(present[rarest_first[views[starts].min(axis=1)]])
+
+
+def _without_missing(rows: SeriesRows, spec: DataSpec, name: str) -> SeriesRows:
+    """Leaves out the windows with a missing value, if `data.missing` is "drop"."""
+    if spec.missing != "drop":
+        return rows
+    absent = np.asarray(np.isnan(rows.signal_TC).any(axis=1))
+    if not absent.any():
+        return rows
+    before = np.concatenate([[0], np.cumsum(absent)])
+    window = rows.schema.shape[1]
+    whole = np.flatnonzero(before[rows.starts + window] == before[rows.starts])
+    if not len(whole):
+        raise DataError(
+            f"{name}: every window of {window} steps has a missing value, so "
+            "data.missing: drop leaves none; use mean, or a shorter data.window"
+        )
+    report_dropped(int(absent.sum()), len(absent), name)
+    labels = None if rows.labels is None else rows.labels[whole]
+    return replace(rows, starts=rows.starts[whole], labels=labels)

@@ -1,0 +1,217 @@
+"""The formats of tables; each file is one, found by the endings that it names."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from isthmus import plugins
+from isthmus.data.files import ending_of
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+
+_MISSING_SIGNS = re.compile(r"[?.*-]|--+|#?n/?a|null|none|missing|unknown|nil", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_THOUSANDS_BY_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
+_PERCENT = re.compile(r"[+-]?\d+([.,]\d+)?\s*%")
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
+_LONGEST_SHOWN = 40
+
+
+class TableFormat(ABC):
+    """A table in a file or a database, read a batch of rows at a time.
+
+    Attributes:
+        address: The local path, or the URL of a database.
+        name: What messages call the table.
+        spec: The data section, whose fields say how numbers are written.
+    """
+
+    ENDINGS: ClassVar[tuple[str, ...]] = ()
+    """The endings of its files, in lower case."""
+
+    def __init__(self, address: str, name: str, spec: DataSpec) -> None:
+        self.address = address
+        self.name = name
+        self.spec = spec
+
+    @property
+    def path(self) -> Path:
+        """The local file."""
+        return Path(self.address)
+
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """Returns the names and types of the columns, as far as the first rows tell them.
+
+        Raises:
+            DataError: If the table is damaged.
+        """
+
+    @abstractmethod
+    def batches(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+    ) -> Iterator[pa.Table]:
+        """Reads columns.
+
+        Args:
+            numbers: The columns to be read as numbers; a missing value is null.
+            texts: The columns to be read as they are written; an empty cell is null.
+            rows: The largest number of rows in a batch.
+
+        Raises:
+            DataError: If the table is damaged, or a column of numbers holds something else; the
+                message shows the first such value, and its row where the format tells it.
+        """
+
+    def count(self) -> int | None:
+        """Returns the number of rows; `None` where only reading to the end tells."""
+        return None
+
+    def indexes(self) -> frozenset[str]:
+        """Returns the columns that the file itself names as an index, and not as data."""
+        return frozenset()
+
+    @property
+    def delimiter(self) -> str:
+        """What separates two cells in a csv of results."""
+        return ","
+
+    def types(self) -> pa.Schema | None:
+        """Returns the types in which results are written; `None` for texts, which have none."""
+        return self.schema()
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all formats, sorted."""
+    return plugins.names_in(__file__)
+
+
+@cache
+def _formats() -> dict[str, type[TableFormat]]:
+    found = (
+        cast("type[TableFormat]", plugins.load(__name__, name, TableFormat)) for name in names()
+    )
+    return {ending: each for each in found for ending in each.ENDINGS}
+
+
+def endings() -> tuple[str, ...]:
+    """Returns the endings of all files of tables."""
+    return tuple(_formats())
+
+
+def is_database(address: str) -> bool:
+    """Returns whether an address is the URL of a database."""
+    from isthmus.data.tables.sql import Sql
+
+    return address.startswith(Sql.SCHEMES)
+
+
+def open_table(address: str, name: str, spec: DataSpec) -> TableFormat:
+    """Opens a table by the ending of its file, or a database by its URL.
+
+    Raises:
+        DataError: If the file is not what its ending says.
+    """
+    if is_database(address):
+        from isthmus.data.tables.sql import Sql
+
+        return Sql(address, name, spec)
+    return _formats()[ending_of(address)](address, name, spec)
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Returns whether a column of that type holds numbers; one without any value may."""
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_decimal(kind)
+        or types.is_null(kind)
+    )
+
+
+def as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column as texts, an empty one as null."""
+    if not pa.types.is_string(column.type):
+        column = column.cast(pa.string())
+    return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
+
+
+def refuse_no_rows(name: str, rows: int) -> None:
+    """Refuses a table of 0 rows."""
+    if rows == 0:
+        raise DataError(f"{name}: has a header but no rows; give at least one")
+
+
+def refuse_not_numeric(name: str, table: pa.Table, numbers: Sequence[str]) -> None:
+    """Refuses columns whose type is not numeric, with a value of the first of them."""
+    for column in numbers:
+        if not is_numeric(table.schema.field(column).type):
+            values = table.column(column).drop_null()
+            example = str(values[0].as_py()) if len(values) else ""
+            raise DataError(not_a_number(name, column, example))
+
+
+def not_a_number(name: str, column: str, example: str, row: int | None = None) -> str:
+    """Returns the message about a column that should be numeric, with what to do about it.
+
+    Args:
+        name: What messages call the table.
+        column: The name of the column.
+        example: The first value that is not a number.
+        row: The row of that value, counted from 0, where it is known.
+    """
+    where = "" if row is None else f", in row {row}, counted from 0"
+    shown = example if len(example) <= _LONGEST_SHOWN else f"{example[: _LONGEST_SHOWN - 3]}..."
+    return (
+        f'{name}: column "{column}" is not numeric (for example "{shown}"{where}); '
+        f"{_advice(example.strip())}"
+    )
+
+
+def _advice(example: str) -> str:
+    if _THOUSANDS.fullmatch(example):
+        return "set data.thousands: ',' (or data.decimal: ',' if the comma is the decimal sign)"
+    if _DECIMAL_COMMA.fullmatch(example):
+        return "set data.decimal: ','"
+    if _THOUSANDS_BY_POINTS.fullmatch(example):
+        return "set data.decimal: ',' and data.thousands: '.'"
+    if _PERCENT.fullmatch(example):
+        return "write the column as numbers, without the sign %"
+    if _MISSING_SIGNS.fullmatch(example):
+        return f"if that means a missing value, set data.missing_values: ['{example}']"
+    if _DATE.match(example):
+        return "list it under data.exclude, or name it as data.time of a series"
+    return "list it under data.exclude, or under data.categories"
+
+
+@contextmanager
+def said_plainly(name: str, what: str) -> Iterator[None]:
+    """Turns what pyarrow raises over a damaged file into one line that says what to do.
+
+    Args:
+        name: What messages call the file.
+        what: The format: "parquet".
+    """
+    try:
+        yield
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{name}: is damaged or no {what} file ({first_line(error)})") from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{name}: is damaged ({first_line(error)}); write it again") from error
+
+
+def first_line(error: Exception) -> str:
+    """Returns the first line of an error's text, or its type if it has none."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

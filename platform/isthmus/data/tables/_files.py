@@ -1,0 +1,68 @@
+"""What the formats share whose files say the types of their columns: pyarrow scans them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from isthmus.data.tables import TableFormat, as_texts, refuse_not_numeric, said_plainly
+
+
+class TypedFile(TableFormat):
+    """A file that `pyarrow.dataset` scans, with the types of its columns."""
+
+    @property
+    def what(self) -> str:
+        """What messages call the format: "parquet"."""
+        return type(self).__name__.lower()
+
+    @abstractmethod
+    def file_format(self) -> ds.FileFormat:
+        """Returns pyarrow's format."""
+
+    def scan_options(self) -> ds.FragmentScanOptions | None:
+        """Returns how the file is read."""
+        return None
+
+    def dataset(self) -> ds.Dataset:
+        """Opens the file."""
+        with said_plainly(self.name, self.what):
+            return ds.dataset(self.address, format=self.file_format())
+
+    def schema(self) -> pa.Schema:
+        """Returns the names and types of the columns."""
+        return self.dataset().schema
+
+    def count(self) -> int | None:
+        """Returns the number of rows, which the file says."""
+        with said_plainly(self.name, self.what):
+            return int(self.dataset().count_rows())
+
+    def batches(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+    ) -> Iterator[pa.Table]:
+        """Reads columns; see `TableFormat.batches`."""
+        dataset = self.dataset()
+        refuse_types = pa.Table.from_batches([], schema=dataset.schema)
+        with said_plainly(self.name, self.what):
+            scanner = dataset.scanner(
+                columns=[*numbers, *texts],
+                batch_size=rows,
+                # More would be held in memory, up to the whole file where the rows are wide.
+                batch_readahead=2,
+                fragment_readahead=1,
+                fragment_scan_options=self.scan_options(),
+            )
+            for batch in scanner.to_batches():
+                if not batch.num_rows:
+                    continue
+                table = pa.Table.from_batches([batch])
+                refuse_not_numeric(self.name, table, numbers)
+                for name in texts:
+                    place = table.schema.get_field_index(name)
+                    table = table.set_column(place, name, as_texts(table.column(name)))
+                yield table
+        refuse_not_numeric(self.name, refuse_types, numbers)

@@ -1,0 +1,319 @@
+"""Texts with a row on each line and a sign between the cells: csv, tsv."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from isthmus.data.files import ending_of
+from isthmus.data.tables import (
+    TableFormat,
+    as_texts,
+    first_line,
+    is_numeric,
+    not_a_number,
+    refuse_no_rows,
+)
+from isthmus.errors import DataError
+
+_DELIMITERS = (",", ";", "\t", "|")
+_SNIFFED_ROWS = 20
+_BLOCK_BYTES = 4 << 20
+_QUOTES_LOOKED_AT_BYTES = 1 << 20
+_NOT_CONVERTED = re.compile(
+    r"In CSV column #(?P<column>\d+): (Row #(?P<row>\d+): )?CSV conversion .* '(?P<value>.*)'",
+    re.DOTALL,
+)
+_OTHER_FILES = {
+    b"\x1f\x8b": "gzip data; call it .csv.gz",
+    b"PK\x03\x04": "a zip or an xlsx; save it as csv",
+    b"PAR1": "a parquet; call it .parquet",
+    b"\xff\xfe": "UTF-16 text; save it as UTF-8, or set data.encoding: utf-16",
+    b"\xfe\xff": "UTF-16 text; save it as UTF-8, or set data.encoding: utf-16",
+    b"BZh": "bzip2 data; call it .csv.bz2",
+    b"\x28\xb5\x2f\xfd": "zstandard data; call it .csv.zst",
+}
+
+
+class Csv(TableFormat):
+    """A csv, with the delimiter and the header found by looking at its first rows."""
+
+    ENDINGS = tuple(
+        f".{kind}{compression}"
+        for kind in ("csv", "tsv")
+        for compression in ("", ".gz", ".bz2", ".zst")
+    )
+
+    @cached_property
+    def header(self) -> tuple[list[str], str]:
+        """The names of the columns, and the delimiter.
+
+        Raises:
+            DataError: If the file is no table.
+        """
+        first_rows = self._first_lines()
+        delimiter = self.spec.delimiter or _sniff(first_rows, ending_of(self.address))
+        try:
+            cells = next(csv.reader(first_rows, delimiter=delimiter))
+        except csv.Error as error:
+            raise DataError(f"{self.name}: is not a csv that can be read ({error})") from None
+        if self.spec.header == "none":
+            return [f"f{number}" for number in range(len(cells))], delimiter
+        if cells and all(_is_number(cell, self.spec.decimal) for cell in cells):
+            shown = ", ".join(cells[:3]) + (", ..." if len(cells) > 3 else "")
+            raise DataError(
+                f"{self.name}: the first line holds only numbers ({shown}), so it is no header; "
+                "set data.header: none, or add a line with the names of the columns"
+            )
+        return cells, delimiter
+
+    @property
+    def delimiter(self) -> str:
+        """What separates two cells of the file."""
+        return self.header[1]
+
+    def types(self) -> None:
+        """Returns `None`: a csv does not say the types of its columns."""
+
+    def schema(self) -> pa.Schema:
+        """Returns the names of the columns and the types that the first block has."""
+        if len(set(self.header[0])) < len(self.header[0]):
+            return pa.schema([(name, pa.null()) for name in self.header[0]])  # refused by callers
+        with (
+            self._said_plainly(),
+            self._open(pa_csv.ConvertOptions(**self._conversion())) as reader,
+        ):
+            return reader.schema
+
+    def batches(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+    ) -> Iterator[pa.Table]:
+        """Reads columns; see `TableFormat.batches`."""
+        schema = self.schema()
+        as_written = bool(self.spec.thousands)
+        wrong = [
+            name for name in numbers if not is_numeric(schema.field(name).type) and not as_written
+        ]
+        booleans = [name for name in numbers if pa.types.is_boolean(schema.field(name).type)]
+        convert = pa_csv.ConvertOptions(
+            include_columns=[*numbers, *texts],
+            column_types={
+                **dict.fromkeys(numbers, pa.string() if as_written else pa.float64()),
+                **dict.fromkeys([] if as_written else booleans, pa.bool_()),
+                **dict.fromkeys(texts, pa.string()),
+            },
+            **self._conversion(),
+        )
+        count = 0
+        with self._said_plainly():
+            try:
+                with self._open(convert) as reader:
+                    for batch in reader:
+                        table = self._as_asked(
+                            pa.Table.from_batches([batch]), numbers, texts, count
+                        )
+                        for first in range(0, table.num_rows, rows):
+                            yield table.slice(first, rows)
+                        count += table.num_rows
+            except pa.ArrowInvalid as error:
+                raise self._better(error, convert, wrong) from error
+        refuse_no_rows(self.name, count)
+
+    def _as_asked(
+        self, table: pa.Table, numbers: Sequence[str], texts: Sequence[str], first: int
+    ) -> pa.Table:
+        for name in texts:
+            place = table.schema.get_field_index(name)
+            table = table.set_column(place, name, as_texts(table.column(name)))
+        if self.spec.thousands:
+            for name in numbers:
+                place = table.schema.get_field_index(name)
+                column = self._parsed(table.column(name), name, first)
+                table = table.set_column(place, name, column)
+        return table
+
+    def _parsed(self, column: pa.ChunkedArray, name: str, first: int) -> pa.ChunkedArray:
+        """Parses numbers with signs between thousands, which pyarrow does not know."""
+        plain = pc.replace_substring(pc.utf8_trim_whitespace(column), self.spec.thousands, "")
+        if self.spec.decimal != ".":
+            plain = pc.replace_substring(plain, self.spec.decimal, ".")
+        is_missing = pc.is_in(plain, pa.array(["", *self._null_values()]))
+        plain = pc.if_else(is_missing, pa.scalar(None, pa.string()), plain)
+        try:
+            return plain.cast(pa.float64())
+        except pa.ArrowInvalid:
+            for row, value in enumerate(plain.to_pylist()):
+                if value is not None and not _is_number(value, "."):
+                    raise DataError(
+                        not_a_number(self.name, name, str(column[row].as_py()), first + row)
+                    ) from None
+            raise
+
+    def _null_values(self) -> list[str]:
+        return [*pa_csv.ConvertOptions().null_values, *self.spec.missing_values]
+
+    def _conversion(self) -> dict[str, object]:
+        return {"null_values": self._null_values(), "decimal_point": self.spec.decimal}
+
+    def _open(
+        self, convert: pa_csv.ConvertOptions, *, use_threads: bool = True
+    ) -> pa_csv.CSVStreamingReader:
+        names, delimiter = self.header
+        return pa_csv.open_csv(
+            pa.input_stream(self.address, compression="detect"),
+            read_options=pa_csv.ReadOptions(
+                block_size=_BLOCK_BYTES,
+                use_threads=use_threads,
+                encoding=self.spec.encoding,
+                column_names=names if self.spec.header == "none" else None,
+            ),
+            parse_options=pa_csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=self._has_quotes()
+            ),
+            convert_options=convert,
+        )
+
+    def _has_quotes(self) -> bool:
+        """Returns whether a cell may hold a line break; a csv without one is read faster."""
+        with self._open_bytes() as file:
+            while content := file.read(_QUOTES_LOOKED_AT_BYTES):
+                if b'"' in content:
+                    return True
+        return False
+
+    def _open_bytes(self) -> Any:
+        match ending_of(self.address).rpartition(".")[2]:
+            case "gz":
+                return gzip.open(self.path, "rb")
+            case "bz2":
+                return bz2.open(self.path, "rb")
+            case "zst":
+                return pa.input_stream(self.address, compression="zstd")
+        return self.path.open("rb")
+
+    def _first_lines(self) -> list[str]:
+        """Returns the first lines that are not empty, without a byte order mark."""
+        try:
+            with self._open_bytes() as binary:
+                start = binary.read(4)
+            for sign, what in _OTHER_FILES.items():
+                if start.startswith(sign) and self.spec.encoding == "utf-8":
+                    raise DataError(f"{self.name}: is {what}")
+            encoding = "utf-8-sig" if self.spec.encoding == "utf-8" else self.spec.encoding
+            with (
+                self._open_bytes() as binary,
+                io.TextIOWrapper(binary, encoding=encoding, newline="") as file,
+            ):
+                lines = list(islice((line for line in file if line.strip()), _SNIFFED_ROWS))
+        except UnicodeError:
+            raise DataError(_not_decoded(self.name, self.spec.encoding)) from None
+        except (OSError, EOFError, pa.ArrowException) as error:
+            raise DataError(
+                f"{self.name}: is damaged ({first_line(error)}); write it again"
+            ) from error
+        if not lines:
+            raise DataError(f"{self.name}: holds only empty lines; give a header and rows")
+        return lines
+
+    @contextmanager
+    def _said_plainly(self) -> Iterator[None]:
+        try:
+            yield
+        except pa.ArrowInvalid as error:
+            raise DataError(self._damaged(error)) from error
+        except UnicodeError as error:
+            raise DataError(_not_decoded(self.name, self.spec.encoding)) from error
+        except (pa.ArrowException, OSError, EOFError) as error:
+            raise DataError(
+                f"{self.name}: is damaged ({first_line(error)}); write it again"
+            ) from error
+
+    def _damaged(self, error: pa.ArrowInvalid) -> str:
+        if "UTF8" in str(error) or "utf-8" in str(error):
+            return _not_decoded(self.name, self.spec.encoding)
+        if "Empty CSV file" in str(error):
+            return f"{self.name}: has a header but no rows; give at least one"
+        if "CSV parse error" in str(error):
+            # Only the reader with one thread knows the line.
+            error = self._again(pa_csv.ConvertOptions(), error)
+            problem = first_line(error).removeprefix("CSV parse error: ")
+            return f"{self.name}: is not a table: {problem}; mend that line"
+        return f"{self.name}: is not a csv that can be read ({first_line(error)})"
+
+    def _better(
+        self, error: pa.ArrowInvalid, convert: pa_csv.ConvertOptions, wrong: Sequence[str]
+    ) -> Exception:
+        """Returns the error about a value that is no number, if it is one, else the same error."""
+        again = self._again(convert, error)
+        found = _NOT_CONVERTED.search(str(again))
+        names = self.header[0]
+        if found is not None:
+            # Arrow counts rows from 1, and the header too.
+            before = 1 if self.spec.header == "none" else 2
+            row = None if found["row"] is None else int(found["row"]) - before
+            return DataError(
+                not_a_number(self.name, names[int(found["column"])], found["value"], row)
+            )
+        if wrong:
+            return DataError(not_a_number(self.name, wrong[0], ""))
+        return DataError(self._damaged(error))
+
+    def _again(self, convert: pa_csv.ConvertOptions, error: pa.ArrowInvalid) -> pa.ArrowInvalid:
+        """Reads with one thread until the first error, which then names the row."""
+        try:
+            with self._open(convert, use_threads=False) as reader:
+                for _ in reader:
+                    pass
+        except pa.ArrowInvalid as again:
+            return again
+        return error
+
+
+def _sniff(lines: Sequence[str], ending: str) -> str:
+    """Returns the delimiter by which the first lines are a table: with the most equal columns.
+
+    A sign within quotes does not count.
+    """
+    if ending.startswith(".tsv"):
+        return "\t"
+
+    def columns(delimiter: str) -> tuple[bool, int]:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error:
+            return False, 0
+        # The last row may be cut within quotes.
+        whole = widths[:-1] if len(widths) > 2 else widths
+        return len(set(whole)) == 1 and whole[0] > 1, widths[0]
+
+    return max(_DELIMITERS, key=columns)
+
+
+def _is_number(text: str, decimal: str) -> bool:
+    try:
+        float(text.strip().replace(decimal, "."))
+    except ValueError:
+        return False
+    return text.strip().lower() not in ("nan", "inf", "-inf", "infinity")
+
+
+def _damaged(name: str, error: Exception) -> str:
+    return f"{name}: is damaged ({first_line(error)}); write it again"
+
+
+def _not_decoded(name: str, encoding: str) -> str:
+    if encoding == "utf-8":
+        return f"{name}: is not UTF-8 text; save it as UTF-8, or set data.encoding (latin-1, say)"
+    return f"{name}: is no text in data.encoding={encoding}; set the encoding it was saved in"

@@ -1,0 +1,110 @@
+"""Holds the values of new rows against those that a pair was trained on, and warns of misfits."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+
+from isthmus.data.rows import FloatArray
+from isthmus.spec import RowSchema
+from isthmus.types import DataKind
+
+_logger = logging.getLogger(__name__)
+# Values may leave the trained range by this share of its width before a warning.
+_FAR_OUTSIDE = 1.0
+# Values that fill less than this share of the trained range are probably in other units.
+_FAR_INSIDE = 0.02
+# So few rows may well lie in a narrow range.
+_FEWEST_ROWS = 20
+_SHOWN = 5
+
+
+class RangeWatch:
+    """Looks at every block of an input, and logs at the end what does not fit the trained range."""
+
+    def __init__(self, schema: RowSchema, name: str) -> None:
+        """Creates the watch.
+
+        Args:
+            schema: What the pair's training rows were like. Old pairs do not know the ranges, and
+                nothing is looked at then.
+            name: What messages call the input.
+        """
+        self._schema = schema
+        self._name = name
+        self._rows = 0
+        self._lowest: FloatArray | None = None
+        self._highest: FloatArray | None = None
+
+    def look(self, values: FloatArray) -> None:
+        """Looks at rows, shape (n, *row_shape)."""
+        if self._schema.lowest is None or not len(values):
+            return
+        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+        lowest, highest = np.fmin.reduce(values, axis=axes), np.fmax.reduce(values, axis=axes)
+        self._lowest = lowest if self._lowest is None else np.fmin(self._lowest, lowest)
+        self._highest = highest if self._highest is None else np.fmax(self._highest, highest)
+        self._rows += len(values)
+
+    def report(self) -> None:
+        """Logs a line for each kind of misfit."""
+        if self._lowest is None or self._highest is None:
+            return
+        schema = self._schema
+        centre = np.zeros(len(self._lowest)) if schema.centre is None else np.array(schema.centre)
+        lowest, highest = self._lowest + centre, self._highest + centre
+        least, most = np.array(schema.lowest), np.array(schema.highest)
+        if schema.kind in (DataKind.IMAGES, DataKind.AUDIO):
+            lowest, highest = np.fmin.reduce(lowest)[None], np.fmax.reduce(highest)[None]
+            least, most = np.fmin.reduce(least)[None], np.fmax.reduce(most)[None]
+        self._report_missing(lowest)
+        width = most - least
+        with np.errstate(invalid="ignore"):
+            is_outside = (lowest < least - _FAR_OUTSIDE * width) | (
+                highest > most + _FAR_OUTSIDE * width
+            )
+            is_inside = (highest - lowest < _FAR_INSIDE * width) & (width > 0)
+        varies = width > 0
+        if (is_outside & varies).any():
+            self._warn("values far outside", is_outside & varies, lowest, highest, least, most)
+        if self._rows >= _FEWEST_ROWS and is_inside.all():
+            self._warn("values that fill little of", is_inside, lowest, highest, least, most)
+
+    def _report_missing(self, lowest: np.ndarray) -> None:
+        is_absent = np.isnan(lowest)
+        share = np.array(self._schema.missing_share or np.zeros(len(lowest)))
+        if is_absent.any() and len(share) == len(lowest):
+            for place in np.flatnonzero(is_absent & (share < 1))[:_SHOWN]:
+                _logger.warning(
+                    "%s: %s has no value at all, and %.3g %% were missing in training; the mean "
+                    "stands for it, so what the model says of it means nothing",
+                    *(self._name, self._called(int(place)), 100 * share[place]),
+                )
+
+    def _warn(
+        self,
+        what: str,
+        found: np.ndarray,
+        lowest: np.ndarray,
+        highest: np.ndarray,
+        least: np.ndarray,
+        most: np.ndarray,
+    ) -> None:
+        places = np.flatnonzero(found)
+        shown = "; ".join(
+            f"{self._called(int(place))} {lowest[place]:.6g} to {highest[place]:.6g}, trained on "
+            f"{least[place]:.6g} to {most[place]:.6g}"
+            for place in places[:_SHOWN]
+        )
+        more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        _logger.warning(
+            "%s: has %s the trained range (%s%s); are the units the same?",
+            *(self._name, what, shown, more),
+        )
+
+    def _called(self, place: int) -> str:
+        if self._schema.kind in (DataKind.IMAGES, DataKind.AUDIO):
+            return "the values are" if place == 0 else f"channel {place}"
+        features = self._schema.features
+        return f'"{features[place]}"' if features else f"column {place}"

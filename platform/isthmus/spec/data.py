@@ -1,0 +1,148 @@
+"""Where the rows of a job come from, and how they are read, split and scaled."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AliasChoices, Field, field_validator, model_validator
+
+from isthmus.spec.model import SpecModel
+from isthmus.spec.secrets import without_password
+from isthmus.types import DataKind, ScalingMode
+
+
+class DataSpec(SpecModel):
+    """Where the rows come from and how they are split and scaled."""
+
+    path: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)]
+    """A file, a folder, a glob, a list of these, `s3://bucket/key` or `s3://bucket/prefix/`, a
+    database (`postgresql://user@host/name`, `sqlite:///file.db`), or a set that scikit-learn
+    ships: `sklearn:digits`. The password of a database is never stored."""
+    query: str | None = None
+    """The query whose rows are read, where `path` is a database: `SELECT a, b FROM readings`."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """The sign between the cells of a csv; found by looking at its first rows by default."""
+    header: Literal["auto", "none"] = "auto"
+    """`none` if a csv has no line with the names of its columns; they are then f0, f1, ..."""
+    decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
+    """The decimal sign of the numbers of a csv."""
+    thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """The sign between the thousands of the numbers of a csv, if they have one."""
+    missing_values: tuple[str, ...] = ()
+    """Texts of a csv that mean a missing value, beside the empty cell, NA, NaN and null."""
+    encoding: str = "utf-8"
+    """The encoding of a csv: utf-8, latin-1, utf-16."""
+    partitions: bool = False
+    """Whether the folders of a table's files are columns: `year=2024/part-0.parquet`."""
+    time: str | None = None
+    """The column with the time of each step of a series: dates, or seconds. Steps are sorted by
+    it, and no window crosses a gap."""
+    series_id: str | None = None
+    """The column that tells several series in one table apart; no window crosses two."""
+    kind: DataKind | Literal["auto"] = "auto"
+    """What a row is. `auto`: images for files of images, audio for files of sounds, series where
+    `window`, `time` or `series_id` is given, images for an array of three or four axes, else
+    tabular."""
+    key: str | None = None
+    """Which array of an npz holds the rows; by default `x`, `X`, `data`, or the only one."""
+    columns: tuple[str, ...] | None = None
+    """Columns of a csv or parquet to use, in this order; by default all that `exclude` leaves."""
+    exclude: tuple[str, ...] = ()
+    """Columns to leave out: identifiers, texts, timestamps."""
+    categories: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
+    """Columns of a csv or parquet that hold categories, texts or codes: each value becomes a
+    feature of its own, 0 or 1. A list of columns, or the values of each, `{size: [S, M, L]}`."""
+    paired_path: str | None = Field(
+        default=None, validation_alias=AliasChoices("paired_path", "second")
+    )
+    """A second file or folder of the same layout: other noisy measurements of the same rows, in
+    the same order. `noise2noise` learns from both. Job files once called it `second`."""
+    labels: str | None = None
+    """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
+    keep_labels: tuple[int | str, ...] | None = None
+    """Train only on rows with one of these labels: the normal rows, for anomaly detection."""
+    missing: Literal["refuse", "mean", "drop"] = "refuse"
+    """What to do with NaN: refuse the file, fill in the mean of the training rows (and do so
+    again when the model is used), or drop the row."""
+    scaling: ScalingMode | Literal["auto"] = "auto"
+    """`auto`: minmax for images, none for audio, standard for tabular and series."""
+    image_size: (
+        tuple[Annotated[int, Field(ge=4, le=4096)], Annotated[int, Field(ge=4, le=4096)]] | None
+    ) = None
+    """Height and width in pixels that images are resized to. Needed if their sizes differ."""
+    window: int | None = Field(default=None, ge=4, le=1_048_576)
+    """Length of a window of a series (steps; by default 64) or of audio (samples; 1024)."""
+    stride: int | None = Field(default=None, ge=1)
+    """Steps from one window's start to the next; by default half a window."""
+    validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
+    """Share of the rows for early stopping and for calibrating scores."""
+    test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
+    """Share of the rows that training never sees; champions and challengers meet on them."""
+
+    @property
+    def shown_path(self) -> str:
+        """The path as messages, runs and cards show it."""
+        if isinstance(self.path, str):
+            return self.path
+        more = f" and {len(self.path) - 1} more" if len(self.path) > 1 else ""
+        return f"{self.path[0]}{more}"
+
+    @property
+    def feature_names(self) -> tuple[str, ...] | None:
+        """Names of a row's features (or a series' channels), once the data was read."""
+        if self.columns is None or not isinstance(self.categories, Mapping):
+            return self.columns
+        values = self.categories
+        return tuple(
+            feature
+            for name in self.columns
+            for feature in ([f"{name}={v}" for v in values[name]] if name in values else [name])
+        )
+
+    @property
+    def indicators(self) -> tuple[bool, ...] | None:
+        """Which features are 0 or 1 for a category's value; `None` if there are no categories."""
+        if self.columns is None or not isinstance(self.categories, Mapping) or not self.categories:
+            return None
+        values = self.categories
+        return tuple(name in values for name in self.columns for _ in values.get(name, (name,)))
+
+    @field_validator("path", mode="after")
+    @classmethod
+    def _keeps_no_password(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(path, str):
+            return without_password(path)
+        return tuple(without_password(each) for each in path)
+
+    @field_validator("encoding", mode="after")
+    @classmethod
+    def _is_an_encoding(cls, encoding: str) -> str:
+        try:
+            found = codecs.lookup(encoding).name
+        except LookupError:
+            raise ValueError(
+                f'no encoding "{encoding}"; use utf-8, latin-1, cp1252, utf-16'
+            ) from None
+        return "utf-8" if found in ("utf-8", "utf-8-sig", "ascii") else encoding
+
+    @model_validator(mode="after")
+    def _leaves_rows_to_train_on(self) -> DataSpec:
+        held_out = self.validation_fraction + self.test_fraction
+        if held_out >= 0.95:
+            raise ValueError(
+                f"validation_fraction + test_fraction = {held_out:g} leaves too little to train "
+                "on; keep the sum below 0.95"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _keeps_labels_only_with_labels(self) -> DataSpec:
+        if (
+            self.keep_labels is not None
+            and self.labels is None
+            and not self.shown_path.startswith("sklearn:")
+        ):
+            raise ValueError("keep_labels needs labels: name the column or array that holds them")
+        return self
