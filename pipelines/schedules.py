@@ -14,8 +14,8 @@ from pydantic import Field, field_validator
 from isthmus.errors import Fault, SpecError, UsageError, nearest
 from isthmus.jobs.specs import load_job_file
 from isthmus.spec import Settings, SpecModel
-from isthmus.spec.job import NAME_PATTERN
 from isthmus.spec.list_file import read_list
+from isthmus.spec.names import ENTRY_NAME
 
 DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
 
@@ -23,7 +23,7 @@ DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
 class Schedule(SpecModel):
     """A job that is retrained on a cron."""
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: str = Field(pattern=ENTRY_NAME)
     """The name of the schedule; `isthmus schedule run NAME` runs it now."""
     job: str = Field(min_length=1)
     """The job file, relative to the schedules file."""

@@ -11,8 +11,8 @@ from pydantic import Field
 from isthmus.data import check_table_output
 from isthmus.errors import DataError, Fault, SpecError
 from isthmus.spec import SpecModel
-from isthmus.spec.job import NAME_PATTERN
 from isthmus.spec.list_file import read_list
+from isthmus.spec.names import ENTRY_NAME
 
 LONGEST_S = 3600.0
 
@@ -20,7 +20,7 @@ LONGEST_S = 3600.0
 class SubscriptionSpec(SpecModel):
     """A job that follows a model's champion, as an entry of the file."""
 
-    model: str = Field(pattern=NAME_PATTERN)
+    model: str = Field(pattern=ENTRY_NAME)
     """The pair's name."""
     job: Literal["denoise", "detect"]
     """The job that runs on the input."""

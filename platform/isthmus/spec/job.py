@@ -8,19 +8,31 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AliasChoices,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     field_validator,
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
+from isthmus.spec.faults import UNQUOTED
 from isthmus.spec.model import SpecModel
+from isthmus.spec.names import JOB_NAME
 from isthmus.spec.promotion import PromotionSpec
 from isthmus.spec.tuning import TuningSpec
 from isthmus.types import DataKind, ReconstructionLoss, ScalingMode
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+def _quoted(value: object) -> object:
+    """Refuses true and false as a label: pydantic would take them for the numbers 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError(UNQUOTED, "Input should be a label in quotes")
+    return value
+
+
+Label = Annotated[int | str, BeforeValidator(_quoted)]
 
 
 class PluginSpec(BaseModel):
@@ -80,7 +92,7 @@ class DataSpec(SpecModel):
     the same order. `noise2noise` learns from both. Job files once called it `second`."""
     labels: str | None = None
     """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
-    keep_labels: tuple[int | str, ...] | None = None
+    keep_labels: tuple[Label, ...] | None = None
     """Train only on rows with one of these labels: the normal rows, for anomaly detection."""
     missing: Literal["refuse", "mean", "drop"] = "refuse"
     """What to do with NaN: refuse the file, fill in the mean of the training rows (and do so
@@ -322,8 +334,9 @@ class TrainingSpec(SpecModel):
 class JobSpec(SpecModel):
     """A training job: what `isthmus train` reads."""
 
-    name: str = Field(pattern=NAME_PATTERN)
-    """The pair's name; it registers NAME-encoder and NAME-decoder."""
+    name: str = Field(pattern=JOB_NAME)
+    """The pair's name; it registers NAME-encoder and NAME-decoder. Letters, digits, `_` and `-`, at
+    most 100: MLflow refuses a dot."""
     description: str = ""
     """A line for people, shown with the model."""
     data: DataSpec

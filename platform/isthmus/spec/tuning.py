@@ -11,7 +11,7 @@ from pydantic_core import CoreSchema
 
 from isthmus.errors import Fault, SpecError, nearest
 from isthmus.spec.model import SpecModel
-from isthmus.spec.yaml_file import LineLoader
+from isthmus.spec.yaml_file import parse_value
 
 RANGES: Mapping[str, str] = {
     "choice": "{choice: [8, 16, 32]}",
@@ -154,7 +154,7 @@ def parse_search(options: Sequence[str]) -> dict[str, Any]:
         kind, colon, text = said.partition(":")
         try:
             listed = text if kind == "choice" else text.replace(":", ",")
-            values = yaml.load(f"[{listed}]", Loader=LineLoader)  # noqa: S506 (a SafeLoader)
+            values = parse_value(f"[{listed}]")
         except yaml.YAMLError:
             values = None
         if not name.strip() or not colon or values is None:
