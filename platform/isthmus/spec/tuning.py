@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import yaml
@@ -61,6 +62,8 @@ class RangeSpec(SpecModel):
             what = "two whole numbers" if number is int else "two numbers"
             raise ValueError(f"{self.kind} needs {what}, as in {RANGES[self.kind]}")
         low, high = self.values
+        if not (isfinite(low) and isfinite(high)):
+            raise ValueError(f"{self.kind} needs finite bounds, as in {RANGES[self.kind]}")
         if not low < high:
             raise ValueError(f"{low} is not below {high}; give the lower bound first")
         if self.kind.startswith("log") and low <= 0:

@@ -61,9 +61,9 @@ class LineLoader(yaml.SafeLoader):
     "on".
     """
 
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Any, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Builds a mapping whose plain keys are texts."""
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag in _NO_TEXT:
                 key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
@@ -110,7 +110,7 @@ def _parse_yaml(
     if content is None:
         raise SpecError([Fault("", f"is empty; it needs at least {fields}")], source)
     if not isinstance(content, dict):
-        what = {list: "list", str: "text"}.get(type(content), type(content).__name__)
+        what = "text" if isinstance(content, str) else type(content).__name__
         raise SpecError([Fault("", f"holds a {what}; it needs fields such as {fields}")], source)
     lines: dict[str, int] = {}
     twice: list[tuple[str, str]] = []

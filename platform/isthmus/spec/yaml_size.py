@@ -61,10 +61,11 @@ def check_size(text: str, source: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             if any(event.anchor == each.anchor for each in open_values):
                 why = f"*{event.anchor} stands within &{event.anchor} itself; write out its values"
-            open_values[-1].add(anchors.get(event.anchor, _Extent(None)))
+            open_values[-1].add(anchors.get(event.anchor or "", _Extent(None)))
         why = why or _refusal(open_values)
         if why:
-            raise SpecError([Fault("", why, event.start_mark.line + 1)], source)
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise SpecError([Fault("", why, line)], source)
 
 
 def _close(value: _Extent, parent: _Extent, anchors: dict[str, _Extent]) -> None:
