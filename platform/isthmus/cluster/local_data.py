@@ -9,7 +9,7 @@ from pathlib import Path
 
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
-from isthmus.spec.paths import local_paths, with_paths
+from isthmus.spec.paths import expanded, local_paths, with_paths
 
 LARGEST_LOCAL_DATA_BYTES = 50 * 2**20
 """The most that travels with a job: Ray keeps it in the head's memory and sends it to each node."""
@@ -78,11 +78,7 @@ def _split(path: str) -> tuple[Path, str]:
 
 def _files(path: str) -> list[Path]:
     """Returns the files of a path; without hidden ones in a folder, which no reader looks at."""
-    local = Path(path).expanduser()
-    if local.exists():
-        found = [local]
-    else:
-        found = [Path(each) for each in sorted(glob.glob(str(local), recursive=True))]  # noqa: PTH207 (takes an absolute one)
+    found = expanded(path)
     files = [each for each in found if each.is_file()]
     for folder in (each for each in found if each.is_dir()):
         files += [

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from isthmus.data import open_input, write_behind
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
@@ -51,7 +52,8 @@ def denoise(
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on.
+        DataError: If the file does not hold the kind of data that the pair was trained on, or if
+            the output would replace it.
         RegistryError: If the pair is damaged.
     """
     pair = load(model, settings)
@@ -65,6 +67,7 @@ def denoise_with(
     pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
 ) -> DenoiseResult:
     """Does the same as `denoise`, with a pair that is already loaded."""
+    refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
     stream.check_output(Path(output))
     rows = 0

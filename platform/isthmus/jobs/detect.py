@@ -8,6 +8,7 @@ from pathlib import Path
 
 from isthmus.data import check_table_output, open_input, open_results, write_behind
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
@@ -56,7 +57,8 @@ def detect(
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on.
+        DataError: If the file does not hold the kind of data that the pair was trained on, or if
+            the output would replace it.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
@@ -71,6 +73,7 @@ def detect_with(
     pair: Pair, source: str, output: str | Path, on_rows: OnRows | None = None
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded."""
+    refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.plan.row_shape)
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
     rows = anomalies = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping
+from pathlib import Path
 
 from isthmus.spec.job import DataSpec
 
@@ -29,6 +31,15 @@ def local_paths(data: DataSpec) -> tuple[str, ...]:
 def is_local(path: str) -> bool:
     """Returns whether a path is a file, a folder or a glob of this machine."""
     return "://" not in path and not path.startswith("sklearn:")
+
+
+def expanded(path: str) -> list[Path]:
+    """Returns what a path of this machine names: a file or a folder, or all that a glob matches."""
+    local = Path(path).expanduser()
+    if local.exists():
+        return [local]
+    matches = glob.glob(str(local), recursive=True)  # noqa: PTH207 (Path's takes no absolute one)
+    return [Path(match) for match in sorted(matches)]
 
 
 def with_paths(data: DataSpec, moved: Mapping[str, str]) -> DataSpec:
