@@ -123,20 +123,29 @@ def read_manifest(folder: Path) -> PairManifest:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RegistryError(f"{file} is missing; this is no half of an Isthmus pair") from error
-    except ValueError as error:
+    # JSON may be nested more deeply than Python's stack.
+    except (ValueError, RecursionError) as error:
         raise RegistryError(f"{file} is damaged; restore it, or register the pair again") from error
     try:
         return PairManifest.model_validate(upgrade(raw, str(file)))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         raise RegistryError(
-            f"{file} is damaged, or was written by another Isthmus "
-            f"({_maker(raw)}); upgrade isthmus, or register the pair again"
+            f"{file} is damaged, or was written by another Isthmus ({_maker(raw)}"
+            f"{_first_fault(error)}); upgrade isthmus, or register the pair again"
         ) from error
 
 
 def _maker(raw: object) -> str:
     version = raw.get("isthmus_version") if isinstance(raw, dict) else None
     return f"version {version}" if isinstance(version, str) else "version unknown"
+
+
+def _first_fault(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors()[0]
+    where, value = ".".join(map(str, first["loc"])), repr(first["input"])
+    return f"; {where}: {first['msg']}, not {value if len(value) <= 60 else value[:57] + '...'}"
 
 
 def check_weights(folder: Path, half: Half, manifest: PairManifest) -> Path:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isthmus.data.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
@@ -75,8 +75,10 @@ def whole_file(output: Path, provenance: Provenance) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(output, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
-        note.unlink(missing_ok=True)
+        # A read-only file system refuses to remove even what is not there.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
 
 
 @contextmanager
