@@ -132,7 +132,7 @@ def _fail_unexpectedly(error: Exception, was_interrupted: bool) -> None:
 
     if isinstance(error, OSError) and error.errno in _OF_A_DISK:
         _fail(
-            f"{error.filename or 'a disk'} cannot be written to ({error.strerror}); free its disk, "
+            f"{error.filename or 'a disk'} cannot be used ({error.strerror}); free its disk, "
             "allow it with chmod, or set ISTHMUS_HOME to another folder",
             1,
             error,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -117,4 +118,6 @@ def _make_folder(folder: Path, output: Path) -> None:
 
 
 def _cannot_write(output: Path, error: OSError) -> DataError:
-    return DataError(f"{output}: cannot be written: {error.strerror or error}; name another place")
+    # pyarrow's errors have the number of the system's, and a text that names our temporary file.
+    reason = os.strerror(error.errno) if error.errno else error
+    return DataError(f"{output}: cannot be written: {reason}; name another place")
