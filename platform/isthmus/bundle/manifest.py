@@ -93,6 +93,9 @@ class PairManifest(SpecModel):
     """The pair's ONNX graphs. Format 1 had none."""
     rows: Mapping[str, int] = {}
     """The number of rows in each part of the split."""
+    not_reconstructed: tuple[str, ...] = ()
+    """The features or channels that are hardly reconstructed, if at all: less than 5 % of their
+    variance on held-out rows."""
     compatibility: Compatibility | None = None
     """The maps to the latents of the champion at the registration, if there was one."""
 

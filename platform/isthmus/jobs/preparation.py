@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.data import (
     Labels,
+    Rows,
     StoredRows,
     StoredSplit,
     find_large_table,
@@ -25,7 +26,7 @@ from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
 from isthmus.spec import DataSpec, JobSpec, ModelPlan
-from isthmus.types import ScalingMode
+from isthmus.types import DataKind, ScalingMode
 
 if TYPE_CHECKING:
     from isthmus.data.distributed_table import DistributedSplit
@@ -46,6 +47,8 @@ class Prepared:
         test_labels: The labels of the test rows, if they have labels that are in memory.
         part_sizes: The number of all rows in each part, if only samples of the held-out parts are
             here.
+        validation_files: The number of audio files that the validation rows are windows of; `None`
+            for other kinds of data.
     """
 
     spec: JobSpec
@@ -57,6 +60,7 @@ class Prepared:
     test: NDArray[np.float32] | StoredRows
     test_labels: Labels | None = None
     part_sizes: Mapping[str, int] | None = None
+    validation_files: int | None = None
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
@@ -148,7 +152,14 @@ def _prepare_in_memory(spec: JobSpec) -> Prepared:
         validation=rows.values[split.validation],
         test=rows.values[split.test],
         test_labels=None if rows.labels is None else rows.labels[split.test],
+        validation_files=_count_files(rows, split.validation),
     )
+
+
+def _count_files(rows: Rows, part: NDArray[np.int64]) -> int | None:
+    if rows.kind is not DataKind.AUDIO:
+        return None
+    return 1 if rows.groups is None else len(np.unique(rows.groups[part]))
 
 
 def _prepare_stored(spec: JobSpec, split: StoredSplit, data: DataSpec) -> Prepared:

@@ -59,6 +59,7 @@ class TrainedPair:
             input example, and all of them are used to compare the ONNX graphs with torch.
         rows: The number of rows in each part of the split.
         succession: The champion at this registration, and how their latents relate.
+        not_reconstructed: The names of the features that are hardly reconstructed, if at all.
     """
 
     module: Autoencoder
@@ -70,6 +71,7 @@ class TrainedPair:
     example: NDArray[np.float32]
     rows: Mapping[str, int] = field(default_factory=dict)
     succession: Succession = NO_SUCCESSION
+    not_reconstructed: tuple[str, ...] = ()
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
@@ -156,6 +158,7 @@ def _manifest(
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=trained.rows,
+        not_reconstructed=trained.not_reconstructed,
         threshold=float(trained.module.calibration.threshold),
         onnx=onnx,
     )
