@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
 from pydantic import Field, field_validator
 
 from isthmus.errors import Fault, SpecError, UsageError, nearest
 from isthmus.jobs.specs import load_job_file
 from isthmus.spec import Settings, SpecModel
-from isthmus.spec.job import NAME_PATTERN
 from isthmus.spec.list_file import read_list
+from isthmus.spec.names import ENTRY_NAME
 
 DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
 
@@ -23,7 +21,7 @@ DEFAULT_FILE = Path("pipelines") / "schedules.yaml"
 class Schedule(SpecModel):
     """A job that is retrained on a cron."""
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: str = Field(pattern=ENTRY_NAME)
     """The name of the schedule; `isthmus schedule run NAME` runs it now."""
     job: str = Field(min_length=1)
     """The job file, relative to the schedules file."""
@@ -39,25 +37,44 @@ class Schedule(SpecModel):
     @field_validator("cron")
     @classmethod
     def _is_a_cron(cls, value: str) -> str:
-        try:
-            CronSim(value, datetime.now(UTC))
-        except CronSimError:
+        # Prefect reads a sixth field as seconds, and other programs as the year.
+        if len(value.split()) != 5 or not _is_accepted(value, "UTC"):
             raise ValueError(
-                f'"{value}" is no cron; write minute, hour, day of month, month, day of week, as '
-                "in 0 3 * * *"
-            ) from None
+                f'"{value}" is no cron of Prefect\'s; write five fields: minute, hour, day of '
+                "month, month, day of week, as in 0 3 * * *"
+            )
+        if _never_comes(value):
+            raise ValueError(f'"{value}" names a day that never comes; choose another')
         return value
 
     @field_validator("timezone")
     @classmethod
     def _is_a_timezone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            raise ValueError(
-                f'"{value}" is no time zone; use UTC or one as Europe/Berlin'
-            ) from None
+        if not value or not _is_accepted("0 3 * * *", value):
+            raise ValueError(f'"{value}" is no time zone; use UTC or one as Europe/Berlin')
         return value
+
+
+def _is_accepted(cron: str, timezone: str) -> bool:
+    """Returns whether Prefect, which runs the schedules, accepts a cron in a time zone."""
+    # Imported here, because commands that read no schedule need not wait for Prefect.
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        CronSchedule(cron=cron, timezone=timezone)
+    except ValueError:
+        return False
+    return True
+
+
+def _never_comes(cron: str) -> bool:
+    """Returns whether Prefect's server finds no time for a cron, as for `0 3 31 2 *`."""
+    from prefect.server.schemas.schedules import CronSchedule
+
+    try:
+        return not asyncio.run(CronSchedule(cron=cron, timezone="UTC").get_dates(n=1))
+    except ValueError:
+        return True
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,42 @@ line and exits with `exit_code`; it prints a traceback only with `--debug`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+
+# What a terminal would act on instead of showing it: control characters, the two Unicode line
+# breaks, changes of the writing direction, and bytes of file names that are no text.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    """Returns a text as one printable line: characters that a terminal obeys are escaped.
+
+    Messages quote names and values from files that others made, and such a value must neither
+    break a line in two nor move the cursor.
+
+    Args:
+        text: The text.
+        keep: The characters that stay as they are, as in "\\n" for a text of several lines.
+    """
+    return _UNPRINTABLE.sub(lambda found: _escaped(found.group(), keep), text)
+
+
+def _escaped(character: str, keep: str) -> str:
+    return character if character in keep else character.encode("unicode_escape").decode()
 
 
 class IsthmusError(Exception):
     """The base class of Isthmus's errors, which have a one-line message."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class UsageError(IsthmusError):
@@ -48,8 +75,11 @@ class SpecError(UsageError):
     def __init__(self, faults: Sequence[Fault], source: str = "") -> None:
         self.faults = tuple(faults)
         self.source = source
-        prefix = f"{source}: " if source else ""
-        super().__init__("\n".join(f"{prefix}{fault}" for fault in self.faults))
+        super().__init__(*self.faults)
+
+    def __str__(self) -> str:
+        prefix = f"{self.source}: " if self.source else ""
+        return "\n".join(printable(f"{prefix}{fault}") for fault in self.faults)
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Fault, ...], str]]:
         # Python unpickles exceptions from `args`, which are not our parameters, and Ray pickles

@@ -183,10 +183,11 @@ def _before(
 
 
 def _check_alias(alias: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9._-]+", alias) or re.fullmatch(r"v?[0-9]+|latest", alias):
+    is_reserved = re.fullmatch(r"v?[0-9]+|latest", alias, re.IGNORECASE)
+    if is_reserved or not re.fullmatch(r"[A-Za-z0-9_-]{1,255}", alias):
         raise UsageError(
-            f'"{alias}" cannot be an alias; use letters, digits, ".", "_" and "-", and neither '
-            "a number nor latest"
+            f'"{alias}" cannot be an alias; use letters, digits, "_" and "-", at most 255, and '
+            "neither a number nor latest"
         )
 
 

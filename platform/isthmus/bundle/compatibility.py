@@ -13,6 +13,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
+from isthmus.bundle.tensors import read_tensors
 from isthmus.core.alignment import LatentMap
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
@@ -96,10 +97,8 @@ def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
     """Reads one of the maps in a folder.
 
     Raises:
-        RegistryError: If the file is missing, or its hash differs from `pair.json`.
+        RegistryError: If the file is missing or damaged, or its hash differs from `pair.json`.
     """
-    from safetensors.numpy import load_file
-
     file = folder / MAPS_FILE
     if not file.is_file():
         raise RegistryError(f"{file} is missing; restore it, or train the pair again")
@@ -109,5 +108,16 @@ def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
             f"{file} is damaged: its sha256 is {found[:12]}..., and pair.json says "
             f"{said.sha256[:12]}...; restore it, or train the pair again"
         )
-    tensors = load_file(file)
-    return LatentMap(tensors[f"{kind}.matrix"], tensors[f"{kind}.offset"])
+    tensors = read_tensors(file)
+    try:
+        matrix, offset = (tensors[f"{kind}.{part}"].numpy() for part in ("matrix", "offset"))
+    except KeyError as error:
+        raise RegistryError(
+            f"{file} is damaged: it has no {error}; restore it, or train the pair again"
+        ) from error
+    if matrix.ndim != 2 or offset.shape != matrix.shape[1:]:
+        raise RegistryError(
+            f"{file} is damaged: a map of shape {matrix.shape} has an offset of {offset.shape}; "
+            "restore it, or train the pair again"
+        )
+    return LatentMap(matrix, offset)

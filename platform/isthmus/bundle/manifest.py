@@ -95,6 +95,9 @@ class PairManifest(SpecModel):
     """The pair's ONNX graphs. Format 1 had none."""
     rows: Mapping[str, int] = {}
     """The number of rows in each part of the split."""
+    not_reconstructed: tuple[str, ...] = ()
+    """The features or channels that are hardly reconstructed, if at all: less than 5 % of their
+    variance on held-out rows."""
     compatibility: Compatibility | None = None
     """The maps to the latents of the champion at the registration, if there was one."""
 
@@ -134,20 +137,29 @@ def read_manifest(folder: Path) -> PairManifest:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise RegistryError(f"{file} is missing; this is no half of an Isthmus pair") from error
-    except ValueError as error:
+    # JSON may be nested more deeply than Python's stack.
+    except (ValueError, RecursionError) as error:
         raise RegistryError(f"{file} is damaged; restore it, or register the pair again") from error
     try:
         return PairManifest.model_validate(upgrade(raw, str(file)))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         raise RegistryError(
-            f"{file} is damaged, or was written by another Isthmus "
-            f"({_maker(raw)}); upgrade isthmus, or register the pair again"
+            f"{file} is damaged, or was written by another Isthmus ({_maker(raw)}"
+            f"{_first_fault(error)}); upgrade isthmus, or register the pair again"
         ) from error
 
 
 def _maker(raw: object) -> str:
     version = raw.get("isthmus_version") if isinstance(raw, dict) else None
     return f"version {version}" if isinstance(version, str) else "version unknown"
+
+
+def _first_fault(error: Exception) -> str:
+    if not isinstance(error, ValidationError):
+        return ""
+    first = error.errors()[0]
+    where, value = ".".join(map(str, first["loc"])), repr(first["input"])
+    return f"; {where}: {first['msg']}, not {value if len(value) <= 60 else value[:57] + '...'}"
 
 
 def check_weights(folder: Path, half: Half, manifest: PairManifest) -> Path:

@@ -5,6 +5,7 @@ annotation a string, and typer evaluates every one of those twice before it can 
 which took a tenth longer for it. What is imported for types only stands in quotes there.
 """
 
+import errno
 import sys
 from typing import Annotated
 
@@ -67,6 +68,8 @@ app.add_typer(cluster.head, name="head", rich_help_panel="Cluster")
 app.add_typer(stack.stack, name="stack", rich_help_panel="This machine")
 
 _debug = False
+# A disk that is full, read-only, or not this user's, in whatever room it is met.
+_OF_A_DISK = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
 
 
 def _show_version(wanted: bool) -> None:
@@ -127,6 +130,13 @@ def _fail_unexpectedly(error: Exception, was_interrupted: bool) -> None:
         _fail("Stopped.", train.INTERRUPTED, error)
     from isthmus.spec import Settings
 
+    if isinstance(error, OSError) and error.errno in _OF_A_DISK:
+        _fail(
+            f"{error.filename or 'a disk'} cannot be used ({error.strerror}); free its disk, "
+            "allow it with chmod, or set ISTHMUS_HOME to another folder",
+            1,
+            error,
+        )
     _fail(
         f"unexpected {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         f" (details: {Settings.from_environment().log_file})",

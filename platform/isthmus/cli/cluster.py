@@ -40,17 +40,19 @@ def submit(
 ) -> None:
     """Send a training job to a Ray cluster; it goes on when this terminal is closed.
 
-    The code travels as a wheel, the job file as it is, and local data of up to 50 MiB with it.
+    The code travels as a wheel, and with the job local data of up to 50 MiB. Local data are read
+    first, so that what is wrong with them is said here.
 
     Example: isthmus submit pipelines/jobs/digits.yaml --address http://127.0.0.1:8265
     """
     if local and address is not None:
         raise typer.BadParameter("--local and --address do not go together")
+    from isthmus.cluster.submit import checked_job
     from isthmus.cluster.submit import submit as send
-    from isthmus.jobs.specs import load_job_file
 
-    load_job_file(job, overrides or [])  # what is wrong is said before a head is started
     settings = _settings()
+    with err.status("reading the data"):
+        spec = checked_job(job, overrides or [])  # what is wrong is said before a head is started
     if local:
         from isthmus.cluster.head import start_head
 
@@ -58,7 +60,7 @@ def submit(
             start_head(settings)
     cluster = _cluster(address, settings)
     with err.status(f"sending to {cluster.address}"):
-        sent = send(job, overrides or [], cluster, settings, env or [])
+        sent = send(spec, cluster, settings, env or [])
     out.print(f"[bold]{sent.job_id}[/bold] is submitted to {cluster.address}")
     where = "" if cluster.is_local else f" --address {cluster.address}"
     if follow:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.terminal import age, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -100,4 +101,5 @@ def _asked(line: str, found: "Lineage", what: str | None) -> str:
 def _marked(line: str, is_asked: bool) -> str:
     from rich.markup import escape
 
-    return f"[bold]{escape(line)}[/bold]  <- asked for" if is_asked else escape(line)
+    line = escape(printable(line))
+    return f"[bold]{line}[/bold]  <- asked for" if is_asked else line

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import sys
+import time
 import warnings
 from pathlib import Path
 
 from isthmus.cli.terminal import err
+from isthmus.errors import printable
 
 _BYTES = 5_000_000
+_SECONDS_BETWEEN_EQUAL_WARNINGS = 3600.0
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
 # They bring handlers of their own that write to the terminal.
 _OWN_HANDLERS = (
@@ -70,10 +73,24 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 class _Terminal(logging.Handler):
-    """Prints through rich, so that a progress bar that is shown stays whole."""
+    """Prints through rich, so that a progress bar that is shown stays whole.
+
+    A warning is not repeated within an hour: a job that reads a file twice finds the same fault
+    twice, but a server that is away again in the afternoon is news.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._warned_s: dict[str, float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        err.print(f"{record.levelname.lower()}: {record.getMessage()}", markup=False)
+        line = printable(f"{record.levelname.lower()}: {record.getMessage()}")
+        if record.levelno >= logging.WARNING:
+            last_s, now_s = self._warned_s.get(line), time.monotonic()
+            if last_s is not None and now_s - last_s < _SECONDS_BETWEEN_EQUAL_WARNINGS:
+                return
+            self._warned_s[line] = now_s
+        err.print(line, markup=False)
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:

@@ -6,6 +6,7 @@ import typer
 
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import age, err, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -121,12 +122,12 @@ def history(
     for event in reversed(events):
         table.add_row(
             event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-            Text(event.actor),
+            Text(printable(event.actor)),
             event.source,
             event.alias,
             _version(event.from_version),
             _version(event.to_version),
-            Text(event.why),
+            Text(printable(event.why)),
         )
     out.print(table)
 

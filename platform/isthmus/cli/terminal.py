@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from isthmus.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
@@ -36,8 +38,14 @@ class Stream:
         return self.console.is_terminal
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """As `rich.console.Console.print`."""
-        self.console.print(*objects, **options)
+        """Prints as `rich.console.Console.print` does, but no characters that a terminal obeys.
+
+        The texts of commands quote names and paths that others chose; colours come from rich.
+        """
+        shown = (
+            printable(each, keep="\n\t") if isinstance(each, str) else each for each in objects
+        )
+        self.console.print(*shown, **options)
 
     def status(self, text: str) -> Status:
         """As `rich.console.Console.status`."""

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.terminal import err, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from isthmus.jobs.train import TrainResult
 
 JobFile = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
@@ -18,6 +21,7 @@ Overrides = Annotated[
     ),
 ]
 INTERRUPTED = 130
+_MOST_NAMES = 8
 
 
 def train(
@@ -99,6 +103,23 @@ def schema() -> None:
     out.print_json(json.dumps(job_schema()))
 
 
+def print_limits(metrics: "Mapping[str, float]", not_reconstructed: "Sequence[str]") -> None:
+    """Prints what the pair of a finished training cannot be relied on for."""
+    if not_reconstructed:
+        shown = ", ".join(map(printable, not_reconstructed[:_MOST_NAMES]))
+        more = len(not_reconstructed) - _MOST_NAMES
+        out.print(
+            "  not reconstructed (less than 5 % of the variance on held-out rows): "
+            f"{shown}{f' and {more} more' if more > 0 else ''}",
+            markup=False,
+        )
+    if metrics.get("validation_files") == 1:
+        out.print(
+            "  the threshold rests on the windows of one file: normal windows of other files may "
+            "score above it; train with more files to hold out several"
+        )
+
+
 def _summarise(result: "TrainResult") -> None:
     assert result.pair is not None  # noqa: S101 (finished)
     metrics, plan = result.metrics, result.plan
@@ -112,6 +133,7 @@ def _summarise(result: "TrainResult") -> None:
         f"  reconstruction error on held-out rows {metrics['test_reconstruction_mse']:.5f}, "
         f"PCA of the same size {metrics['test_pca_mse']:.5f} (mean squares, scaled units)"
     )
+    print_limits(metrics, result.not_reconstructed)
     if "latent_affine_error" in metrics:
         affine, rotation = (
             100 * metrics[f"latent_{kind}_error"] for kind in ("affine", "procrustes")

@@ -9,7 +9,7 @@ import typer
 
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import err, out
-from isthmus.cli.train import INTERRUPTED, JobFile, Overrides
+from isthmus.cli.train import INTERRUPTED, JobFile, Overrides, print_limits
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -151,6 +151,7 @@ def _summarise(job: Path, given: list[str], result: "TuneResult") -> None:
         f"  reconstruction error on held-out rows {metrics['test_reconstruction_mse']:.5f}, "
         f"PCA of the same size {metrics['test_pca_mse']:.5f} (mean squares, scaled units)"
     )
+    print_limits(metrics, result.not_reconstructed)
     own = "".join(f" --set {shlex.quote(each)}" for each in given if "tuning." not in each)
     out.print(f"  run {result.run_id[:8]}: see it and its trials with isthmus ui")
     out.print(f"Again: isthmus train {job}{own} {_options(best)}", markup=False, soft_wrap=True)

@@ -1,10 +1,9 @@
-"""Submits a training job to a cluster: the job file, the code as a wheel, and small local data."""
+"""Submits a training job to a cluster: the job, the code as a wheel, and small local data."""
 
 from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,22 @@ from urllib.parse import urlsplit
 import yaml
 
 from isthmus.cluster.client import Cluster, connect
+from isthmus.cluster.local_data import (
+    LARGEST_LOCAL_DATA_BYTES,
+    absolute,
+    sent_along,
+    size_bytes,
+)
 from isthmus.cluster.wheel import build_wheel
-from isthmus.errors import DataError, UsageError
+from isthmus.data import is_large, open_rows
+from isthmus.errors import UsageError
+from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import load_job_file
 from isthmus.quiet import quieten
 from isthmus.spec import JobSpec, Settings
+from isthmus.spec.paths import data_paths, local_paths
 
 _JOB_FILE = "job.yaml"
-_DATA_FOLDER = "data"
-_LARGEST_LOCAL_DATA_BYTES = 50 * 2**20
 # The addresses of servers are sent with the job. Secrets are sent only if they are named, because
 # Ray's dashboard shows a job's environment to everyone who can open it.
 _ADDRESSES = (
@@ -53,37 +59,55 @@ class Submitted:
     cluster: Cluster
 
 
-def submit(
-    job: Path,
-    overrides: Sequence[str],
-    cluster: Cluster,
-    settings: Settings,
-    environment: Sequence[str] = (),
-) -> Submitted:
-    """Checks a job file on this machine, and submits the job.
+def checked_job(job: Path, overrides: Sequence[str]) -> JobSpec:
+    """Reads a job file, and the data that it names, as far as they are on this machine.
+
+    What is wrong with either is found here, and not by a job that has waited for a cluster. Of a
+    table that is too large to travel, only the columns are checked. Data on S3, which this machine
+    may not be allowed to read, are not.
 
     Args:
         job: The job file.
         overrides: Values for dotted names, `training.epochs=5`.
+
+    Raises:
+        SpecError: If the job cannot be run.
+        DataError: If its data cannot be trained on.
+    """
+    spec = load_job_file(job, overrides)
+    if all("://" not in path for path in data_paths(spec.data)):
+        is_small = size_bytes(local_paths(spec.data)) <= LARGEST_LOCAL_DATA_BYTES
+        source, data = open_rows(spec.data)  # finds a wrong column of a table of any size
+        if is_small or not is_large(source, data):
+            prepare(spec).close()
+    return spec
+
+
+def submit(
+    spec: JobSpec, cluster: Cluster, settings: Settings, environment: Sequence[str] = ()
+) -> Submitted:
+    """Submits a job, with every file on this machine that it reads.
+
+    Args:
+        spec: The job, as `checked_job` returned it.
         cluster: The cluster to submit it to.
         settings: The settings with the addresses of this machine's stores.
         environment: Variables to set for the job: `NAME=VALUE`, or `NAME` for this process's value.
 
     Raises:
-        SpecError: If the job cannot be run.
         DataError: If its data are only on this machine and too large to be sent.
         ClusterError: If the cluster does not accept it.
     """
     quieten()
-    spec = load_job_file(job, overrides)
     variables = _variables(cluster, settings, environment)
     with tempfile.TemporaryDirectory(prefix="isthmus-submit-") as name:
         folder = Path(name)
         working_dir = folder / "job"
         working_dir.mkdir()
-        spec = spec if cluster.is_local else _with_its_data(spec, working_dir)
-        spec = _with_absolute_path(spec) if cluster.is_local else spec
-        content = yaml.safe_dump(spec.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        # The head of this machine runs the job in another folder, but sees the same files.
+        data = absolute(spec.data) if cluster.is_local else sent_along(spec.data, working_dir)
+        sent = spec.model_copy(update={"data": data})
+        content = yaml.safe_dump(sent.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (working_dir / _JOB_FILE).write_text(content, encoding="utf-8")
         with connect(cluster) as client:
             job_id = client.submit_job(
@@ -127,43 +151,3 @@ def _is_of_this_machine(value: str) -> bool:
     if parts.scheme in ("", "file") or parts.scheme.startswith("sqlite"):
         return "/" in value
     return parts.hostname in ("localhost", "127.0.0.1", "::1")
-
-
-def _with_absolute_path(spec: JobSpec) -> JobSpec:
-    """Returns the job with an absolute data path, because it runs in another working folder."""
-    if "://" in spec.data.path or spec.data.path.startswith("sklearn:"):
-        return spec
-    return _with_path(spec, str(Path(spec.data.path).absolute()))
-
-
-def _with_its_data(spec: JobSpec, working_dir: Path) -> JobSpec:
-    """Copies small local data to the folder that is sent; returns the job with the new path."""
-    if "://" in spec.data.path or spec.data.path.startswith("sklearn:"):
-        return spec
-    source = Path(spec.data.path)
-    if not source.exists():
-        raise DataError(f"{source}: no such file or folder; check data.path")
-    size_bytes = _size_bytes(source)
-    if size_bytes > _LARGEST_LOCAL_DATA_BYTES:
-        raise DataError(
-            f"{source} is {size_bytes / 2**20:,.0f} MiB on this machine, and at most "
-            f"{_LARGEST_LOCAL_DATA_BYTES >> 20} MiB travel with a job; put it on S3 and set "
-            "data.path to s3://BUCKET/KEY"
-        )
-    target = Path(_DATA_FOLDER) / source.name
-    (working_dir / _DATA_FOLDER).mkdir()
-    if source.is_dir():
-        shutil.copytree(source, working_dir / target)
-    else:
-        shutil.copyfile(source, working_dir / target)
-    return _with_path(spec, target.as_posix())
-
-
-def _with_path(spec: JobSpec, path: str) -> JobSpec:
-    return spec.model_copy(update={"data": spec.data.model_copy(update={"path": path})})
-
-
-def _size_bytes(source: Path) -> int:
-    if source.is_file():
-        return source.stat().st_size
-    return sum(file.stat().st_size for file in source.rglob("*") if file.is_file())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isthmus.data.files import ending_of
@@ -78,8 +79,10 @@ def whole_file(output: Path, provenance: Provenance) -> Iterator[Path]:
     except OSError as error:
         raise _cannot_write(output, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
-        note.unlink(missing_ok=True)
+        # A read-only file system refuses to remove even what is not there.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+            note.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -118,4 +121,6 @@ def _make_folder(folder: Path, output: Path) -> None:
 
 
 def _cannot_write(output: Path, error: OSError) -> DataError:
-    return DataError(f"{output}: cannot be written: {error.strerror or error}; name another place")
+    # pyarrow's errors have the number of the system's, and a text that names our temporary file.
+    reason = os.strerror(error.errno) if error.errno else error
+    return DataError(f"{output}: cannot be written: {reason}; name another place")

@@ -189,8 +189,8 @@ def _said_plainly(address: str, bucket: str) -> Iterator[None]:
             ) from error
         if _NO_NETWORK.search(said):
             raise DataError(
-                f"{address}: {_endpoint() or 'Amazon S3'} cannot be reached; check AWS_ENDPOINT_URL "
-                f"and the network ({short})"
+                f"{address}: {_endpoint() or 'Amazon S3'} cannot be reached; check "
+                f"AWS_ENDPOINT_URL and the network ({short})"
             ) from error
         if _NO_CREDENTIALS.search(said):
             raise DataError(

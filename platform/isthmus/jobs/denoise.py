@@ -8,6 +8,7 @@ from pathlib import Path
 
 from isthmus.data import RangeWatch, UseOptions, open_input, write_behind
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
@@ -54,7 +55,8 @@ def denoise(
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on.
+        DataError: If the file does not hold the kind of data that the pair was trained on, or if
+            the output would replace it.
         RegistryError: If the pair is damaged.
     """
     pair = load(model, settings)
@@ -73,6 +75,7 @@ def denoise_with(
     options: UseOptions | None = None,
 ) -> DenoiseResult:
     """Does the same as `denoise`, with a pair that is already loaded."""
+    refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, source)
     stream.check_output(Path(output))

@@ -15,6 +15,7 @@ from isthmus.data import (
     write_behind,
 )
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
@@ -69,7 +70,8 @@ def detect(
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on.
+        DataError: If the file does not hold the kind of data that the pair was trained on, or if
+            the output would replace it.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
@@ -92,6 +94,7 @@ def detect_with(
     allow_unseen: bool = False,
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded."""
+    refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, source)
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)

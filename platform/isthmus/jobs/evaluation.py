@@ -12,12 +12,16 @@ from torch import Tensor
 
 from isthmus.core import Autoencoder
 from isthmus.data import StoredRows
+from isthmus.spec import DataSpec
 from isthmus.tracking import fit_pca
+from isthmus.types import DataKind
 
 _BATCH_ROWS = 8192
 _ROWS_IN_FIGURES = 2000
 _FEWEST_ROWS = 64
 _NUMBERS_KEPT = 20_000_000
+# With a smaller R^2 on held-out rows a feature is not reconstructed: its mean would do as well.
+_LEAST_EXPLAINED = 0.05
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,9 @@ class Evaluation:
         errors: The error of each test row, shape (N,).
         pca_errors: The errors of PCA with as many components as the code has values, shape (N,).
         metrics: The variant's own metrics on the rows that the figures show.
+        explained: The R^2 of each feature of a table, or channel of a series, on the test rows,
+            shape (F,) or (C,): 1 if it is reconstructed exactly, 0 if no better than by its mean,
+            NaN if it does not vary there. Empty for images and audio.
     """
 
     inputs: NDArray[np.float32]
@@ -41,6 +48,7 @@ class Evaluation:
     errors: NDArray[np.float32]
     pca_errors: NDArray[np.float32]
     metrics: Mapping[str, float]
+    explained: NDArray[np.float64]
 
 
 # `StoredRows` are the rows of a large file, which are read a block at a time.
@@ -110,7 +118,42 @@ def evaluate(
         errors=reconstruction_errors(module, test),
         pca_errors=_of_each(test, pca_errors),
         metrics=metrics,
+        explained=_explained(module, test),
     )
+
+
+def _explained(module: Autoencoder, values: FloatRows) -> NDArray[np.float64]:
+    """Returns the share of each feature's or channel's variance that is reconstructed."""
+    axes = {DataKind.TABULAR: (0,), DataKind.SERIES: (0, 2)}.get(module.plan.kind)
+    if axes is None:
+        return np.empty(0)
+    residual = total = squares = np.zeros(module.plan.row_shape[0])
+    count = 0
+    with torch.inference_mode():
+        for first in range(0, len(values), _BATCH_ROWS):
+            part = torch.from_numpy(values[first : first + _BATCH_ROWS])
+            x = module.scaling(part).double()
+            x_hat = module.scaling(module.reconstruct(part)).double()
+            residual = residual + (x - x_hat).square().sum(axes).numpy()
+            total, squares = total + x.sum(axes).numpy(), squares + x.square().sum(axes).numpy()
+            count += x.numel() // len(residual)
+    spread = squares - total**2 / count
+    # Where a feature is constant on these rows, rounding leaves a spread of about 1e-16.
+    does_vary = spread > 1e-9 * np.maximum(squares, 1e-12)
+    return 1 - np.divide(residual, spread, out=np.full_like(spread, np.nan), where=does_vary)
+
+
+def not_reconstructed(explained: NDArray[np.float64], data: DataSpec) -> tuple[str, ...]:
+    """Returns the names of the features or channels that are hardly reconstructed, if at all.
+
+    Args:
+        explained: As in `Evaluation`.
+        data: The job's data section with every `auto` resolved.
+    """
+    what = "channel" if data.kind is DataKind.SERIES else "feature"
+    names = data.feature_names or [f"{what} {number}" for number in range(len(explained))]
+    with np.errstate(invalid="ignore"):
+        return tuple(names[number] for number in np.flatnonzero(explained < _LEAST_EXPLAINED))
 
 
 def scores_by_error(module: Autoencoder) -> bool:

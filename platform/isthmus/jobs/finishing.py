@@ -11,7 +11,13 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.core import Autoencoder
-from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
+from isthmus.jobs.evaluation import (
+    Evaluation,
+    calibrate,
+    evaluate,
+    not_reconstructed,
+    scores_by_error,
+)
 from isthmus.jobs.preparation import Prepared
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.result import FitResult
@@ -32,10 +38,12 @@ class Finished:
     Attributes:
         pair: The registered pair.
         metrics: The metrics, as in `TrainResult`.
+        not_reconstructed: The features, as in `TrainResult`.
     """
 
     pair: RegisteredPair
     metrics: Mapping[str, float]
+    not_reconstructed: tuple[str, ...]
 
 
 def finish(
@@ -62,7 +70,9 @@ def finish(
     metrics = {
         **_metrics(module, evaluation, result.progress, time.monotonic() - began_s),
         **_latent_errors(succession),
+        **_files_of_threshold(prepared),
     }
+    features = not_reconstructed(evaluation.explained, prepared.data)
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
     compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
@@ -77,9 +87,10 @@ def finish(
         example=prepared.test[:compared],
         rows=prepared.split_sizes,
         succession=succession,
+        not_reconstructed=features,
     )
     pair = register_pair(trained, settings)
-    return Finished(pair=pair, metrics=metrics)
+    return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
 
 
 def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
@@ -112,6 +123,12 @@ def _latent_errors(succession: Succession) -> dict[str, float]:
     if succession.alignment is None:
         return {}
     return {f"latent_{kind}_error": each for kind, each in succession.alignment.errors.items()}
+
+
+def _files_of_threshold(prepared: Prepared) -> dict[str, float]:
+    """Returns how many recordings the threshold rests on, if rows are windows of recordings."""
+    files = prepared.validation_files
+    return {} if files is None else {"validation_files": float(files)}
 
 
 def _report(

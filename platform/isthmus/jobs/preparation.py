@@ -30,7 +30,7 @@ from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, RowSchema
-from isthmus.types import ScalingMode
+from isthmus.types import DataKind, ScalingMode
 
 if TYPE_CHECKING:
     from isthmus.data.distributed_table import DistributedRows
@@ -52,6 +52,8 @@ class Prepared:
         test_labels: The labels of the test rows, if they have labels that are in memory.
         part_sizes: The number of all rows in each part, if only samples of the held-out parts are
             here.
+        validation_files: The number of audio files that the validation rows are windows of; `None`
+            for other kinds of data.
     """
 
     spec: JobSpec
@@ -64,6 +66,7 @@ class Prepared:
     test: NDArray[np.float32] | StoredRows
     test_labels: Labels | None = None
     part_sizes: Mapping[str, int] | None = None
+    validation_files: int | None = None
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
@@ -109,6 +112,7 @@ class _Parts:
         paired: Other measurements of the training and of the validation rows, in data units.
         test_labels: The labels of the test rows.
         sizes: The number of all rows in each part, if those here are samples.
+        validation_files: The number of audio files that the validation rows are windows of.
     """
 
     moments: Moments
@@ -119,6 +123,7 @@ class _Parts:
     paired: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     test_labels: Labels | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    validation_files: int | None = None
 
 
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
@@ -164,6 +169,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         test=parts.test,
         test_labels=parts.test_labels,
         part_sizes=parts.sizes or None,
+        validation_files=parts.validation_files,
     )
 
 
@@ -183,7 +189,14 @@ def _in_memory(source: RowSource, data: DataSpec, seed: int) -> _Parts:
         if paired is None
         else (paired.values[split.train], paired.values[split.validation]),
         test_labels=None if rows.labels is None else rows.labels[split.test],
+        validation_files=_count_files(rows, split.validation),
     )
+
+
+def _count_files(rows: Rows, part: NDArray[np.int64]) -> int | None:
+    if rows.schema.kind is not DataKind.AUDIO or rows.groups is None:
+        return None
+    return len(np.unique(rows.groups[part]))
 
 
 def _stored(source: RowSource, data: DataSpec, seed: int) -> _Parts:

@@ -38,8 +38,11 @@ class TrainResult:
         pair: The registered pair; `None` if interrupted.
         metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units), the
             variant's own metrics (`test_elbo_nats`, `test_psnr_db`), `validation_loss`,
-            `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`.
+            `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`; of audio
+            `validation_files`, the number of files that the threshold rests on.
         plan: The plan of the trained autoencoder.
+        not_reconstructed: The features of a table, or channels of a series, of whose variance on
+            held-out rows less than 5 % is reconstructed.
     """
 
     status: Literal["finished", "interrupted"]
@@ -48,6 +51,7 @@ class TrainResult:
     pair: RegisteredPair | None
     metrics: Mapping[str, float]
     plan: ModelPlan
+    not_reconstructed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,7 @@ def _run(
         pair=finished.pair,
         metrics=finished.metrics,
         plan=prepared.plan,
+        not_reconstructed=finished.not_reconstructed,
     )
 
 

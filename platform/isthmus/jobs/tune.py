@@ -45,6 +45,7 @@ class TuneResult:
         pair: The best trial's pair; `None` if interrupted.
         metrics: The metrics, as in `TrainResult`; `None` if interrupted.
         plan: The plan of the best trial's autoencoder; `None` if interrupted.
+        not_reconstructed: The features, as in `TrainResult`.
     """
 
     status: Literal["finished", "interrupted"]
@@ -55,6 +56,7 @@ class TuneResult:
     pair: RegisteredPair | None = None
     metrics: Mapping[str, float] | None = None
     plan: ModelPlan | None = None
+    not_reconstructed: tuple[str, ...] = ()
 
 
 def tune(
@@ -161,6 +163,7 @@ def _finish(
         pair=finished.pair,
         metrics=finished.metrics,
         plan=prepared.plan,
+        not_reconstructed=finished.not_reconstructed,
     )
 
 

@@ -10,9 +10,10 @@ from pydantic import Field
 
 from isthmus.data import check_table_output
 from isthmus.errors import DataError, Fault, SpecError
+from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.spec import SpecModel
-from isthmus.spec.job import NAME_PATTERN
 from isthmus.spec.list_file import read_list
+from isthmus.spec.names import ENTRY_NAME
 
 LONGEST_S = 3600.0
 
@@ -20,7 +21,7 @@ LONGEST_S = 3600.0
 class SubscriptionSpec(SpecModel):
     """A job that follows a model's champion, as an entry of the file."""
 
-    model: str = Field(pattern=NAME_PATTERN)
+    model: str = Field(pattern=ENTRY_NAME)
     """The pair's name."""
     job: Literal["denoise", "detect"]
     """The job that runs on the input."""
@@ -68,11 +69,12 @@ def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
     for number, each in enumerate(read):
         where = f"subscriptions.{number}.output"
         line = lines.get(where)
-        if each.job == "detect":
-            try:
+        try:
+            refuse_replaced_input(each.source, each.output)
+            if each.job == "detect":
                 check_table_output(each.output)
-            except DataError as error:
-                faults.append(Fault(where, str(error), line))
+        except DataError as error:
+            faults.append(Fault(where, str(error), line))
         if each.output in outputs:
             first = outputs[each.output]
             message = f"{each.output} is that of subscriptions.{first} too; name another"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,41 @@ def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = No
             to be loaded.
 
     Raises:
-        RegistryError: If this Isthmus does not know the variant, the net or an option.
+        RegistryError: If this Isthmus does not know the variant, the net or an option, or if the
+            weights do not fit the plan.
+    """
+    plan = manifest.plan
+    with _told_of(manifest):
+        return variants.build(plan) if state is None else variants.restore(plan, state)
+
+
+def build_half(manifest: PairManifest, half: Half, state: Mapping[str, Tensor]) -> Autoencoder:
+    """Builds the autoencoder that a manifest describes, with the weights of one half.
+
+    The submodules of the other half keep the weights that they are drawn with; nobody uses them.
+
+    Raises:
+        RegistryError: If the module cannot be built, as in `build_module`.
+    """
+    with _told_of(manifest):
+        variants.check_fit(manifest.plan, state)
+        module = variants.build(manifest.plan)
+        found = module.load_state_dict(dict(state), strict=False)
+        own = [
+            name for name in found.missing_keys if name.partition(".")[0] in _parts(module, half)
+        ]
+        if own or found.unexpected_keys:
+            raise RuntimeError(f"missing are {own}, unknown {found.unexpected_keys}")
+    return module
+
+
+@contextmanager
+def _told_of(manifest: PairManifest) -> Iterator[None]:
+    """Builds the module of a manifest in the block; any failure becomes one line.
+
+    Raises:
+        RegistryError: If the manifest names what this Isthmus does not know, before the block; or
+            if the block fails.
     """
     plan, pair = manifest.plan, f"pair {manifest.pair_id} ({manifest.name})"
     for what, chosen, known in (
@@ -51,7 +86,7 @@ def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = No
                 f"to {manifest.isthmus_version} or later"
             )
     try:
-        return variants.build(plan) if state is None else variants.restore(plan, state)
+        yield
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
@@ -59,6 +94,17 @@ def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = No
             f"{pair} was made with an option that this Isthmus does not take ({where}: "
             f"{first['msg']}); upgrade isthmus to {manifest.isthmus_version} or later"
         ) from error
+    except Exception as error:  # a net that is built for sizes that no job has may raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise RegistryError(
+            f"{pair} is damaged: its weights are not of the autoencoder that its pair.json "
+            f"describes ({reason}); restore it, or register the pair again"
+        ) from error
+
+
+def _parts(module: Autoencoder, half: Half) -> tuple[str, ...]:
+    """Returns the submodules that a half consists of."""
+    return module.ENCODER_PARTS if half == "encoder" else module.DECODER_PARTS
 
 
 def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
@@ -67,13 +113,12 @@ def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
     Returns:
         The weights file of each half.
     """
-    parts = {"encoder": module.ENCODER_PARTS, "decoder": module.DECODER_PARTS}
     files: dict[Half, Path] = {}
     for half in HALVES:
         state = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in module.state_dict().items()
-            if name.partition(".")[0] in parts[half]
+            if name.partition(".")[0] in _parts(module, half)
         }
         files[half] = folder / weights_file(half)
         save_file(state, files[half])

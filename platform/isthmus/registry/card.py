@@ -38,6 +38,7 @@ GAP = "&nbsp;&nbsp;"
 With a wider space, such as an em space, the line would break in a narrow window."""
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
+_MOST_NOT_RECONSTRUCTED = 8
 _ROUGH_BELOW_ROWS = 1000
 _UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bits"}
 
@@ -206,11 +207,11 @@ def _rows_in_words(plan: ModelPlan, data: DataSpec) -> str:
     return f"rows of {shape} numbers{names}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
     if not names:
         return ""
-    shown = ", ".join(f"`{_plain(name)}`" for name in names[:_MOST_NAMES])
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    shown = ", ".join(f"`{_plain(name)}`" for name in names[:most])
+    more = f" and {len(names) - most} more" if len(names) > most else ""
     return f": {shown}{more}"
 
 
@@ -335,7 +336,19 @@ def _limits(manifest: PairManifest) -> str:
         )
         if count and count < _ROUGH_BELOW_ROWS:
             line += f" That rests on {max(round(count / 100), 1)} of them: it is rough."
+        if metrics.get("validation_files") == 1:
+            line += (
+                " All of them are windows of one file, so the threshold is that of one recording: "
+                "normal windows of other files may score above it. Train with more files to hold "
+                "out several."
+            )
         lines.append(line)
+    if manifest.not_reconstructed:
+        named = _listed(manifest.not_reconstructed, _MOST_NOT_RECONSTRUCTED)
+        lines.append(
+            "Not reconstructed, less than 5 % of the variance on held-out rows"
+            f"{named}. Of these, reconstructed rows hold little more than the mean."
+        )
     error, pca = metrics.get("test_reconstruction_mse"), metrics.get("test_pca_mse")
     if error is not None and pca is not None and error > pca:
         lines.append(

@@ -51,6 +51,13 @@ def onnx_files(reference: str, settings: Settings) -> Mapping[GraphName, Path]:
             f"{resolved.reference} was registered by Isthmus {manifest.isthmus_version} in format "
             "1, without ONNX graphs; train it again"
         )
+    graphs = {graph: onnx_file(graph) for half in HALVES for graph in GRAPHS[half]}
+    lacking = [name for name in graphs.values() if name not in manifest.onnx.sha256]
+    if lacking:
+        raise RegistryError(
+            f"pair.json of {resolved.reference} is damaged: it has no hash of {lacking[0]}; "
+            "restore it, or train the pair again"
+        )
     folder = resolved.folder / "onnx"
     if not folder.exists():
         client = open_registry(settings)
@@ -69,7 +76,7 @@ def onnx_files(reference: str, settings: Settings) -> Mapping[GraphName, Path]:
                     raise
     for file, sha256 in manifest.onnx.sha256.items():
         check_file(folder / file, sha256, manifest)
-    return {graph: folder / onnx_file(graph) for half in HALVES for graph in GRAPHS[half]}
+    return {graph: folder / name for graph, name in graphs.items()}
 
 
 def _fetch(

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
-from isthmus.bundle.manifest import HALVES, Half, check_weights, read_manifest, weights_file
+from isthmus.bundle.manifest import Half, check_weights, read_manifest, weights_file
+from isthmus.bundle.tensors import read_tensors
 from isthmus.core import Autoencoder
-from isthmus.registry.artifacts import build_module
+from isthmus.registry.artifacts import build_half
 
 _BATCH_ROWS = 4096
 
@@ -47,8 +47,6 @@ class _Half:
 def _load_pyfunc(path: str) -> _Half:
     folder = Path(path)
     manifest = read_manifest(folder)
-    half = next(half for half in HALVES if (folder / weights_file(half)).exists())
-    module = build_module(manifest)
-    # Not strict, because the keys of the other half are missing; this half never uses them.
-    module.load_state_dict(load_file(check_weights(folder, half, manifest)), strict=False)
-    return _Half(module.eval(), half)
+    half: Half = "encoder" if (folder / weights_file("encoder")).exists() else "decoder"
+    weights = read_tensors(check_weights(folder, half, manifest))
+    return _Half(build_half(manifest, half, weights).eval(), half)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 _PATTERN = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9._-]+)|/(?P<version>[0-9]+))?"
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))?"
 )
 
 

@@ -60,6 +60,7 @@ class TrainedPair:
         rows: The number of rows in each part of the split.
         row_schema: What the training rows were like.
         succession: The champion at this registration, and how their latents relate.
+        not_reconstructed: The names of the features that are hardly reconstructed, if at all.
     """
 
     module: Autoencoder
@@ -72,6 +73,7 @@ class TrainedPair:
     rows: Mapping[str, int] = field(default_factory=dict)
     row_schema: RowSchema | None = None
     succession: Succession = NO_SUCCESSION
+    not_reconstructed: tuple[str, ...] = ()
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
@@ -164,6 +166,7 @@ def _manifest(
         libraries=libraries,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=trained.rows,
+        not_reconstructed=trained.not_reconstructed,
         threshold=float(trained.module.calibration.threshold),
         onnx=onnx,
     )

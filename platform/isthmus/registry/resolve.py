@@ -6,11 +6,11 @@ import os
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from safetensors.torch import load_file
 
 from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.bundle.manifest import (
@@ -22,6 +22,7 @@ from isthmus.bundle.manifest import (
     read_manifest,
     weights_file,
 )
+from isthmus.bundle.tensors import read_tensors
 from isthmus.bundle.verification import verify
 from isthmus.errors import RegistryError
 from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
@@ -115,10 +116,14 @@ def load(reference: str, settings: Settings) -> Pair:
 
 
 def build(resolved: ResolvedPair) -> Pair:
-    """Builds a resolved pair from its files, ready to use."""
+    """Builds a resolved pair from its files, ready to use.
+
+    Raises:
+        RegistryError: If its weights cannot be read, or do not fit its manifest.
+    """
     state = {}
     for half in HALVES:
-        state.update(load_file(resolved.folder / weights_file(half)))
+        state.update(read_tensors(resolved.folder / weights_file(half)))
     module = build_module(resolved.manifest, state)
     return Pair(module, resolved.manifest, resolved.reference)
 
@@ -144,9 +149,7 @@ def _model_id(client: MlflowClient, version: Any) -> str:
 
 def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
     """Downloads both halves beside `folder`, verifies them, and renames them to it in one step."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as name:
-        fetched = Path(name)
+    with _temporary_beside(folder) as fetched:
         asked = _download(client, model_id, fetched)
         manifest = read_manifest(asked)
         if model_id not in manifest.models.values():
@@ -173,6 +176,20 @@ def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
             # If the folder is there, another process fetched the same pair in the meantime.
             if not (folder / MANIFEST_FILE).exists():
                 raise
+
+
+@contextmanager
+def _temporary_beside(folder: Path) -> Iterator[Path]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-")
+    except OSError as error:
+        raise RegistryError(
+            f"the cache {folder.parent} cannot be written to ({error.strerror}); free its disk, or "
+            "set ISTHMUS_HOME to a folder that can be written to"
+        ) from error
+    with temporary as name:
+        yield Path(name)
 
 
 def _download(client: MlflowClient, model_id: str, destination: Path) -> Path:

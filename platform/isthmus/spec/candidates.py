@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from math import ceil, floor
 from typing import Any
 
 from isthmus.errors import Fault, SpecError
 from isthmus.spec.job import JobSpec
+from isthmus.spec.tuning import RangeSpec
 
 Check = Callable[[Mapping[str, Any]], JobSpec]
 
+# Where between two bounds a value is tried: at no simple fraction, so that it is no whole number.
+_BETWEEN = 0.4142
 # A field that holds a thing by its name and options, and the option that a bare value means.
 _SHORT_FORMS = {"data": "path", "variant": "name", "net": "name"}
 
@@ -79,7 +83,10 @@ def search_faults(spec: JobSpec, check: Check, lines: Mapping[str, int]) -> list
     faults: dict[tuple[str, str], Fault] = {}
     for name, values in search.items():
         where = f"tuning.search.{name}"
-        messages = [why] if (why := _refusal(spec, name)) else []
+        why = _refusal(spec, name) or _whole_numbers_instead(
+            spec, name, values, check, is_in_file=where in lines
+        )
+        messages = [why] if why else []
         for value in () if messages else values.values:
             messages += _faults_of(spec, name, value, check)
         for message in messages:
@@ -98,6 +105,29 @@ def _refusal(spec: JobSpec, name: str) -> str | None:
             "for each, or set tuning.metric: validation_mse if you know that they can be"
         )
     return None
+
+
+def _whole_numbers_instead(
+    spec: JobSpec, name: str, values: RangeSpec, check: Check, *, is_in_file: bool
+) -> str | None:
+    """Says which range to use if a field takes whole numbers and its range draws fractions.
+
+    Both bounds may be whole, and right, where hardly any value between them is.
+    """
+    kinds = {"uniform": "integer", "log_uniform": "log_integer"}
+    if values.kind not in kinds:
+        return None
+    low, high = values.values
+    between = low + _BETWEEN * (high - low)
+    first, last = ceil(low), floor(high)
+    if first > last or _faults_of(spec, name, first, check):
+        return None
+    if not _faults_of(spec, name, between, check):
+        return None
+    kind, bounds = (kinds[values.kind], [first, last]) if first < last else ("choice", [first])
+    said = ", ".join(map(str, bounds))
+    use = f"{{{kind}: [{said}]}}" if is_in_file else f"{kind}:{said.replace(', ', ':')}"
+    return f"takes whole numbers, and {values.kind} draws others, as {between:.4g}; use {use}"
 
 
 def _faults_of(spec: JobSpec, name: str, value: object, check: Check) -> list[str]:

@@ -6,15 +6,27 @@ import codecs
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from isthmus.spec.faults import UNQUOTED
 from isthmus.spec.model import SpecModel
 from isthmus.spec.secrets import without_password
 from isthmus.types import DataKind, ScalingMode
 
 
+def _quoted(value: object) -> object:
+    """Refuses true and false as a label: pydantic would take them for the numbers 1 and 0."""
+    if isinstance(value, bool):
+        raise PydanticCustomError(UNQUOTED, "Input should be a label in quotes")
+    return value
+
+
+Label = Annotated[int | str, BeforeValidator(_quoted)]
+
+
 class DataSpec(SpecModel):
-    """Where the rows come from and how they are split and scaled."""
+    """The `data` section: where the rows are, and how they are split and scaled."""
 
     path: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)]
     """A file, a folder, a glob, a list of these, `s3://bucket/key` or `s3://bucket/prefix/`, a
@@ -42,11 +54,11 @@ class DataSpec(SpecModel):
     series_id: str | None = None
     """The column that tells several series in one table apart; no window crosses two."""
     kind: DataKind | Literal["auto"] = "auto"
-    """What a row is. `auto`: images for files of images, audio for files of sounds, series where
+    """The kind of a row. `auto`: images for files of images, audio for files of sounds, series if
     `window`, `time` or `series_id` is given, images for an array of three or four axes, else
     tabular."""
     key: str | None = None
-    """Which array of an npz holds the rows; by default `x`, `X`, `data`, or the only one."""
+    """The array of an npz that holds the rows; by default `x`, `X`, `data`, or the only one."""
     columns: tuple[str, ...] | None = None
     """Columns of a csv or parquet to use, in this order; by default all that `exclude` leaves."""
     exclude: tuple[str, ...] = ()
@@ -61,7 +73,7 @@ class DataSpec(SpecModel):
     the same order. `noise2noise` learns from both. Job files once called it `second`."""
     labels: str | None = None
     """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
-    keep_labels: tuple[int | str, ...] | None = None
+    keep_labels: tuple[Label, ...] | None = None
     """Train only on rows with one of these labels: the normal rows, for anomaly detection."""
     missing: Literal["refuse", "mean", "drop"] = "refuse"
     """What to do with NaN: refuse the file, fill in the mean of the training rows (and do so
@@ -91,7 +103,7 @@ class DataSpec(SpecModel):
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
-        """Names of a row's features (or a series' channels), once the data was read."""
+        """The names of a row's features, or a series' channels, after the data were read."""
         if self.columns is None or not isinstance(self.categories, Mapping):
             return self.columns
         values = self.categories
@@ -103,7 +115,7 @@ class DataSpec(SpecModel):
 
     @property
     def indicators(self) -> tuple[bool, ...] | None:
-        """Which features are 0 or 1 for a category's value; `None` if there are no categories."""
+        """Whether each feature indicates a category's value; `None` without categories."""
         if self.columns is None or not isinstance(self.categories, Mapping) or not self.categories:
             return None
         values = self.categories

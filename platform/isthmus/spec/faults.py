@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from isthmus.errors import Fault, nearest
+
+_LONGEST_NAME = 100
+
+# What a field needs, by pydantic's kind of error, in the words of those who write YAML.
+_NEEDED = {
+    **dict.fromkeys(("tuple_type", "list_type"), "a list"),
+    **dict.fromkeys(("dict_type", "mapping_type"), "a mapping"),
+    **dict.fromkeys(("model_type", "model_attributes_type"), "a mapping"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a valid integer"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a valid number"),
+    "string_type": "text",
+}
+UNQUOTED = "unquoted"
+"""The kind of error of a word such as `No` where a label belongs, which YAML reads as false."""
+_QUOTED = {
+    True: 'YAML reads yes, on and true so; put it in quotes, as in "yes"',
+    False: 'YAML reads no, off and false so; put it in quotes, as in "no"',
+    None: 'YAML reads ~, null and nothing so; put it in quotes, as in "null"',
+}
 
 
 def faults_of(
@@ -17,29 +38,37 @@ def faults_of(
     content: Mapping[str, Any],
     lines: Mapping[str, int],
 ) -> list[Fault]:
-    """Turns pydantic's errors into ours; a union's many complaints become one."""
+    """Turns pydantic's errors into ours; the several errors of one union become one fault."""
     faults: dict[str, Fault] = {}
+    kinds: dict[str, str] = {}
     for item in error.errors():
         location = _location(item["loc"], content)
         where = prefix + ".".join(str(part) for part in location)
-        kind = item["type"]
-        if kind == "extra_forbidden":
+        kinds[where] = item["type"]
+        if item["type"] == "extra_forbidden":
             message = (
                 f"no such field; {nearest(str(location[-1]), _fields_at(model, location[:-1]))}"
             )
-        elif kind == "missing":
+        elif item["type"] == "missing":
             message = "is missing; it has no default"
         else:
             message = _said(item)
-        fault = Fault(where, message, line_of(where, lines))
-        if where in faults:
-            if faults[where].message != message:
-                faults[where] = Fault(
-                    where, f"{faults[where].message}, or {_requirement(item)}", fault.line
-                )
-        else:
-            faults[where] = fault
-    return list(faults.values())
+        before = faults[where].message if where in faults else message
+        if before != message and not _is_unquoted(item):
+            message = f"{before}, or {_requirement(item)}"
+        faults[where] = Fault(where, message, line_of(where, lines))
+    # Where one branch of a union names a wrong part, that the whole is no other branch says less.
+    return [
+        fault
+        for where, fault in faults.items()
+        if kinds[where] not in _NEEDED or not any(each.startswith(f"{where}.") for each in faults)
+    ]
+
+
+def _is_unquoted(item: Mapping[str, Any]) -> bool:
+    """Returns whether a text is needed, and YAML has made something else of a word of the file."""
+    is_word = isinstance(item.get("input"), bool | int | float | None)
+    return is_word and item["type"] in ("string_type", UNQUOTED)
 
 
 def _location(loc: tuple[int | str, ...], content: object) -> tuple[int | str, ...]:
@@ -72,6 +101,8 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
 
 
 def _requirement(item: Mapping[str, Any]) -> str:
+    if item["type"] in _NEEDED:
+        return _NEEDED[item["type"]]
     message = str(item["msg"])
     message = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return message[:1].lower() + message[1:]
@@ -81,15 +112,34 @@ def _said(item: Mapping[str, Any]) -> str:
     if item["type"] == "value_error":
         return _requirement(item)
     value = item.get("input")
-    shown = repr(value)
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
+    shown = _shown(value)
+    if _is_unquoted(item):
+        if value is None or isinstance(value, bool):
+            return f"{shown} is not text: {_QUOTED[value]}"
+        return f'{shown} is a number, and text is needed; put it in quotes, as in "{shown}"'
     if item["type"] == "string_pattern_mismatch":
-        return (
-            f"{shown} is not a name; use letters, digits, '.', '_' and '-', at most 100, "
-            "as in digits-v2"
-        )
+        return f"{shown} is not a name; use {_characters(str(value), item['ctx']['pattern'])}"
     return f"{shown} is not allowed; use {_requirement(item)}"
+
+
+def _characters(name: str, pattern: str) -> str:
+    """Returns the characters that a name may have, and a name that has no others."""
+    is_dot_allowed = "." in pattern
+    kept = re.sub(r"[^A-Za-z0-9._-]" if is_dot_allowed else r"[^A-Za-z0-9_-]", "-", name)
+    proposed = kept.strip("._-")[:_LONGEST_NAME]
+    dot = ", '.'" if is_dot_allowed else ""
+    return (
+        f"letters, digits{dot}, '_' and '-', at most {_LONGEST_NAME}, the first a letter or digit, "
+        f"as in {proposed or 'digits-v2'}"
+    )
+
+
+def _shown(value: object) -> str:
+    """Returns a value as YAML writes it, shortened to one short line."""
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def line_of(where: str, lines: Mapping[str, int]) -> int | None:

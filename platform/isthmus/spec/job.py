@@ -17,11 +17,10 @@ from pydantic import (
 
 from isthmus.spec.data import DataSpec
 from isthmus.spec.model import SpecModel
+from isthmus.spec.names import JOB_NAME
 from isthmus.spec.promotion import PromotionSpec
 from isthmus.spec.tuning import TuningSpec
 from isthmus.types import ReconstructionLoss
-
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 class PluginSpec(BaseModel):
@@ -238,8 +237,9 @@ class TrainingSpec(SpecModel):
 class JobSpec(SpecModel):
     """A training job: what `isthmus train` reads."""
 
-    name: str = Field(pattern=NAME_PATTERN)
-    """The pair's name; it registers NAME-encoder and NAME-decoder."""
+    name: str = Field(pattern=JOB_NAME)
+    """The pair's name; it registers NAME-encoder and NAME-decoder. Letters, digits, `_` and `-`, at
+    most 100: MLflow refuses a dot."""
     description: str = ""
     """A line for people, shown with the model."""
     data: DataSpec

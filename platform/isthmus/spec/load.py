@@ -15,7 +15,7 @@ from isthmus.spec.candidates import search_faults, set_field, set_search
 from isthmus.spec.faults import faults_of, line_of
 from isthmus.spec.job import JobSpec, PluginSpec
 from isthmus.spec.tuning import parse_search
-from isthmus.spec.yaml_file import LineLoader, read_yaml
+from isthmus.spec.yaml_file import parse_value, read_yaml
 
 ConfigLookup = Callable[[str], type[BaseModel]]
 
@@ -116,7 +116,7 @@ def _apply_override(content: dict[str, Any], override: str, source: str) -> str:
             [Fault("--set", f'"{override}" is not NAME=VALUE, as in training.epochs=5')], source
         )
     try:
-        value = yaml.load(text, Loader=LineLoader)  # noqa: S506 (a SafeLoader)
+        value = parse_value(text)
     except yaml.YAMLError:
         value = text
     set_field(content, where, value)

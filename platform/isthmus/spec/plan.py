@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from math import prod
+from typing import Annotated
+
+from pydantic import Field, field_validator
 
 from isthmus.spec.job import PluginSpec
 from isthmus.spec.model import SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
+
+# A GiB of float32. The plan of a stored pair may hold any number, and a net of its size is built.
+_MOST_NUMBERS = 2**28
+_Axis = Annotated[int, Field(ge=1)]
 
 
 class ModelPlan(SpecModel):
@@ -14,9 +21,9 @@ class ModelPlan(SpecModel):
 
     kind: DataKind
     """What a row is."""
-    row_shape: Shape
+    row_shape: tuple[_Axis, ...] = Field(min_length=1, max_length=3)
     """Shape of one row: (F,), (C, H, W), (C, T)."""
-    latent_dim: int = Field(ge=1)
+    latent_dim: int = Field(ge=1, le=_MOST_NUMBERS)
     """Numbers in one latent."""
     variant: PluginSpec
     """The variant with all its options."""
@@ -24,3 +31,10 @@ class ModelPlan(SpecModel):
     """The net with all its options; never `auto`."""
     reconstruction: ReconstructionLoss
     """The loss between a row and its reconstruction."""
+
+    @field_validator("row_shape")
+    @classmethod
+    def _fits_into_memory(cls, value: Shape) -> Shape:
+        if prod(value) > _MOST_NUMBERS:
+            raise ValueError(f"a row of shape {value} has more than {_MOST_NUMBERS:,} numbers")
+        return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any, ClassVar, Literal
 
 import yaml
@@ -11,7 +12,7 @@ from pydantic_core import CoreSchema
 
 from isthmus.errors import Fault, SpecError, nearest
 from isthmus.spec.model import SpecModel
-from isthmus.spec.yaml_file import LineLoader
+from isthmus.spec.yaml_file import parse_value
 
 RANGES: Mapping[str, str] = {
     "choice": "{choice: [8, 16, 32]}",
@@ -61,6 +62,8 @@ class RangeSpec(SpecModel):
             what = "two whole numbers" if number is int else "two numbers"
             raise ValueError(f"{self.kind} needs {what}, as in {RANGES[self.kind]}")
         low, high = self.values
+        if not (isfinite(low) and isfinite(high)):
+            raise ValueError(f"{self.kind} needs finite bounds, as in {RANGES[self.kind]}")
         if not low < high:
             raise ValueError(f"{low} is not below {high}; give the lower bound first")
         if self.kind.startswith("log") and low <= 0:
@@ -154,7 +157,7 @@ def parse_search(options: Sequence[str]) -> dict[str, Any]:
         kind, colon, text = said.partition(":")
         try:
             listed = text if kind == "choice" else text.replace(":", ",")
-            values = yaml.load(f"[{listed}]", Loader=LineLoader)  # noqa: S506 (a SafeLoader)
+            values = parse_value(f"[{listed}]")
         except yaml.YAMLError:
             values = None
         if not name.strip() or not colon or values is None:

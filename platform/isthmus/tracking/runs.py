@@ -11,10 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from isthmus.errors import UsageError
 from isthmus.spec import Settings
+from isthmus.spec.yaml_file import read_yaml
 from isthmus.tracking.replay import TAG_KIND, TRIAL, replay
 from isthmus.tracking.spool import JOB_FILE, staged_job
 from isthmus.tracking.store import open_store, search_runs, store_errors
@@ -165,12 +164,11 @@ def read_job(client: MlflowClient, run: Run, settings: Settings) -> dict[str, An
             file = Path(client.download_artifacts(run.info.run_id, JOB_FILE, folder))
         else:
             file = staged_job(settings, run.info.run_id)
-        try:
-            content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        if not file.is_file():
             raise UsageError(
                 f"run {run.info.run_name} has no {JOB_FILE}; start it again with isthmus train"
-            ) from None
+            )
+        content, _, _ = read_yaml(file, "name and data")
     return content
 
 

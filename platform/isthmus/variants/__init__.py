@@ -47,16 +47,37 @@ def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
     Raises:
         RuntimeError: If weights are missing, unexpected or of another shape.
     """
-    if not get(plan.variant.name).TRAINING_PARTS:
-        try:
-            with torch.device("meta"):
-                module = build(plan)
-        except (NotImplementedError, RuntimeError):
-            pass  # its constructor computes with its weights
-        else:
-            module.load_halves(state, assign=True)
-            if not any(each.is_meta for each in (*module.parameters(), *module.buffers())):
-                return module  # otherwise it has computed tensors that are in neither half
+    module = check_fit(plan, state)
+    if module is not None and not module.TRAINING_PARTS:
+        module.load_halves(state, assign=True)
+        if not any(each.is_meta for each in (*module.parameters(), *module.buffers())):
+            return module  # otherwise it has computed tensors that are in neither half
     module = build(plan)
     module.load_halves(state)
+    return module
+
+
+def check_fit(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder | None:
+    """Checks that weights have the shapes and types of a plan's, before memory is taken for it.
+
+    Returns:
+        The module without memory for its weights, on torch's device `meta`; `None` if its
+        constructor computes with its weights, and nothing was checked.
+
+    Raises:
+        RuntimeError: If a tensor does not fit.
+    """
+    try:
+        with torch.device("meta"):
+            module = build(plan)
+    except (NotImplementedError, RuntimeError):
+        return None
+    expected = module.state_dict()
+    for name, tensor in state.items():
+        wanted = expected.get(name, tensor)
+        if (tensor.shape, tensor.dtype) != (wanted.shape, wanted.dtype):
+            raise RuntimeError(
+                f"{name} is {tensor.dtype} of shape {tuple(tensor.shape)}, and the plan asks for "
+                f"{wanted.dtype} of {tuple(wanted.shape)}"
+            )
     return module

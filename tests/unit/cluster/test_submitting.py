@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from isthmus.cluster import submit
+from isthmus.cluster import local_data, submit
 from isthmus.cluster.client import Cluster, find_cluster
 from isthmus.cluster.wheel import build_wheel
 from isthmus.errors import DataError, UsageError
+from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.spec import Settings
 
@@ -74,21 +78,116 @@ def test_a_head_of_this_machine_gets_this_folders_stores(here):
     assert Settings.from_environment(sent, here / "elsewhere") == settings
 
 
+def sent(here, data):
+    """The data of a job as they are sent from a folder, and the job's folder on the cluster."""
+    folder = here / "job"
+    folder.mkdir(exist_ok=True)
+    return local_data.sent_along(check_job({"name": "a", "data": data}).data, folder), folder
+
+
 def test_small_local_data_travel_and_large_ones_are_refused_with_where_to_put_them(
     here, monkeypatch
 ):
     (here / "rows.csv").write_text("a,b\n1,2\n")
-    (here / "job").mkdir()
-    spec = check_job({"name": "a", "data": "rows.csv"})
-    moved = submit._with_its_data(spec, here / "job")
-    assert moved.data.path == "data/rows.csv"
-    assert (here / "job" / "data" / "rows.csv").read_text() == "a,b\n1,2\n"
-    monkeypatch.setattr(submit, "_LARGEST_LOCAL_DATA_BYTES", 4)
-    with pytest.raises(DataError, match=r"put it on S3"):
-        submit._with_its_data(spec, here / "job")
+    moved, folder = sent(here, "rows.csv")
+    assert moved.path == "data/rows.csv"
+    assert (folder / "data" / "rows.csv").read_text() == "a,b\n1,2\n"
+    monkeypatch.setattr(local_data, "LARGEST_LOCAL_DATA_BYTES", 4)
+    with pytest.raises(DataError, match=r"rows\.csv: .* put it on S3"):
+        sent(here, "rows.csv")
     for path in ("s3://bucket/rows.csv", "sklearn:digits"):
-        away = check_job({"name": "a", "data": path})
-        assert submit._with_its_data(away, here / "job") == away
+        away, _ = sent(here, path)
+        assert away.path == path
+
+
+def test_all_that_a_job_reads_travels(here, tmp_path_factory, monkeypatch):
+    """A second view of the same name, a folder with labels by its folders, a glob of tables."""
+    rows = np.random.default_rng(0).random((60, 4)).astype(np.float32)
+    for folder in ("first", "second"):
+        (here / folder).mkdir()
+        np.save(here / folder / "rows.npy", rows)
+    for kind in ("cats", "dogs"):
+        (here / "photos" / kind).mkdir(parents=True)
+        for number in range(20):
+            pixels = np.random.default_rng(number).integers(0, 255, (8, 8), dtype=np.uint8)
+            Image.fromarray(pixels).save(here / "photos" / kind / f"{number}.png")
+    (here / "photos" / ".hidden").mkdir()
+    (here / "photos" / ".hidden" / "note.png").write_text("nothing that is read")
+    (here / "tables" / "new").mkdir(parents=True)
+    for name in ("a.csv", "new/a.csv"):
+        np.savetxt(here / "tables" / name, rows, delimiter=",", header="a,b,c,d", comments="")
+    jobs = {
+        "pairs": ({"path": "first/rows.npy", "paired_path": "second/rows.npy"}, "noise2noise"),
+        "labels": ({"path": "photos", "labels": "folder", "keep_labels": ["cats"]}, "plain"),
+        "glob": ({"path": "tables/**/*.csv"}, "plain"),
+    }
+    elsewhere = tmp_path_factory.mktemp("cluster")
+    for name, (data, variant) in jobs.items():
+        spec = check_job({"name": name, "data": data, "variant": variant})
+        (elsewhere / name).mkdir()
+        moved = local_data.sent_along(spec.data, elsewhere / name)
+        expected = prepare(spec)
+        monkeypatch.chdir(elsewhere / name)
+        found = prepare(spec.model_copy(update={"data": moved}))
+        monkeypatch.chdir(here)
+        assert found.fingerprint == expected.fingerprint
+        assert found.split_sizes == expected.split_sizes
+    assert not (elsewhere / "labels" / "data" / "photos" / ".hidden").exists()
+
+
+def test_a_head_of_this_machine_reads_every_file_where_it_lies(here):
+    data = check_job(
+        {
+            "name": "a",
+            "variant": "noise2noise",
+            "data": {"path": "rows/*.csv", "paired_path": "~/b.csv"},
+        }
+    ).data
+    moved = local_data.absolute(data)
+    assert moved.path == str(here / "rows" / "*.csv")
+    assert moved.paired_path == str(Path("~/b.csv").expanduser())
+
+
+def test_a_second_view_that_is_not_here_is_refused(here):
+    np.save(here / "rows.npy", np.zeros((4, 4)))
+    data = {"path": "rows.npy", "paired_path": "gone.npy"}
+    with pytest.raises(DataError, match=r"gone\.npy: no such file"):
+        local_data.sent_along(
+            check_job({"name": "a", "variant": "noise2noise", "data": data}).data, here / "job"
+        )
+
+
+WRONG_DATA = {
+    "a wrong column": ("{path: rows.csv, columns: [a, bb]}", 'no column "bb"'),
+    "a wrong category": ("{path: rows.csv, categories: [colour]}", "colour"),
+    "a wrong label": ("{path: rows.csv, labels: b, keep_labels: [7.x]}", "no row is labelled 7.x"),
+    "no such file": ("{path: row.csv}", 'did you mean "rows.csv"'),
+}
+
+
+@pytest.mark.parametrize(("data", "said"), WRONG_DATA.values(), ids=WRONG_DATA.keys())
+@pytest.mark.parametrize("to", [("--address", "http://127.0.0.1:1"), ("--local",)], ids=str)
+def test_a_fault_in_the_data_is_told_before_anything_is_started_or_sent(
+    here, isthmus, data, said, to
+):
+    (here / "rows.csv").write_text("a,b\n" + "1,2\n3,4\n5,7\n" * 30)
+    (here / "job.yaml").write_text(f"name: a\ndata: {data}\n")
+    done = isthmus("submit", "job.yaml", *to)
+    assert done.code == 2, done
+    assert said in done.err
+    assert len(done.err.splitlines()) == 1
+    assert [path.name for path in here.glob(".isthmus/*")] == ["logs"]
+
+
+def test_of_a_table_too_large_to_travel_the_columns_are_checked(here, monkeypatch):
+    (here / "rows").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (here / "rows" / name).write_text("a,b\n1,2\n")
+    (here / "job.yaml").write_text("name: a\ndata: {path: rows, columns: [a, bb]}\n")
+    monkeypatch.setattr(submit, "LARGEST_LOCAL_DATA_BYTES", 1)
+    with pytest.raises(DataError, match='no column "bb"'):
+        submit.checked_job(here / "job.yaml", [])
+    assert submit.checked_job(here / "job.yaml", ["data.columns=[a]"]).data.columns == ("a",)
 
 
 def test_the_cluster_is_the_one_named_else_the_environments(here, monkeypatch):

@@ -130,3 +130,83 @@ def test_a_late_fault_leaves_the_results_of_before_as_they_were(pair, source):
         detect_with(pair, "broken.parquet", "o.csv")
     Path("broken.parquet").unlink()
     assert {path.name: path.read_bytes() for path in Path.cwd().iterdir()} == before
+
+
+def same_name(here: Path) -> tuple[str, str]:
+    return "rows.npy", "rows.npy"
+
+
+def other_name(here: Path) -> tuple[str, str]:
+    return "rows.npy", f"{here}/sub/../rows.npy"
+
+
+def by_a_symlink(here: Path) -> tuple[str, str]:
+    (here / "link.npy").symlink_to("rows.npy")
+    return "link.npy", "rows.npy"
+
+
+def onto_a_symlink(here: Path) -> tuple[str, str]:
+    (here / "link.npy").symlink_to("rows.npy")
+    return "rows.npy", "link.npy"
+
+
+def by_a_hard_link(here: Path) -> tuple[str, str]:
+    (here / "link.npy").hardlink_to(here / "rows.npy")
+    return "rows.npy", "link.npy"
+
+
+def by_a_folder_that_is_a_link(here: Path) -> tuple[str, str]:
+    (here / "alias").symlink_to(here)
+    return "rows.npy", "alias/rows.npy"
+
+
+OVERWRITES = [
+    *(same_name, other_name, by_a_symlink, onto_a_symlink, by_a_hard_link),
+    by_a_folder_that_is_a_link,
+]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("job", [detect_with, denoise_with], ids=["detect", "denoise"])
+@pytest.mark.parametrize("names", OVERWRITES, ids=lambda made: made.__name__)
+def test_the_input_is_never_replaced_by_its_results(pair, here, names, job):
+    (here / "sub").mkdir()
+    np.save("rows.npy", ROWS)
+    source, output = names(here)
+    before = contents(here)
+    with pytest.raises(DataError, match="is the input") as refused:
+        job(pair, source, output)
+    assert "name another output" in str(refused.value)
+    assert contents(here) == before
+
+
+@pytest.mark.parametrize("job", [detect_with, denoise_with], ids=["detect", "denoise"])
+@pytest.mark.parametrize(
+    ("source", "output", "said"),
+    [
+        ("photos", "photos", "is the input"),
+        ("photos", "photos/clean", "lies in the input"),
+        ("photos", "photos/scores.csv", "lies in the input"),
+        ("all/photos", "all", "holds the input"),
+    ],
+)
+def test_results_are_not_written_into_a_folder_of_rows_nor_in_place_of_it(
+    pair, here, source, output, said, job
+):
+    (here / source).mkdir(parents=True)
+    (here / source / "0.png").write_bytes(b"never read: it is refused before")
+    (here / output.partition("/")[0] / "pair.json").write_text("{}")  # as of earlier results
+    before = contents(here)
+    with pytest.raises(DataError, match=said):
+        job(pair, source, output)
+    assert contents(here) == before
+
+
+def test_a_file_of_the_same_name_elsewhere_is_no_input(pair, here):
+    (here / "clean").mkdir()
+    np.save("rows.npy", ROWS)
+    assert denoise_with(pair, "rows.npy", "clean/rows.npy").rows == 1000
+    assert denoise_with(pair, "rows.npy", "clean/rows.npy").rows == 1000  # replaces only that

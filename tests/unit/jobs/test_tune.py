@@ -52,6 +52,7 @@ WRONG = {
     "an unknown range": ({"latent_dim": {"normal": [1, 2]}}, 'no range "normal"'),
     "a list and no range": ({"latent_dim": [8, 16]}, "needs one range, as in {choice:"),
     "bounds in the wrong order": ({"latent_dim": {"integer": [9, 3]}}, "9 is not below 3"),
+    "a bound without end": ({"latent_dim": {"uniform": [1, float("inf")]}}, "needs finite bounds"),
     "bounds that are not whole": ({"latent_dim": {"integer": [1, 2.5]}}, "two whole numbers"),
     "a logarithm of nothing": (
         {"training.weight_decay": {"log_uniform": [0, 0.1]}},
@@ -59,6 +60,51 @@ WRONG = {
     ),
     "nothing to try": ({}, "names nothing to try"),
 }
+
+
+FRACTIONS = {
+    "of a latent's size": ("latent_dim=uniform:1:3", "integer:1:3"),
+    "by the logarithm": ("latent_dim=log_uniform:2:64", "log_integer:2:64"),
+    "between fractions": ("latent_dim=uniform:1.5:4.5", "integer:2:4"),
+    "around one number": ("latent_dim=uniform:1.5:2.5", "choice:2"),
+    "of a training option": ("training.accumulate_batches=uniform:1:4", "integer:1:4"),
+    "of an option of the variant": ("variant.k=uniform:2:8", "integer:2:8"),
+    "of an optional number": ("training.threads_per_worker=uniform:1:2", "integer:1:2"),
+}
+
+
+@pytest.mark.parametrize(("search", "use"), FRACTIONS.values(), ids=FRACTIONS.keys())
+def test_fractions_where_whole_numbers_belong_are_refused_with_the_range_to_use(
+    tmp_path, search, use
+):
+    path = tmp_path / "job.yaml"
+    path.write_text("name: a\ndata: sklearn:digits\nvariant: topk\n")
+    with pytest.raises(SpecError) as refused:
+        load_job(path, [], catalog(), [search])
+    (fault,) = refused.value.faults
+    assert fault.message.startswith("takes whole numbers, and ")
+    assert fault.message.endswith(f"; use {use}")
+    # As a file would say it, and what is proposed is right.
+    kind, *values = use.split(":")
+    path.write_text(
+        f"{path.read_text()}tuning: {{search: {{{search.partition('=')[0]}: "
+        f"{{{kind}: [{', '.join(values)}]}}}}}}\n"
+    )
+    load_job(path, [], catalog())
+
+
+def test_a_file_is_told_the_range_as_a_file_says_it(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: a\ndata: sklearn:digits\ntuning: {search: {latent_dim: {uniform: [1, 3]}}}\n"
+    )
+    with pytest.raises(SpecError, match=r"line 3: .*as 1\.828; use \{integer: \[1, 3\]\}"):
+        load_job(path, [], catalog())
+
+
+@pytest.mark.parametrize("bounds", [[0, 1], [1e-5, 1e-3]])
+def test_fractions_are_tried_where_fractions_belong(bounds):
+    check_job(searching({"training.weight_decay": {"uniform": bounds}}))
 
 
 @pytest.mark.parametrize(("search", "said"), WRONG.values(), ids=WRONG.keys())

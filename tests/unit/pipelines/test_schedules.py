@@ -32,9 +32,29 @@ WRONG = {
         "schedules:\n  - {name: a, job: job.yaml, cron: nightly}\n",
         'line 2: schedules.0.cron: "nightly" is no cron',
     ),
-    "a sixth field": (
+    "seven fields": (
         "schedules:\n  - {name: a, job: job.yaml, cron: '* * * * * * *'}\n",
         "no cron",
+    ),
+    "six fields, which would be seconds": (
+        "schedules:\n  - {name: a, job: job.yaml, cron: '0 0 3 * * *'}\n",
+        'line 2: schedules.0.cron: "0 0 3 * * *" is no cron of Prefect\'s; write five fields',
+    ),
+    "a nickname": (
+        "schedules:\n  - {name: a, job: job.yaml, cron: '@daily'}\n",
+        "write five fields",
+    ),
+    "the last weekday, which Prefect does not know": (
+        "schedules:\n  - {name: a, job: job.yaml, cron: '0 3 LW * *'}\n",
+        "no cron of Prefect's",
+    ),
+    "a hashed minute": (
+        "schedules:\n  - {name: a, job: job.yaml, cron: 'H 3 * * *'}\n",
+        "no cron of Prefect's",
+    ),
+    "a day that never comes": (
+        "schedules:\n  - {name: a, job: job.yaml, cron: '0 3 31 2 *'}\n",
+        "names a day that never comes",
     ),
     "a time zone that is none": (
         "schedules:\n  - {name: a, job: job.yaml, cron: '0 3 * * *', timezone: Mars}\n",
@@ -64,6 +84,15 @@ def test_what_is_wrong_is_one_line(tmp_path, text, said):
         read_schedules(write(tmp_path, text))
     assert said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("cron", ["0 3 * * *", "*/5 8-18 * * mon-fri", "0 0 L * *", "0 0 29 2 *"])
+def test_what_the_file_may_say_is_what_prefect_serves(tmp_path, cron):
+    from prefect.schedules import Cron
+
+    text = f"schedules:\n  - {{name: a, job: job.yaml, cron: '{cron}', timezone: Europe/Berlin}}\n"
+    (entry,) = read_schedules(write(tmp_path, text))
+    assert Cron(entry.schedule.cron, timezone=entry.schedule.timezone).cron == cron
 
 
 def test_an_unknown_schedule_is_refused_with_the_nearest(tmp_path):

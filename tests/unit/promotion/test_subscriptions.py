@@ -34,6 +34,11 @@ WRONG = {
     "none": ("subscriptions: []\n", ["is empty"]),
     "another job": (ONE.replace("detect", "train"), ["'denoise' or 'detect'"]),
     "an output that is no table": (ONE.replace("out.csv", "out.jpg"), [".csv"]),
+    "an output that is the input": (ONE.replace("out.csv", "./in.csv"), ["is the input"]),
+    "an output in the input": (
+        ONE.replace("in.csv", "in").replace("out.csv", "in/out.csv"),
+        ["lies in the input"],
+    ),
     "two with one output": (ONE + ONE.splitlines()[1] + "\n", ["another"]),
     "two faults": (ONE.replace("model: m", "modell: m"), ["no such field", "is missing"]),
 }

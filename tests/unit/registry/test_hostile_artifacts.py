@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from isthmus import registry
+from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.tracking import open_store
 
@@ -158,3 +163,131 @@ def test_weights_that_are_a_pickle_are_refused_and_not_run(register, settings, t
         registry.load("pickled/1", settings)
     assert not witness.exists()
     shutil.rmtree(content)
+
+
+def content_of(name: str, half: str, settings) -> Path:
+    return artifact_of(name, half, settings) / "data" / "pair"
+
+
+def change_manifests(name: str, settings, change: Callable[[dict[str, Any]], object]) -> None:
+    """Changes `pair.json` in both halves, as whoever can write to the store could."""
+    for half in ("encoder", "decoder"):
+        file = content_of(name, half, settings) / "pair.json"
+        raw = json.loads(file.read_text())
+        change(raw)
+        file.write_text(json.dumps(raw))
+
+
+def refused_in_a_line(name: str, settings, said: str, half: str) -> None:
+    """Both ways to load the pair end in an error of ours, at once and without its memory."""
+    from mlflow import pyfunc
+
+    for load in (
+        lambda: registry.load(f"{name}/1", settings),
+        lambda: pyfunc.load_model(str(artifact_of(name, half, settings))),
+    ):
+        began_s = time.monotonic()
+        with pytest.raises(RegistryError) as refused:
+            load()
+        assert time.monotonic() - began_s < 20
+        assert said in str(refused.value)
+        assert len(str(refused.value).splitlines()) == 1
+
+
+SIZES = {
+    "a latent of 2^40 numbers": ("latent_dim", 2**40, "plan.latent_dim: Input should be less"),
+    "a latent that the weights do not have": ("latent_dim", 2**27, "and the plan asks for"),
+    "a row of 2^80 numbers": ("row_shape", [2**40, 2**40], "plan.row_shape"),
+    "a row that the weights do not have": ("row_shape", [2**27], "and the plan asks for"),
+    "a row of another rank": ("row_shape", [3, 2, 1], "is damaged"),
+    "a row of no numbers": ("row_shape", [0], "plan.row_shape.0"),
+    "a row without axes": ("row_shape", [], "plan.row_shape"),
+    "a row that is no shape": ("row_shape", "x" * 1000, "plan.row_shape"),
+}
+
+
+@pytest.mark.parametrize(("field", "value", "said"), SIZES.values(), ids=SIZES.keys())
+def test_a_size_that_the_weights_do_not_have_is_refused_before_memory_is_taken(
+    register, settings, request, field, value, said
+):
+    name = f"sized-{abs(hash(request.node.name))}"
+    register(name)
+    change_manifests(name, settings, lambda raw: raw["plan"].update({field: value}))
+    refused_in_a_line(name, settings, said, "encoder")
+
+
+def huge_header(file: Path) -> None:
+    file.write_bytes((2**60).to_bytes(8, "little") + b"{}")
+
+
+def header_of_all_the_file(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(len(content).to_bytes(8, "little") + content)
+
+
+def header_that_lies(file: Path) -> None:
+    header = b'{"a":{"dtype":"F32","shape":[1099511627776],"data_offsets":[0,4398046511104]}}'
+    file.write_bytes(len(header).to_bytes(8, "little") + header + b"0000")
+
+
+def cut_off(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-10])
+
+
+def nothing(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def other_type(file: Path) -> None:
+    save_file({key: value.to(torch.int64) for key, value in load_file(file).items()}, file)
+
+
+def other_shape(file: Path) -> None:
+    save_file({key: value.flatten().repeat(2) for key, value in load_file(file).items()}, file)
+
+
+def lacking_one(file: Path) -> None:
+    tensors = load_file(file)
+    # One of its own, because the other half has the scaling too.
+    tensors.pop(next(name for name in tensors if name.startswith(("encoder.", "decoder."))))
+    save_file(tensors, file)
+
+
+def one_more(file: Path) -> None:
+    save_file({**load_file(file), "planted": torch.zeros(3)}, file)
+
+
+WEIGHTS = [
+    *(huge_header, header_of_all_the_file, header_that_lies, cut_off, nothing),
+    *(other_type, other_shape, lacking_one, one_more),
+]
+
+
+@pytest.mark.parametrize("half", ["encoder", "decoder"])
+@pytest.mark.parametrize("damage", WEIGHTS, ids=lambda made: made.__name__)
+def test_weights_that_are_none_are_refused_even_where_their_hash_is_right(
+    register, settings, damage, half
+):
+    name = f"weights-{damage.__name__}-{half}"
+    register(name)
+    file = content_of(name, half, settings) / f"{half}.safetensors"
+    copy = file.with_name("copy.safetensors")  # the store's file may be a hard link
+    shutil.copyfile(file, copy)
+    damage(copy)
+    copy.replace(file)
+    change_manifests(name, settings, lambda raw: raw["sha256"].update({half: sha256_of(file)}))
+    refused_in_a_line(name, settings, "is damaged", half)
+
+
+def test_a_manifest_nested_more_deeply_than_the_stack_is_refused(register, settings):
+    register("nested")
+    for half in ("encoder", "decoder"):
+        (content_of("nested", half, settings) / "pair.json").write_text("[" * 100_000)
+    refused_in_a_line("nested", settings, "pair.json is damaged", "encoder")
+
+
+def test_a_graph_without_a_hash_is_missed_by_name(register, settings):
+    register("unhashed")
+    change_manifests("unhashed", settings, lambda raw: raw["onnx"]["sha256"].pop("score.onnx"))
+    with pytest.raises(RegistryError, match=r"has no hash of score\.onnx"):
+        registry.onnx_files("unhashed/1", settings)

@@ -99,13 +99,15 @@ def test_a_decoder_that_was_deleted_is_said_so_when_its_pair_is_promoted(registe
         aliases.promote("widowed", 1, settings)
 
 
-@pytest.mark.parametrize("name", ["../up", "a b", "a/b/c", "ä", "", "@champion", "a@", "a/0x1"])
+@pytest.mark.parametrize(
+    "name", ["../up", "a b", "a/b/c", "ä", "", "@champion", "a@", "a/0x1", "a@b.c"]
+)
 def test_names_that_are_none_are_refused(settings, name):
     with pytest.raises(ModelNotFound, match="names no model"):
         registry.load(name, settings)
 
 
-@pytest.mark.parametrize("alias", ["v3", "12", "latest", "a b", ""])
+@pytest.mark.parametrize("alias", ["v3", "V3", "12", "Latest", "a b", "", "v1.2", "x" * 256])
 def test_aliases_that_mlflow_would_not_take_are_refused(register, settings, alias):
     with pytest.raises(UsageError, match="cannot be an alias"):
         aliases.promote("any", 1, settings, alias)

@@ -1,0 +1,90 @@
+"""The data of this machine that travel with a submitted job."""
+
+from __future__ import annotations
+
+import glob
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+from isthmus.spec.paths import expanded, local_paths, with_paths
+
+LARGEST_LOCAL_DATA_BYTES = 50 * 2**20
+"""The most that travels with a job: Ray keeps it in the head's memory and sends it to each node."""
+_DATA_FOLDER = "data"
+
+
+def absolute(data: DataSpec) -> DataSpec:
+    """Returns a job's data with absolute paths, for a job that runs in another folder here."""
+    moved = {path: str(Path(path).expanduser().absolute()) for path in local_paths(data)}
+    return with_paths(data, moved)
+
+
+def sent_along(data: DataSpec, working_dir: Path) -> DataSpec:
+    """Copies the files of this machine that a job reads into the folder that is sent.
+
+    Args:
+        data: The job's data. Each of their paths may be a file, a folder or a glob.
+        working_dir: The folder that is sent, in which the job will run.
+
+    Returns:
+        The data with the paths that the files have in that folder.
+
+    Raises:
+        DataError: If a file is missing or cannot be read, or if the files are too large to travel.
+    """
+    paths = local_paths(data)
+    total_bytes = size_bytes(paths)
+    if total_bytes > LARGEST_LOCAL_DATA_BYTES:
+        raise DataError(
+            f"{', '.join(paths)}: {total_bytes / 2**20:,.0f} MiB on this machine, and at most "
+            f"{LARGEST_LOCAL_DATA_BYTES >> 20} MiB travel with a job; put it on S3 and set "
+            "data.path to s3://BUCKET/KEY"
+        )
+    moved = {}
+    for number, path in enumerate(paths):
+        # Files of the same name may come from several folders.
+        target = f"{_DATA_FOLDER}-{number + 1}" if number else _DATA_FOLDER
+        base, rest = _split(path)
+        files = _files(path)
+        if not files:
+            raise DataError(f"{path}: no such file or folder; check data.path")
+        for file in files:
+            copy = working_dir / target / file.relative_to(base)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                shutil.copyfile(file, copy)
+            except OSError as error:
+                raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
+        moved[path] = f"{target}/{rest}"
+    return with_paths(data, moved)
+
+
+def size_bytes(paths: Sequence[str]) -> int:
+    """Returns the size of all files of some paths; a file that two of them name counts once."""
+    return sum(file.stat().st_size for file in {file for path in paths for file in _files(path)})
+
+
+def _split(path: str) -> tuple[Path, str]:
+    """Returns the folder that a path is copied from, and the rest: a name, or a glob's pattern."""
+    parts = Path(path).expanduser().parts
+    is_pattern = glob.has_magic(path) and not Path(path).expanduser().exists()
+    signs = [number for number, part in enumerate(parts) if glob.has_magic(part)]
+    first = signs[0] if is_pattern else len(parts) - 1
+    return Path(*parts[:first]), "/".join(parts[first:])
+
+
+def _files(path: str) -> list[Path]:
+    """Returns the files of a path; without hidden ones in a folder, which no reader looks at."""
+    found = expanded(path)
+    files = [each for each in found if each.is_file()]
+    for folder in (each for each in found if each.is_dir()):
+        files += [
+            file
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        ]
+    return files

@@ -1,0 +1,45 @@
+"""The input of a job is never replaced by its output, whatever names the two are given by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from isthmus.errors import DataError
+from isthmus.spec.paths import expanded, is_local
+
+
+def refuse_replaced_input(source: str | Sequence[str], output: str | Path) -> None:
+    """Refuses an output that is the input, holds it, or lies in it.
+
+    Results replace what has their name. In a folder of rows, they would be read as rows next time.
+
+    Args:
+        source: The input: a file, a folder or a glob, or several of them.
+        output: The path of the results.
+
+    Raises:
+        DataError: If the output would replace the input, or become part of it.
+    """
+    target = Path(output).expanduser()
+    for path in [source] if isinstance(source, str) else source:
+        for each in (expanded(path) or [Path(path)]) if is_local(path) else ():
+            why = _refusal(each, target)
+            if why:
+                raise DataError(f"{output}: {why}; name another output")
+
+
+def _refusal(source: Path, target: Path) -> str | None:
+    try:
+        here, there = source.resolve(), target.resolve()
+        # The same file may have two names by a link, which resolving does not tell of a hard one.
+        is_same = here == there or (target.exists() and target.samefile(source))
+    except (OSError, RuntimeError):  # a path that leads in a circle, or may not be read
+        return None
+    if is_same:
+        return f"is the input {source}, which the results would replace"
+    if there.is_relative_to(here):
+        return f"lies in the input {source}, so the results would be read as rows next time"
+    if here.is_relative_to(there):
+        return f"holds the input {source}, which would be lost where results replace it"
+    return None
