@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus.core import Autoencoder
 from isthmus.data import StoredRows
-from isthmus.tracking import fit_pca
+from isthmus.tracking import PcaBaseline, fit_pca
 
 _BATCH_ROWS = 8192
 _ROWS_IN_FIGURES = 2000
@@ -33,6 +33,7 @@ class Evaluation:
         errors: The error of each test row, shape (N,).
         pca_errors: The errors of PCA with as many components as the code has values, shape (N,).
         metrics: The variant's own metrics on the rows that the figures show.
+        pca: That PCA.
     """
 
     inputs: NDArray[np.float32]
@@ -41,6 +42,7 @@ class Evaluation:
     errors: NDArray[np.float32]
     pca_errors: NDArray[np.float32]
     metrics: Mapping[str, float]
+    pca: PcaBaseline
 
 
 # `StoredRows` are the rows of a large file, which are read a block at a time.
@@ -110,6 +112,7 @@ def evaluate(
         errors=reconstruction_errors(module, test),
         pca_errors=_of_each(test, pca_errors),
         metrics=metrics,
+        pca=pca,
     )
 
 

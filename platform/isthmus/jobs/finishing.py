@@ -12,6 +12,7 @@ import numpy as np
 from isthmus import variants
 from isthmus.core import Autoencoder
 from isthmus.jobs.evaluation import Evaluation, calibrate, evaluate, scores_by_error
+from isthmus.jobs.held_out import draw_sample
 from isthmus.jobs.preparation import Prepared
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.result import FitResult
@@ -66,6 +67,7 @@ def finish(
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
     compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
+    is_kept = prepared.spec.data.keep_held_out
     trained = TrainedPair(
         module=module,
         spec=prepared.spec,
@@ -76,6 +78,7 @@ def finish(
         example=prepared.test[:compared],
         rows=prepared.split_sizes,
         succession=succession,
+        held_out=draw_sample(prepared, evaluation.pca) if is_kept else None,
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics)

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.bundle.held_out import Places
 from isthmus.data import (
     Labels,
+    Rows,
+    Split,
     StoredRows,
     StoredSplit,
     find_large_table,
@@ -21,6 +24,7 @@ from isthmus.data import (
     split_rows,
     store_split,
 )
+from isthmus.data.splits import hash_rows
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
@@ -46,6 +50,7 @@ class Prepared:
         test_labels: The labels of the test rows, if they have labels that are in memory.
         part_sizes: The number of all rows in each part, if only samples of the held-out parts are
             here.
+        places: Where the rows of `test` lie beside those that are trained on, for windows.
     """
 
     spec: JobSpec
@@ -57,6 +62,7 @@ class Prepared:
     test: NDArray[np.float32] | StoredRows
     test_labels: Labels | None = None
     part_sizes: Mapping[str, int] | None = None
+    places: Places | None = None
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
@@ -148,7 +154,19 @@ def _prepare_in_memory(spec: JobSpec) -> Prepared:
         validation=rows.values[split.validation],
         test=rows.values[split.test],
         test_labels=None if rows.labels is None else rows.labels[split.test],
+        places=_places(rows, split),
     )
+
+
+def _places(rows: Rows, split: Split) -> Places | None:
+    if rows.starts is not None:
+        trained_to = int(rows.starts[split.train].max()) + rows.values.shape[-1]
+        first = int(np.argmin(rows.starts))
+        origin = int(hash_rows(rows.values[first : first + 1], 0)[0])
+        return Places("time", rows.starts[split.test], np.array([trained_to]), origin)
+    if rows.groups is not None:
+        return Places("file", rows.groups[split.test], np.unique(rows.groups[split.train]))
+    return None
 
 
 def _prepare_stored(spec: JobSpec, split: StoredSplit, data: DataSpec) -> Prepared:

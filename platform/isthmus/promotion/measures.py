@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.promotion.bootstrap import Numbers
-from isthmus.promotion.heldout import Floats, HeldOut
+from isthmus.bundle.held_out import Floats, squared_errors
+from isthmus.promotion.heldout import HeldOut
+from isthmus.promotion.intervals import Numbers
 from isthmus.registry import Pair
 
 _TIMED_ROUNDS = 7
@@ -73,16 +74,19 @@ def errors_of(made: Floats, held_out: HeldOut) -> Numbers:
 
     The distances are in the units of the challenger's scaling. Missing values are ignored.
     """
-    difference = (made - held_out.rows) / held_out.scale
-    flat = difference.reshape(len(difference), -1)
-    return np.asarray(np.nanmean(flat**2, axis=1, dtype=np.float64))
+    return squared_errors(made, held_out.rows, held_out.own.scale)
 
 
-def pca_errors(held_out: HeldOut) -> Numbers:
-    """Returns the mean squared error of PCA on each held-out row, shape (N,)."""
-    scaled = np.nan_to_num(held_out.scaled(held_out.rows), nan=0.0)
-    made = held_out.pca.reconstruct(scaled) * held_out.scale + held_out.offset
-    return errors_of(made.astype(np.float32), held_out)
+def own_errors(pair: Pair, held_out: HeldOut) -> Numbers:
+    """Returns the challenger's reconstruction errors on its own sample, shape (P,)."""
+    own = held_out.own
+    return squared_errors(pair.reconstruct(own.rows), own.rows, own.scale)
+
+
+def spread_of(held_out: HeldOut) -> Numbers:
+    """Returns the mean squared distance of each held-out row from the mean of all, shape (N,)."""
+    mean = np.nanmean(held_out.rows, axis=0, dtype=np.float64).astype(np.float32)
+    return errors_of(np.broadcast_to(mean, held_out.rows.shape), held_out)
 
 
 def with_noise(pair: Pair, held_out: HeldOut) -> Floats | None:
@@ -92,7 +96,7 @@ def with_noise(pair: Pair, held_out: HeldOut) -> Floats | None:
         noised = pair.module.noised(torch.from_numpy(held_out.scaled(held_out.rows)))
     if noised is None:
         return None
-    return np.asarray(noised.numpy() * held_out.scale + held_out.offset, dtype=np.float32)
+    return np.asarray(noised.numpy() * held_out.own.scale + held_out.own.offset, dtype=np.float32)
 
 
 def seconds_in_turns(pairs: tuple[Pair, ...], held_out: HeldOut) -> NDArray[np.float64]:
