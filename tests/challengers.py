@@ -8,19 +8,21 @@ import numpy as np
 import torch
 
 from isthmus import variants
+from isthmus.bundle.held_out import HeldOutSample
 from isthmus.jobs.evaluation import calibrate, evaluate
+from isthmus.jobs.held_out import draw_sample
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
 from isthmus.progress.reporter import EpochReport
 from isthmus.registry import RegisteredPair, TrainedPair, find_succession, register_pair
 from isthmus.registry.succession import NO_SUCCESSION
 from isthmus.spec import Settings
-from isthmus.tracking import RunLog, RunReport
+from isthmus.tracking import RunLog, RunReport, fit_pca
 
 GOOD_STEPS, BAD_STEPS = 400, 2
 
 
-def write_rows(path: Path, rows: int = 400, seed: int = 0) -> Path:
+def write_rows(path: Path, rows: int = 2400, seed: int = 0) -> Path:
     """A curved surface of two dimensions among six features; one row in ten is off it."""
     generator = np.random.default_rng(seed)
     a, b = generator.uniform(-2, 2, (2, rows))
@@ -43,10 +45,12 @@ def register(
     steps: int = GOOD_STEPS,
     seed: int = 0,
     like_a_job: bool = False,
+    data: dict[str, object] | None = None,
     **job,
 ) -> RegisteredPair:
     """Trains for so many steps and registers; like a job, if asked for, with pictures and maps."""
-    data = {"path": str(rows), "labels": "label", "keep_labels": [0], "exclude": ["label"]}
+    labels = {"labels": "label", "keep_labels": [0], "exclude": ["label"]}
+    data = {"path": str(rows), **labels, **(data or {})}
     net = {"name": "dense", "hidden": [32]}
     spec = check_job({"name": name, "data": data, "net": net, "latent_dim": 2, **job})
     prepared = prepare(spec)
@@ -79,9 +83,16 @@ def register(
             run_id=log.run_id,
             example=prepared.test[:2],
             succession=succession,
+            held_out=_sample(module, prepared),
         ),
         settings,
     )
+
+
+def _sample(module, prepared: Prepared) -> HeldOutSample | None:
+    if not prepared.data.keep_held_out:
+        return None
+    return draw_sample(prepared, fit_pca(prepared.first_view, module.code_size))
 
 
 def _report(module, prepared: Prepared) -> RunReport:

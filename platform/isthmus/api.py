@@ -209,6 +209,7 @@ def promote(
     alias: str = "champion",
     why: str = "",
     force: bool = False,
+    undecided: bool = False,
     settings: Settings | None = None,
 ) -> Promotion:
     """Gives both halves of a version an alias; to become champion, it must pass the gate.
@@ -219,16 +220,20 @@ def promote(
         alias: The alias; only `champion` requires the gate.
         why: The reason, for the history.
         force: Whether to promote a version that the gate refuses; requires `why`.
+        undecided: Whether to promote it also where the gate cannot tell from so few rows.
         settings: The settings with the registry's address; by default from the environment.
 
     Raises:
-        PromotionRefused: If the gate refuses the version; the message has the figures in one line.
+        PromotionRefused: If the gate refuses the version, or is undecided; the message has the
+            figures in one line.
         IsthmusError: If it fails; the message says in one line what is wrong and what to do.
     """
     settings = settings or _settings()
     from isthmus import promotion
 
-    return promotion.promote(name, version, settings, alias, why=why, force=force).promotion
+    return promotion.promote(
+        name, version, settings, alias, why=why, force=force, undecided=undecided
+    ).promotion
 
 
 def gate(reference: str, *, settings: Settings | None = None) -> Verdict:

@@ -36,7 +36,7 @@ class Model:
     def __init__(self, name: str, folder: Path, settings: Settings) -> None:
         self.name, self.settings, self.lines = name, settings, list[str]()
         self.rows = write_rows(folder / "rows.csv")
-        for steps in (GOOD_STEPS, GOOD_STEPS + 1, BAD_STEPS):
+        for steps in (GOOD_STEPS, GOOD_STEPS, BAD_STEPS):
             register(name, self.rows, settings, steps)
         promote(name, 1, settings)
         self.input = folder / "in.csv"

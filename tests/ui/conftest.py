@@ -82,7 +82,7 @@ class Clicked:
         pd.read_csv(rows).drop(columns="label").to_csv(self.input, index=False)
         register(self.name, rows, settings, GOOD_STEPS)
         promote(self.name, 1, settings)
-        register(self.name, rows, settings, GOOD_STEPS + 1, like_a_job=True)
+        register(self.name, rows, settings, GOOD_STEPS, like_a_job=True)
         register(self.name, rows, settings, BAD_STEPS)
 
     def champion(self, half: str, name: str | None = None) -> int | None:

@@ -15,6 +15,7 @@ from pydantic import ConfigDict, StringConstraints, ValidationError
 
 from isthmus.bundle.compatibility import Compatibility
 from isthmus.bundle.formats import FORMAT, upgrade
+from isthmus.bundle.held_out import HeldOutRecord
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.spec import DataSpec, ModelPlan, RowSchema, SpecModel
@@ -100,6 +101,9 @@ class PairManifest(SpecModel):
     variance on held-out rows."""
     compatibility: Compatibility | None = None
     """The maps to the latents of the champion at the registration, if there was one."""
+    held_out: HeldOutRecord | None = None
+    """The sample of held-out rows that is stored with the run; `None` in pairs that were registered
+    before there was one, and if `data.keep_held_out` is false."""
 
     @property
     def rows_taken(self) -> RowSchema:

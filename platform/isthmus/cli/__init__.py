@@ -14,6 +14,7 @@ import typer
 from isthmus.cli import (
     choices,
     cluster,
+    gate,
     lineage,
     models,
     schedule,
@@ -54,7 +55,7 @@ for _command, _panel in (
     (models.promote, "Models"),
     (models.rollback, "Models"),
     (models.history, "Models"),
-    (models.gate, "Models"),
+    (gate.gate, "Models"),
     (watch.watch, "Models"),
     (lineage.lineage, "Models"),
     (use.denoise, "Use"),

@@ -1,4 +1,4 @@
-"""`models`, `promote`, `gate`, `rollback`, `history`: what there is, and which version jobs use."""
+"""`models`, `promote`, `rollback`, `history`: what there is, and which version jobs use."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from isthmus.aliases import Promotion
-    from isthmus.promotion import Verdict
     from isthmus.registry import VersionSummary
 
 _WHY = "The reason; it is kept in the history."
@@ -67,10 +66,15 @@ def promote(
     force: Annotated[
         bool, typer.Option("--force", help="Promote what the gate refuses; needs --why.")
     ] = False,
+    undecided: Annotated[
+        bool,
+        typer.Option("--undecided", help="Promote it also where the gate cannot tell from so few."),
+    ] = False,
 ) -> None:
     """Give a version an alias; jobs that ask for NAME@champion use it from now on.
 
-    Before it is champion it passes the gate: isthmus gate NAME/VERSION shows what that says.
+    Before it is champion it passes the gate: isthmus gate NAME/VERSION shows what that says. Where
+    so few rows cannot tell, look at the figures and say --undecided.
 
     Example: isthmus promote digits 3
     """
@@ -79,7 +83,13 @@ def promote(
 
     settings = Settings.from_environment()
     with err.status("asking the registry") as status:
-        promoted = run(name, version, settings, alias, why=why, force=force, on_step=status.update)
+        promoted = run(
+            *(name, version, settings, alias),
+            why=why,
+            force=force,
+            undecided=undecided,
+            on_step=status.update,
+        )
     done, verdict = promoted.promotion, promoted.verdict
     _say(done)
     if verdict is not None:
@@ -130,46 +140,6 @@ def history(
             Text(printable(event.why)),
         )
     out.print(table)
-
-
-def gate(
-    model: Annotated[str, typer.Argument(help="NAME/VERSION.", show_default=False)],
-) -> None:
-    """Compare a version with today's champion and PCA, as promote would; changes nothing.
-
-    Exits with 1 if promote would refuse it.
-
-    Example: isthmus gate digits/3
-    """
-    from isthmus.promotion import judge_reference
-    from isthmus.spec import Settings
-
-    settings = Settings.from_environment()
-    with err.status("asking the registry") as status:
-        verdict = judge_reference(model, settings, on_step=status.update)
-    against = f" against {verdict.champion}" if verdict.champion else ""
-    if verdict.obstacle:
-        out.print(str(verdict), markup=False)
-    else:
-        out.print(
-            f"[bold]{verdict.challenger}[/bold]{against}, on {verdict.rows:,} held-out rows: "
-            f"{verdict.outcome}"
-        )
-        out.print(_checks(verdict))
-    if not verdict.may_be_champion:
-        raise typer.Exit(1)
-
-
-def _checks(verdict: "Verdict") -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("check", "this version", "beside", "difference", "asked for", ""):
-        table.add_column(column, no_wrap=True)
-    for check in verdict.checks:
-        said = "passed" if check.is_passed else "[red]refused[/red]"
-        table.add_row(check.name, check.challenger, check.beside, check.change, check.bound, said)
-    return table
 
 
 def _version(version: int | None) -> str:

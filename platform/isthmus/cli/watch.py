@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def watch(
-    poll: Annotated[
-        float, typer.Option(min=0.1, metavar="SECONDS", help="Look this often.")
-    ] = 10.0,
+    poll: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Look this often.")] = 5.0,
     listen: Annotated[
         str | None,
         typer.Option(

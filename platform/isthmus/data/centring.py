@@ -63,6 +63,13 @@ def centred(values: NDArray[Any], centre: Sequence[float] | None) -> FloatArray:
         return np.asarray(values.astype(np.float64) - np.array(centre), dtype=np.float32)
 
 
+def recentred(
+    values: FloatArray, centre: Sequence[float] | None, other: Sequence[float] | None
+) -> FloatArray:
+    """Returns centred values less another centre instead."""
+    return values if centre == other else centred(restored(values, centre), other)
+
+
 def restored(values: FloatArray, centre: Sequence[float] | None) -> NDArray[Any]:
     """Returns values with the centre added again, in float64 if there is one."""
     return values if centre is None else values.astype(np.float64) + np.array(centre)

@@ -13,7 +13,7 @@ from torch import Tensor
 from isthmus.core import Autoencoder
 from isthmus.data import StoredRows
 from isthmus.spec import DataSpec
-from isthmus.tracking import fit_pca
+from isthmus.tracking import PcaBaseline, fit_pca
 from isthmus.types import DataKind
 
 _BATCH_ROWS = 8192
@@ -40,6 +40,7 @@ class Evaluation:
         explained: The R^2 of each feature of a table, or channel of a series, on the test rows,
             shape (F,) or (C,): 1 if it is reconstructed exactly, 0 if no better than by its mean,
             NaN if it does not vary there. Empty for images and audio.
+        pca: That PCA.
     """
 
     inputs: NDArray[np.float32]
@@ -49,6 +50,7 @@ class Evaluation:
     pca_errors: NDArray[np.float32]
     metrics: Mapping[str, float]
     explained: NDArray[np.float64]
+    pca: PcaBaseline
 
 
 # `StoredRows` are the rows of a large file, which are read a block at a time.
@@ -119,6 +121,7 @@ def evaluate(
         pca_errors=_of_each(test, pca_errors),
         metrics=metrics,
         explained=_explained(module, test),
+        pca=pca,
     )
 
 

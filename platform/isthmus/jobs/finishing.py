@@ -18,6 +18,7 @@ from isthmus.jobs.evaluation import (
     not_reconstructed,
     scores_by_error,
 )
+from isthmus.jobs.held_out import draw_sample
 from isthmus.jobs.preparation import Prepared
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.result import FitResult
@@ -76,6 +77,7 @@ def finish(
     log.log_summary(metrics)
     log.log_report(_report(prepared, module, evaluation, result.progress))
     compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
+    is_kept = prepared.spec.data.keep_held_out
     trained = TrainedPair(
         module=module,
         spec=prepared.spec,
@@ -88,6 +90,7 @@ def finish(
         rows=prepared.split_sizes,
         succession=succession,
         not_reconstructed=features,
+        held_out=draw_sample(prepared, evaluation.pca) if is_kept else None,
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics, not_reconstructed=features)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.bundle.held_out import Places
 from isthmus.data import (
     Labels,
     Moments,
     Rows,
     RowSource,
+    Split,
     StoredRows,
     fingerprint,
     is_large,
@@ -26,6 +28,7 @@ from isthmus.data import (
     split_rows,
     store_split,
 )
+from isthmus.data.splits import hash_rows
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
@@ -54,6 +57,7 @@ class Prepared:
             here.
         validation_files: The number of audio files that the validation rows are windows of; `None`
             for other kinds of data.
+        places: Where the rows of `test` lie beside those that are trained on, for windows.
     """
 
     spec: JobSpec
@@ -67,6 +71,7 @@ class Prepared:
     test_labels: Labels | None = None
     part_sizes: Mapping[str, int] | None = None
     validation_files: int | None = None
+    places: Places | None = None
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
@@ -113,6 +118,7 @@ class _Parts:
         test_labels: The labels of the test rows.
         sizes: The number of all rows in each part, if those here are samples.
         validation_files: The number of audio files that the validation rows are windows of.
+        places: Where the rows of `test` lie beside those that are trained on, for windows.
     """
 
     moments: Moments
@@ -124,6 +130,7 @@ class _Parts:
     test_labels: Labels | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
     validation_files: int | None = None
+    places: Places | None = None
 
 
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
@@ -170,6 +177,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         test_labels=parts.test_labels,
         part_sizes=parts.sizes or None,
         validation_files=parts.validation_files,
+        places=parts.places,
     )
 
 
@@ -190,7 +198,23 @@ def _in_memory(source: RowSource, data: DataSpec, seed: int) -> _Parts:
         else (paired.values[split.train], paired.values[split.validation]),
         test_labels=None if rows.labels is None else rows.labels[split.test],
         validation_files=_count_files(rows, split.validation),
+        places=_places(rows, split),
     )
+
+
+def _places(rows: Rows, split: Split) -> Places | None:
+    is_by_file = rows.groups is not None and not set(rows.groups[split.train]) & set(
+        rows.groups[split.test]
+    )
+    if rows.groups is not None and is_by_file:
+        return Places("file", rows.groups[split.test], np.unique(rows.groups[split.train]))
+    is_one_series = rows.lengths is None or len(np.unique(rows.lengths)) == 1
+    if rows.starts is not None and rows.groups is None and is_one_series:
+        trained_to = int(rows.starts[split.train].max()) + rows.values.shape[-1]
+        first = int(np.argmin(rows.starts))
+        origin = int(hash_rows(rows.values[first : first + 1], 0)[0])
+        return Places("time", rows.starts[split.test], np.array([trained_to]), origin)
+    return None
 
 
 def _count_files(rows: Rows, part: NDArray[np.int64]) -> int | None:

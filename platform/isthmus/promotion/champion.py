@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,13 +11,20 @@ from isthmus.aliases import Promotion, champion_of, history, reconcile
 from isthmus.aliases import promote as set_alias
 from isthmus.errors import Overtaken, PromotionRefused, UsageError
 from isthmus.promotion.gate import OnStep, judge
-from isthmus.promotion.verdict import Verdict
-from isthmus.registry import CHAMPION, Reference, annotate, write_section
+from isthmus.promotion.verdict import Verdict, numbers_by_check
+from isthmus.registry import CHAMPION, Reference, annotate, is_let_by_gate, write_section
+from isthmus.registry.tags import LET_BY_GATE, VERDICT, LetBy
 from isthmus.spec import Settings
 
-TAG_VERDICT, TAG_REASON = "isthmus.verdict", "isthmus.verdict_reason"
+TAG_REASON = "isthmus.verdict_reason"
+TAG_NUMBERS = "isthmus.gate"
+"""The tag that holds the numbers of all checks, as JSON."""
 SECTION = "gate"
 """The section of the version's description that holds the verdict."""
+_BY_A_PERSON: Mapping[LetBy, str] = {
+    "forced": "A person made it champion against the gate.\n\n",
+    "chosen": "A person made it champion, for so few rows cannot tell.\n\n",
+}
 _LONGEST_REASON = 2000
 _MOST_ATTEMPTS = 3
 
@@ -25,10 +34,13 @@ class GateRefused(PromotionRefused):
 
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
-        super().__init__(
-            f"{verdict}; promote another version, or this one nevertheless with --force --why "
-            "REASON"
+        advice = (
+            "so few rows cannot tell; promote it with --undecided if these figures convince you, "
+            "or train it on more rows"
+            if verdict.outcome == "undecided"
+            else "promote another version, or this one nevertheless with --force --why REASON"
         )
+        super().__init__(f"{verdict}; {advice}")
 
     def __reduce__(self) -> tuple[type[GateRefused], tuple[Verdict]]:
         return (type(self), (self.verdict,))  # errors are pickled between processes
@@ -56,6 +68,7 @@ def promote(
     *,
     why: str = "",
     force: bool = False,
+    undecided: bool = False,
     must_be_better: bool = False,
     source: Literal["command", "schedule"] = "command",
     on_step: OnStep | None = None,
@@ -72,13 +85,15 @@ def promote(
         alias: The alias. The gate applies to `champion` only.
         why: The reason, for the history.
         force: Promotes the version even if the gate refuses it; requires `why`.
+        undecided: Promotes the version also if the gate cannot tell from so few rows. It is for a
+            person who has seen the figures; what runs by itself leaves it out.
         must_be_better: Whether the reconstruction error must be lower beyond chance.
         source: The kind of action, for the history.
         on_step: A function that is called with each step of the gate.
 
     Raises:
-        GateRefused: If the gate refuses the version. The message is one line with the figures, and
-            the verdict is written on the version.
+        GateRefused: If the gate refuses the version, or is undecided. The message is one line with
+            the figures, and the verdict is written on the version.
         ModelNotFound: If there is no such version.
         Overtaken: If another version became champion meanwhile, three times in a row.
         UsageError: If `force` is given without `why`, or MLflow does not accept the alias.
@@ -97,12 +112,14 @@ def promote(
         since = events[-1].number if events else 0
         champion = champion_of(name, settings)
         verdict, said = None, why
-        if champion != version:
+        if champion != version or not is_let_by_gate(f"{name}/{version}", settings):
+            against = champion if champion != version else None
             verdict = judge(
-                name, version, champion, settings, must_be_better=must_be_better, on_step=on_step
+                name, version, against, settings, must_be_better=must_be_better, on_step=on_step
             )
-            write_verdict(verdict, settings)
-            if not verdict.may_be_champion and not force:
+            let = let_by_gate(verdict, is_forced=force, is_chosen=undecided)
+            write_verdict(verdict, settings, let)
+            if let == "not" and not verdict.may_be_champion:
                 raise GateRefused(verdict)
             said = "; ".join(filter(None, (why, f"the gate: {verdict.outcome}")))
         try:
@@ -130,22 +147,40 @@ def judge_reference(reference: str, settings: Settings, on_step: OnStep | None =
     return judge(parsed.name, version, champion, settings, on_step=on_step)
 
 
-def write_verdict(verdict: Verdict, settings: Settings, **tags: str) -> None:
+def let_by_gate(verdict: Verdict, *, is_forced: bool = False, is_chosen: bool = False) -> LetBy:
+    """Returns by what a version may become champion; `not` if it may not, or only with a warning.
+
+    Args:
+        verdict: The verdict.
+        is_forced: Whether a person overrides the gate.
+        is_chosen: Whether a person chooses it where the gate is undecided.
+    """
+    if verdict.outcome == "passed":
+        return "passed"
+    if is_chosen and verdict.outcome == "undecided":
+        return "chosen"
+    return "forced" if is_forced else "not"
+
+
+def write_verdict(verdict: Verdict, settings: Settings, let: LetBy, **tags: str) -> None:
     """Writes a verdict on both halves of a version, for people who read it in MLflow's UI.
 
     Args:
         verdict: The verdict.
         settings: The settings that say where the registry is.
+        let: By what the version may become champion.
         tags: More tags to set, named without their prefix `isthmus.`.
 
     Raises:
         RegistryError: If the registry does not answer.
     """
-    text = f"### Gate\n\n{verdict.as_markdown()}"
+    text = f"### Gate\n\n{_BY_A_PERSON.get(let, '')}{verdict.as_markdown()}"
     write_section(verdict.challenger, SECTION, text, settings)
     said = {
-        TAG_VERDICT: verdict.outcome,
+        VERDICT: verdict.outcome,
         TAG_REASON: verdict.reason[:_LONGEST_REASON],
+        TAG_NUMBERS: json.dumps(numbers_by_check(verdict.checks)),
+        LET_BY_GATE: let,
         **{f"isthmus.{key}": value for key, value in tags.items()},
     }
     annotate(verdict.challenger, said, settings)

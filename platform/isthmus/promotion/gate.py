@@ -3,33 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
-
-import numpy as np
 
 from isthmus.errors import DataError, IsthmusError, ModelNotFound, RegistryError, SpecError
-from isthmus.promotion.checks import (
-    check_calibration,
-    check_compatibility,
-    check_denoising,
-    check_detection,
-    check_error,
-    check_latency,
-    check_pca,
-    check_scores,
-    check_size,
-    check_variance,
-)
-from isthmus.promotion.heldout import HeldOut, job_of, read_held_out
+from isthmus.promotion import checks
+from isthmus.promotion.evidence import Evidence
+from isthmus.promotion.heldout import HeldOut, find_held_out, job_of
 from isthmus.promotion.measures import (
-    Measured,
     errors_of,
     measure,
-    pca_errors,
+    own_errors,
     seconds_in_turns,
+    spread_of,
     with_noise,
 )
-from isthmus.promotion.verdict import Check, Verdict
+from isthmus.promotion.verdict import Verdict
 from isthmus.registry import Pair, load
 from isthmus.spec import PromotionSpec, Settings
 from isthmus.tracking.store import check_reachable
@@ -47,7 +34,7 @@ def judge(
     must_be_better: bool = False,
     on_step: OnStep | None = None,
 ) -> Verdict:
-    """Compares a version with the champion on the challenger's held-out rows.
+    """Compares a version with the champion on held-out rows that neither was trained on.
 
     Args:
         name: The pair's name.
@@ -59,7 +46,7 @@ def judge(
         on_step: A function that is called with each step.
 
     Returns:
-        The verdict. If the data are no longer available, the version cannot be judged, and the
+        The verdict. If the held-out rows are not available, the version cannot be judged, and the
         verdict says so. A damaged champion counts as none, because otherwise it could never be
         replaced.
 
@@ -76,8 +63,10 @@ def judge(
         challenger = load(reference, settings)
         bounds = job_of(challenger).promotion
         old, remark = (None, "") if against is None else _load_if_whole(against, settings)
-        held_out = read_held_out(challenger, old, tell)
-        checks = _checks(challenger, old, held_out, bounds, tell, must_be_better=must_be_better)
+        held_out = find_held_out(challenger, old, settings, tell)
+        found = checks.run(
+            _gather(challenger, old, held_out, bounds, tell, must_be_better=must_be_better)
+        )
     except ModelNotFound:
         raise
     except (DataError, SpecError) as error:
@@ -86,11 +75,12 @@ def judge(
         # An unreachable registry is not the version's fault and raises here; a damaged pair is.
         check_reachable(settings.tracking_uri)
         return Verdict(reference, against, 0, (), _said(error), bounds.policy)
-    found = against if old is not None else None
-    return Verdict(reference, found, len(held_out.rows), checks, "", bounds.policy, remark)
+    compared = against if old is not None else None
+    remark = "; ".join(filter(None, (remark, held_out.remark)))
+    return Verdict(reference, compared, len(held_out.rows), found, "", bounds.policy, remark)
 
 
-def _checks(
+def _gather(
     challenger: Pair,
     champion: Pair | None,
     held_out: HeldOut,
@@ -98,45 +88,37 @@ def _checks(
     tell: OnStep,
     *,
     must_be_better: bool,
-) -> tuple[Check, ...]:
+) -> Evidence:
+    """Measures both pairs."""
     noisy = with_noise(challenger, held_out)
     tell(f"comparing on {len(held_out.rows):,} held-out rows")
     new = measure(challenger, held_out, noisy)
     old = None if champion is None else measure(champion, held_out, noisy)
-    pairs = (challenger,) if champion is None else (challenger, champion)
-    seed, checks = held_out.seed, list[Check]()
-    if old is not None:
-        checks.append(check_error(new, old, bounds, seed, must_be_better=must_be_better))
-    components = len(held_out.pca.components)
-    checks.append(check_pca(new, pca_errors(held_out), components, bounds, seed))
-    checks.append(check_scores(new))
-    checks += _task(new, old, held_out, noisy, bounds)
-    checks += check_calibration(new, old, bounds, seed)
+    own = own_errors(challenger, held_out)
     tell("measuring latency")
-    checks.append(check_latency(seconds_in_turns(pairs, held_out), bounds))
-    checks.append(check_size(new, old, bounds))
-    if bounds.max_compatibility_error is not None and champion is not None:
-        maps, to = challenger.manifest.compatibility, champion.manifest.pair_id
-        error = maps.error if maps is not None and maps.pair_id == to else None
-        checks.append(check_compatibility(error, bounds.max_compatibility_error))
-    return tuple(checks)
+    pairs = (challenger,) if champion is None else (challenger, champion)
+    return Evidence(
+        bounds=bounds,
+        seed=held_out.seed,
+        new=new,
+        old=old,
+        must_be_better=must_be_better,
+        own_errors=own,
+        pca_errors=held_out.own.pca_errors,
+        pca_components=held_out.own.pca_components,
+        noise=None if noisy is None else errors_of(noisy, held_out),
+        spread=spread_of(held_out),
+        seconds=seconds_in_turns(pairs, held_out),
+        map_error=_map_error(challenger, champion),
+    )
 
 
-def _task(
-    new: Measured, old: Measured | None, held_out: HeldOut, noisy: Any, bounds: PromotionSpec
-) -> list[Check]:
-    """Returns the checks of the job's task: detection, denoising, both, or explained variance."""
-    checks = []
-    if len(held_out.others):
-        checks.append(check_detection(new, old, bounds, held_out.seed))
-    if noisy is not None:
-        noise = errors_of(noisy, held_out)
-        checks.append(check_denoising(new, old, noise, bounds, held_out.seed))
-    if not checks:
-        mean = np.nanmean(held_out.rows, axis=0, dtype=np.float64).astype(np.float32)
-        spread = errors_of(np.broadcast_to(mean, held_out.rows.shape), held_out)
-        checks.append(check_variance(new, old, spread, bounds, held_out.seed))
-    return checks
+def _map_error(challenger: Pair, champion: Pair | None) -> float | None:
+    """Returns the error of the stored map to the champion's latents; `None` if there is none."""
+    maps = challenger.manifest.compatibility
+    if maps is None or champion is None or maps.pair_id != champion.manifest.pair_id:
+        return None
+    return maps.error
 
 
 def _load_if_whole(reference: str, settings: Settings) -> tuple[Pair | None, str]:

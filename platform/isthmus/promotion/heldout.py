@@ -1,61 +1,86 @@
-"""The rows on which a challenger and the champion are compared, which neither was trained on."""
+"""The rows on which a challenger and the champion are compared, which neither was trained on.
+
+They come from the samples that were stored when the two were registered, so a version is judged on
+any machine, whatever became of `data.path`. The path is read only for versions without a sample:
+those whose job says `data.keep_held_out: false`, and those of an older Isthmus.
+
+Which rows a pair was trained on follows, for tables and images, from each row's content and the
+pair's seed. Windows of a series, or of one sound, are compared by time, if both signals begin with
+the same window; those of many sounds by the name of the file. Where nothing tells it, only rows
+that both samples hold are used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data import StoredRows, collect, open_all_rows
-from isthmus.data.many import KeptLabels
-from isthmus.data.splits import split_block
-from isthmus.errors import DataError
-from isthmus.jobs.preparation import Prepared, prepare
+from isthmus.bundle.held_out import Floats, HeldOutSample, Places
+from isthmus.data.centring import recentred
+from isthmus.data.splits import hash_rows, split_block
+from isthmus.errors import DataError, RegistryError
+from isthmus.jobs.held_out import draw_sample, most_rows
+from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
-from isthmus.registry import Pair
-from isthmus.spec import JobSpec
-from isthmus.tracking import PcaBaseline, fit_pca
+from isthmus.registry import Pair, fetch_held_out
+from isthmus.spec import JobSpec, Settings
+from isthmus.tracking import fit_pca
+from isthmus.tracking.store import check_reachable
 from isthmus.types import DataKind
 
-Floats = NDArray[np.float32]
-# More rows would hardly narrow the intervals, and each is resampled thousands of times.
-_MOST_ROWS = 10_000
-_MOST_NUMBERS = 20_000_000
-# With fewer rows, bootstrap intervals are too narrow to tell a difference from chance.
+# So few rows decide nothing, whatever they say.
 _FEWEST_ROWS = 10
+_SPLIT_BY_CONTENT = (DataKind.TABULAR, DataKind.IMAGES)
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Rows of the challenger's job that were not used in training. Missing values are NaN.
+    """Rows that neither the challenger nor the champion was trained on. Missing values are NaN.
 
     Attributes:
         rows: Shape (N, *row_shape), data units.
         others: Shape (M, *row_shape), data units. Rows whose labels the job does not keep, which
             detection is to find. Empty if it keeps all labels, or there are none.
-        offset: The offset of the challenger's scaling, broadcastable to a row.
-        scale: The scale of the challenger's scaling, broadcastable to a row. The errors of both
-            pairs are measured in these units.
-        pca: A PCA of the challenger's training rows, with as many components as its code has
-            values.
-        seed: The seed of the job, so that random draws on these rows can be repeated.
+        own: The challenger's sample, which has the figures of PCA. The champion may have been
+            trained on some of its rows.
+        seed: The seed of the challenger's job, so that random draws on these rows can be repeated.
+        remark: What a reader of the verdict should know about the rows; may be empty.
+        centre: What the challenger's source subtracts from each feature; the rows are without it.
     """
 
     rows: Floats
     others: Floats
-    offset: Floats
-    scale: Floats
-    pca: PcaBaseline
+    own: HeldOutSample
     seed: int
+    remark: str = ""
+    centre: tuple[float, ...] | None = None
 
     def scaled(self, rows: Floats) -> Floats:
-        """Converts rows to scaled units."""
-        return np.asarray((rows - self.offset) / self.scale, dtype=np.float32)
+        """Converts rows to the units of the challenger's scaling."""
+        return np.asarray((rows - self.own.offset) / self.own.scale, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """One of the two pairs, with its job and, if there is one, its sample."""
+
+    pair: Pair
+    job: JobSpec
+    sample: HeldOutSample | None
+
+    @property
+    def split(self) -> tuple[object, ...]:
+        """What determines the split of windows, whose fingerprint covers window and stride."""
+        manifest = self.pair.manifest
+        data = manifest.data
+        fractions = (data.validation_fraction, data.test_fraction)
+        return (manifest.fingerprint, self.job.training.seed, *fractions)
 
 
 def job_of(pair: Pair) -> JobSpec:
@@ -67,82 +92,156 @@ def job_of(pair: Pair) -> JobSpec:
     return check_job(dict(pair.manifest.spec))
 
 
-def read_held_out(
-    challenger: Pair, champion: Pair | None, on_step: Callable[[str], None]
+def find_held_out(
+    challenger: Pair, champion: Pair | None, settings: Settings, on_step: Callable[[str], None]
 ) -> HeldOut:
-    """Reads the challenger's data again, and returns the held-out rows that neither pair has seen.
-
-    Rows are held out by their content and the seed. With the same seed, both pairs have the same
-    held-out rows. With different seeds, the rows that the champion was trained on are removed. If
-    there are many rows, evenly spaced ones are used.
+    """Finds the held-out rows that neither pair has seen, of the samples of both.
 
     Args:
         challenger: The pair to be judged.
         champion: The pair to compare it with, if there is one.
+        settings: The settings that say where the samples are.
         on_step: A function that is called with each step.
 
     Raises:
-        DataError: If the data cannot be read, have changed since the training or have too few rows,
-            or if the two pairs do not take the same rows.
+        DataError: If the data have to be read again, but cannot be, or have changed since the
+            training; if there are too few rows; or if the two pairs do not take the same rows.
+        RegistryError: If the challenger's sample is missing or damaged.
         SpecError: If this Isthmus cannot read the job.
     """
     job = job_of(challenger)
     if champion is not None:
         _refuse_unlike(challenger, champion)
-    on_step(f"reading {job.data.shown_path}")
+    on_step(f"fetching the held-out rows of {challenger.reference}")
+    own = fetch_held_out(challenger.manifest, settings)
+    if own is None:
+        on_step(f"reading {job.data.shown_path}")
+        own = _read_again(challenger, job)
+    seed = job.training.seed
+    if champion is None:
+        _refuse_few(len(own.rows))
+        return HeldOut(own.rows, own.others, own, seed, centre=_centre_of(challenger))
+    theirs, remark = _sample_of_champion(champion, settings)
+    new, old = _Side(challenger, job, own), _Side(champion, job_of(champion), theirs)
+    rows, others = _shared_rows(new, old), _shared_others(new, old)
+    _refuse_few(len(own.rows), len(rows), old)
+    return HeldOut(rows, others, own, seed, remark, _centre_of(challenger))
+
+
+def _read_again(pair: Pair, job: JobSpec) -> HeldOutSample:
+    """Draws the sample of a version that has none stored, from the data that it was trained on."""
     with closing(prepare(job)) as prepared:
-        if prepared.fingerprint != challenger.manifest.fingerprint:
+        if prepared.fingerprint != pair.manifest.fingerprint:
             raise DataError(
-                f"{job.data.shown_path} has changed since {challenger.reference} was trained on "
-                "it; train a version on the data of today"
+                f"{job.data.shown_path} has changed since {pair.reference} was trained on it; "
+                "train a version on the data of today"
             )
-        rows = _unseen(_spaced(prepared.test), champion, prepared)
-        if len(rows) < _FEWEST_ROWS:
-            raise DataError(
-                f"only {len(rows)} held-out rows, and the gate needs {_FEWEST_ROWS} to tell better "
-                "from luck; train a version on more rows, or with a larger data.test_fraction"
-            )
-        on_step("fitting PCA")
-        return HeldOut(
-            rows=rows,
-            others=_others(job, prepared),
-            offset=prepared.scaled.offset,
-            scale=prepared.scaled.scale,
-            pca=fit_pca(prepared.first_view, challenger.module.code_size),
-            seed=job.training.seed,
-        )
+        return draw_sample(prepared, fit_pca(prepared.first_view, pair.module.code_size))
 
 
-def _unseen(rows: Floats, champion: Pair | None, prepared: Prepared) -> Floats:
-    """Removes the rows that the champion was trained on, where they can be identified."""
-    # Series are split by time and audio by file, so rows of another split cannot be identified.
-    if champion is None or prepared.data.kind not in (DataKind.TABULAR, DataKind.IMAGES):
+def _sample_of_champion(champion: Pair, settings: Settings) -> tuple[HeldOutSample | None, str]:
+    """Returns the champion's sample, or a remark that says why it gives no rows."""
+    try:
+        return fetch_held_out(champion.manifest, settings), ""
+    except RegistryError as error:
+        check_reachable(settings.tracking_uri)
+        return None, f"rows of the challenger's alone, for {error}"
+
+
+def _shared_rows(new: _Side, old: _Side) -> Floats:
+    """Returns the rows of both samples that neither pair has seen, the challenger's first."""
+    assert new.sample is not None  # noqa: S101 (the challenger has one)
+    rows = new.sample.rows[_unseen(new.sample.rows, new.sample.places, by=old, of=new)]
+    if old.sample is None or not _has_normal_rows_of(new, old):
         return rows
-    seed = job_of(champion).training.seed
-    seen = split_block(rows, champion.manifest.data, seed)["train"]
-    kept = np.delete(rows, seen, axis=0)
-    if len(kept) < min(_FEWEST_ROWS, len(rows)):
+    theirs = recentred(old.sample.rows, _centre_of(old.pair), _centre_of(new.pair))
+    is_unseen = _unseen(theirs, old.sample.places, by=new, of=old)
+    if new.job.data.missing != "mean":
+        is_unseen &= ~np.isnan(theirs.reshape(len(theirs), -1)).any(axis=1)
+    return _joined(rows, theirs[is_unseen])
+
+
+def _shared_others(new: _Side, old: _Side) -> Floats:
+    """Returns the rows of both samples that detection is to find."""
+    assert new.sample is not None  # noqa: S101 (the challenger has one)
+    own = new.sample.others
+    if old.job.data.keep_labels != new.job.data.keep_labels:
+        return own[_unseen(own, None, by=old, of=new)]
+    if old.sample is None:
+        return own
+    theirs = recentred(old.sample.others, _centre_of(old.pair), _centre_of(new.pair))
+    return _joined(own, theirs)
+
+
+def _centre_of(pair: Pair) -> tuple[float, ...] | None:
+    return pair.manifest.rows_taken.centre
+
+
+def _joined(rows: Floats, further: Floats) -> Floats:
+    """Adds those of some further rows that are not among the first, as many as there is room."""
+    fresh = further[~_are_among(further, rows)]
+    room = max(0, most_rows(tuple(further.shape[1:])) - len(rows))
+    if len(fresh) > room:
+        fresh = fresh[np.linspace(0, len(fresh) - 1, room).astype(np.int64)]
+    return np.concatenate([rows, fresh])
+
+
+def _has_normal_rows_of(new: _Side, old: _Side) -> bool:
+    """Returns whether what was normal to the champion is normal to the challenger."""
+    keep = new.job.data.keep_labels
+    return keep is None or keep == old.job.data.keep_labels
+
+
+def _unseen(rows: Floats, places: Places | None, *, by: _Side, of: _Side) -> Mask:
+    """Returns for each held-out row of one pair whether the other was certainly not trained on it.
+
+    Args:
+        rows: The rows.
+        places: Where they lie, for windows of series and sounds.
+        by: The other pair.
+        of: The pair that the rows are held out by.
+    """
+    if DataKind(by.pair.manifest.plan.kind) in _SPLIT_BY_CONTENT:
+        unseen = np.ones(len(rows), dtype=bool)
+        unseen[split_block(rows, by.pair.manifest.data, by.job.training.seed)["train"]] = False
+        return unseen
+    if by.split == of.split:
+        return np.ones(len(rows), dtype=bool)
+    if by.sample is None:
+        return np.zeros(len(rows), dtype=bool)
+    held_out_too = _are_among(rows, by.sample.rows)
+    if places is not None and by.sample.places is not None:
+        held_out_too |= places.unseen_by(by.sample.places)
+    return held_out_too
+
+
+def _are_among(rows: Floats, others: Floats) -> Mask:
+    """Returns for each row whether one of the others has the same content."""
+    if not len(rows) or not len(others):
+        return np.zeros(len(rows), dtype=bool)
+    return np.isin(hash_rows(rows, 0), hash_rows(others, 0))
+
+
+def _refuse_few(own: int, shared: int | None = None, champion: _Side | None = None) -> None:
+    if own < _FEWEST_ROWS:
         raise DataError(
-            f"{champion.reference} was trained with another seed or share of rows, and has seen "
-            f"all but {len(kept)} of the {len(rows)} held-out rows; train a version with "
-            f"training.seed={seed} and the champion's data.test_fraction"
+            f"only {own} held-out rows, and the gate needs {_FEWEST_ROWS} to tell better "
+            "from luck; train a version on more rows, or with a larger data.test_fraction"
         )
-    return kept
-
-
-def _others(job: JobSpec, prepared: Prepared) -> Floats:
-    keep = job.data.keep_labels
-    if keep is None:
-        return np.empty((0, *prepared.test.shape[1:]), dtype=np.float32)
-    source, data = open_all_rows(job.data)
-    others = KeptLabels(source, keep, data.shown_path, is_others=True)
-    return _spaced(collect(others).values)
-
-
-def _spaced(rows: NDArray[np.float32] | StoredRows) -> Floats:
-    most = max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_NUMBERS // prod(rows.shape[1:])))
-    every = max(1, -(-len(rows) // most))
-    return np.ascontiguousarray(rows[::every])
+    if shared is None or champion is None or shared >= _FEWEST_ROWS:
+        return
+    manifest = champion.pair.manifest
+    if DataKind(manifest.plan.kind) in _SPLIT_BY_CONTENT:
+        raise DataError(
+            f"{champion.pair.reference} was trained with another seed or share of rows, and has "
+            f"seen all but {shared} of the {own} held-out rows; train a version with "
+            f"training.seed={champion.job.training.seed} and the champion's data.test_fraction"
+        )
+    raise DataError(
+        f"of the {own} held-out windows only {shared} are certain to be new to "
+        f"{champion.pair.reference}, for the data of the two do not begin alike or have the same "
+        "files; train a version on data that continue the champion's"
+    )
 
 
 def _refuse_unlike(new: Pair, old: Pair) -> None:

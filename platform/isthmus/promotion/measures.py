@@ -10,8 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.promotion.bootstrap import Numbers
-from isthmus.promotion.heldout import Floats, HeldOut
+from isthmus.bundle.held_out import Floats, squared_errors
+from isthmus.data.centring import recentred
+from isthmus.promotion.heldout import HeldOut
+from isthmus.promotion.intervals import Numbers
 from isthmus.registry import Pair
 
 _TIMED_ROUNDS = 7
@@ -54,18 +56,33 @@ def measure(pair: Pair, held_out: HeldOut, noisy: Floats | None) -> Measured:
         held_out: The rows.
         noisy: The same rows with noise, if the job is to denoise.
     """
-    found = pair.detect(held_out.rows)
-    others = pair.detect(held_out.others).scores if len(held_out.others) else np.empty(0)
+    found = pair.detect(_given_to(pair, held_out.rows, held_out), as_read=True)
+    others = np.empty(0)
+    if len(held_out.others):
+        scored = pair.detect(_given_to(pair, held_out.others, held_out), as_read=True)
+        others = scored.scores
     return Measured(
         reference=pair.reference,
-        errors=errors_of(pair.reconstruct(held_out.rows), held_out),
+        errors=errors_of(_reconstructed(pair, held_out.rows, held_out), held_out),
         scores=found.scores.astype(np.float64),
         p_values=found.p_values.astype(np.float64),
         is_anomaly=found.anomalies,
         other_scores=others.astype(np.float64),
-        denoised_errors=None if noisy is None else errors_of(pair.denoise(noisy), held_out),
+        denoised_errors=None
+        if noisy is None
+        else errors_of(_reconstructed(pair, noisy, held_out), held_out),
         size_bytes=_size_bytes(pair),
     )
+
+
+def _given_to(pair: Pair, rows: Floats, held_out: HeldOut) -> Floats:
+    """Returns rows less the pair's own centre instead of the challenger's."""
+    return recentred(rows, held_out.centre, pair.manifest.rows_taken.centre)
+
+
+def _reconstructed(pair: Pair, rows: Floats, held_out: HeldOut) -> Floats:
+    made = pair.reconstruct(_given_to(pair, rows, held_out), as_read=True)
+    return recentred(made, pair.manifest.rows_taken.centre, held_out.centre)
 
 
 def errors_of(made: Floats, held_out: HeldOut) -> Numbers:
@@ -73,16 +90,19 @@ def errors_of(made: Floats, held_out: HeldOut) -> Numbers:
 
     The distances are in the units of the challenger's scaling. Missing values are ignored.
     """
-    difference = (made - held_out.rows) / held_out.scale
-    flat = difference.reshape(len(difference), -1)
-    return np.asarray(np.nanmean(flat**2, axis=1, dtype=np.float64))
+    return squared_errors(made, held_out.rows, held_out.own.scale)
 
 
-def pca_errors(held_out: HeldOut) -> Numbers:
-    """Returns the mean squared error of PCA on each held-out row, shape (N,)."""
-    scaled = np.nan_to_num(held_out.scaled(held_out.rows), nan=0.0)
-    made = held_out.pca.reconstruct(scaled) * held_out.scale + held_out.offset
-    return errors_of(made.astype(np.float32), held_out)
+def own_errors(pair: Pair, held_out: HeldOut) -> Numbers:
+    """Returns the challenger's reconstruction errors on its own sample, shape (P,)."""
+    own = held_out.own
+    return squared_errors(_reconstructed(pair, own.rows, held_out), own.rows, own.scale)
+
+
+def spread_of(held_out: HeldOut) -> Numbers:
+    """Returns the mean squared distance of each held-out row from the mean of all, shape (N,)."""
+    mean = np.nanmean(held_out.rows, axis=0, dtype=np.float64).astype(np.float32)
+    return errors_of(np.broadcast_to(mean, held_out.rows.shape), held_out)
 
 
 def with_noise(pair: Pair, held_out: HeldOut) -> Floats | None:
@@ -92,7 +112,7 @@ def with_noise(pair: Pair, held_out: HeldOut) -> Floats | None:
         noised = pair.module.noised(torch.from_numpy(held_out.scaled(held_out.rows)))
     if noised is None:
         return None
-    return np.asarray(noised.numpy() * held_out.scale + held_out.offset, dtype=np.float32)
+    return np.asarray(noised.numpy() * held_out.own.scale + held_out.own.offset, dtype=np.float32)
 
 
 def seconds_in_turns(pairs: tuple[Pair, ...], held_out: HeldOut) -> NDArray[np.float64]:
@@ -105,14 +125,16 @@ def seconds_in_turns(pairs: tuple[Pair, ...], held_out: HeldOut) -> NDArray[np.f
     wanted = max(1, min(_TIMED_ROWS, _TIMED_NUMBERS // width))
     rows = np.resize(held_out.rows, (wanted, *held_out.rows.shape[1:]))
     for pair in pairs:
-        pair.reconstruct(rows)  # a warm-up: later calls reuse what the first one creates
+        pair.reconstruct(
+            rows, as_read=True
+        )  # a warm-up: later calls reuse what the first one creates
     rounds: list[list[float]] = []
     began_s = time.perf_counter()
     while len(rounds) < _TIMED_ROUNDS:
         taken = []
         for pair in pairs:
             start_s = time.perf_counter()
-            pair.decode(pair.encode(rows))
+            pair.decode(pair.encode(rows, as_read=True))
             taken.append((time.perf_counter() - start_s) / wanted)
         rounds.append(taken)
         if time.perf_counter() - began_s > _LONGEST_TIMING_S:

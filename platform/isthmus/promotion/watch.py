@@ -6,6 +6,10 @@ UI. The change then has to pass the gate, and is undone if the gate refuses it. 
 records whether it was judged, so that a new watcher continues where another stopped, and several
 watchers do no harm.
 
+If the gate cannot tell from so few rows, the change stays: whoever clicked is a person, who had the
+figures of the version's card before their eyes. Until a click is judged, the clicked version is
+champion: for a few seconds after the next poll. `ISTHMUS_REQUIRE_GATE=1` keeps jobs from using it.
+
 Changes that were made before the first watcher of an `ISTHMUS_HOME` started are accepted unjudged.
 This folder should therefore be kept: a watcher with a new one does not judge the changes that were
 made while none was running.
@@ -31,14 +35,14 @@ from isthmus.aliases import (
     reconcile,
 )
 from isthmus.errors import IsthmusError, ModelNotFound, Overtaken, RegistryError
-from isthmus.promotion.champion import TAG_REASON, write_verdict
+from isthmus.promotion.champion import TAG_REASON, let_by_gate, write_verdict
 from isthmus.promotion.gate import judge
 from isthmus.promotion.reruns import Reruns
 from isthmus.promotion.subscriptions import Subscription
 from isthmus.registry import CHAMPION, annotation
 from isthmus.spec import Settings
 
-POLL_S = 10.0
+POLL_S = 5.0
 _LONGEST_BACKOFF_S = 60.0
 # Looks at every pair this often, because work that another process left unfinished may not show in
 # any alias.
@@ -191,9 +195,12 @@ class Watcher:
             return version
         if judged is None:
             verdict = judge(name, version, before, self._settings)
-            judged = "accepted" if verdict.may_be_champion else "refused"
-            write_verdict(verdict, self._settings, **{_TAG_JUDGED: f"{event.number} {judged}"})
-            self._tell(str(verdict))
+            judged = "accepted" if verdict.may_be_chosen else "refused"
+            let = let_by_gate(verdict, is_chosen=True)
+            word = f"{event.number} {judged}"
+            write_verdict(verdict, self._settings, let, **{_TAG_JUDGED: word})
+            stays = "; it stays, for a person chose it" if let == "chosen" else ""
+            self._tell(f"{verdict}{stays}")
         if judged == "refused":  # even if by a watcher that died before it undid it
             return self._put_back(name, event, before)
         return version

@@ -1,8 +1,9 @@
 """The registry of encoder/decoder pairs: registered together, verified when loaded, never mixed."""
 
 from isthmus.bundle.manifest import PairManifest
-from isthmus.registry.annotate import annotate, annotation
+from isthmus.registry.annotate import annotate, annotation, is_let_by_gate
 from isthmus.registry.card import write_section
+from isthmus.registry.held_out import fetch_held_out
 from isthmus.registry.lineage import Lineage, lineage
 from isthmus.registry.listing import (
     NEWEST,
@@ -38,7 +39,9 @@ __all__ = [
     "VersionSummary",
     "annotate",
     "annotation",
+    "fetch_held_out",
     "find_succession",
+    "is_let_by_gate",
     "lineage",
     "list_models",
     "list_versions",

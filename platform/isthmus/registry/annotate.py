@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from isthmus.registry import tags as names
 from isthmus.registry.lookup import find_encoder, find_halves, open_registry
 from isthmus.registry.reference import Reference
 from isthmus.spec import Settings
@@ -36,3 +37,15 @@ def annotation(reference: str, key: str, settings: Settings) -> str | None:
     with store_errors(settings.tracking_uri):
         value: str | None = find_encoder(client, Reference.parse(reference)).tags.get(key)
         return value
+
+
+def is_let_by_gate(reference: str, settings: Settings) -> bool:
+    """Returns whether the gate, or a person who answers for it, let a version be champion.
+
+    Raises:
+        ModelNotFound: If there is no such pair.
+        RegistryError: If the registry does not answer.
+    """
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        return names.is_let_by_gate(find_encoder(client, Reference.parse(reference)).tags)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.compatibility import MAPS_FILE, write_maps
 from isthmus.bundle.export import Exported, export_graphs
+from isthmus.bundle.held_out import HeldOutSample
 from isthmus.bundle.manifest import (
     GRAPHS,
     HALVES,
@@ -28,6 +29,7 @@ from isthmus.core import Autoencoder
 from isthmus.data import sha256_of
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.card import describe
+from isthmus.registry.held_out import store_held_out
 from isthmus.registry.patience import patient
 from isthmus.registry.reference import half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
@@ -61,6 +63,7 @@ class TrainedPair:
         row_schema: What the training rows were like.
         succession: The champion at this registration, and how their latents relate.
         not_reconstructed: The names of the features that are hardly reconstructed, if at all.
+        held_out: The sample of held-out rows to store with the pair; `None` if none may be stored.
     """
 
     module: Autoencoder
@@ -74,6 +77,7 @@ class TrainedPair:
     row_schema: RowSchema | None = None
     succession: Succession = NO_SUCCESSION
     not_reconstructed: tuple[str, ...] = ()
+    held_out: HeldOutSample | None = None
 
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
@@ -126,6 +130,9 @@ def _upload(
         said = write_maps(trained.succession.alignment, folder)
         manifest = manifest.model_copy(update={"compatibility": said})
         maps = [folder / MAPS_FILE]
+    if trained.held_out is not None:
+        kept = store_held_out(client, trained.run_id, trained.held_out, folder)
+        manifest = manifest.model_copy(update={"held_out": kept})
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))

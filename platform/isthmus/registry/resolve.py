@@ -25,10 +25,11 @@ from isthmus.bundle.manifest import (
 from isthmus.bundle.tensors import read_tensors
 from isthmus.bundle.verification import verify
 from isthmus.errors import RegistryError
+from isthmus.registry import tags
 from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
 from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.pair import Pair
-from isthmus.registry.reference import Reference
+from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
 
@@ -63,17 +64,31 @@ def resolve(reference: str, settings: Settings) -> ResolvedPair:
     Raises:
         ModelNotFound: If there is no such pair.
         RegistryError: If a half is missing, damaged or part of another pair, or if the registry
-            does not answer.
+            does not answer; or if the gate has not let the champion, where `ISTHMUS_REQUIRE_GATE`
+            asks for it.
     """
     parsed = Reference.parse(reference)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         found = find_version(client, parsed)
+        if settings.require_gate and parsed.alias == CHAMPION:
+            _refuse_unjudged(parsed.name, found)
         folder = fetch(client, found, settings)
     manifest = read_manifest(folder)
     verify(folder, manifest)
     version = int(found.version)
     return ResolvedPair(f"{parsed.name}/{version}", version, manifest, folder)
+
+
+def _refuse_unjudged(name: str, version: Any) -> None:
+    """Refuses a champion that was clicked and is not judged yet, or was refused."""
+    if not tags.is_let_by_gate(version.tags):
+        verdict = version.tags.get(tags.VERDICT) or "not judged yet"
+        raise RegistryError(
+            f"{name}@{CHAMPION} is {name}/{version.version}, which the gate has not let "
+            f"({verdict}), and ISTHMUS_REQUIRE_GATE=1 asks for that; wait for isthmus watch, or "
+            f"run isthmus promote {name} {version.version}"
+        )
 
 
 def fetch(client: MlflowClient, version: Any, settings: Settings) -> Path:

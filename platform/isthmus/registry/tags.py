@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 from isthmus.bundle.manifest import Half, PairManifest
 
@@ -18,6 +19,12 @@ NET = "isthmus.net"
 LATENT_DIM = "isthmus.latent_dim"
 LATENTS_OF = "isthmus.latents_of"
 """The older version to whose latents the pair's own can be mapped."""
+VERDICT = "isthmus.verdict"
+"""The gate's last verdict on a version."""
+LET_BY_GATE = "isthmus.gate_let"
+"""By what a version may be champion."""
+LetBy = Literal["passed", "forced", "chosen", "not"]
+"""It passed the gate, a person forced it, or a person chose it where the gate was undecided."""
 _LATENT_ERROR = "isthmus.latent_error"
 _METRICS = "isthmus.metrics"
 
@@ -33,6 +40,13 @@ def of_version(manifest: PairManifest, half: Half) -> dict[str, str]:
         _METRICS: json.dumps(dict(manifest.metrics)),
         **_of_compatibility(manifest),
     }
+
+
+def is_let_by_gate(tags: Mapping[str, str]) -> bool:
+    """Returns whether the gate, or a person who answers for it, let a version be champion."""
+    # Versions of an older Isthmus have the verdict alone.
+    by = tags.get(LET_BY_GATE, tags.get(VERDICT))
+    return by in ("passed", "forced", "chosen")
 
 
 def _of_compatibility(manifest: PairManifest) -> dict[str, str]:

@@ -93,6 +93,11 @@ class DataSpec(SpecModel):
     test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows that training never sees; champions and challengers meet on them."""
 
+    keep_held_out: bool = True
+    """Whether a sample of the rows that training never sees (at most 10,000 rows and 64 MiB) is
+    stored with the version, so that it can be judged anywhere. `false`, for rows that may not be
+    stored: the gate then reads `path` again, and refuses to judge if it has changed."""
+
     @property
     def shown_path(self) -> str:
         """The path as messages, runs and cards show it."""

@@ -24,6 +24,8 @@ class Settings(SpecModel):
     """`ISTHMUS_STORAGE`: checkpoints, local or `s3://`; by default `runs` in the home."""
     ray_address: str | None
     """`RAY_ADDRESS`; by default Ray is started in this process and ends with it."""
+    require_gate: bool = False
+    """`ISTHMUS_REQUIRE_GATE=1`: a champion that the gate has not let is not loaded as champion."""
 
     @classmethod
     def from_environment(
@@ -32,9 +34,9 @@ class Settings(SpecModel):
         """Reads the settings; `folder` (by default the current one) is where local stores go.
 
         Raises:
-            UsageError: If no MLflow server is named where an embedded store would be lost: a job
-                that was submitted to a cluster runs in a folder that is thrown away
-                (`ISTHMUS_EMBEDDED=refuse`).
+            UsageError: If `ISTHMUS_REQUIRE_GATE` is neither 0 nor 1. Or if no MLflow server is
+                named where an embedded store would be lost: a job that was submitted to a cluster
+                runs in a folder that is thrown away (`ISTHMUS_EMBEDDED=refuse`).
         """
         environment = os.environ if environment is None else environment
         if environment.get("ISTHMUS_EMBEDDED") == "refuse":
@@ -48,6 +50,7 @@ class Settings(SpecModel):
             ),
             storage_path=environment.get("ISTHMUS_STORAGE") or str(home / "runs"),
             ray_address=environment.get("RAY_ADDRESS") or None,
+            require_gate=_is_on("ISTHMUS_REQUIRE_GATE", environment),
         )
 
     @property
@@ -70,6 +73,13 @@ class Settings(SpecModel):
         if not self.tracking_uri.startswith("sqlite:///"):
             return None
         return str(Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlruns")
+
+
+def _is_on(name: str, environment: Mapping[str, str]) -> bool:
+    value = environment.get(name) or "0"
+    if value not in ("0", "1"):
+        raise UsageError(f'{name}="{value}" is neither 0 nor 1; set it to 1, or unset it')
+    return value == "1"
 
 
 def _refuse_embedded(environment: Mapping[str, str]) -> None:

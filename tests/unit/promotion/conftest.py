@@ -24,7 +24,7 @@ def rows(settings: Settings) -> Path:
 def versions(settings: Settings, rows: Path) -> None:
     """`m/1` is good, `m/2` as good, `m/3` bad, `m/4` bad and its job only wants to be warned."""
     register("m", rows, settings, GOOD_STEPS, seed=0)
-    # A step more may be better beyond chance, as the processor's rounding has it; fewer are not.
-    register("m", rows, settings, GOOD_STEPS - 5, seed=0)
+    # The same once more: other steps may be better or worse beyond chance.
+    register("m", rows, settings, GOOD_STEPS, seed=0)
     register("m", rows, settings, BAD_STEPS)
     register("m", rows, settings, BAD_STEPS, seed=1, promotion={"policy": "warn"})

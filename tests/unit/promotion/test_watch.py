@@ -12,8 +12,9 @@ from isthmus.errors import Overtaken
 from isthmus.promotion import Verdict, champion, watch
 from isthmus.promotion.subscriptions import Subscription
 from isthmus.promotion.watch import Watcher
+from isthmus.registry import load
 from isthmus.tracking import open_store
-from tests.challengers import register
+from tests.challengers import GOOD_STEPS, register, write_rows
 
 pytestmark = pytest.mark.slow
 NAME = "clicked"
@@ -162,3 +163,21 @@ def test_an_unexpected_error_of_one_pair_keeps_nobody_from_the_others(
     watcher_of(home)
     assert {NAME, "other"} <= set(looked_at)
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_click_on_what_few_rows_cannot_tell_stays_for_a_person_chose_it(settings, tmp_path):
+    rows = write_rows(tmp_path / "rows.csv", rows=400)
+    for steps in (GOOD_STEPS, GOOD_STEPS + 20):
+        register("chosen", rows, settings, steps)
+    promotion.promote("chosen", 1, settings, undecided=True)
+    lines: list[str] = []
+    watcher = watcher_of(settings.model_copy(update={"home": tmp_path}), lines)
+    registered = open_store(settings)
+    registered.set_registered_model_alias("chosen-encoder", "champion", "2")
+    watcher.look({"chosen"})
+    assert champion_of("chosen", settings) == 2
+    assert any("chosen/2: undecided; " in line and "a person chose it" in line for line in lines)
+    tags = registered.get_model_version("chosen-encoder", "2").tags
+    assert (tags["isthmus.verdict"], tags["isthmus.gate_let"]) == ("undecided", "chosen")
+    strict = settings.model_copy(update={"require_gate": True})
+    assert load("chosen", strict).reference == "chosen/2"

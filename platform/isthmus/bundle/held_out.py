@@ -1,0 +1,156 @@
+"""A sample of a pair's held-out rows: versions are judged on it, wherever the data are.
+
+It is stored as `held_out/rows.safetensors` in the artifacts of the pair's run; `pair.json` holds
+its sha256.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from isthmus.errors import RegistryError
+from isthmus.spec import SpecModel
+
+HELD_OUT_FILE = "rows.safetensors"
+HELD_OUT_FOLDER = "held_out"
+"""The folder of the run's artifacts that holds the file."""
+Floats = NDArray[np.float32]
+Numbers = NDArray[np.float64]
+_BY = ("time", "file")
+
+
+class HeldOutRecord(SpecModel):
+    """What `pair.json` says about the sample."""
+
+    sha256: str
+    """The sha256 of the file."""
+    rows: int
+    """The number of held-out rows in it."""
+    others: int
+    """The number of rows with labels that the job does not keep."""
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """Where held-out windows of series or sounds lie, and where those lie that were trained on.
+
+    Tables and images need none of this: the part of the split that a row is in follows from its
+    content and the seed.
+
+    Attributes:
+        by: `time` if one signal is split by time, `file` if files are.
+        of_rows: Shape (N,). The first step of each held-out window, or the number of its file.
+        trained: The step at which the trained part ends, shape (1,), or the numbers of all files
+            that were trained on.
+        origin: A hash of the signal's first window, by which two signals with the same beginning
+            are recognised; 0 for files.
+    """
+
+    by: Literal["time", "file"]
+    of_rows: NDArray[np.int64]
+    trained: NDArray[np.int64]
+    origin: int = 0
+
+    def take(self, kept: NDArray[np.int64]) -> Places:
+        """Returns the places of some of the rows only."""
+        return Places(self.by, self.of_rows[kept], self.trained, self.origin)
+
+    def unseen_by(self, other: Places) -> NDArray[np.bool_]:
+        """Returns for each row whether a pair cannot have trained on it, given that pair's places.
+
+        Windows of signals with another beginning cannot be told from those that it trained on.
+        """
+        if self.by != other.by or self.origin != other.origin:
+            return np.zeros(len(self.of_rows), dtype=bool)
+        if self.by == "time":
+            return np.asarray(self.of_rows >= other.trained.max(initial=0))
+        return ~np.isin(self.of_rows, other.trained)
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutSample:
+    """Rows that a pair was not trained on, in data units. Missing values are NaN.
+
+    Attributes:
+        rows: Shape (N, *row_shape).
+        others: Shape (M, *row_shape). Rows with labels that the job does not keep, which detection
+            is to find; empty if there are none.
+        offset: The offset of the pair's scaling, broadcastable to a row.
+        scale: The scale of the pair's scaling, broadcastable to a row.
+        pca_errors: Shape (N,). The mean squared error of PCA on each row, scaled units.
+        pca_components: The number of components of that PCA, as many as the code has values.
+        places: Where the rows lie, for windows of series and sounds.
+    """
+
+    rows: Floats
+    others: Floats
+    offset: Floats
+    scale: Floats
+    pca_errors: Numbers
+    pca_components: int
+    places: Places | None = None
+
+
+def squared_errors(made: Floats, rows: Floats, scale: Floats) -> Numbers:
+    """Returns the mean squared distance of each row from an output, shape (N,).
+
+    The distances are in scaled units. Missing values are ignored.
+    """
+    difference = ((made - rows) / scale).reshape(len(rows), -1)
+    return np.asarray(np.nanmean(difference**2, axis=1, dtype=np.float64))
+
+
+def write_held_out(sample: HeldOutSample, folder: Path) -> Path:
+    """Writes a sample into a folder; returns the path of the file."""
+    tensors = {
+        "rows": sample.rows,
+        "others": sample.others,
+        "offset": sample.offset,
+        "scale": sample.scale,
+        "pca_errors": sample.pca_errors,
+        "pca_components": np.array([sample.pca_components], dtype=np.int64),
+    }
+    if sample.places is not None:
+        place = sample.places
+        tensors["places.of_rows"], tensors["places.trained"] = place.of_rows, place.trained
+        tensors["places.by"] = np.array([_BY.index(place.by)], dtype=np.int64)
+        tensors["places.origin"] = np.array([place.origin], dtype=np.uint64)
+    file = folder / HELD_OUT_FILE
+    # safetensors writes an array's memory as it lies, so a view would be stored wrong.
+    save_file({name: np.ascontiguousarray(each) for name, each in tensors.items()}, file)
+    return file
+
+
+def read_held_out(file: Path) -> HeldOutSample:
+    """Reads a sample whose sha256 was checked.
+
+    Raises:
+        RegistryError: If another Isthmus wrote other contents.
+    """
+    try:
+        found = load_file(file)
+        places = None
+        if "places.by" in found:
+            places = Places(
+                by="time" if int(found["places.by"][0]) == 0 else "file",
+                of_rows=found["places.of_rows"],
+                trained=found["places.trained"],
+                origin=int(found["places.origin"][0]),
+            )
+        names = ("rows", "others", "offset", "scale", "pca_errors")
+        arrays = {name: found[name] for name in names}
+        return HeldOutSample(
+            **arrays, pca_components=int(found["pca_components"][0]), places=places
+        )
+    except (SafetensorError, KeyError, IndexError) as error:
+        raise RegistryError(
+            f"{file.name} holds no sample of held-out rows that this Isthmus can read; upgrade "
+            "isthmus, or train the pair again"
+        ) from error

@@ -1,0 +1,33 @@
+"""Are only few normal rows above the threshold?"""
+
+from __future__ import annotations
+
+from isthmus.promotion.evidence import Evidence, GateCheck, decide
+from isthmus.promotion.intervals import share
+from isthmus.promotion.verdict import Check
+
+_NOMINAL = 0.01
+
+
+class FalsePositives(GateCheck):
+    """The share of held-out rows above the threshold."""
+
+    PLACE = 70
+
+    def judge(self, evidence: Evidence) -> Check:
+        """Returns the share; as many as the champion has are allowed."""
+        found, allowed, beside = share(evidence.new.is_anomaly), 0.0, None
+        if evidence.old is not None:
+            beside = allowed = float(evidence.old.is_anomaly.mean())
+        allowed = max(allowed, evidence.bounds.max_false_positive_rate)
+        return Check(
+            check="false_positives",
+            name=f"rows above the threshold (nominal {100 * _NOMINAL:g} %)",
+            value=found.value,
+            beside=beside,
+            low=found.low,
+            high=found.high,
+            bound=allowed,
+            verdict=decide(found.low, found.high, allowed, "up to"),
+            unit="share",
+        )

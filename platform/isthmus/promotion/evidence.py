@@ -1,0 +1,85 @@
+"""What the checks decide on, and the base class of a check.
+
+A challenger passes a bound only if the whole 95 % interval of its difference is within it, and is
+refused if the whole interval is beyond it. What lies between cannot be told from so few rows: it is
+undecided. Of versions that are exactly at a bound, at most one in twenty passes it by chance.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.promotion.intervals import Numbers
+from isthmus.promotion.measures import Measured
+from isthmus.promotion.verdict import Check, CheckVerdict
+from isthmus.spec import PromotionSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The measurements of a challenger and, if there is one, the champion.
+
+    Attributes:
+        bounds: The bounds of the challenger's job.
+        seed: The random seed of every bootstrap.
+        new: The challenger's measurements, on the rows that neither pair was trained on.
+        old: The champion's, on the same rows; `None` if there is no champion.
+        must_be_better: Whether the reconstruction error must be lower beyond chance, as for a
+            retraining that nobody has looked at.
+        own_errors: Shape (P,). The challenger's reconstruction errors on its own held-out rows.
+        pca_errors: Shape (P,). PCA's errors on the same rows.
+        pca_components: The number of components of that PCA.
+        noise: Shape (N,). The mean squared distance of each row with noise from the original row;
+            `None` if the job does not take noise away.
+        spread: Shape (N,). The mean squared distance of each row from the mean of all rows.
+        seconds: Shape (rounds, 1 or 2). The seconds per row of the challenger, then the champion,
+            measured in turns.
+        map_error: The fraction of the variance of the champion's latents that the best map from
+            the challenger's leaves unexplained; `None` if there is no map.
+    """
+
+    bounds: PromotionSpec
+    seed: int
+    new: Measured
+    old: Measured | None
+    must_be_better: bool
+    own_errors: Numbers
+    pca_errors: Numbers
+    pca_components: int
+    noise: Numbers | None
+    spread: Numbers
+    seconds: NDArray[np.float64]
+    map_error: float | None
+
+
+class GateCheck(ABC):
+    """A check of the gate; each file of `checks/` holds one, and its stem is the check's name."""
+
+    PLACE: ClassVar[int]
+    """Where the check stands in the table; the lowest comes first."""
+
+    @abstractmethod
+    def judge(self, evidence: Evidence) -> Check | None:
+        """Returns what the check finds; `None` if it does not apply to the job."""
+
+
+def decide(
+    low: float, high: float, bound: float, wanted: Literal["below", "up to", "from"]
+) -> CheckVerdict:
+    """Returns the verdict on an interval.
+
+    Args:
+        low: The lower end.
+        high: The upper end.
+        bound: The bound.
+        wanted: Where the whole interval must lie: below the bound, up to it, or from it on.
+    """
+    if wanted == "from":
+        return "passed" if low >= bound else "refused" if high < bound else "undecided"
+    is_within = high < bound if wanted == "below" else high <= bound
+    return "passed" if is_within else "refused" if low > bound else "undecided"
