@@ -57,7 +57,7 @@ def measure(pair: Pair, held_out: HeldOut, noisy: Floats | None) -> Measured:
         noisy: The same rows with noise, if the job is to denoise.
     """
     found = pair.detect(_given_to(pair, held_out.rows, held_out), as_read=True)
-    others = np.empty(0)
+    others: Floats = np.empty(0, dtype=np.float32)
     if len(held_out.others):
         scored = pair.detect(_given_to(pair, held_out.others, held_out), as_read=True)
         others = scored.scores
