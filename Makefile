@@ -17,7 +17,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-fast lint format types imports bench clean
+.PHONY: help setup demo test test-fast fuzz lint format types imports bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -41,6 +41,10 @@ test: $(STAMP) ## all tests, fast ones first
 test-fast: $(STAMP) ## the tests that need no cluster, server or browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow and not distributed and not ui and not gpu" $(FAST)
 
+SECONDS ?= 600
+fuzz: $(STAMP) ## damaged files of every format, for SECONDS=600
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
 lint: $(STAMP) ## style, types and import direction
 	$(BIN)/ruff check platform pipelines tests
 	$(BIN)/ruff format --check platform pipelines tests
@@ -60,4 +64,4 @@ bench: $(STAMP) ## every benchmark, a JSON line each
 	@for file in $(filter-out %/measuring.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 clean: ## remove what setup, tests and demo made
-	rm -rf .venv .isthmus mlflow.db* mlruns demo-results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .isthmus mlflow.db* mlruns demo-results fuzz-failures .pytest_cache .mypy_cache .ruff_cache

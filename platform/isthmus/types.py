@@ -17,7 +17,7 @@ class DataKind(StrEnum):
     SERIES = "series"
     """(C, T): C channels (csv columns), windows of T steps."""
     AUDIO = "audio"
-    """(1, T): mono, windows of T samples, in [-1, 1]."""
+    """(C, T): C channels, windows of T samples, in [-1, 1] unless the files hold floats."""
 
 
 class ScalingMode(StrEnum):

@@ -10,11 +10,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from isthmus.data import Provenance, Rows, RowSource, collect
+from isthmus.data import Provenance, Rows, RowSource, UseOptions, collect, open_input, open_rows
 from isthmus.data import rows as rows_module
-from isthmus.data.files import find_files
-from isthmus.data.kinds import UseOptions
-from isthmus.data.kinds.audio import Audio
 from isthmus.data.media.samples import FORMATS
 from isthmus.data.media.sound_files import SOUND_ENDINGS
 from isthmus.errors import DataError
@@ -22,18 +19,7 @@ from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode
 
 RNG = np.random.default_rng(0)
-TRAINED = DataSpec(path="trained on other sounds", window=256, stride=128)
-
-
-def open_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
-    return Audio.open(find_files(spec.path, SOUND_ENDINGS), spec)
-
-
-def open_input(
-    data: DataSpec, path: str, schema: RowSchema, options: UseOptions | None = None
-) -> RowSource:
-    files = find_files(path, SOUND_ENDINGS)
-    return Audio.open_like(files, data, schema, options or UseOptions())
+TRAINED = DataSpec(path="trained on other sounds", kind=DataKind.AUDIO, window=256, stride=128)
 
 
 def read(**fields: Any) -> Rows:
@@ -75,7 +61,7 @@ def test_a_folder_of_sounds_becomes_windows(in_tmp: Path) -> None:
     save(in_tmp / "f" / "one" / "a.wav")
     save(in_tmp / "f" / "two" / "b.flac")
     source, spec = open_rows(DataSpec(path="f", labels="folder"))
-    assert Audio.SCALING is ScalingMode.NONE
+    assert spec.scaling is ScalingMode.NONE
     assert (spec.window, spec.stride) == (1024, 512)
     assert source.schema == mono(1024)
     rows = collect(source)

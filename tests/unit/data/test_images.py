@@ -14,23 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from isthmus.data import Provenance, Rows, RowSource, collect
+from isthmus.data import Provenance, Rows, RowSource, collect, open_input, open_rows
 from isthmus.data import rows as rows_module
-from isthmus.data.files import find_files
-from isthmus.data.kinds import UseOptions
-from isthmus.data.media.image_files import open_image_files, open_image_files_like
 from isthmus.data.media.pixels import IMAGE_ENDINGS
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
-
-
-def open_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
-    return open_image_files(find_files(spec.path, IMAGE_ENDINGS), spec)
-
-
-def open_input(data: DataSpec, path: str, schema: RowSchema) -> RowSource:
-    return open_image_files_like(find_files(path, IMAGE_ENDINGS), data, schema, UseOptions())
 
 
 def read(**fields: Any) -> Rows:
@@ -251,7 +240,9 @@ def test_grey_of_16_bits_with_transparency_is_read_whole(
     write(source, in_tmp / "out.png", provenance)
     written = imagecodecs.png_decode(Path("out.png").read_bytes())
     assert np.array_equal(written, values[..., [0, 0, 0, 1]])
-    again = collect(open_input(DataSpec(path="other"), "out.png", grey(white=65535)))
+    again = collect(
+        open_input(DataSpec(path="other", kind=DataKind.IMAGES), "out.png", grey(white=65535))
+    )
     assert np.array_equal(again.values[0, 0], values[..., 0])
 
 
@@ -259,7 +250,7 @@ def test_files_of_8_bits_are_scaled_for_a_pair_of_16_and_scaled_back(
     in_tmp: Path, provenance: Provenance, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = folder_of_grey(in_tmp)
-    data = DataSpec(path="trained on other images")
+    data = DataSpec(path="trained on other images", kind=DataKind.IMAGES)
     source = open_input(data, str(folder), grey(white=65535))
     assert np.allclose(collect(source).values[0, 0], pixels(folder / "0.png") * 257.0)
     assert len(caplog.messages) == 1
@@ -274,7 +265,7 @@ def test_files_of_16_bits_are_scaled_for_a_pair_of_8_and_scaled_back(
     in_tmp: Path, provenance: Provenance
 ) -> None:
     save(in_tmp / "a.png", "I;16")
-    source = open_input(DataSpec(path="other"), "a.png", grey())
+    source = open_input(DataSpec(path="other", kind=DataKind.IMAGES), "a.png", grey())
     values = collect(source).values
     assert 250 < values.max() <= 255
     write(source, in_tmp / "out.png", provenance)
@@ -304,7 +295,9 @@ def test_a_pair_of_digits_takes_small_pngs_from_black_to_white(
 ) -> None:
     for number in range(3):
         save(in_tmp / "f" / f"{number}.png", size=(8, 8))
-    source = open_input(DataSpec(path="sklearn:digits"), "f", grey((8, 8), white=16))
+    source = open_input(
+        DataSpec(path="sklearn:digits", kind=DataKind.IMAGES), "f", grey((8, 8), white=16)
+    )
     assert 15 < collect(source).values.max() <= 16, "white is 16 in sklearn's digits"
     write(source, in_tmp / "out", provenance)
     assert np.array_equal(pixels("out/1.png"), pixels("f/1.png"))
@@ -312,7 +305,7 @@ def test_a_pair_of_digits_takes_small_pngs_from_black_to_white(
 
 def test_a_pair_that_knows_no_white_point_takes_pixels_as_they_are(in_tmp: Path) -> None:
     folder = folder_of_grey(in_tmp)
-    source = open_input(DataSpec(path="other"), str(folder), grey(white=None))
+    source = open_input(DataSpec(path="other", kind=DataKind.IMAGES), str(folder), grey(white=None))
     assert np.array_equal(collect(source).values[0, 0], pixels(folder / "0.png"))
 
 
@@ -355,6 +348,17 @@ def test_pixels_without_a_white_point_are_refused(
         read(path="a.tif")
 
 
+def test_a_tif_of_16_bits_in_colour_is_refused_with_png_as_the_way(in_tmp: Path) -> None:
+    pixels_HWC = RNG.integers(0, 65536, size=(8, 8, 3)).astype("<u2")
+    tags = [(256, 8), (257, 8), (258, 16), (259, 1), (262, 2), (273, 128), (277, 3), (278, 8)]
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    content = struct.pack("<2sHI", b"II", 42, 8) + directory
+    Path("a.tif").write_bytes(content.ljust(128, b"\0") + pixels_HWC.tobytes())
+    with pytest.raises(DataError, match=r"^a\.tif: is colour of 16 bits, read from png only"):
+        read(path="a.tif")
+
+
 def test_a_file_of_another_format_than_its_ending_says_is_no_image(in_tmp: Path) -> None:
     Image.new("L", (8, 8)).save("a.gif")
     Path("a.gif").rename("a.png")
@@ -368,13 +372,13 @@ def test_images_of_unequal_size_are_refused(in_tmp: Path) -> None:
     with pytest.raises(DataError, match=r"0\.png is 12x10 and 9\.png 9x10 .*set data\.image_size"):
         read(path=str(folder))
     with pytest.raises(DataError, match=r"9\.png: is 9x10 .* and the model takes 12x10"):
-        open_input(DataSpec(path="other"), str(folder), grey())
+        open_input(DataSpec(path="other", kind=DataKind.IMAGES), str(folder), grey())
 
 
 def test_a_grey_pair_takes_colour_files_that_are_grey(in_tmp: Path) -> None:
     folder = folder_of_grey(in_tmp)
     Image.open(folder / "0.png").convert("RGB").save("grey.png")
-    data = DataSpec(path="other")
+    data = DataSpec(path="other", kind=DataKind.IMAGES)
     assert collect(open_input(data, "grey.png", grey())).values.shape == (1, 1, 12, 10)
     save(in_tmp / "colour.png", "RGB")
     with pytest.raises(DataError, match=r"colour\.png: is a colour image"):
@@ -439,7 +443,7 @@ def test_the_results_of_a_folder_are_no_single_file(in_tmp: Path) -> None:
 
 def test_one_image_is_one_row_and_one_file_again(in_tmp: Path, provenance: Provenance) -> None:
     folder = folder_of_grey(in_tmp)
-    source = open_input(DataSpec(path="other"), str(folder / "2.png"), grey())
+    source = open_input(DataSpec(path="other", kind=DataKind.IMAGES), str(folder / "2.png"), grey())
     assert collect(source).values.shape == (1, 1, 12, 10)
     write(source, in_tmp / "clean.png", provenance)
     assert np.array_equal(pixels("clean.png"), pixels(folder / "2.png"))

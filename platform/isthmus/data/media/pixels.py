@@ -29,13 +29,14 @@ Size = tuple[int, int]
 WHITE_8_BITS, WHITE_16_BITS = 255, 65535
 
 # Pillow knows many more, some of which it hands to other programs.
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _GREY_MODES = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B")
 _UNBOUNDED_MODES = ("I", "F")
 _JPEG_QUALITY = 95
 _LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_AT_BIT_DEPTH = 24
+_AT_BIT_DEPTH, _AT_COLOUR_TYPE = 24, 25
+_GREY_WITH_ALPHA = 4
 _AFTER_IHDR = 33
 # Everything that Pillow and imagecodecs were seen to raise at damaged files.
 _BROKEN = (
@@ -171,7 +172,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Image.Image, ImageHeader]]:
     """Yields the image, which is not decoded yet; what goes wrong with it is said in one line."""
     try:
         with path.open("rb") as file:
-            start = file.read(_AT_BIT_DEPTH + 1)
+            start = file.read(_AT_COLOUR_TYPE + 1)
             file.seek(0)
             with Image.open(file, formats=_FORMATS) as image:
                 yield image, _header(image, start, name)
@@ -194,19 +195,22 @@ def _unreadable(name: str, error: OSError) -> DataError:
 def _header(image: Image.Image, start: bytes, name: str) -> ImageHeader:
     if image.mode in _UNBOUNDED_MODES:
         raise DataError(
-            f"{name}: has pixels of mode {image.mode}, which say not what white is; convert it to "
-            "8 or 16 bits, or give the images as an array (.npz)"
+            f"{name}: has pixels of mode {image.mode}, which do not say what white is; convert "
+            "it to 8 or 16 bits, or give the images as an array (.npz)"
         )
-    is_deep = image.mode.startswith("I;16")
+    mode = image.mode
+    is_deep = mode.startswith("I;16")
     if start.startswith(_PNG_SIGNATURE):
         is_deep = start[_AT_BIT_DEPTH] == 16
+        if is_deep and start[_AT_COLOUR_TYPE] == _GREY_WITH_ALPHA:
+            mode = "LA"  # of which Pillow makes colour
     elif image.format == "TIFF" and 16 in _bits_per_sample(image):
         is_deep = True
         if image.mode not in _GREY_MODES:
             raise DataError(f"{name}: is colour of 16 bits, read from png only; convert it to png")
     # The further images of an MPO are a camera's own copies of the first.
     pages = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-    return ImageHeader((image.height, image.width), image.mode, is_deep, pages)
+    return ImageHeader((image.height, image.width), mode, is_deep, pages)
 
 
 def _bits_per_sample(image: Any) -> tuple[int, ...]:
@@ -325,12 +329,11 @@ def _encode_deep(
 ) -> None:
     import imagecodecs
 
-    before_HWC = _decode_deep(original)
-    colours = 3 if header.is_colour else 1
-    alpha = before_HWC[..., colours:]
-    if colours == 1:
+    alpha = _decode_deep(original)[..., 3 if header.is_colour else 1 :]
+    if not header.is_colour:
         values_HWC = values_HWC.mean(axis=2, keepdims=True).round()
-    pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], colours)).astype(np.uint16)
+    # The encoder knows no grey with alpha: grey is repeated, and read as grey again.
+    pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3)).astype(np.uint16)
     content = bytes(imagecodecs.png_encode(np.ascontiguousarray(np.dstack([pixels, alpha]))))
     output.write_bytes(_with_text(content, PROVENANCE_KEY, provenance.to_json()))
 

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ class SoundFiles:
     stride: int
     labels: Labels | None = None
 
-    @property
+    @cached_property
     def count(self) -> int:
         """The number of windows."""
         window = self.schema.shape[1]
@@ -70,15 +71,16 @@ class SoundFiles:
         Raises:
             DataError: At the block of a file that is damaged, or holds NaN.
         """
-        for position in range(len(self.files)):
-            yield from self._blocks_of(position)
+        paths = self.files.paths()
+        for position in range(len(paths)):
+            yield from self._blocks_of(position, paths)
 
-    def _blocks_of(self, position: int) -> Iterator[Block]:
+    def _blocks_of(self, position: int, paths: Sequence[Path]) -> Iterator[Block]:
         channels, window = self.schema.shape
         # The samples of a block, and not its windows alone, are to fit.
         at_once = rows_in_a_block((channels, max(window, self.stride)))
         name = self.files.names[position]
-        with closing(self.reader(position)) as reader:
+        with closing(self._reader(paths, position)) as reader:
             parts = cut_in_parts(reader.read, reader.length, window, self.stride, at_once)
             for starts, values in parts:
                 n = len(starts)
@@ -92,18 +94,9 @@ class SoundFiles:
                     part=position,
                 )
 
-    def reader(self, position: int) -> SampleReader:
-        """Opens one of the files to read its samples at the rate of the rows.
-
-        Raises:
-            DataError: If it is damaged.
-        """
-        return SampleReader(
-            self.files.path(position),
-            self.files.called(position),
-            self.headers[position],
-            self.rate_hz,
-        )
+    def _reader(self, paths: Sequence[Path], position: int) -> SampleReader:
+        called, header = self.files.called(position), self.headers[position]
+        return SampleReader(paths[position], called, header, self.rate_hz)
 
     def check_output(self, output: Path) -> None:
         """Refuses a folder with other things in it, or a file that cannot hold such sound.
@@ -139,7 +132,8 @@ class SoundFiles:
                 yield write
         else:
             with whole_targets(self.files, output, provenance) as targets:
-                writer = SoundOutput(targets, self.headers, self.rate_hz, self.reader)
+                open_reader = partial(self._reader, self.files.paths())
+                writer = SoundOutput(targets, self.headers, self.rate_hz, open_reader)
                 with closing(writer):
                     yield writer.write
                     writer.finish()
