@@ -13,42 +13,70 @@ Model = Annotated[
 Input = Annotated[
     str,
     typer.Argument(
-        help="npz, npy, csv, parquet, or a folder of images; local or s3://.", show_default=False
+        help="A file, a folder or a glob of tables, arrays, images or sounds; local or s3://.",
+        show_default=False,
     ),
 ]
 Output = Annotated[Path, typer.Argument(help="Where the result goes.", show_default=False)]
+Resample = Annotated[
+    bool, typer.Option("--resample", help="Resample sounds to the sample rate of the pair.")
+]
+AllowUnseen = Annotated[
+    bool,
+    typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
 
 
-def denoise(model: Model, source: Input, output: Output, force: Force = False) -> None:
+def denoise(
+    model: Model,
+    source: Input,
+    output: Output,
+    force: Force = False,
+    resample: Resample = False,
+) -> None:
     """Take the noise out of every row of a file, and write it in the form it came in.
 
     Example: isthmus denoise --model digits@champion noisy.npz clean.npz
     """
     _refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
+    from isthmus.data import UseOptions
     from isthmus.jobs.denoise import denoise as run
     from isthmus.spec import Settings
 
+    options = UseOptions(resample=resample)
     with rows_progress("denoising") as on_rows:
-        result = run(model, source, output, Settings.from_environment(), on_rows)
+        result = run(model, source, output, Settings.from_environment(), on_rows, options=options)
     out.print(
         f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
     )
 
 
-def detect(model: Model, source: Input, output: Output, force: Force = False) -> None:
+def detect(
+    model: Model,
+    source: Input,
+    output: Output,
+    force: Force = False,
+    resample: Resample = False,
+    allow_unseen: AllowUnseen = False,
+) -> None:
     """Score every row of a file, and say which are anomalies; writes csv, parquet or npz.
 
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
     _refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
+    from isthmus.data import UseOptions
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
+    options = UseOptions(resample=resample)
+    settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
-        result = run(model, source, output, Settings.from_environment(), on_rows)
+        result = run(
+            *(model, source, output, settings, on_rows), options=options, allow_unseen=allow_unseen
+        )
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
         f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"

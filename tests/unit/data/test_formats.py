@@ -1,0 +1,239 @@
+"""Every way in which the same rows may come: formats, compressions, lists, globs, partitions."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import logging
+import sqlite3
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
+import pytest
+
+from isthmus.data import Provenance
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+from tests.reading import read_like, read_to_train, write_back
+
+RNG = np.random.default_rng(0)
+VALUES = RNG.normal(size=(60, 3)).astype(np.float32)
+FRAME = pd.DataFrame(VALUES, columns=list("abc"))
+TEXT = FRAME.to_csv(index=False).encode()
+
+
+def values_of(**fields: Any) -> np.ndarray[Any, Any]:
+    return read_to_train(DataSpec(**fields))[0].values
+
+
+def compressed(name: str) -> None:
+    compress = {"gz": gzip.compress, "bz2": bz2.compress}.get(name.rpartition(".")[2])
+    content = compress(TEXT) if compress else pa.compress(TEXT, codec="zstd", asbytes=True)
+    Path(name).write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["t.csv", "t.csv.gz", "t.csv.bz2", "t.csv.zst", "t.parquet", "t.feather", "t.jsonl", "t.h5",
+     "t.zarr", "t.npy", "t.npz"],
+)  # fmt: skip
+def test_the_same_rows_come_from_every_format(name: str, in_tmp: Path) -> None:
+    match name.partition(".")[2]:
+        case "csv":
+            Path(name).write_bytes(TEXT)
+        case "parquet":
+            FRAME.to_parquet(name)
+        case "feather":
+            feather.write_feather(FRAME, name)
+        case "jsonl":
+            FRAME.to_json(name, orient="records", lines=True, double_precision=15)
+        case "h5":
+            h5py = pytest.importorskip("h5py")
+            with h5py.File(name, "w") as file:
+                file["group/x"] = VALUES
+        case "zarr":
+            pytest.importorskip("zarr").save(name, VALUES)
+        case "npy":
+            np.save(name, VALUES)
+        case "npz":
+            np.savez_compressed(name, x=VALUES)
+        case _:
+            compressed(name)
+    np.testing.assert_allclose(values_of(path=name), VALUES, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".feather", ".parquet"])
+def test_results_are_written_in_the_form_of_the_input(
+    ending: str, in_tmp: Path, provenance: Provenance
+) -> None:
+    if ending == ".csv.gz":
+        compressed("t.csv.gz")
+    elif ending == ".feather":
+        feather.write_feather(FRAME, "t.feather")
+    else:
+        FRAME.to_parquet("t.parquet")
+    rows, _ = read_to_train(DataSpec(path=f"t{ending}"))
+    write_back(rows, rows.values + 1, in_tmp / f"o{ending}", provenance)
+    read = {".csv.gz": pd.read_csv, ".feather": feather.read_feather, ".parquet": pd.read_parquet}
+    np.testing.assert_allclose(read[ending](f"o{ending}").to_numpy(), VALUES + 1, rtol=1e-5)
+
+
+@pytest.fixture
+def folder(in_tmp: Path) -> Path:
+    """The same rows in four files of two years."""
+    for number in range(4):
+        part = FRAME.iloc[15 * number : 15 * (number + 1)]
+        place = in_tmp / "t" / f"year={2023 + number // 2}"
+        place.mkdir(parents=True, exist_ok=True)
+        part.to_parquet(place / f"part-{number}.parquet", index=False)
+    return in_tmp / "t"
+
+
+def test_a_folder_a_glob_and_a_list_are_one_table(folder: Path) -> None:
+    assert np.array_equal(values_of(path="t"), VALUES)
+    assert np.array_equal(values_of(path="t/year=2023/*.parquet"), VALUES[:30])
+    files = sorted(str(path) for path in folder.rglob("*.parquet"))
+    assert np.array_equal(values_of(path=files[::-1]), np.concatenate([
+        VALUES[45:], VALUES[30:45], VALUES[15:30], VALUES[:15]
+    ]))  # fmt: skip
+
+
+@pytest.mark.usefixtures("folder")
+def test_the_folders_of_a_partitioned_table_are_columns_if_asked_for() -> None:
+    rows, spec = read_to_train(DataSpec(path="t", partitions=True))
+    assert spec.columns == ("a", "b", "c", "year")
+    assert rows.values[:, 3].tolist() == [2023] * 30 + [2024] * 30
+    rows, spec = read_to_train(DataSpec(path="t", partitions=True, categories=("year",)))
+    assert rows.schema.features == ("a", "b", "c", "year=2023", "year=2024")
+
+
+@pytest.mark.usefixtures("folder")
+def test_results_of_a_folder_are_a_folder_of_the_same_files(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    rows, _ = read_to_train(DataSpec(path="t"))
+    assert rows.index["file"][0] == "year=2023/part-0.parquet"
+    write_back(rows, rows.values * 2, in_tmp / "o", provenance)
+    again = values_of(path="o")
+    assert np.array_equal(again, VALUES * 2)
+    assert (in_tmp / "o" / "pair.json").exists()
+
+
+def test_files_that_are_not_read_are_counted_in_one_warning(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "notes.txt").write_text("hello")
+    (folder / "scan.dcm").write_text("hello")
+    (folder / "other.txt").write_text("hello")
+    with caplog.at_level(logging.WARNING):
+        values_of(path="t")
+    (line,) = [message for message in caplog.messages if "left out" in message]
+    assert line == "t: 3 file(s) are left out, which are not read (2 .txt, 1 .dcm)"
+
+
+def test_a_query_to_a_database_is_a_table(in_tmp: Path) -> None:
+    with sqlite3.connect("plant.db") as database:
+        FRAME.to_sql("readings", database, index=False)
+    spec = DataSpec(path="sqlite:///plant.db", query="SELECT c, a FROM readings WHERE b > 0")
+    rows, settled = read_to_train(spec)
+    kept = VALUES[VALUES[:, 1] > 0]
+    np.testing.assert_allclose(rows.values, kept[:, [2, 0]], rtol=1e-6)
+    assert settled.columns == ("c", "a")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "say what to read with data.query: SELECT"),
+        ({"query": "SELECT * FROM elsewhere"}, "the database says: no such table: elsewhere"),
+        ({"query": "DELETE FROM readings"}, "the database says: attempt to write a readonly"),
+    ],
+)
+def test_what_a_database_refuses_is_one_line_and_nothing_is_changed(
+    fields: dict[str, str], message: str, in_tmp: Path
+) -> None:
+    with sqlite3.connect("plant.db") as database:
+        FRAME.to_sql("readings", database, index=False)
+    with pytest.raises(DataError, match=message) as caught:
+        read_to_train(DataSpec(path="sqlite:///plant.db", **fields))
+    assert "\n" not in str(caught.value)
+    assert sqlite3.connect("plant.db").execute("SELECT COUNT(*) FROM readings").fetchone() == (60,)
+
+
+def test_a_database_that_is_not_there_is_not_made(in_tmp: Path) -> None:
+    with pytest.raises(DataError, match=r"no such file: none\.db"):
+        read_to_train(DataSpec(path="sqlite:///none.db", query="SELECT 1"))
+    assert not Path("none.db").exists()
+
+
+def test_the_password_of_a_database_is_in_no_spec() -> None:
+    from isthmus.spec.secrets import with_password
+
+    spec = DataSpec(path="postgresql://ann:s3cret@db.example/plant", query="SELECT 1")
+    assert "s3cret" not in repr(spec)
+    assert "s3cret" not in spec.model_dump_json()
+    assert with_password(str(spec.path)) == "postgresql://ann:s3cret@db.example/plant"
+
+
+# -- files that are not what they seem -------------------------------------------------------------
+
+
+def test_a_zip_bomb_is_read_a_block_at_a_time(in_tmp: Path) -> None:
+    with (
+        zipfile.ZipFile("bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w", force_zip64=True) as member,
+    ):
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 20, 64)}
+        np.lib.format.write_array_header_1_0(member, header)
+        for _ in range(64):
+            member.write(bytes(4 << 20))
+    source = read_source("bomb.npz", (64,))
+    blocks = [len(block.values) for block in source.blocks()]
+    assert sum(blocks) == 1 << 20
+    assert max(blocks) * 64 * 4 <= 8 << 20
+
+
+def read_source(path: str, shape: tuple[int, ...]) -> Any:
+    from tests.reading import open_like
+
+    return open_like(DataSpec(path=path, kind="tabular"), path, shape)
+
+
+def test_an_npz_whose_header_lies_is_one_line(in_tmp: Path) -> None:
+    with zipfile.ZipFile("t.npz", "w") as archive, archive.open("x.npy", "w") as member:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (1 << 40, 3)}
+        np.lib.format.write_array_header_1_0(member, header)
+        member.write(VALUES.tobytes())
+    with pytest.raises(DataError, match=r"its header says 13,194,139,533,312 bytes and the file"):
+        values_of(path="t.npz")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (gzip.compress(TEXT, mtime=0), r"is gzip data; call it \.csv\.gz"),
+        (b"PK\x03\x04" + bytes(50), "is a zip or an xlsx; save it as csv"),
+        ("a,b\n1,2\n".encode("utf-16"), "is UTF-16 text; save it as UTF-8, or set data.encoding"),
+    ],
+    ids=["gzip", "xlsx", "utf-16"],
+)
+def test_a_file_that_is_called_a_csv_and_is_none_is_named_for_what_it_is(
+    content: bytes, what: str, in_tmp: Path
+) -> None:
+    Path("t.csv").write_bytes(content)
+    with pytest.raises(DataError, match=what):
+        values_of(path="t.csv")
+
+
+def test_a_fortran_ordered_array_is_read_as_it_is(in_tmp: Path) -> None:
+    np.savez("t.npz", x=np.asfortranarray(VALUES))
+    np.save("t.npy", np.asfortranarray(VALUES))
+    assert np.array_equal(values_of(path="t.npz"), VALUES)
+    assert np.array_equal(values_of(path="t.npy"), VALUES)
+    rows = read_like(DataSpec(path="t", kind="tabular"), "t.npz", (3,))
+    assert np.array_equal(rows.values, VALUES)

@@ -1,0 +1,132 @@
+"""How numbers are written in a csv: headers, delimiters, decimal signs, missing values."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from isthmus.data import Provenance
+from isthmus.errors import DataError
+from isthmus.spec import DataSpec
+from tests.reading import read_to_train, write_back
+
+
+def read(text: str, **fields: Any) -> Any:
+    Path("t.csv").write_text(text, encoding=fields.get("encoding", "utf-8"))
+    return read_to_train(DataSpec(path="t.csv", **fields))
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_first_line_of_numbers_is_no_header() -> None:
+    text = "1.5,2,3\n4,5,7\n7,8,9\n1,0,1\n"
+    with pytest.raises(DataError, match=r"holds only numbers \(1\.5, 2, 3\).*data\.header: none"):
+        read(text)
+    rows, spec = read(text, header="none")
+    assert rows.values[0].tolist() == [1.5, 2, 3]
+    assert spec.columns == ("f0", "f1", "f2")
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_table_without_a_header_names_the_row_of_a_text() -> None:
+    with pytest.raises(DataError, match=r'column "f1" is not numeric \(for example "x", in row 2'):
+        read("1,2\n3,4\n5,x\n", header="none")
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_delimiter_within_quotes_does_not_count(delimiter: str) -> None:
+    others = ",;|".replace(delimiter, "")
+    header = delimiter.join([f'"flow{others} l/s"', f'"level{others} m"'])
+    lines = [delimiter.join([str(row), str(row % 5)]) for row in range(20)]
+    rows, spec = read("\n".join([header, *lines]))
+    assert spec.columns == (f"flow{others} l/s", f"level{others} m")
+    assert rows.values[7].tolist() == [7, 2]
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize(
+    ("cells", "advice", "fields", "expected"),
+    [
+        (("1,97", "3,5"), r"set data\.decimal: ','", {"decimal": ","}, [1.97, 3.5]),
+        (("10,872", "1,500.5"), r"set data\.thousands: ','", {"thousands": ","}, [10872, 1500.5]),
+        (
+            ("1.234,5", "12.000"), r"data\.decimal: ',' and data\.thousands: '\.'",
+            {"decimal": ",", "thousands": "."}, [1234.5, 12000],
+        ),
+        (("?", "2"), r"missing_values: \['\?'\]", {"missing_values": ["?"]}, [np.nan, 2]),
+        (("-", "2"), r"missing_values: \['-'\]", {"missing_values": ["-"]}, [np.nan, 2]),
+        (("1.97%", "2"), "without the sign %", None, None),
+    ],
+)  # fmt: skip
+def test_how_numbers_are_written_is_recognised(
+    cells: tuple[str, str], advice: str, fields: dict[str, Any] | None, expected: list[float] | None
+) -> None:
+    text = "\n".join(["a;b", *[f"{i};{i % 3}" for i in range(9)], f"{cells[0]};1", f"{cells[1]};2"])
+    with pytest.raises(DataError, match=advice) as caught:
+        read(text)
+    assert f'(for example "{cells[0]}", in row 9' in str(caught.value)
+    if fields is not None and expected is not None:
+        rows, _ = read(text, missing="mean", **fields)
+        np.testing.assert_allclose(rows.values[-2:, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_texts_of_another_encoding_are_read_if_it_is_named() -> None:
+    text = "größe,b\n1,2\n3,4\n5,7\n"
+    Path("t.csv").write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r"not UTF-8 text.*set data\.encoding \(latin-1"):
+        read_to_train(DataSpec(path="t.csv"))
+    assert read(text, encoding="latin-1")[1].columns == ("größe", "b")
+
+
+def test_an_encoding_that_is_none_is_refused_at_once() -> None:
+    with pytest.raises(ValueError, match='no encoding "klingon"; use utf-8'):
+        DataSpec(path="t.csv", encoding="klingon")
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_an_index_that_was_written_twice_is_no_feature(caplog: pytest.LogCaptureFixture) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0, 4.0, 8.0], "b": [1.0, 3.0, 2.0, 5.0]})
+    frame.to_csv("once.csv")
+    pd.read_csv("once.csv").to_csv("twice.csv")
+    pd.read_csv("twice.csv").to_csv("thrice.csv")
+    rows, spec = read_to_train(DataSpec(path="thrice.csv"))
+    assert spec.columns == ("a", "b")
+    assert '"Unnamed: 0.1", an index, is left out' in caplog.text
+    frame.set_index("a").to_parquet("t.parquet")
+    rows, spec = read_to_train(DataSpec(path="t.parquet"))
+    assert spec.columns == ("b",)
+    assert json.loads(pq.read_schema("t.parquet").metadata[b"pandas"])["index_columns"] == ["a"]
+    assert len(rows) == 4
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet", ".npy"])
+@pytest.mark.parametrize("level", [2e7, 1e8])
+def test_large_values_that_vary_little_are_told_apart(
+    ending: str, level: float, in_tmp: Path, provenance: Provenance, caplog: Any
+) -> None:
+    values = level + np.random.default_rng(0).normal(scale=1.4, size=(500, 2))
+    values[:, 1] -= level
+    frame = pd.DataFrame(values, columns=["pressure", "rest"])
+    match ending:
+        case ".csv":
+            frame.to_csv("t.csv", index=False)
+        case ".parquet":
+            frame.to_parquet("t.parquet")
+        case _:
+            np.save("t.npy", values)
+    rows, _ = read_to_train(DataSpec(path=f"t{ending}"))
+    assert len(np.unique(rows.values[:, 0])) == 500
+    assert "values are large and vary little" in caplog.text
+    assert rows.schema.centre is not None
+    assert rows.schema.centre[1] == 0
+    np.testing.assert_allclose(rows.values[:, 0] + rows.schema.centre[0], values[:, 0], atol=1e-5)
+    write_back(rows, rows.values, in_tmp / f"o{ending}", provenance)
+    read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load}[ending]
+    np.testing.assert_allclose(np.asarray(read(f"o{ending}")), values, rtol=1e-12, atol=1e-6)
