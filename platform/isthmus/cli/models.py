@@ -1,4 +1,4 @@
-"""`models`, `promote`, `gate`, `rollback`, `history`: what there is, and which version jobs use."""
+"""The commands `models`, `promote`, `rollback`, `history` and `gate`, for registered pairs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from isthmus.promotion import Verdict
     from isthmus.registry import VersionSummary
 
-_WHY = "The reason; it is kept in the history."
+_WHY = "The reason, which the history keeps."
 _SHOWN = {
     "validation_loss": "validation",
     "test_reconstruction_mse": "test error",
@@ -27,10 +27,11 @@ _SHOWN = {
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Of one pair; by default all.", show_default=False)
+        str | None,
+        typer.Argument(help="The pair to list; by default all pairs.", show_default=False),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every version, not only the newest 10.")
+        bool, typer.Option("--all", help="List every version, not only the newest 10.")
     ] = False,
 ) -> None:
     """List pairs, versions, aliases, metrics and age.
@@ -62,15 +63,15 @@ def promote(
         int,
         typer.Argument(help="The pair's version.", show_default=False, parser=whole_number),
     ],
-    alias: Annotated[str, typer.Option(help="The alias to give it.")] = "champion",
+    alias: Annotated[str, typer.Option(help="The alias to give the version.")] = "champion",
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Promote what the gate refuses; needs --why.")
+        bool, typer.Option("--force", help="Promote a version that the gate refuses; needs --why.")
     ] = False,
 ) -> None:
     """Give a version an alias; jobs that ask for NAME@champion use it from now on.
 
-    Before it is champion it passes the gate: isthmus gate NAME/VERSION shows what that says.
+    A version must pass the gate to become champion; isthmus gate NAME/VERSION shows the verdict.
 
     Example: isthmus promote digits 3
     """
@@ -90,7 +91,7 @@ def rollback(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
 ) -> None:
-    """Make the champion before the present one champion again; twice goes further back.
+    """Make the previous champion champion again; calling it twice goes back further.
 
     Example: isthmus rollback digits --why "too many false alarms"
     """
@@ -102,7 +103,7 @@ def rollback(
 def history(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
 ) -> None:
-    """Show who gave which version an alias, when and why, newest first.
+    """Show who gave which version an alias, when and why; newest first.
 
     Example: isthmus history digits
     """
@@ -135,7 +136,7 @@ def history(
 def gate(
     model: Annotated[str, typer.Argument(help="NAME/VERSION.", show_default=False)],
 ) -> None:
-    """Compare a version with today's champion and PCA, as promote would; changes nothing.
+    """Compare a version with today's champion and PCA, as promote does, but change nothing.
 
     Exits with 1 if promote would refuse it.
 

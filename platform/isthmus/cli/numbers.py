@@ -1,4 +1,4 @@
-"""Whole numbers on the command line; what is none is said by its value."""
+"""Parses whole numbers of the command line, with an error that names the given value."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import typer
 
 
 def whole_number(text: str) -> int:
-    """Reads a number above 0.
+    """Returns a text as a whole number above 0.
 
     Raises:
-        typer.BadParameter: Naming what was given instead.
+        typer.BadParameter: If it is none.
     """
     try:
         number = int(text)

@@ -1,4 +1,4 @@
-"""`denoise`, `detect`: a registered pair put to work on a file."""
+"""The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,20 +8,22 @@ import typer
 from isthmus.cli.terminal import out
 
 Model = Annotated[
-    str, typer.Option("--model", help="NAME@ALIAS, NAME/VERSION, or NAME for its champion.")
+    str,
+    typer.Option("--model", help="The pair: NAME@ALIAS, NAME/VERSION, or NAME for its champion."),
 ]
 Input = Annotated[
     str,
     typer.Argument(
-        help="npz, npy, csv, parquet, or a folder of images; local or s3://.", show_default=False
+        help="npz, npy, csv, parquet, or a folder of images or sounds; local or s3://.",
+        show_default=False,
     ),
 ]
-Output = Annotated[Path, typer.Argument(help="Where the result goes.", show_default=False)]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Output = Annotated[Path, typer.Argument(help="The path of the results.", show_default=False)]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
 def denoise(model: Model, source: Input, output: Output, force: Force = False) -> None:
-    """Take the noise out of every row of a file, and write it in the form it came in.
+    """Denoise every row of a file, and write the rows in the form of the input.
 
     Example: isthmus denoise --model digits@champion noisy.npz clean.npz
     """
@@ -38,7 +40,7 @@ def denoise(model: Model, source: Input, output: Output, force: Force = False) -
 
 
 def detect(model: Model, source: Input, output: Output, force: Force = False) -> None:
-    """Score every row of a file, and say which are anomalies; writes csv, parquet or npz.
+    """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
