@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from isthmus.errors import printable
+
 
 def whole_number(text: str) -> int:
     """Returns a text as a whole number above 0.
@@ -16,5 +18,5 @@ def whole_number(text: str) -> int:
     except ValueError:
         number = 0
     if number < 1:
-        raise typer.BadParameter(f'"{text}" is no whole number above 0')
+        raise typer.BadParameter(f'"{printable(text)}" is no whole number above 0')
     return number

@@ -9,6 +9,7 @@ import typer
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.panels import Panels
 from isthmus.cli.terminal import age, err, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from isthmus.stack.local import Stack
@@ -159,5 +160,5 @@ def _say(service: "Service", said: str) -> None:
 def _port(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not number.isdecimal():
-        raise typer.BadParameter(f'"{text}" is not NAME=PORT, as in mlflow=5000')
+        raise typer.BadParameter(f'"{printable(text)}" is not NAME=PORT, as in mlflow=5000')
     return name.strip(), int(number)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.terminal import err, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from isthmus.promotion.watch import Watcher
@@ -83,7 +84,9 @@ def _listen(
 
     host, separator, port = address.rpartition(":")
     if not separator or not host or not port.isdecimal():
-        raise typer.BadParameter(f"--listen {address} is not HOST:PORT, as in 127.0.0.1:0")
+        raise typer.BadParameter(
+            f"--listen {printable(address)} is not HOST:PORT, as in 127.0.0.1:0"
+        )
     secret = os.environ.get(SECRET_VARIABLE, "")
     taken = open_until_the_end.enter_context(
         listen(host.strip("[]"), int(port), secret, watcher.bell.ring)
