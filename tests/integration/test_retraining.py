@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -77,10 +76,10 @@ async def run_now(url: str) -> tuple[bool, str]:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.exceptions import ObjectNotFound
+    from prefect.settings import PREFECT_API_URL, temporary_settings
 
-    os.environ["PREFECT_API_URL"] = url
-    try:
-        async with get_client(httpx_settings={"base_url": url}) as client:
+    with temporary_settings({PREFECT_API_URL: url}):
+        async with get_client() as client:
             deadline = time.monotonic() + 60
             while True:
                 try:
@@ -99,9 +98,7 @@ async def run_now(url: str) -> tuple[bool, str]:
                 if ended.is_final():
                     return planned, str(ended.type.value)
                 await asyncio.sleep(1)
-        return planned, "not in time"
-    finally:
-        del os.environ["PREFECT_API_URL"]
+    return planned, "not in time"
 
 
 def wait_for(get, *errors, timeout_s: float = 90):

@@ -49,6 +49,22 @@ def test_the_command_line_prints_one_printable_line(here: Path, isthmus, written
     assert "\\n" in done.err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("promote", "a", "x\x1b[31m"),
+        ("stack", "up", "--port", "x\x1b[31m"),
+        ("watch", "--listen", "x\x1b"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_argument_is_quoted_without_being_obeyed(here: Path, isthmus, words):
+    done = isthmus(*words)
+    assert done.code == 2
+    assert "\x1b" not in done.err
+    assert "x\\x1b" in done.err
+
+
 def test_a_result_names_its_file_without_moving_the_cursor(here: Path, isthmus):
     (here / "job\x1b[31m.yaml").write_text("name: a\ndata: x.csv\n")
     done = isthmus("validate", "job\x1b[31m.yaml", "--no-data")

@@ -1,8 +1,8 @@
-"""The command line: parses, calls, prints. Importing it imports no torch, Ray or MLflow.
+"""The command line, which parses, calls and prints. Importing it imports no torch, Ray or MLflow.
 
-The modules of its commands lack the house's `from __future__ import annotations`: it makes each
-annotation a string, and typer evaluates every one of those twice before it can print `--help`,
-which took a tenth longer for it. What is imported for types only stands in quotes there.
+The modules of its commands do without `from __future__ import annotations`. It turns annotations
+into strings, which typer evaluates twice before it prints `--help`, and that took a tenth longer.
+Names that are imported only for types are in quotes in these modules.
 """
 
 import errno
@@ -69,7 +69,7 @@ app.add_typer(cluster.head, name="head", rich_help_panel="Cluster")
 app.add_typer(stack.stack, name="stack", rich_help_panel="This machine")
 
 _debug = False
-# A disk that is full, read-only, or not this user's, in whatever room it is met.
+# The errors of a disk that is full, read-only, or not this user's, wherever they are raised.
 _OF_A_DISK = (errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM)
 
 
@@ -85,13 +85,15 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show our log lines.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the log lines of Isthmus.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
-    """Options of every command."""
+    """Applies the options that all commands have."""
     global _debug
     _debug = debug
     from isthmus.cli import logs
@@ -101,7 +103,7 @@ def options(
 
 
 def main() -> None:
-    """Runs a command; every failure is one line and an exit code."""
+    """Runs a command; a failure is printed as one line and sets the exit code."""
     quieten()
     with listening() as interrupts:
         try:
@@ -111,13 +113,13 @@ def main() -> None:
         except KeyboardInterrupt as error:
             _fail("Stopped.", train.INTERRUPTED, error)
         except SystemExit as end:
-            # typer turns an interrupt that no command has answered into an exit without a word.
+            # typer turns an interrupt that no command has handled into an exit without a message.
             interrupt = getattr(end.__context__, "__cause__", None)
             if isinstance(interrupt, KeyboardInterrupt):
                 _fail("Stopped.", train.INTERRUPTED, interrupt)
             raise
         except BrokenPipeError:
-            sys.exit(1)  # as in `isthmus models | head -1`
+            sys.exit(1)  # the reader has closed the pipe, as in `isthmus models | head -1`
         except Exception as error:  # noqa: BLE001 (it is logged)
             _fail_unexpectedly(error, interrupts.was_asked)
 

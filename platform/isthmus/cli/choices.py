@@ -1,4 +1,4 @@
-"""`variants`, `nets`: what a job file can choose from."""
+"""The commands `variants` and `nets`, which list what a job file can choose from."""
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from isthmus.jobs.choices import Choice
 
 Name = Annotated[
-    str | None, typer.Argument(help="Of one: its options and its paper.", show_default=False)
+    str | None,
+    typer.Argument(help="Show the options and the paper of this one.", show_default=False),
 ]
 
 
 def variants(name: Name = None) -> None:
-    """List the autoencoders: how they learn, when to pick which, and the paper.
+    """List the variants of autoencoders: how they learn, when to choose which, and the paper.
 
     Example: isthmus variants vqvae
     """
@@ -25,7 +26,7 @@ def variants(name: Name = None) -> None:
 
 
 def nets(name: Name = None) -> None:
-    """List what they are made of: for which data, when to pick which, and the paper.
+    """List the nets: for which data they are, when to choose which, and the paper.
 
     Example: isthmus nets conv
     """
@@ -49,7 +50,7 @@ def _show(what: Literal["variants", "nets"], name: str | None) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     table.add_column(what[:-1], no_wrap=True)
-    table.add_column("what it is, and when to pick it", ratio=3)
+    table.add_column("what it is, and when to choose it", ratio=3)
     table.add_column("data", ratio=1)
     table.add_column("paper", ratio=2)
     for found in choices(what):

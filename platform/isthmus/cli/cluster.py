@@ -1,4 +1,4 @@
-"""`submit`, `jobs`, `logs`, `cancel`, `head`: jobs that outlive this terminal."""
+"""The commands `submit`, `jobs`, `logs`, `cancel` and `head`, for jobs on a Ray cluster."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +15,18 @@ if TYPE_CHECKING:
 Address = Annotated[
     str | None,
     typer.Option(
-        help="Of the cluster's Ray dashboard, http://HOST:8265; by default "
+        help="The address of the cluster's Ray dashboard, http://HOST:8265; by default "
         "RAY_API_SERVER_ADDRESS, else this machine's own head.",
         show_default=False,
     ),
 ]
-JobId = Annotated[str, typer.Argument(help="As isthmus jobs shows it.", show_default=False)]
+JobId = Annotated[
+    str, typer.Argument(help="The job's id, which isthmus jobs shows.", show_default=False)
+]
 
-head = typer.Typer(cls=Panels, no_args_is_help=True, help="The Ray head of this machine.")
+head = typer.Typer(
+    cls=Panels, no_args_is_help=True, help="Start and stop a Ray head on this machine."
+)
 
 
 def submit(
@@ -30,15 +34,20 @@ def submit(
     overrides: Overrides = None,
     address: Address = None,
     local: Annotated[
-        bool, typer.Option("--local", help="Run on this machine's own head; start it if need be.")
+        bool,
+        typer.Option("--local", help="Run on this machine's own head, which is started if needed."),
     ] = False,
     env: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME[=VALUE]", help="A variable for the job. Repeatable."),
+        typer.Option(
+            metavar="NAME[=VALUE]", help="Set an environment variable of the job. Repeatable."
+        ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Show its log.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show the job's log until it ends.")
+    ] = False,
 ) -> None:
-    """Send a training job to a Ray cluster; it goes on when this terminal is closed.
+    """Send a training job to a Ray cluster, where it runs on when this terminal is closed.
 
     The code travels as a wheel, and with the job local data of up to 50 MiB. Local data are read
     first, so that what is wrong with them is said here.
@@ -52,7 +61,7 @@ def submit(
 
     settings = _settings()
     with err.status("reading the data"):
-        spec = checked_job(job, overrides or [])  # what is wrong is said before a head is started
+        spec = checked_job(job, overrides or [])  # faults are found before a head is started
     if local:
         from isthmus.cluster.head import start_head
 
@@ -94,9 +103,11 @@ def jobs(address: Address = None) -> None:
 def logs(
     job_id: JobId,
     address: Address = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show the log until the job ends.")
+    ] = False,
 ) -> None:
-    """Show what a job has written; with --follow, exit as the job did.
+    """Show the log of a job; with --follow, exit with 1 if the job fails.
 
     Example: isthmus logs digits-1a2b3c --follow
     """
@@ -113,7 +124,7 @@ def logs(
 
 
 def cancel(job_id: JobId, address: Address = None) -> None:
-    """End a job as Ctrl-C would, after its epoch; its run can be resumed.
+    """Stop a job after its epoch, as Ctrl-C would; its run can be resumed.
 
     Example: isthmus cancel digits-1a2b3c
     """
@@ -127,7 +138,7 @@ def cancel(job_id: JobId, address: Address = None) -> None:
 
 @head.command("start")
 def start() -> None:
-    """Start a Ray head with a dashboard on this machine, or say where it is.
+    """Start a Ray head with a dashboard on this machine, or print the address of the running one.
 
     Example: isthmus head start
     """
@@ -141,7 +152,7 @@ def start() -> None:
 
 @head.command("stop")
 def stop() -> None:
-    """Stop this machine's head, and the jobs on it.
+    """Stop this machine's Ray head and the jobs on it.
 
     Example: isthmus head stop
     """

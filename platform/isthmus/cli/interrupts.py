@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a command runs: a `KeyboardInterrupt`, but in no library's import."""
+"""Turns Ctrl-C and SIGTERM into a `KeyboardInterrupt`, but not while a library is imported."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _OURS = "isthmus"
 
 
 class Interrupts:
-    """What this process has been asked by a person with Ctrl-C, or by SIGTERM.
+    """Handles SIGINT, which Ctrl-C sends, and SIGTERM.
 
     Attributes:
-        was_asked: Whether it was asked to stop.
+        was_asked: Whether this process was asked to stop.
     """
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Interrupts:
     def hear(self, number: int, frame: FrameType | None) -> None:
         """Handles the signal: raises `KeyboardInterrupt`.
 
-        A library that is interrupted while it is imported may raise an error of its own, or go on
-        as if nothing had been. So the first signal waits until the library is imported, which
-        takes a second at most; the second does not.
+        A library that is interrupted during its import may raise an error of its own, or ignore
+        the interrupt. The first signal therefore waits until the import has ended, which takes a
+        second at most. The second signal does not wait.
         """
         waits, self.was_asked = not self.was_asked and _is_importing(frame), True
         sys.setprofile(_raise_after_the_import if waits else None)
@@ -39,12 +39,12 @@ class Interrupts:
 def listening() -> Iterator[Interrupts]:
     """Raises `KeyboardInterrupt` at SIGINT and SIGTERM until the block ends.
 
-    A scheduler or a container that sends SIGTERM means what a person means with Ctrl-C.
+    Schedulers and containers send SIGTERM for what a person does with Ctrl-C.
     """
     interrupts = Interrupts()
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     for number, handler in before.items():
-        # A shell starts what runs in its background deaf to Ctrl-C, and so it stays.
+        # A shell makes its background processes ignore Ctrl-C, and they must go on doing so.
         if not (number == signal.SIGINT and handler is signal.SIG_IGN):
             signal.signal(number, interrupts.hear)
     try:
@@ -63,9 +63,10 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _raise_after_the_import(frame: FrameType, event: str, _: object) -> None:
-    """Raises `KeyboardInterrupt` when an import is over that a module of ours has asked for.
+    """Raises `KeyboardInterrupt` when an import that a module of Isthmus began has ended.
 
-    It is called by Python at each call and return; the import's last frame returns to who asked.
+    Python calls this function at each call and return. The last frame of an import returns to the
+    module that began it.
     """
     if event != "return" or frame.f_code.co_filename not in _IMPORTING:
         return

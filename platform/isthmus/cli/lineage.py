@@ -1,4 +1,4 @@
-"""`lineage`: where something came from, and what came of it."""
+"""The command `lineage`, which shows what something was made from and what was made from it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -27,7 +27,7 @@ def lineage(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
 ) -> None:
-    """Show where something came from and what came of it: data, runs, pairs, outputs.
+    """Show what something was made from, and what was made from it: data, runs, pairs, outputs.
 
     Example: isthmus lineage clean.npz
     """
@@ -41,7 +41,7 @@ def lineage(
 
         out.print_json(TypeAdapter(Lineage).dump_json(found).decode())
         return
-    # A person's terminal wraps long lines within the tree; a pipe has no width.
+    # A terminal wraps long lines within the tree, but a pipe has no width.
     out.print(_tree(found), soft_wrap=False, width=None if out.is_terminal else _PIPE_WIDTH)
 
 
@@ -89,7 +89,7 @@ def _output(output: "LinkedOutput") -> str:
 
 
 def _short(path: str) -> str:
-    """A path as a person in this folder would write it."""
+    """Returns a path relative to the current folder if it lies in it."""
     here = Path.cwd()
     return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 

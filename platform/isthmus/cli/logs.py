@@ -15,7 +15,7 @@ from isthmus.errors import printable
 _BYTES = 5_000_000
 _SECONDS_BETWEEN_EQUAL_WARNINGS = 3600.0
 _FORMAT = "%(asctime)s %(levelname)s %(process)d %(name)s: %(message)s"
-# They bring handlers of their own that write to the terminal.
+# These loggers have handlers of their own that write to the terminal.
 _OWN_HANDLERS = (
     "ray",
     "ray.train",
@@ -28,13 +28,19 @@ _OWN_HANDLERS = (
 
 
 def configure(file: Path, verbose: bool) -> None:
-    """Logs to `file`; our own warnings, and with `verbose` all our lines, to stderr too."""
+    """Sends all log lines to a file, and those of Isthmus to the terminal too.
+
+    Args:
+        file: The log file.
+        verbose: Whether the terminal shows all lines of Isthmus; by default it shows warnings.
+    """
     handlers: list[logging.Handler] = []
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handlers.append(_File(file, maxBytes=_BYTES, backupCount=2, delay=True))
     except OSError:
-        handlers.append(logging.NullHandler())  # a folder that cannot be written to: `doctor` says
+        # The folder cannot be written to, which `isthmus doctor` reports.
+        handlers.append(logging.NullHandler())
     for handler in handlers:
         handler.setFormatter(logging.Formatter(_FORMAT))
     root = logging.getLogger()
@@ -53,9 +59,9 @@ def configure(file: Path, verbose: bool) -> None:
 
 
 class _File(logging.handlers.RotatingFileHandler):
-    """Says once that its file cannot be written to, as when the disk is full.
+    """Reports once that its file cannot be written to, for instance because the disk is full.
 
-    Python's own handler would print a traceback for each line of the log.
+    Python's handler would print a traceback for each line of the log.
     """
 
     _is_said = False
@@ -73,10 +79,10 @@ class _File(logging.handlers.RotatingFileHandler):
 
 
 class _Terminal(logging.Handler):
-    """Prints through rich, so that a progress bar that is shown stays whole.
+    """Prints log lines through rich, so that they do not break a progress bar.
 
-    A warning is not repeated within an hour: a job that reads a file twice finds the same fault
-    twice, but a server that is away again in the afternoon is news.
+    A warning is not repeated within an hour, because a job that reads a file twice finds the same
+    fault twice. Later it is repeated, because a server may have become unreachable again.
     """
 
     def __init__(self) -> None:
@@ -94,5 +100,8 @@ class _Terminal(logging.Handler):
 
 
 def _is_for_people(record: logging.LogRecord) -> bool:
-    """Our own lines; errors excepted, which reach the terminal as the command's one line."""
+    """Returns whether the terminal shows a line: Isthmus's own lines, except errors.
+
+    An error reaches the terminal as the one line that the command prints.
+    """
     return record.name.startswith("isthmus") and record.levelno < logging.ERROR

@@ -1,4 +1,4 @@
-"""`models`, `promote`, `rollback`, `history`: what there is, and which version jobs use."""
+"""The commands `models`, `promote`, `rollback` and `history`, for registered pairs."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isthmus.aliases import Promotion
     from isthmus.registry import VersionSummary
 
-_WHY = "The reason; it is kept in the history."
+_WHY = "The reason, which the history keeps."
 _SHOWN = {
     "validation_loss": "validation",
     "test_reconstruction_mse": "test error",
@@ -26,10 +26,11 @@ _SHOWN = {
 
 def models(
     name: Annotated[
-        str | None, typer.Argument(help="Of one pair; by default all.", show_default=False)
+        str | None,
+        typer.Argument(help="The pair to list; by default all pairs.", show_default=False),
     ] = None,
     every: Annotated[
-        bool, typer.Option("--all", help="Every version, not only the newest 10.")
+        bool, typer.Option("--all", help="List every version, not only the newest 10.")
     ] = False,
 ) -> None:
     """List pairs, versions, aliases, metrics and age.
@@ -61,10 +62,10 @@ def promote(
         int,
         typer.Argument(help="The pair's version.", show_default=False, parser=whole_number),
     ],
-    alias: Annotated[str, typer.Option(help="The alias to give it.")] = "champion",
+    alias: Annotated[str, typer.Option(help="The alias to give the version.")] = "champion",
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
     force: Annotated[
-        bool, typer.Option("--force", help="Promote what the gate refuses; needs --why.")
+        bool, typer.Option("--force", help="Promote a version that the gate refuses; needs --why.")
     ] = False,
     undecided: Annotated[
         bool,
@@ -73,7 +74,7 @@ def promote(
 ) -> None:
     """Give a version an alias; jobs that ask for NAME@champion use it from now on.
 
-    Before it is champion it passes the gate: isthmus gate NAME/VERSION shows what that says. Where
+    A version must pass the gate to become champion; isthmus gate NAME/VERSION shows the verdict. Where
     so few rows cannot tell, look at the figures and say --undecided.
 
     Example: isthmus promote digits 3
@@ -100,7 +101,7 @@ def rollback(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
 ) -> None:
-    """Make the champion before the present one champion again; twice goes further back.
+    """Make the previous champion champion again; calling it twice goes back further.
 
     Example: isthmus rollback digits --why "too many false alarms"
     """
@@ -112,7 +113,7 @@ def rollback(
 def history(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
 ) -> None:
-    """Show who gave which version an alias, when and why, newest first.
+    """Show who gave which version an alias, when and why; newest first.
 
     Example: isthmus history digits
     """

@@ -1,4 +1,4 @@
-"""How `--help` lists commands."""
+"""Formats the list of commands in `--help`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typer.core import TyperGroup
 
 
 class Panels(TyperGroup):
-    """Lists commands under what they are for; in plain text, for rich takes its time to import."""
+    """Lists commands in groups by purpose, as plain text, because importing rich takes time."""
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
-        """A section for each panel, in the order of the commands."""
+        """Writes a section for each group, in the order of the commands."""
         panels: dict[str, list[tuple[str, str]]] = {}
         for name in self.list_commands(ctx):
             command = self.get_command(ctx, name)

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then elsewhere."""
+"""Shows the progress of long work: as a bar on a terminal, else as a line now and then."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 class TrainingProgress:
-    """A `training.Reporter` that shows epoch, losses, rows a second and the time that is left."""
+    """A `progress.Reporter` that shows the epoch, losses, rows per second and remaining time."""
 
     def __init__(self) -> None:
         self._progress = Progress(
@@ -43,7 +43,7 @@ class TrainingProgress:
         self._progress.stop()
 
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        """Workers are up."""
+        """Shows that the workers have started."""
         self._epochs, self._rows = epochs, rows
         if not err.is_terminal:
             err.print(f"training from epoch {first_epoch} to {epochs} on {rows:,} rows each")
@@ -51,11 +51,11 @@ class TrainingProgress:
         self._progress.update(self._task, completed=(first_epoch - 1) * rows)
 
     def on_rows(self, epoch: int, done: int) -> None:
-        """Some rows further."""
+        """Moves the bar within an epoch."""
         self._progress.update(self._task, completed=(epoch - 1) * self._rows + done)
 
     def on_epoch(self, report: EpochReport) -> None:
-        """An epoch is finished."""
+        """Shows a finished epoch."""
         said = (
             f"epoch {report.epoch}/{self._epochs}  loss {report.train['loss']:.4g}  "
             f"validation {report.validation['loss']:.4g}  {report.rows_per_s:,.0f} rows/s"
@@ -71,7 +71,7 @@ class TrainingProgress:
 
 @contextmanager
 def rows_progress(verb: str) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar over rows; gives the function that moves it, called with (done, in all or `None`)."""
+    """Shows a bar over rows; yields the function that moves it to (rows done, all or `None`)."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),

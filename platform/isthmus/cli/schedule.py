@@ -1,4 +1,4 @@
-"""`schedule serve|run|list`: retraining on a cron, or once, now."""
+"""The commands `schedule serve`, `run` and `list`, for retraining on a cron or now."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,13 +12,15 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 schedule = typer.Typer(
-    cls=Panels, no_args_is_help=True, help="Retrain on a cron; promote what is better."
+    cls=Panels, no_args_is_help=True, help="Retrain on a cron, and promote better versions."
 )
 
 File = Annotated[
     Path | None,
     typer.Option(
-        "--file", help="By default pipelines/schedules.yaml in this folder.", show_default=False
+        "--file",
+        help="The schedules file; by default pipelines/schedules.yaml in this folder.",
+        show_default=False,
     ),
 ]
 
@@ -46,10 +48,10 @@ def serve(file: File = None) -> None:
 
 @schedule.command("run")
 def run(
-    name: Annotated[str, typer.Argument(help="Of the schedule.", show_default=False)],
+    name: Annotated[str, typer.Argument(help="The name of the schedule.", show_default=False)],
     file: File = None,
 ) -> None:
-    """Run one schedule once, now.
+    """Run one schedule now, once.
 
     Example: isthmus schedule run digits-nightly
     """

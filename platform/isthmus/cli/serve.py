@@ -1,4 +1,4 @@
-"""`ui`, `doctor`: the MLflow page, and what is wrong with this machine."""
+"""The commands `ui` and `doctor`, for MLflow's page and the state of this machine."""
 
 from typing import Annotated
 
@@ -13,11 +13,11 @@ _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
 def ui(
     port: Annotated[
         int | None,
-        typer.Option(help="By default 5000, or the next that is free.", parser=whole_number),
+        typer.Option(help="The port; by default 5000, or the next free one.", parser=whole_number),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Show the MLflow page on the same store that training writes to. Ctrl-C stops it.
+    """Serve MLflow's page on the store that training writes to, until Ctrl-C.
 
     Example: isthmus ui --port 5001
     """
@@ -35,7 +35,7 @@ def ui(
 
 
 def doctor() -> None:
-    """Check what is installed, what is reachable, and say what to fix.
+    """Check what is installed and what is reachable, and print what to fix.
 
     Example: isthmus doctor
     """

@@ -1,4 +1,4 @@
-"""`stack up|status|logs|down|env`: a team's servers on this machine, without Docker."""
+"""The commands `stack up`, `status`, `logs`, `down` and `env`, for servers on this machine."""
 
 import shlex
 from pathlib import Path
@@ -9,6 +9,7 @@ import typer
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.panels import Panels
 from isthmus.cli.terminal import age, err, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from isthmus.stack.local import Stack
@@ -23,7 +24,8 @@ stack = typer.Typer(
 Folder = Annotated[
     Path | None,
     typer.Option(
-        help="Of the stack's state and data; by default stack in ISTHMUS_HOME.", show_default=False
+        help="The folder of the stack's state and data; by default stack in ISTHMUS_HOME.",
+        show_default=False,
     ),
 ]
 _STYLE = {"up": "green", "down": "red", "not started": "dim"}
@@ -35,19 +37,21 @@ def up(
         str | None,
         typer.Option(
             metavar="NAME,NAME",
-            help="Of postgres, s3, mlflow, ray, prefect; with what they require.",
+            help="Start only some of postgres, s3, mlflow, ray, prefect, and what they require.",
             show_default=False,
         ),
     ] = None,
     port: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=PORT", help="Instead of one that is free. Repeatable."),
+        typer.Option(
+            metavar="NAME=PORT", help="The port of a server; by default a free one. Repeatable."
+        ),
     ] = None,
     folder: Folder = None,
 ) -> None:
-    """Start what does not run, on 127.0.0.1, and wait until all of it answers.
+    """Start the servers that do not run, on 127.0.0.1, and wait until all of them answer.
 
-    Ports, passwords and data stay until down --wipe; the servers outlive this terminal.
+    Ports, passwords and data are kept until down --wipe. The servers outlive this terminal.
 
     Example: isthmus stack up --only mlflow --port mlflow=5000
     """
@@ -62,7 +66,7 @@ def up(
 
 @stack.command("status")
 def status(folder: Folder = None) -> None:
-    """Show each server; exit with 1 if one that was started is down.
+    """Show the state of each server; exit with 1 if one that was started is down.
 
     Example: isthmus stack status
     """
@@ -88,14 +92,18 @@ def status(folder: Folder = None) -> None:
 
 @stack.command("logs")
 def logs(
-    service: Annotated[str, typer.Argument(help="As in status.", show_default=False)],
+    service: Annotated[
+        str, typer.Argument(help="The name of the server, which status shows.", show_default=False)
+    ],
     lines: Annotated[
-        int, typer.Option("-n", "--lines", help="How many.", parser=whole_number)
+        int, typer.Option("-n", "--lines", help="The number of lines.", parser=whole_number)
     ] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show new lines until Ctrl-C.")
+    ] = False,
     folder: Folder = None,
 ) -> None:
-    """Show the last lines that a server has written.
+    """Show the last lines of a server's log.
 
     Example: isthmus stack logs mlflow --follow
     """
@@ -116,7 +124,7 @@ def down(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --wipe.")] = False,
     folder: Folder = None,
 ) -> None:
-    """Stop what runs; data stays.
+    """Stop the servers; their data are kept.
 
     Example: isthmus stack down
     """
@@ -130,7 +138,7 @@ def down(
 
 @stack.command("env")
 def env(folder: Folder = None) -> None:
-    """Print the variables by which everything finds what was started, for a shell to read.
+    """Print the environment variables with the servers' addresses, for a shell to read.
 
     Example: isthmus stack env
     """
@@ -152,5 +160,5 @@ def _say(service: "Service", said: str) -> None:
 def _port(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not number.isdecimal():
-        raise typer.BadParameter(f'"{text}" is not NAME=PORT, as in mlflow=5000')
+        raise typer.BadParameter(f'"{printable(text)}" is not NAME=PORT, as in mlflow=5000')
     return name.strip(), int(number)

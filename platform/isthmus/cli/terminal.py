@@ -1,4 +1,4 @@
-"""The two streams that commands write to: results to stdout, everything else to stderr."""
+"""The two streams that commands write to: stdout for results, stderr for everything else."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-# A pipe has no width: tables must not be cut to the 80 columns of a terminal that is not there.
+# A pipe has no width, and rich would cut tables to 80 columns.
 _PIPE_WIDTH = 240
 
 
 class Stream:
-    """A rich console that is made when it is first written to: importing rich takes its time."""
+    """A rich console that is created at the first use, because importing rich takes time."""
 
     def __init__(self, *, stderr: bool) -> None:
         self._stderr = stderr
 
     @cached_property
     def console(self) -> Console:
-        """The console itself."""
+        """The console."""
         from rich.console import Console
 
         console = Console(stderr=self._stderr, highlight=False, soft_wrap=True)
@@ -34,13 +34,13 @@ class Stream:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person reads it as it is written."""
+        """Whether the stream is a terminal, and not a pipe or a file."""
         return self.console.is_terminal
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Prints as `rich.console.Console.print` does, but no characters that a terminal obeys.
 
-        The texts of commands quote names and paths that others chose; colours come from rich.
+        The texts of commands quote names and paths that others chose, and rich adds the colours.
         """
         shown = (
             printable(each, keep="\n\t") if isinstance(each, str) else each for each in objects
@@ -48,11 +48,11 @@ class Stream:
         self.console.print(*shown, **options)
 
     def status(self, text: str) -> Status:
-        """As `rich.console.Console.status`."""
+        """Shows a text with a spinner until the block ends; as `rich.console.Console.status`."""
         return self.console.status(text)
 
     def print_json(self, text: str) -> None:
-        """As `rich.console.Console.print_json`."""
+        """Prints formatted JSON, as `rich.console.Console.print_json` does."""
         self.console.print_json(text)
 
 
@@ -61,7 +61,7 @@ err = Stream(stderr=True)
 
 
 def age(moment: datetime) -> str:
-    """How long ago, in the unit that people would use."""
+    """Returns how long ago a moment was, in the largest unit that fits: `3 min`."""
     seconds = (datetime.now(UTC) - moment).total_seconds()
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:

@@ -1,4 +1,4 @@
-"""`train`, `validate`, `schema`: from a job file to a registered pair."""
+"""The commands `train`, `validate` and `schema`, for job files."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -31,12 +31,12 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Go on with an interrupted run: its id or name."),
+        typer.Option(metavar="RUN", help="Resume an interrupted run, given its id or name."),
     ] = None,
 ) -> None:
     """Train an autoencoder and register it as an encoder/decoder pair.
 
-    Ctrl-C stops after the epoch and leaves a run that can be resumed.
+    Ctrl-C stops after the epoch, and the run can be resumed.
 
     Example: isthmus train pipelines/jobs/digits.yaml --set training.epochs=20
     """
@@ -63,10 +63,10 @@ def validate(
     job: JobFile,
     overrides: Overrides = None,
     data: Annotated[
-        bool, typer.Option("--data/--no-data", help="Read the data too, as training would.")
+        bool, typer.Option("--data/--no-data", help="Read the data too, as training does.")
     ] = True,
 ) -> None:
-    """Check a job file and name everything that is wrong with it, at once.
+    """Check a job file and print all of its faults at once.
 
     Example: isthmus validate pipelines/jobs/digits.yaml
     """
@@ -92,7 +92,7 @@ def validate(
 
 
 def schema() -> None:
-    """Print the JSON schema of job files, for editors to complete from.
+    """Print the JSON schema of job files, with which editors complete them.
 
     Example: isthmus schema > job.schema.json
     """

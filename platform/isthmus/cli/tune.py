@@ -1,4 +1,4 @@
-"""`tune`: from a job file and ranges to the pair of the best trial."""
+"""The command `tune`, which searches for the best values of a job's fields."""
 
 import shlex
 import time
@@ -29,20 +29,20 @@ def tune(
         list[str] | None,
         typer.Option(
             metavar="NAME=RANGE",
-            help="Try a field's values: latent_dim=choice:8,16,32 or "
+            help="Search the values of a field: latent_dim=choice:8,16,32 or "
             "training.learning_rate=log_uniform:1e-4:1e-2 (also uniform, integer, log_integer). "
             "Repeatable.",
         ),
     ] = None,
     trials: Annotated[
         int | None,
-        typer.Option(help="How many settings to try.", show_default=False, parser=whole_number),
+        typer.Option(help="The number of trials.", show_default=False, parser=whole_number),
     ] = None,
 ) -> None:
     """Search for the best values of a job file's fields, and register the best trial's pair.
 
-    What to try stands in the job file's tuning section, or in --search. Ctrl-C stops the trials
-    after their epochs.
+    The ranges are in the job file's tuning section, or in --search. Ctrl-C stops the trials after
+    their epochs.
 
     Example: isthmus tune pipelines/jobs/digits.yaml --search latent_dim=choice:8,16,32 --trials 3
     """
@@ -59,7 +59,7 @@ def tune(
 
 
 class SearchProgress:
-    """A `search.SearchReporter`: a live table on a terminal, a line for each trial elsewhere."""
+    """A `search.SearchReporter` that shows a live table on a terminal, else a line per trial."""
 
     def __init__(self) -> None:
         self._trials: dict[int, TrialRecord] = {}
@@ -77,11 +77,11 @@ class SearchProgress:
         self._live.stop()
 
     def on_trial(self, trial: "TrialRecord") -> None:
-        """A trial was made."""
+        """Shows a new trial."""
         self._show(trial)
 
     def on_trial_epoch(self, trial: "TrialRecord", report: "EpochReport") -> None:
-        """A trial has finished an epoch."""
+        """Shows a finished epoch of a trial."""
         self._show(trial)
         now_s = time.monotonic()
         if not err.is_terminal and now_s - self._line_s >= _SECONDS_BETWEEN_LINES:
@@ -92,7 +92,7 @@ class SearchProgress:
             )
 
     def on_trial_end(self, trial: "TrialRecord") -> None:
-        """A trial is over."""
+        """Shows the end of a trial."""
         self._show(trial)
         if err.is_terminal:
             return
@@ -114,7 +114,7 @@ class SearchProgress:
         return min(valued, key=lambda trial: trial.value or 0.0, default=None)
 
     def _table(self) -> "Table":
-        """The running trials, the best, and the newest that are over."""
+        """Returns a table of the running trials, the best one, and the newest ended ones."""
         best = self._best()
         from rich.table import Table
 

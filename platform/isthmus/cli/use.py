@@ -1,4 +1,4 @@
-"""`denoise`, `detect`: a registered pair put to work on a file."""
+"""The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,8 @@ import typer
 from isthmus.cli.terminal import out
 
 Model = Annotated[
-    str, typer.Option("--model", help="NAME@ALIAS, NAME/VERSION, or NAME for its champion.")
+    str,
+    typer.Option("--model", help="The pair: NAME@ALIAS, NAME/VERSION, or NAME for its champion."),
 ]
 Input = Annotated[
     str,
@@ -17,7 +18,7 @@ Input = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[Path, typer.Argument(help="Where the result goes.", show_default=False)]
+Output = Annotated[Path, typer.Argument(help="The path of the results.", show_default=False)]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Resample sounds to the sample rate of the pair.")
 ]
@@ -25,7 +26,7 @@ AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an output that exists.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
 def denoise(
@@ -35,7 +36,7 @@ def denoise(
     force: Force = False,
     resample: Resample = False,
 ) -> None:
-    """Take the noise out of every row of a file, and write it in the form it came in.
+    """Denoise every row of a file, and write the rows in the form of the input.
 
     Example: isthmus denoise --model digits@champion noisy.npz clean.npz
     """
@@ -61,7 +62,7 @@ def detect(
     resample: Resample = False,
     allow_unseen: AllowUnseen = False,
 ) -> None:
-    """Score every row of a file, and say which are anomalies; writes csv, parquet or npz.
+    """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """

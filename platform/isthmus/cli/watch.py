@@ -1,4 +1,4 @@
-"""`watch`: what people click in MLflow's page is completed, recorded, judged and followed."""
+"""The command `watch`, which completes, records and judges promotions in MLflow's page."""
 
 import os
 from contextlib import ExitStack
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from isthmus.cli.terminal import err, out
+from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from isthmus.promotion.watch import Watcher
@@ -15,36 +16,39 @@ if TYPE_CHECKING:
 
 
 def watch(
-    poll: Annotated[float, typer.Option(min=0.1, metavar="SECONDS", help="Look this often.")] = 5.0,
+    poll: Annotated[
+        float,
+        typer.Option(min=0.1, metavar="SECONDS", help="The time between two looks at MLflow."),
+    ] = 5.0,
     listen: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Also hear MLflow's webhooks, at once; 127.0.0.1:0 takes a free port. Needs "
-            "ISTHMUS_WEBHOOK_SECRET.",
+            help="Listen for MLflow's webhooks too, which are quicker; 127.0.0.1:0 takes a free "
+            "port. Needs ISTHMUS_WEBHOOK_SECRET.",
             show_default=False,
         ),
     ] = None,
     register: Annotated[
-        bool, typer.Option("--register", help="Have MLflow call while this runs.")
+        bool, typer.Option("--register", help="Register the webhooks in MLflow while this runs.")
     ] = False,
     url: Annotated[
         str | None,
         typer.Option(
-            help="Where MLflow finds it, if not at http://HOST:PORT/mlflow.", show_default=False
+            help="The URL for MLflow, if it is not http://HOST:PORT/mlflow.", show_default=False
         ),
     ] = None,
     subscriptions: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="What to run again for a new champion.", show_default=False
+            metavar="FILE", help="The jobs to run again for a new champion.", show_default=False
         ),
     ] = None,
 ) -> None:
-    """Follow what people click in MLflow's page, until Ctrl-C.
+    """Follow promotions in MLflow's page, until Ctrl-C.
 
-    Whichever half got an alias, the other follows; a new champion passes the gate or is put back;
-    then the jobs that subscribe to the model run again.
+    If one half gets an alias, the other half gets it too. A new champion must pass the gate, or
+    the alias is put back. Then the jobs that subscribe to the model run again.
 
     Example: isthmus watch --subscriptions pipelines/subscriptions.yaml
     """
@@ -80,7 +84,9 @@ def _listen(
 
     host, separator, port = address.rpartition(":")
     if not separator or not host or not port.isdecimal():
-        raise typer.BadParameter(f"--listen {address} is not HOST:PORT, as in 127.0.0.1:0")
+        raise typer.BadParameter(
+            f"--listen {printable(address)} is not HOST:PORT, as in 127.0.0.1:0"
+        )
     secret = os.environ.get(SECRET_VARIABLE, "")
     taken = open_until_the_end.enter_context(
         listen(host.strip("[]"), int(port), secret, watcher.bell.ring)

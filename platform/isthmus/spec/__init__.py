@@ -1,4 +1,4 @@
-"""What a job file may say, and how it is read."""
+"""Describes and reads job files: their fields, their checks, and the settings of the machine."""
 
 from isthmus.spec.candidates import as_options, search_faults, searched, with_values
 from isthmus.spec.data import DataSpec

@@ -1,4 +1,4 @@
-"""A job with other values in some of its fields, and what is wrong with those that may be tried."""
+"""Puts other values into the fields of a job, and checks those that a search would try."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SHORT_FORMS = {"data": "path", "variant": "name", "net": "name"}
 
 
 def set_field(content: dict[str, Any], name: str, value: object) -> None:
-    """Sets one dotted name in a job's content; what lies between is made where it is missing."""
+    """Sets the field of a dotted name in a job's content, and adds missing sections above it."""
     *parents, last = name.split(".")
     place = content
     for parent in parents:
         below = place.get(parent)
         if isinstance(below, str):
-            # `variant: vae` with variant.beta, and `data: file.csv` with data.window
+            # A short form becomes a section: `variant: vae`, when variant.beta is set.
             below = {_SHORT_FORMS.get(parent, "name"): below}
         elif not isinstance(below, Mapping):
             below = {}
@@ -36,7 +36,7 @@ def set_field(content: dict[str, Any], name: str, value: object) -> None:
 
 
 def set_search(content: dict[str, Any], name: str, values: object) -> None:
-    """Adds a range to a job's content; the dots of its field's name are no levels here."""
+    """Adds a range to `tuning.search` in a job's content, under the dotted name of its field."""
     tuning = content.get("tuning")
     content["tuning"] = tuning = dict(tuning) if isinstance(tuning, Mapping) else {}
     search = tuning.get("search")
@@ -44,27 +44,27 @@ def set_search(content: dict[str, Any], name: str, values: object) -> None:
 
 
 def with_values(spec: JobSpec, values: Mapping[str, object]) -> dict[str, Any]:
-    """A job's content with other values in some fields, to be checked; without `tuning`.
+    """Returns a job's content with other values in some fields, unchecked and without `tuning`.
 
     Args:
         spec: The job.
-        values: By dotted name. Another variant or net begins with its own defaults; its options
-            may be among the values.
+        values: The values by dotted name. Another variant or net begins with its own defaults; its
+            options may be among the values.
     """
     content = spec.model_dump(mode="json", exclude={"tuning"})
-    # Short names first: `variant` before `variant.level`.
+    # Short names come first, so that `variant` does not replace a `variant.level` set before it.
     for name in sorted(values, key=lambda each: _whole(each).count(".")):
         set_field(content, _whole(name), values[name])
     return content
 
 
 def searched(spec: JobSpec) -> tuple[str, ...]:
-    """The fields that `tuning.search` sets, whose values in the job itself do not count."""
+    """Returns the fields that `tuning.search` sets; their values in the job itself are not used."""
     return tuple(_whole(name) for name in spec.tuning.search) if spec.tuning else ()
 
 
 def as_options(values: Mapping[str, object]) -> list[str]:
-    """The values as `--set` takes them: `["training.learning_rate=0.002"]`."""
+    """Returns the values in the form that `--set` takes: `["training.learning_rate=0.002"]`."""
     return [
         f"{_whole(name)}={value if isinstance(value, str) else json.dumps(value)}"
         for name, value in values.items()
@@ -72,11 +72,11 @@ def as_options(values: Mapping[str, object]) -> list[str]:
 
 
 def search_faults(spec: JobSpec, check: Check, lines: Mapping[str, int]) -> list[Fault]:
-    """What is wrong with the values that `tuning.search` would try: each choice, both bounds.
+    """Returns the faults of the values that `tuning.search` would try: each choice, both bounds.
 
     Args:
-        spec: The job, right in itself.
-        check: Checks the content of a job; raises `SpecError`.
+        spec: The job, which is valid without its search.
+        check: A function that checks the content of a job, and raises `SpecError`.
         lines: The line of each dotted name in the file.
     """
     search = spec.tuning.search if spec.tuning else {}
@@ -110,7 +110,7 @@ def _refusal(spec: JobSpec, name: str) -> str | None:
 def _whole_numbers_instead(
     spec: JobSpec, name: str, values: RangeSpec, check: Check, *, is_in_file: bool
 ) -> str | None:
-    """Says which range to use if a field takes whole numbers and its range draws fractions.
+    """Returns which range to use if a field takes whole numbers and its range draws fractions.
 
     Both bounds may be whole, and right, where hardly any value between them is.
     """
@@ -131,7 +131,7 @@ def _whole_numbers_instead(
 
 
 def _faults_of(spec: JobSpec, name: str, value: object, check: Check) -> list[str]:
-    """What is wrong with one value, unless another field's values make it right."""
+    """Returns the faults of one value; none if a value of another searched field makes it valid."""
     found: list[str] = []
     for number, others in enumerate(_contexts(spec, name)):
         try:
@@ -145,7 +145,7 @@ def _faults_of(spec: JobSpec, name: str, value: object, check: Check) -> list[st
 
 
 def _contexts(spec: JobSpec, name: str) -> Iterator[dict[str, object]]:
-    """The job as it is; then with each value of one other field of the same section."""
+    """Yields the other values to try with one: none; then each of another field of its section."""
     yield {}
     assert spec.tuning is not None  # noqa: S101 (it has a search)
     section = name.partition(".")[0]
@@ -155,12 +155,12 @@ def _contexts(spec: JobSpec, name: str) -> Iterator[dict[str, object]]:
 
 
 def _said(fault: Fault, name: str) -> str:
-    """A fault's message, with its place if that is not plain from the field's own."""
+    """Returns a fault's message, with the field that it is in unless that is the searched field."""
     is_plain = f"{name}.".startswith(f"{fault.where}.") or fault.where.startswith(f"{name}.")
     return fault.message if is_plain else f"{fault.where}: {fault.message}"
 
 
 def _whole(name: str) -> str:
-    """`variant` for `variant.name`: the options of the one before would not suit the other."""
+    """Returns `variant` for `variant.name`, because another variant has other options."""
     section, _, rest = name.partition(".")
     return section if section in ("variant", "net") and rest == "name" else name

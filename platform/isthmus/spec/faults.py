@@ -1,4 +1,4 @@
-"""From pydantic's errors to faults that a person can act on."""
+"""Turns pydantic's errors into faults that a person can act on."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def _is_unquoted(item: Mapping[str, Any]) -> bool:
 
 
 def _location(loc: tuple[int | str, ...], content: object) -> tuple[int | str, ...]:
-    """Drops from pydantic's location the parts that name a union's branch, not a field."""
+    """Returns pydantic's location without the parts that name a branch of a union."""
     kept: list[int | str] = []
     place: object = content
     for position, part in enumerate(loc):
         if isinstance(place, Mapping):
             last = position == len(loc) - 1
-            # A branch is `constrained-int` or `function-after[...]`; a field is a name.
+            # A branch is called `constrained-int` or `function-after[...]`, a field has a name.
             is_name = not isinstance(part, str) or part.isidentifier()
             if part not in place and not (last and is_name):
                 continue
@@ -93,7 +93,7 @@ def _location(loc: tuple[int | str, ...], content: object) -> tuple[int | str, .
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     for part in location:
         if isinstance(part, int):
-            continue  # an entry of a list, whose kind the list's own field told
+            continue  # the number of an entry; the field of the list has told its type
         annotation = model.model_fields[str(part)].annotation
         candidates = [annotation, *get_args(annotation)]
         model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
@@ -143,7 +143,7 @@ def _shown(value: object) -> str:
 
 
 def line_of(where: str, lines: Mapping[str, int]) -> int | None:
-    """The line of a field or, if it is not in the file, of the nearest part that is."""
+    """Returns the line of a field or, if it is not in the file, of the nearest section that is."""
     while where:
         if where in lines:
             return lines[where]

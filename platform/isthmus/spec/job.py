@@ -1,4 +1,4 @@
-"""What a job file may say: frozen models, with a default for everything that has a good one."""
+"""Defines the fields of a job file as frozen models; most fields have a default."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from isthmus.types import ReconstructionLoss
 class PluginSpec(BaseModel):
     """A variant or a net by name, with its own options beside the name.
 
-    `vae` and `{name: vae, beta: 4}` are both understood. The options are checked against the
-    `Config` of the variant or net of that name, when the job file is read.
+    A job file writes it as `vae` or as `{name: vae, beta: 4}`. The options are checked against the
+    `Config` of the variant or net of that name when the job file is read.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -44,7 +44,7 @@ class PluginSpec(BaseModel):
             if not isinstance(value.get("name"), str):
                 raise ValueError("needs a name, as in {name: vae, beta: 4}")
             if isinstance(value.get("options"), Mapping):
-                return value  # made from Python, by keyword
+                return value  # the caller gave `name` and `options` by keyword
             options = {key: option for key, option in value.items() if key != "name"}
             return {"name": value["name"], "options": options}
         if isinstance(value, PluginSpec):
@@ -57,21 +57,21 @@ class PluginSpec(BaseModel):
 
 
 class EarlyStoppingSpec(SpecModel):
-    """When to stop before the last epoch."""
+    """The `training.early_stopping` section: when training stops before the last epoch."""
 
     patience: int = Field(default=10, ge=1)
-    """Epochs without improvement of the validation loss before training stops."""
+    """The number of epochs without improvement of the validation loss before training stops."""
     min_delta: float = Field(default=0.0, ge=0.0)
-    """Smallest fall of the validation loss that counts, as a share of the best loss."""
+    """The smallest decrease of the validation loss that counts, as a fraction of the best loss."""
 
 
 class WorkerRange(SpecModel):
-    """How many workers train where a cluster's size changes."""
+    """The number of workers that may train on a cluster whose size changes."""
 
     min: int = Field(ge=1, le=4096)
-    """Training waits for so many."""
+    """The smallest number of workers. Training waits until the cluster has this many."""
     max: int = Field(ge=1, le=4096)
-    """No more than these are used."""
+    """The largest number of workers."""
 
     @model_validator(mode="after")
     def _is_a_range(self) -> WorkerRange:
@@ -81,72 +81,75 @@ class WorkerRange(SpecModel):
 
 
 class TrainingSpec(SpecModel):
-    """How long, how fast, on what."""
+    """The `training` section: the options of the optimizer, of the workers and of the hardware."""
 
     epochs: int = Field(default=100, ge=1, le=100_000)
-    """Passes over the training rows."""
+    """The number of passes over the training rows."""
     global_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 128
-    """Rows in one optimizer step, over all workers together. `auto`: the power of two that leaves
-    32 steps in an epoch, between 32 and 4096, or less if memory holds less."""
+    """The number of rows in one optimizer step, over all workers together. `auto` is the power of
+    two that leaves 32 steps in an epoch, between 32 and 4096, or less if memory holds less."""
     learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
-    """Step size of the optimizer."""
+    """The step size of the optimizer."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """How the learning rate falls over the epochs, after the warm-up."""
+    """How the learning rate decays over the epochs, after the warm-up."""
     warm_up_epochs: float = Field(default=0.0, ge=0.0)
-    """Epochs, or a part of one, over which the learning rate rises from 0."""
+    """The number of epochs over which the learning rate rises from 0. It may be fractional."""
     final_learning_rate_share: float = Field(default=0.0, ge=0.0, le=1.0)
-    """What `cosine` and `linear` leave of the learning rate at the last epoch."""
+    """The fraction of the learning rate at which `cosine` and `linear` end."""
     weight_decay: float = Field(default=0.0, ge=0.0, le=1.0)
     """AdamW's decoupled weight decay."""
     gradient_clip_norm: float | None = Field(default=None, gt=0.0)
-    """Gradients are scaled down to this L2 norm; none by default."""
+    """The largest L2 norm of the gradients, to which larger ones are scaled down. By default
+    gradients are not clipped."""
     accumulate_batches: int = Field(default=1, ge=1)
-    """Parts that a step's rows are taken in, one after another, where a GPU's memory does not
-    hold them at once; their gradients are averaged."""
+    """The number of parts that a step's rows are divided into, for GPUs whose memory does not hold
+    them at once. The parts are computed one after another, and their gradients are averaged."""
     weight_average_decay: float | None = Field(default=None, gt=0.0, lt=1.0)
-    """Keeps an exponential moving average of the weights (0.999, say), which is what is
-    validated and registered; none by default."""
+    """The decay of an exponential moving average of the weights, such as 0.999. The averaged
+    weights are validated and registered. By default there is no average."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Arithmetic of the step; weights and losses stay float32. `auto`: bfloat16 on a GPU that
-    has it, else float32."""
+    """The precision of a step's arithmetic; weights and losses stay float32. `auto` is bfloat16 on
+    a GPU that supports it, else float32."""
     cuda_graphs: bool = Field(
         default=True, validation_alias=AliasChoices("cuda_graphs", "record_steps")
     )
-    """Whether one worker on a GPU records a step that does the same each time as a CUDA graph, and
-    replays it. Job files once called it `record_steps`."""
+    """Whether one worker on a GPU records a step as a CUDA graph and replays it, if the variant's
+    steps allow it. Job files once called this field `record_steps`."""
     workers: Annotated[int, Field(ge=1, le=4096)] | WorkerRange = 1
-    """Processes that share each batch, every one on a GPU if there are that many. A range, as in
-    `{min: 2, max: 8}`, takes as many as the cluster has, and grows and shrinks with it."""
+    """The number of processes that share each batch, each on a GPU if there are that many. With a
+    range, as in `{min: 2, max: 8}`, training uses as many as the cluster has, and grows and shrinks
+    with it."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How several workers train together. `ddp`: each holds the whole model, and their gradients
-    are averaged. `fsdp`: each holds a share of weights, gradients and optimizer state, for models
-    that one GPU does not hold, and writes its share of a checkpoint; it needs GPUs. `auto`: ddp for
-    several workers."""
+    """How several workers train together. With `ddp` each worker holds the whole model, and the
+    gradients are averaged. With `fsdp`, which needs GPUs and is for models that one GPU cannot
+    hold, each worker holds a share of weights, gradients and optimizer state, and writes its share
+    of a checkpoint. `auto` is ddp for several workers."""
     comm_hook: Literal["auto", "none", "bf16", "powersgd", "post_local_sgd"] = "auto"
-    """How ddp's gradients travel. `bf16` halves them; `powersgd` sends factors of low rank;
-    `post_local_sgd` lets workers step alone and averages their weights now and then, for slow
-    networks, and does not go with `weight_average_decay`; all three change what is learned a
-    little. `none`: as they are. `auto`: as they are, through memory that CPU workers of one
-    machine share."""
+    """How ddp's gradients are exchanged. `bf16` halves their size. `powersgd` sends factors of low
+    rank. `post_local_sgd`, for slow networks, lets workers step alone and averages their weights
+    every few steps; it excludes `weight_average_decay`. All three change the result a little.
+    `none` sends the gradients unchanged, and so does `auto`, through shared memory if all workers
+    are on CPUs of one machine."""
     trainer: Mapping[str, Any] = Field(default_factory=dict)
-    """Further arguments of Lightning's Trainer, as in `{detect_anomaly: true}`. Those that other
-    fields decide are refused."""
+    """Further arguments of Lightning's Trainer, as in `{detect_anomaly: true}`. Arguments that
+    other fields set are refused."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    """`auto`: a GPU for each worker where the cluster has or can start that many, else the CPU.
-    `gpu` asks for GPUs and waits for nodes that join, as long as `ISTHMUS_NODES_TIMEOUT_S` in the
-    environment says (900 seconds)."""
+    """The device to train on. `auto` is a GPU for each worker if the cluster has or can start that
+    many, else the CPU. `gpu` requests GPUs and waits for nodes to join, for as many seconds as the
+    environment variable `ISTHMUS_NODES_TIMEOUT_S` says (by default 900)."""
     threads_per_worker: int | None = Field(default=None, ge=1)
-    """CPU threads of a worker. By default `OMP_NUM_THREADS`, or the CPUs that the process may use
-    over the workers, and never more than the size of a step can keep busy."""
+    """The number of CPU threads of a worker. By default it is `OMP_NUM_THREADS`, or the CPUs that
+    the process may use divided by the workers, and never more than a step can keep busy."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seeds the split, the weights, the order of rows and the noise."""
+    """The seed of the split, the weights, the order of rows and the noise."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
-    """`null` trains all epochs."""
+    """When training stops before the last epoch. With `null` it trains all epochs."""
     checkpoint_interval_s: float = Field(default=30.0, ge=0.0)
-    """At most about this many seconds of work are lost when a worker dies; 0 saves about twice a
-    second. Rows that Ray Data reads are saved between epochs only."""
+    """The time between checkpoints in seconds, and so about the most work that is lost when a
+    worker dies. 0 saves about twice a second. Where Ray Data reads the rows, checkpoints are saved
+    between epochs only."""
     max_failures: int = Field(default=2, ge=0)
-    """How often a lost worker is replaced before the run fails."""
+    """The number of times that a lost worker is replaced before the run fails."""
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> TrainingSpec:
@@ -235,31 +238,32 @@ class TrainingSpec(SpecModel):
 
 
 class JobSpec(SpecModel):
-    """A training job: what `isthmus train` reads."""
+    """A whole job file, which `isthmus train` reads."""
 
     name: str = Field(pattern=JOB_NAME)
     """The pair's name; it registers NAME-encoder and NAME-decoder. Letters, digits, `_` and `-`, at
     most 100: MLflow refuses a dot."""
     description: str = ""
-    """A line for people, shown with the model."""
+    """A line for people, which is shown with the model."""
     data: DataSpec
-    """Where the rows come from."""
+    """The data section: where the rows are, and how they are split and scaled."""
     variant: PluginSpec = PluginSpec(name="plain")
-    """How the autoencoder learns: `isthmus schema` lists the variants and their options."""
+    """The training method, by name or with options. `isthmus variants` lists them."""
     net: PluginSpec = PluginSpec(name="auto")
-    """What it is made of; `auto` chooses by the kind of the data."""
+    """The network, by name or with options. `auto` chooses by the kind of the data."""
     latent_dim: int | Literal["auto"] = "auto"
-    """Numbers in one latent. `auto`: a quarter of the numbers in a row, between 2 and 32."""
+    """The number of values in one latent. `auto` is a quarter of the values in a row, between 2
+    and 32."""
     reconstruction: ReconstructionLoss | Literal["auto"] = "auto"
-    """The loss between a row and its reconstruction; `bce` and `ssim` need `data.scaling: minmax`.
-    `auto`: mse; gaussian_nll for variants whose objective is a likelihood, where the scale of the
-    error decides how much the latent may hold."""
+    """The loss between a row and its reconstruction. `bce` and `ssim` need `data.scaling: minmax`.
+    `auto` is mse, or gaussian_nll for variants whose objective is a likelihood, because there the
+    scale of the error decides how much the latent may hold."""
     training: TrainingSpec = TrainingSpec()
-    """How long, how fast, on what."""
+    """The options of the optimizer, of the workers and of the hardware."""
     tuning: TuningSpec | None = None
-    """What `isthmus tune` tries out in place of the above."""
+    """The search of `isthmus tune`, which tries other values of the fields above."""
     promotion: PromotionSpec = PromotionSpec()
-    """What a version must stand up to before it may be champion."""
+    """The bounds of the gate, which a version must pass before it becomes champion."""
 
     @field_validator("data", mode="before")
     @classmethod

@@ -1,4 +1,4 @@
-"""Reads a YAML file that holds one list: of schedules, of subscriptions."""
+"""Reads a YAML file that holds one list, such as the schedules or the subscriptions."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def read_list(
 
     Args:
         path: The file.
-        field: Its name.
-        kind: What each entry is.
+        field: The name of the field.
+        kind: The model of an entry.
 
     Returns:
-        The entries; the line of each dotted name; and the faults so far, none of them in an entry
-        itself. Whoever knows more of the entries adds to these, and raises them.
+        The entries; the line of each dotted name; and the faults that were found outside of the
+        entries. The caller, who can check more, adds its own faults and raises all of them.
 
     Raises:
-        SpecError: If an entry is wrong, or the file cannot be read.
+        SpecError: If an entry has a fault, or the file cannot be read.
     """
     source = str(path)
     content, lines, duplicates = read_yaml(path, field)

@@ -1,4 +1,4 @@
-"""Reads a job file: YAML, then `--set` overrides, then every fault at once."""
+"""Reads a job file, applies the `--set` overrides, and finds all faults at once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ConfigLookup = Callable[[str], type[BaseModel]]
 
 @dataclass(frozen=True)
 class Catalog:
-    """The variants and nets that exist, so that this room need not import them.
+    """The variants and nets that exist, so that this package need not import them.
 
     Attributes:
-        variants: Names of the variants.
-        nets: Names of the nets; `auto` is understood besides.
-        variant_config: Gives a variant's `Config` class by name.
-        net_config: Gives a net's `Config` class by name.
+        variants: The names of the variants.
+        nets: The names of the nets, without `auto`, which a job file may name too.
+        variant_config: A function that returns the `Config` class of a variant, by name.
+        net_config: A function that returns the `Config` class of a net, by name.
     """
 
     variants: Sequence[str]
@@ -44,12 +44,13 @@ def load_job(
 
     Args:
         path: The YAML file.
-        overrides: `training.epochs=5`, dotted names with YAML values.
-        catalog: The variants and nets to check against.
-        search: What `isthmus tune` is to try besides, or instead: `latent_dim=choice:8,16,32`.
+        overrides: Dotted names with YAML values, `training.epochs=5`.
+        catalog: The variants and nets that exist.
+        search: Ranges for `isthmus tune`, which are added to those of the file or replace them:
+            `latent_dim=choice:8,16,32`.
 
     Raises:
-        SpecError: With every fault, each with its line.
+        SpecError: If the job has faults. The error holds all of them, each with its line.
     """
     source = str(path)
     content, lines, duplicates = read_yaml(Path(path), "name and data")
@@ -64,17 +65,17 @@ def load_job(
 
 
 def parse_job(content: Mapping[str, Any] | JobSpec, catalog: Catalog) -> JobSpec:
-    """Checks a job given from Python as a mapping (or a spec, whose options are then checked).
+    """Checks a job that Python code gives as a mapping, or the options of one given as a spec.
 
     Raises:
-        SpecError: With every fault.
+        SpecError: If the job has faults. The error holds all of them.
     """
     plain = content.model_dump() if isinstance(content, JobSpec) else dict(content)
     return _check(plain, catalog, "", {}, [])
 
 
 def job_schema(catalog: Catalog) -> dict[str, Any]:
-    """The JSON schema of a job file, for editors to complete from and check against."""
+    """Returns the JSON schema of job files, with which editors complete and check them."""
     schema = JobSpec.model_json_schema()
     definitions = schema["$defs"]
     definitions.pop("PluginSpec", None)
@@ -108,7 +109,7 @@ def job_schema(catalog: Catalog) -> dict[str, Any]:
 
 
 def _apply_override(content: dict[str, Any], override: str, source: str) -> str:
-    """Sets one dotted name in `content`; returns the name."""
+    """Applies `NAME=VALUE` to a job's content; returns the dotted name."""
     where, separator, text = override.partition("=")
     where = where.strip()
     if not separator or not where:
@@ -163,11 +164,15 @@ def _check_plugin(
     lines: Mapping[str, int],
     faults: list[Fault],
 ) -> PluginSpec | None:
-    """Checks one variant or net; returns it with all its options filled in, or `None`."""
+    """Checks the variant or the net of a job; adds its faults to the given list.
+
+    Returns:
+        The variant or net with all its options, or `None` if it has a fault.
+    """
     try:
         plugin = PluginSpec.model_validate(value) if value is not None else None
     except ValidationError:
-        return None  # already a fault of the job itself
+        return None  # the check of the job has found the same fault
     if plugin is None:
         plugin = JobSpec.model_fields[field].default
     if field == "net" and plugin.name == "auto":

@@ -1,4 +1,4 @@
-"""The base of everything that a job file may say."""
+"""Defines the base class of all sections of a job file."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class SpecModel(BaseModel):
-    """Base of every part of a job file: frozen, and unknown fields are faults."""
+    """The base class of all sections of a job file. It is frozen and refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

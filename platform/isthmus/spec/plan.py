@@ -1,4 +1,4 @@
-"""A job with nothing left open: what `auto` became once the data was read."""
+"""Defines the plan of an autoencoder, in which every `auto` of the job is resolved."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _Axis = Annotated[int, Field(ge=1)]
 
 
 class ModelPlan(SpecModel):
-    """All that is needed to build an autoencoder again; stored with every registered pair."""
+    """Everything that is needed to build an autoencoder again. Every registered pair stores it."""
 
     kind: DataKind
-    """What a row is."""
+    """The kind of a row."""
     row_shape: tuple[_Axis, ...] = Field(min_length=1, max_length=3)
-    """Shape of one row: (F,), (C, H, W), (C, T)."""
+    """The shape of one row: (F,), (C, H, W) or (C, T)."""
     latent_dim: int = Field(ge=1, le=_MOST_NUMBERS)
-    """Numbers in one latent."""
+    """The number of values in one latent."""
     variant: PluginSpec
     """The variant with all its options."""
     net: PluginSpec

@@ -1,4 +1,4 @@
-"""What a version must stand up to before it may be champion: a job file's `promotion` section."""
+"""Defines the `promotion` section of a job file: the bounds that a new champion must meet."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from isthmus.spec.model import SpecModel
 
 
 class PromotionSpec(SpecModel):
-    """The bounds of the gate; a version keeps those that its job had when it was trained.
+    """The bounds of the gate. A version keeps the bounds that its job had when it was trained.
 
-    A bound against the champion refuses only what is beyond chance: the whole 95 % interval lies
-    on the wrong side of it.
+    A bound against the champion refuses a version only if the difference is beyond chance: the
+    whole 95 % interval must lie on the wrong side of the bound.
     """
 
     policy: Literal["enforce", "warn"] = "enforce"
-    """What follows from a refusal. `enforce`: the version does not become champion. `warn`: it
-    does, and the verdict on it says what is wrong."""
+    """The consequence of a refusal. With `enforce` the version does not become champion. With
+    `warn` it does, and its verdict names the checks that it failed."""
     beat_pca: bool = True
-    """Whether its error on held-out rows must be below that of PCA at the same latent size. Turn
-    it off for what is above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse, masked,
-    noise2void."""
+    """Whether the error on held-out rows must be below that of PCA with the same latent size. Turn
+    it off for variants that are above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse,
+    masked, noise2void."""
     max_error_increase: float = Field(default=0.02, ge=0.0)
-    """How much higher its reconstruction error may be, as a share of the champion's."""
+    """The largest increase of the reconstruction error, as a fraction of the champion's."""
     max_auroc_drop: float = Field(default=0.01, ge=0.0, le=1.0)
-    """How much lower its AUROC may be, held-out rows against rows with other labels; where the job
-    has `data.keep_labels`."""
+    """The largest decrease of the AUROC, of held-out rows against rows with other labels, for jobs
+    with `data.keep_labels`."""
     max_psnr_drop_db: float = Field(default=0.2, ge=0.0)
-    """How many dB less of PSNR it may gain on noised held-out rows; for variants that take noise
-    away."""
+    """The largest decrease, in dB, of the PSNR gained on noisy held-out rows, for variants that
+    denoise."""
     max_explained_variance_drop: float = Field(default=0.01, ge=0.0)
-    """How much less of the rows' variance it may keep, as a share of all; where the job is neither
-    to detect nor to denoise."""
+    """The largest decrease of the explained variance, as a fraction of the rows' variance, for jobs
+    that neither detect nor denoise."""
     max_false_positive_rate: float = Field(default=0.05, ge=0.0, le=1.0)
-    """Share of held-out rows that may be above its threshold, which is set for 0.01; where the
-    champion's is higher, as many as that."""
+    """The largest fraction of held-out rows above the threshold, which is set for 0.01. If the
+    champion's fraction is larger, that one is the bound."""
     max_p_value_distance: float = Field(default=0.25, ge=0.0, le=1.0)
-    """How far the p-values of held-out rows may be from uniform, by the largest distance of the
-    distributions (Kolmogorov-Smirnov); where the champion's are further, as far as that."""
+    """The largest Kolmogorov-Smirnov distance between the p-values of held-out rows and the uniform
+    distribution. If the champion's distance is larger, that one is the bound."""
     max_latency_ratio: float = Field(default=3.0, gt=0.0)
-    """How many times as long as the champion it may take for a row, encoded and decoded."""
+    """The largest ratio of the time to encode and decode a row to the champion's time."""
     max_size_ratio: float = Field(default=4.0, gt=0.0)
-    """How many times as many bytes of weights as the champion it may have."""
+    """The largest ratio of the weights' bytes to the champion's."""
     max_compatibility_error: float | None = Field(default=None, ge=0.0)
-    """Share of the variance of the champion's latents that the best map from its own leaves
-    unexplained; for those who have stored latents. By default its latents may be anything."""
+    """The largest fraction of the variance of the champion's latents that the best map to them may
+    leave unexplained, for users who store latents. By default there is no bound."""

@@ -14,16 +14,19 @@ from isthmus.spec.model import SpecModel
 
 
 class Settings(SpecModel):
-    """Addresses of the stores, resolved from the environment."""
+    """The addresses of the stores, as the environment gives them."""
 
     home: Path
-    """`ISTHMUS_HOME`: checkpoints, logs and cached pairs; by default `.isthmus` in this folder."""
+    """`ISTHMUS_HOME`: the folder of logs, cached pairs and state; by default `.isthmus` in the
+    current folder."""
     tracking_uri: str
-    """`MLFLOW_TRACKING_URI`; by default MLflow's own default, `mlflow.db` in this folder."""
+    """`MLFLOW_TRACKING_URI`: the MLflow server or database; by default `mlflow.db` in the current
+    folder, as in MLflow."""
     storage_path: str
-    """`ISTHMUS_STORAGE`: checkpoints, local or `s3://`; by default `runs` in the home."""
+    """`ISTHMUS_STORAGE`: the place of checkpoints, a folder or `s3://`; by default `runs` in the
+    home."""
     ray_address: str | None
-    """`RAY_ADDRESS`; by default Ray is started in this process and ends with it."""
+    """`RAY_ADDRESS`: the cluster that trains; by default this process starts Ray, and ends it."""
     require_gate: bool = False
     """`ISTHMUS_REQUIRE_GATE=1`: a champion that the gate has not let is not loaded as champion."""
 
@@ -31,7 +34,11 @@ class Settings(SpecModel):
     def from_environment(
         cls, environment: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> Settings:
-        """Reads the settings; `folder` (by default the current one) is where local stores go.
+        """Reads the settings from the environment.
+
+        Args:
+            environment: The variables; by default those of this process.
+            folder: The folder of local stores; by default the current one.
 
         Raises:
             UsageError: If `ISTHMUS_REQUIRE_GATE` is neither 0 nor 1. Or if no MLflow server is
@@ -55,20 +62,19 @@ class Settings(SpecModel):
 
     @property
     def log_file(self) -> Path:
-        """Where Ray's, MLflow's and our own log lines go."""
+        """The file that the log lines of Ray, MLflow and Isthmus are written to."""
         return self.home / "logs" / "isthmus.log"
 
     @property
     def cache(self) -> Path:
-        """Where downloaded pairs are kept."""
+        """The folder of downloaded pairs."""
         return self.home / "cache"
 
     @property
     def local_artifact_root(self) -> str | None:
-        """Where an embedded MLflow puts artifacts: `mlruns` beside its database.
+        """The folder of an embedded MLflow's artifacts: `mlruns` beside its database.
 
-        Returns:
-            `None` if MLflow is a server, which knows its own root.
+        It is `None` if MLflow is a server, which has a root of its own.
         """
         if not self.tracking_uri.startswith("sqlite:///"):
             return None

@@ -1,4 +1,4 @@
-"""The `tuning` section of a job file: what `isthmus tune` tries out, and what is best."""
+"""Defines the `tuning` section of a job file: the ranges of a search and its metric."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class RangeSpec(SpecModel):
     EXAMPLES: ClassVar[str] = ", ".join(RANGES.values())
 
     kind: Literal["choice", "uniform", "log_uniform", "integer", "log_integer"]
-    """How values are drawn: from a list; or evenly between two bounds (both may be drawn), in the
-    value or in its logarithm."""
+    """How values are drawn: from a list, or uniformly between two bounds, which may be drawn
+    themselves, on a linear or a logarithmic scale."""
     values: tuple[Any, ...]
-    """The list, or the two bounds."""
+    """The values of the list, or the two bounds."""
 
     @model_validator(mode="before")
     @classmethod
@@ -90,34 +90,37 @@ class RangeSpec(SpecModel):
 
 
 class TuningSpec(SpecModel):
-    """What `isthmus tune` tries out; `isthmus train` does not read it."""
+    """The search of `isthmus tune`. `isthmus train` does not read this section."""
 
     search: Mapping[str, RangeSpec] = Field(default_factory=dict)
-    """The values to try, by the field's dotted name: `training.learning_rate: {log_uniform:
-    [1e-4, 1e-2]}`. Any field but `name` and those of this section."""
+    """The ranges to search, by the field's dotted name: `training.learning_rate: {log_uniform:
+    [1e-4, 1e-2]}`. Every field can be searched but `name` and those of this section."""
     trials: int = Field(default=20, ge=1, le=100_000)
-    """How many settings are tried; fewer if the choices have fewer combinations."""
+    """The number of trials. There are fewer if the choices have fewer combinations."""
     algorithm: Literal["optuna", "random"] = "optuna"
-    """`optuna`: its tree-structured Parzen estimator, which learns from the trials before, after
-    ten at random (Bergstra et al. 2011, NeurIPS). `random`: all at random."""
+    """How values are proposed. `optuna` is its tree-structured Parzen estimator, which draws ten
+    trials at random and then learns from all before (Bergstra et al. 2011, NeurIPS). `random`
+    draws all at random."""
     scheduler: Literal["asha", "none"] = "asha"
-    """`asha`: stops a trial at certain epochs if it is not among the best there (asynchronous
-    successive halving, Li et al. 2018, arXiv:1810.05934). `none`: trains every trial to its end."""
+    """Whether trials are stopped early. `asha` stops a trial at certain epochs if it is not among
+    the best there (asynchronous successive halving, Li et al. 2018, arXiv:1810.05934). `none`
+    trains every trial to its end."""
     grace_epochs: int | Literal["auto"] = Field(default="auto")
-    """The first epoch at which a trial may be stopped, at least 1; `auto`: a tenth of
+    """The first epoch at which a trial may be stopped, at least 1. `auto` is a tenth of
     `training.epochs`."""
     reduction_factor: int = Field(default=3, ge=2, le=16)
-    """One in so many trials goes on at each such epoch, and the next is so many times later."""
+    """The factor of successive halving: at each such epoch one in this many trials continues, and
+    the next such epoch is this many times later."""
     metric: str = Field(default="auto", pattern=r"^(auto|validation_[a-z0-9_]+)$")
-    """What the best trial has least of, at the epoch whose weights it keeps. `auto` is
-    `validation_mse`: the mean squared reconstruction error of the validation rows as they are,
-    in scaled units, which the loss, its weights and the noise of training do not change.
-    `validation_loss`, `validation_reconstruction` and the loss's other parts only compare trials
-    that share them. Test rows are for the end: to choose by them would flatter the choice."""
+    """The metric that the best trial minimises, at the epoch whose weights it keeps. `auto` is
+    `validation_mse`: the mean squared reconstruction error of the validation rows, without noise,
+    in scaled units. It does not depend on the loss and its weights, whereas `validation_loss`,
+    `validation_reconstruction` and the other parts of the loss only compare trials with the same
+    loss. There is no metric of test rows, because a choice by them would look better than it is."""
     seed: int = Field(default=0, ge=0, lt=2**31)
-    """Seeds which settings are tried; each trial trains with `training.seed`."""
+    """The seed of the proposals. Each trial trains with `training.seed`."""
     concurrent: int | Literal["auto"] = Field(default="auto")
-    """Trials at a time, at least 1; `auto`: as many as the CPUs, or GPUs, hold."""
+    """The number of trials at a time, at least 1. `auto` is as many as the CPUs or GPUs allow."""
 
     @model_validator(mode="after")
     def _counts_from_one(self) -> TuningSpec:
@@ -129,12 +132,12 @@ class TuningSpec(SpecModel):
 
     @property
     def measured(self) -> str:
-        """The metric's name among the losses of validation rows: `mse`, `loss`, `kl`."""
+        """The name of the metric among the validation losses: `mse`, `loss`, `kl`."""
         return "mse" if self.metric == "auto" else self.metric.removeprefix("validation_")
 
     @property
     def combinations(self) -> float:
-        """How many settings there are; infinite if a bound is among them."""
+        """The number of combinations of all choices; infinite if a field has a range of numbers."""
         count = 1.0
         for each in self.search.values():
             count *= len(each.values) if each.kind == "choice" else float("inf")
@@ -142,13 +145,17 @@ class TuningSpec(SpecModel):
 
 
 def parse_search(options: Sequence[str]) -> dict[str, Any]:
-    """Ranges as the command line gives them, as a job file would.
+    """Parses the ranges of the command line.
 
     Args:
-        options: `training.learning_rate=log_uniform:1e-4:1e-2`, `latent_dim=choice:8,16,32`.
+        options: The ranges, `training.learning_rate=log_uniform:1e-4:1e-2` or
+            `latent_dim=choice:8,16,32`.
+
+    Returns:
+        The content of `tuning.search` in a job file.
 
     Raises:
-        SpecError: With every one that cannot be understood.
+        SpecError: If an option is no range. The error names all of them.
     """
     search: dict[str, Any] = {}
     faults = []

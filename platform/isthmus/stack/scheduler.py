@@ -62,8 +62,13 @@ def prefect_api(settings: Settings) -> Iterator[str]:
 
 @contextmanager
 def _api_url(url: str) -> Iterator[str]:
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    # The variable is for processes that Prefect starts. In this process Prefect has read its
+    # settings when it was imported, to check the crons of the schedules.
     os.environ["PREFECT_API_URL"] = url
     try:
-        yield url
+        with temporary_settings({PREFECT_API_URL: url}):
+            yield url
     finally:
         del os.environ["PREFECT_API_URL"]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from isthmus.errors import UsageError
+from isthmus.errors import SpecError, UsageError
 from isthmus.spec import JobSpec
 from isthmus.tracking import RunLog, find_run
 
@@ -59,6 +59,13 @@ def test_a_run_without_its_job_says_so(settings, client, spec, new_experiment):
     client.create_run(new_experiment(spec.name), run_name="no-job", tags={"isthmus.job": "digits"})
     with pytest.raises(UsageError, match=r"has no job\.yaml"):
         find_run("no-job", settings)
+
+
+def test_a_job_that_stands_for_billions_of_values_is_refused(settings, client, finished):
+    nested = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    client.log_text(finished.run_id, "\n".join(["a0: &a0 [x]", *nested]), "job.yaml")
+    with pytest.raises(SpecError, match="holds more than 50,000 values"):
+        find_run(finished.run_id, settings)
 
 
 def test_a_quote_in_a_reference_is_no_query(settings, client):
