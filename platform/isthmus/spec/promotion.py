@@ -12,16 +12,17 @@ from isthmus.spec.model import SpecModel
 class PromotionSpec(SpecModel):
     """The bounds of the gate; a version keeps those that its job had when it was trained.
 
-    A bound against the champion refuses only what is beyond chance: the whole 95 % interval lies
-    on the wrong side of it.
+    A bound is met if the whole 95 % interval is within it, and missed if the whole interval is
+    beyond it. What lies between cannot be told from so few rows: it is undecided, and only a person
+    may promote it.
     """
 
     policy: Literal["enforce", "warn"] = "enforce"
-    """What follows from a refusal. `enforce`: the version does not become champion. `warn`: it
-    does, and the verdict on it says what is wrong."""
+    """What follows if the gate does not pass it. `enforce`: the version does not become champion.
+    `warn`: it does, and the verdict on it says what is wrong."""
     beat_pca: bool = True
-    """Whether its error on held-out rows must be below that of PCA at the same latent size. Turn
-    it off for what is above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse, masked,
+    """Whether its error on held-out rows must be shown to be below PCA's at the same latent size.
+    Turn it off for what is above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse, masked,
     noise2void."""
     max_error_increase: float = Field(default=0.02, ge=0.0)
     """How much higher its reconstruction error may be, as a share of the champion's."""
