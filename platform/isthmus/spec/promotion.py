@@ -22,8 +22,8 @@ class PromotionSpec(SpecModel):
     `warn`: it does, and the verdict on it says what is wrong."""
     beat_pca: bool = True
     """Whether its error on held-out rows must be shown to be below PCA's at the same latent size.
-    Turn it off for what is above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse, masked,
-    noise2void."""
+    Turn it off for what is above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse,
+    masked, noise2void."""
     max_error_increase: float = Field(default=0.02, ge=0.0)
     """How much higher its reconstruction error may be, as a share of the champion's."""
     max_auroc_drop: float = Field(default=0.01, ge=0.0, le=1.0)
