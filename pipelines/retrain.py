@@ -62,7 +62,10 @@ def train_challenger(job: str, overrides: list[str]) -> tuple[str, int]:
 
 @task(retries=2, retry_delay_seconds=10, retry_condition_fn=lambda *state: _may_pass(state[-1]))
 def promote_if_better(name: str, version: int) -> Retrained:
-    """Promotes the challenger only if the gate finds it better: no person has looked at it."""
+    """Promotes the challenger only if the gate finds it better: no person has looked at it.
+
+    What so few rows cannot tell is left to a person, who may promote it with `--undecided`.
+    """
     settings = Settings.from_environment()
     try:
         promoted = promote(name, version, settings, must_be_better=True, source="schedule")

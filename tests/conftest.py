@@ -22,6 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests say where stores and clusters are; a developer's own must not be written to.
 _STORES = (
     *("MLFLOW_TRACKING_URI", "ISTHMUS_HOME", "ISTHMUS_STORAGE", "ISTHMUS_EMBEDDED"),
+    "ISTHMUS_REQUIRE_GATE",
     *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "PREFECT_API_URL"),
 )
 for _name in _STORES:

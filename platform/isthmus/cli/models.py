@@ -74,8 +74,8 @@ def promote(
 ) -> None:
     """Give a version an alias; jobs that ask for NAME@champion use it from now on.
 
-    A version must pass the gate to become champion; isthmus gate NAME/VERSION shows the verdict. Where
-    so few rows cannot tell, look at the figures and say --undecided.
+    A version must pass the gate to become champion; isthmus gate NAME/VERSION shows the verdict.
+    Where so few rows cannot tell, look at the figures and say --undecided.
 
     Example: isthmus promote digits 3
     """

@@ -96,7 +96,8 @@ class DataSpec(SpecModel):
     keep_held_out: bool = True
     """Whether a sample of the rows that training never sees (at most 10,000 rows and 64 MiB) is
     stored with the version, so that it can be judged anywhere. `false`, for rows that may not be
-    stored: the gate then reads `path` again, and refuses to judge if it has changed."""
+    stored: the gate then reads `path` again, and refuses to judge if it has changed. The run's
+    pictures and the model's input example still show some rows."""
 
     @property
     def shown_path(self) -> str:

@@ -12,16 +12,18 @@ from isthmus.spec.model import SpecModel
 class PromotionSpec(SpecModel):
     """The bounds of the gate. A version keeps the bounds that its job had when it was trained.
 
-    A bound against the champion refuses a version only if the difference is beyond chance: the
-    whole 95 % interval must lie on the wrong side of the bound.
+    A bound is met if the whole 95 % interval is within it, and missed if the whole interval is
+    beyond it. What lies between cannot be told from so few rows: it is undecided, and only a person
+    may promote it.
     """
 
     policy: Literal["enforce", "warn"] = "enforce"
-    """The consequence of a refusal. With `enforce` the version does not become champion. With
-    `warn` it does, and its verdict names the checks that it failed."""
+    """The consequence if the gate does not pass a version. With `enforce` the version does not
+    become champion. With `warn` it does, and its verdict names the checks that it failed."""
     beat_pca: bool = True
-    """Whether the error on held-out rows must be below that of PCA with the same latent size. Turn
-    it off for variants that are above PCA on purpose: beta_vae, beta_tcvae, hierarchical, sparse,
+    """Whether the error on held-out rows must be shown to be below that of PCA with the same latent
+    size. Turn it off for variants that are above PCA on purpose: beta_vae, beta_tcvae,
+    hierarchical, sparse,
     masked, noise2void."""
     max_error_increase: float = Field(default=0.02, ge=0.0)
     """The largest increase of the reconstruction error, as a fraction of the champion's."""
