@@ -134,3 +134,29 @@ def test_a_million_rows_are_hashed_and_split_in_well_under_two_seconds() -> None
     start = time.perf_counter()
     split_rows(rows, SPEC, seed=0)
     assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("files", [3, 4, 6, 9])
+@pytest.mark.parametrize("seed", range(5))
+def test_each_part_has_a_file_if_there_are_three(files: int, seed: int) -> None:
+    rows = as_rows(random_rows(40 * files, 4, 0))
+    groups = np.repeat(np.random.default_rng(seed).integers(-(2**62), 2**62, size=files), 40)
+    split = split_rows(replace(rows, groups=groups), SPEC, seed)
+    for part in (split.train, split.validation, split.test):
+        assert len(part) % 40 == 0
+        assert len(part)
+    assert len(split.train) >= len(split.validation)
+
+
+def test_the_windows_of_two_files_are_split_by_time_with_none_across_a_border() -> None:
+    starts = np.tile(np.arange(0, 3000, 32), 2)
+    rows = Rows(
+        np.zeros((len(starts), 1, 64), np.float32),
+        RowSchema(kind=DataKind.AUDIO, shape=(1, 64)),
+        groups=np.repeat([1, 2], len(starts) // 2),
+        starts=starts,
+        lengths=np.full(len(starts), 3064),
+    )
+    split = split_rows(rows, DataSpec(path="f", window=64, stride=32), seed=0)
+    assert starts[split.train].max() + 64 <= starts[split.validation].min()
+    assert starts[split.validation].max() + 64 <= starts[split.test].min()

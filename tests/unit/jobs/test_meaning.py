@@ -1,0 +1,155 @@
+"""What new rows mean is held against what a pair was trained on, whenever it is used."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from isthmus import variants
+from isthmus.data import moments_of, open_rows, read_opened, remembered
+from isthmus.errors import DataError
+from isthmus.jobs.denoise import denoise_with
+from isthmus.jobs.detect import detect_with
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.registry import Pair, PairManifest
+
+RNG = np.random.default_rng(0)
+
+
+def frame(rows: int = 300) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "flow": RNG.normal(100, 10, rows),
+            "heat": RNG.normal(20, 2, rows),
+            "colour": RNG.choice(["red", "green"], rows),
+        }
+    )
+
+
+def pair_of(path: str, **data: object) -> Pair:
+    """A pair of drawn weights that remembers the rows of a file."""
+    spec = check_job({"name": "plant", "data": {"path": path, **data}, "latent_dim": 2})
+    source, settled = open_rows(spec.data)
+    rows = read_opened(source, settled)
+    torch.manual_seed(0)
+    module = variants.build(plan_for(spec, settled, rows.values.shape[1:])).eval()
+    with torch.inference_mode():
+        module.calibration.fit(module.score(torch.from_numpy(np.nan_to_num(rows.values))))
+    halves = {"encoder": "m-0", "decoder": "m-1"}
+    manifest = PairManifest.model_validate(
+        {
+            **{"pair_id": "0123456789abcdef", "name": "plant", "plan": module.plan},
+            **{"data": settled, "spec": {}, "fingerprint": "", "sha256": halves, "models": halves},
+            **{"run_id": "", "metrics": {}, "isthmus_version": "", "libraries": {}, "created": ""},
+            "row_schema": remembered(source.schema, moments_of(rows.values)),
+        }
+    )
+    # What a pair remembers must survive its file.
+    again = PairManifest.model_validate_json(manifest.model_dump_json())
+    assert again.model_dump_json() == manifest.model_dump_json()
+    return Pair(module, again, "plant/1")
+
+
+@pytest.fixture
+def numbers(here: Path) -> Pair:
+    frame()[["flow", "heat"]].to_csv("train.csv", index=False)
+    return pair_of("train.csv", missing="mean")
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("job", [detect_with, denoise_with], ids=["detect", "denoise"])
+def test_values_in_other_units_are_told_with_both_ranges(job, numbers, caplog):
+    other = frame()[["flow", "heat"]]
+    other["flow"] /= 1000
+    other.to_csv("new.csv", index=False)
+    job(numbers, "new.csv", "out.csv")
+    other["flow"] *= 1e6
+    other.to_csv("new.csv", index=False)
+    job(numbers, "new.csv", "out.csv")
+    assert any('far outside the trained range ("flow" ' in line for line in warnings_of(caplog))
+    assert all("trained on" in line for line in warnings_of(caplog))
+
+
+def test_values_that_fill_little_of_the_trained_range_are_told(here, caplog):
+    np.save("train.npy", RNG.uniform(0, 255, size=(200, 1, 8, 8)).astype(np.float32))
+    np.save("new.npy", RNG.uniform(0, 1, size=(50, 1, 8, 8)).astype(np.float32))
+    detect_with(pair_of("train.npy"), "new.npy", "out.csv")
+    (line,) = warnings_of(caplog)
+    assert "fill little of the trained range" in line
+    assert "trained on 0" in line or "trained on" in line
+
+
+def test_rows_like_the_trained_ones_are_no_cause_for_a_word(numbers, caplog):
+    frame()[["flow", "heat"]].to_csv("new.csv", index=False)
+    detect_with(numbers, "new.csv", "out.csv")
+    assert warnings_of(caplog) == []
+
+
+def test_a_column_without_a_value_is_told_with_its_share_in_training(numbers, caplog):
+    other = frame()[["flow", "heat"]]
+    other["heat"] = np.nan
+    other.to_csv("new.csv", index=False)
+    detect_with(numbers, "new.csv", "out.csv")
+    (line,) = warnings_of(caplog)
+    assert '"heat" has no value at all, and 0 % were missing in training' in line
+
+
+def test_a_category_that_training_did_not_have_is_an_anomaly_with_a_reason(here, caplog):
+    frame().to_csv("train.csv", index=False)
+    pair = pair_of("train.csv", categories=["colour"])
+    other = frame(40)
+    other.loc[7, "colour"] = "blue"
+    other.to_csv("new.csv", index=False)
+    strict = detect_with(pair, "new.csv", "out.csv")
+    found = pd.read_csv("out.csv", keep_default_na=False)
+    assert found["reason"][7] == 'colour="blue" was not in training'
+    assert (found["reason"] != "").sum() == 1
+    assert found["anomaly"][7]
+    lenient = detect_with(pair, "new.csv", "out.csv", allow_unseen=True)
+    scored = pd.read_csv("out.csv")
+    assert scored["reason"][7] == 'colour="blue" was not in training'
+    is_above = scored["score"][7] > pair.threshold
+    assert scored["anomaly"][7] == is_above
+    assert strict.anomalies - lenient.anomalies == int(not is_above)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_rows_from_python_with_no_numbers_are_refused_by_row_and_column(here, value):
+    frame()[["flow", "heat"]].to_csv("train.csv", index=False)
+    pair = pair_of("train.csv")
+    rows = frame(5)[["flow", "heat"]].to_numpy(copy=True)
+    rows[3, 1] = value
+    for use in (pair.detect, pair.denoise, pair.encode):
+        with pytest.raises(
+            DataError, match=r'rows for plant/1: column "heat" .* in row 3'
+        ) as caught:
+            use(rows)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_score_that_is_no_number_is_an_anomaly(numbers):
+    rows = frame(5)[["flow", "heat"]].to_numpy(np.float32, copy=True)
+    rows[2] = 3e38
+    found = numbers.detect(rows)
+    assert found.anomalies[2]
+    assert found.p_values[2] == pytest.approx(1 / 1001)
+
+
+def test_large_values_from_python_are_centred_as_those_of_a_file(here):
+    values = 1e8 + RNG.normal(scale=1.4, size=(300, 2))
+    np.save("train.npy", values)
+    pair = pair_of("train.npy")
+    pd.DataFrame(values).to_csv("new.csv", index=False)
+    detect_with(pair, "train.npy", "out.csv")
+    expected = pair.detect(values).scores
+    np.testing.assert_allclose(pd.read_csv("out.csv")["score"], expected, rtol=1e-4)
+    assert pair.denoise(values).dtype == np.float64
+    assert np.abs(pair.denoise(values) - 1e8).max() < 100
