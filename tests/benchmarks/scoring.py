@@ -49,12 +49,12 @@ from numpy.typing import NDArray
 
 from isthmus import registry, variants
 from isthmus.allocation import raise_malloc_thresholds
-from isthmus.data import fit_scaling
+from isthmus.data import fit_scaling, moments_of, remembered
 from isthmus.jobs.denoise import denoise
 from isthmus.jobs.detect import detect, detect_with
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, TrainedPair, register_pair
-from isthmus.spec import Settings
+from isthmus.spec import RowSchema, Settings
 from isthmus.tracking import RunLog
 from isthmus.types import DataKind, ScalingMode, Shape
 
@@ -235,7 +235,10 @@ class Work:
             module.calibration.fit(module.score(torch.from_numpy(rows)))
         log = RunLog.start(spec, self.settings)
         log.finish()
-        trained = TrainedPair(module, spec, data, "0" * 64, {}, log.run_id, rows[:2])
+        schema = remembered(RowSchema(kind=kind, shape=shape, features=columns), moments_of(rows))
+        trained = TrainedPair(
+            module, spec, data, "0" * 64, {}, log.run_id, rows[:2], row_schema=schema
+        )
         reference = str(register_pair(trained, self.settings))
         return reference, registry.load(reference, self.settings)
 

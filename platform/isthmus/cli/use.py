@@ -22,6 +22,14 @@ Output = Annotated[Path, typer.Argument(help="The path of the results.", show_de
 Resample = Annotated[
     bool, typer.Option("--resample", help="Resample sounds to the sample rate of the pair.")
 ]
+Query = Annotated[
+    str | None,
+    typer.Option(
+        "--query",
+        help="The query whose rows are read, if INPUT is a database; by default the trained one.",
+        show_default=False,
+    ),
+]
 AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
@@ -35,6 +43,7 @@ def denoise(
     output: Output,
     force: Force = False,
     resample: Resample = False,
+    query: Query = None,
 ) -> None:
     """Denoise every row of a file, and write the rows in the form of the input.
 
@@ -46,7 +55,7 @@ def denoise(
     from isthmus.jobs.denoise import denoise as run
     from isthmus.spec import Settings
 
-    options = UseOptions(resample=resample)
+    options = UseOptions(resample=resample, query=query)
     with rows_progress("denoising") as on_rows:
         result = run(model, source, output, Settings.from_environment(), on_rows, options=options)
     out.print(
@@ -60,6 +69,7 @@ def detect(
     output: Output,
     force: Force = False,
     resample: Resample = False,
+    query: Query = None,
     allow_unseen: AllowUnseen = False,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
@@ -72,7 +82,7 @@ def detect(
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
-    options = UseOptions(resample=resample)
+    options = UseOptions(resample=resample, query=query)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(

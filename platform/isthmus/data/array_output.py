@@ -17,7 +17,6 @@ from isthmus.data.output import whole_file
 from isthmus.data.provenance import PROVENANCE_KEY, Provenance
 
 _logger = logging.getLogger(__name__)
-ARRAY_OUTPUT_ENDINGS = (".npz", ".npy")
 
 
 def as_dtype(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:

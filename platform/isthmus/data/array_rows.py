@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.array_output import (
-    ARRAY_OUTPUT_ENDINGS,
     arrays_beside,
     as_dtype,
     open_npy,
@@ -21,7 +20,7 @@ from isthmus.data.array_output import (
 from isthmus.data.arrays import LoadedArray
 from isthmus.data.centring import centred, restored
 from isthmus.data.media.pixels import Size, resize
-from isthmus.data.output import check_ending
+from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, check_ending
 from isthmus.data.provenance import Provenance
 from isthmus.data.quality import MissingInBlocks
 from isthmus.data.rows import Block, FloatArray, IndexArray, WriteBlock, rows_in_a_block

@@ -195,7 +195,10 @@ def _list_folder(folder: Path, endings: Sequence[str], listing: _Listing) -> Non
 
 
 # What results leave beside themselves, and other tools leave in folders of data.
-_NOTES = (".pair.json", "pair.json", "_SUCCESS", "_metadata", "_common_metadata", "README.md")
+_NOTES = (
+    *(".pair.json", "pair.json", "_SUCCESS", "_metadata", "_common_metadata", "README.md"),
+    *("dataset_info.json", "state.json"),
+)
 
 
 def _add(listing: _Listing, name: str, address: str, endings: Sequence[str]) -> None:

@@ -58,7 +58,7 @@ class ManyRows:
 
     def check_output(self, output: Path) -> None:
         """Refuses a folder that holds anything but earlier results."""
-        check_folder(output)
+        check_folder(output, self.names)
 
     @contextmanager
     def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:

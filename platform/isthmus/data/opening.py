@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 from pathlib import Path
 
 from isthmus.data import arrays, kinds, tables
 from isthmus.data.arrays.sklearn import IMAGE_SET
-from isthmus.data.endings import all_endings
 from isthmus.data.files import Files, find_files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.many import KeptLabels
@@ -15,6 +15,7 @@ from isthmus.data.quality import refuse_constant, refuse_empty_columns, report_c
 from isthmus.data.rows import Rows, RowSource, collect
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
+from isthmus.spec.secrets import without_password
 from isthmus.types import DataKind, ScalingMode
 
 _logger = logging.getLogger(__name__)
@@ -72,7 +73,10 @@ def open_input(
     """
     if data.kind == "auto":
         raise ValueError("data is not resolved: use the spec that open_rows returned")
-    return kinds.get(data.kind).open_like(locate(path), data, schema, options or UseOptions())
+    options = options or UseOptions()
+    if options.query is not None:
+        data = data.model_copy(update={"query": options.query})
+    return kinds.get(data.kind).open_like(locate(without_password(path)), data, schema, options)
 
 
 def read_rows(spec: DataSpec) -> tuple[Rows, DataSpec]:
@@ -153,6 +157,13 @@ def local_output(path: str) -> Path:
     """
     files = find_files(path, all_endings())
     return Path(path).expanduser() if files.is_folder else files.path(0)
+
+
+@cache
+def all_endings() -> tuple[str, ...]:
+    """Returns the endings of all files that some kind of data is read from, in lower case."""
+    of_kinds = (kinds.get(name).ENDINGS for name in kinds.names())
+    return (*arrays.endings(), *tables.endings(), *(each for one in of_kinds for each in one))
 
 
 def guess_kind(files: Files, spec: DataSpec) -> str:

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isthmus.data.files import ending_of
 from isthmus.data.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
 from isthmus.errors import DataError
+
+_COMPRESSIONS = ("", ".gz", ".bz2", ".zst")
+TABLE_OUTPUT_ENDINGS = (
+    *(f"{kind}{compression}" for kind in (".csv", ".tsv") for compression in _COMPRESSIONS),
+    ".parquet",
+    ".feather",
+)
+ARRAY_OUTPUT_ENDINGS = (".npz", ".npy")
 
 
 def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:
@@ -32,15 +40,17 @@ def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:
         raise DataError(f"{output}: is a folder; name a file")
 
 
-def check_folder(output: Path) -> None:
+def check_folder(output: Path, names: Iterable[str] = ()) -> None:
     """Refuses a folder that holds anything but earlier results, which may be replaced.
+
+    Args:
+        output: The folder.
+        names: The names of the files that are to be written into it.
 
     Raises:
         DataError: If the name is a file's, or the folder has other things in it.
     """
-    from isthmus.data.endings import all_endings
-
-    if ending_of(output.name) in all_endings():
+    if ending_of(output.name) in _endings_with(names):
         raise DataError(
             f"{output}: is a file's name; the results of a folder are a folder: name that, or a "
             ".npz for one array"
@@ -58,6 +68,10 @@ def check_folder(output: Path) -> None:
         raise DataError(f"{output}: is a file; name a new folder for the results")
     if is_taken:
         raise DataError(f"{output}: holds other files, which are not touched; name a new folder")
+
+
+def _endings_with(names: Iterable[str]) -> set[str]:
+    return {*TABLE_OUTPUT_ENDINGS, *ARRAY_OUTPUT_ENDINGS, *(ending_of(name) for name in names)}
 
 
 @contextmanager

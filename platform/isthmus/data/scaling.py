@@ -6,20 +6,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import FloatArray
 from isthmus.spec import RowSchema
-from isthmus.types import DataKind, ScalingMode
-
-if TYPE_CHECKING:
-    from isthmus.data.stored import StoredRows
+from isthmus.types import DataKind, ScalingMode, Shape
 
 _SUMMED_AT_ONCE = 1_000_000
 Doubles = NDArray[np.float64]
+
+
+class SlicedRows(Protocol):
+    """Rows in memory or in a file, of which a slice is read at a time."""
+
+    @property
+    def shape(self) -> Shape:
+        """(N, *row_shape)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> FloatArray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +125,7 @@ class Moments:
         )
 
 
-def moments_of(values: FloatArray | StoredRows) -> Moments:
+def moments_of(values: SlicedRows) -> Moments:
     """Returns the moments of rows in memory or in a file."""
     return merge_all(values.shape[1], (Moments.of(block) for block in _blocks(values)))
 
@@ -127,7 +136,7 @@ def merge_all(features: int, moments: Iterable[Moments]) -> Moments:
 
 
 def fit_scaling(
-    values: FloatArray | StoredRows,
+    values: SlicedRows,
     mode: ScalingMode,
     kind: DataKind,
     indicators: Sequence[bool] | None = None,
@@ -205,7 +214,7 @@ def remembered(schema: RowSchema, moments: Moments) -> RowSchema:
     )
 
 
-def _blocks(values: FloatArray | StoredRows) -> Iterator[FloatArray]:
+def _blocks(values: SlicedRows) -> Iterator[FloatArray]:
     at_once = max(1, _SUMMED_AT_ONCE // max(1, prod(values.shape[1:])))
     for first in range(0, len(values), at_once):
         yield values[first : first + at_once]

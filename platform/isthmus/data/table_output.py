@@ -16,13 +16,6 @@ from isthmus.data.files import ending_of
 from isthmus.data.output import whole_file
 from isthmus.data.provenance import PARQUET_KEY, Provenance
 
-_COMPRESSIONS = ("", ".gz", ".bz2", ".zst")
-TABLE_OUTPUT_ENDINGS = (
-    *(f"{kind}{compression}" for kind in (".csv", ".tsv") for compression in _COMPRESSIONS),
-    ".parquet",
-    ".feather",
-)
-
 
 @contextmanager
 def open_table_output(

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from isthmus.data.array_output import ARRAY_OUTPUT_ENDINGS, as_dtype, save_array
+from isthmus.data.array_output import as_dtype, save_array
 from isthmus.data.categories import Expansion, UnknownValues
 from isthmus.data.centring import restored
 from isthmus.data.columns import column_names
-from isthmus.data.output import check_ending
+from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, TABLE_OUTPUT_ENDINGS, check_ending
 from isthmus.data.provenance import Provenance
 from isthmus.data.quality import MissingInBlocks
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
-from isthmus.data.table_output import TABLE_OUTPUT_ENDINGS, open_table_output
+from isthmus.data.table_output import open_table_output
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec, RowSchema

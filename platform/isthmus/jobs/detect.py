@@ -19,6 +19,7 @@ from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
+from isthmus.spec.secrets import without_password
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def detect_with(
     """Does the same as `detect`, with a pair that is already loaded."""
     refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
-    watch = RangeWatch(pair.manifest.rows_taken, source)
+    watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
     rows = anomalies = 0
     with (

@@ -10,6 +10,7 @@ from pathlib import Path
 from isthmus.data import Provenance, content_sha256, read_provenance
 from isthmus.registry import Pair
 from isthmus.spec import Settings
+from isthmus.spec.secrets import without_password
 from isthmus.tracking import OutputRecord, OutputRecorder, this_host
 
 
@@ -19,7 +20,7 @@ def provenance_of(pair: Pair, source: str, **extra: object) -> Provenance:
         pair_id=pair.manifest.pair_id,
         model=pair.reference,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        extra={"input": source, **extra},
+        extra={"input": without_password(source), **extra},
     )
 
 

@@ -108,6 +108,12 @@ class DataSpec(SpecModel):
         return f"{self.path[0]}{more}"
 
     @property
+    def place(self) -> str:
+        """What kind of place the rows are in: `local`, `s3`, `postgresql`."""
+        scheme, separator, _ = self.shown_path.partition("://")
+        return scheme if separator else "local"
+
+    @property
     def feature_names(self) -> tuple[str, ...] | None:
         """The names of a row's features, or a series' channels, after the data were read."""
         if self.columns is None or not isinstance(self.categories, Mapping):

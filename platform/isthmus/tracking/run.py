@@ -257,9 +257,7 @@ class RunLog:
                 DatasetUse(
                     name=self._spec.name,
                     digest=fingerprint[:32],
-                    source_type="local"
-                    if "://" not in data.shown_path
-                    else data.shown_path.split(":")[0],
+                    source_type=data.place,
                     source=json.dumps({"uri": data.shown_path}),
                     profile=json.dumps({f"{split}_rows": count for split, count in rows.items()}),
                 )

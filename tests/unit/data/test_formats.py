@@ -136,6 +136,23 @@ def test_files_that_are_not_read_are_counted_in_one_warning(
     assert line == "t: 3 file(s) are left out, which are not read (2 .txt, 1 .dcm)"
 
 
+def test_a_folder_of_hugging_face_s_datasets_is_a_table(
+    in_tmp: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("t").mkdir()
+    for number in range(2):
+        table = pa.Table.from_pandas(FRAME.iloc[30 * number : 30 * (number + 1)])
+        with (
+            pa.OSFile(f"t/data-{number:05}-of-00002.arrow", "wb") as file,
+            pa.ipc.new_stream(file, table.schema) as stream,
+        ):
+            stream.write_table(table)
+    Path("t/dataset_info.json").write_text("{}")
+    Path("t/state.json").write_text("{}")
+    assert np.array_equal(values_of(path="t"), VALUES)
+    assert "left out, which" not in caplog.text
+
+
 def test_a_query_to_a_database_is_a_table(in_tmp: Path) -> None:
     with sqlite3.connect("plant.db") as database:
         FRAME.to_sql("readings", database, index=False)

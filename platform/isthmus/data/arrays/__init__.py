@@ -66,6 +66,8 @@ class ArrayFormat(ABC):
 
     ENDINGS: ClassVar[tuple[str, ...]] = ()
     """The endings of its files, in lower case."""
+    PREFIXES: ClassVar[tuple[str, ...]] = ()
+    """How the addresses of its arrays begin, if they are no files."""
 
     def __init__(self, address: str, name: str) -> None:
         self.address = address
@@ -103,19 +105,22 @@ def _formats() -> dict[str, type[ArrayFormat]]:
     found = (
         cast("type[ArrayFormat]", plugins.load(__name__, name, ArrayFormat)) for name in names()
     )
-    return {ending: each for each in found for ending in each.ENDINGS}
+    return {sign: each for each in found for sign in (*each.ENDINGS, *each.PREFIXES)}
 
 
 def endings() -> tuple[str, ...]:
     """Returns the endings of all files of arrays."""
-    return tuple(_formats())
+    return tuple(sign for sign, found in _formats().items() if sign in found.ENDINGS)
 
 
 def is_bundled(path: object) -> bool:
     """Returns whether a path names a set that scikit-learn ships."""
-    from isthmus.data.arrays.sklearn import PREFIX
+    return isinstance(path, str) and _prefix(path) is not None
 
-    return isinstance(path, str) and path.startswith(PREFIX)
+
+def _prefix(address: str) -> str | None:
+    prefixes = (prefix for each in _formats().values() for prefix in each.PREFIXES)
+    return next((prefix for prefix in prefixes if address.startswith(prefix)), None)
 
 
 def open_array(
@@ -133,11 +138,7 @@ def open_array(
     Raises:
         DataError: If the file is damaged, the array absent, or not of real numbers.
     """
-    if is_bundled(address):
-        from isthmus.data.arrays.sklearn import Sklearn
-
-        return Sklearn(address, name).open(key, labels)
-    array = _formats()[ending_of(address)](address, name)
+    array = _formats()[_prefix(address) or ending_of(address)](address, name)
     if key is not None and not key_is_needed and not array.has(key):
         key = None
     return array.open(key, labels)

@@ -9,7 +9,7 @@ import numpy as np
 from isthmus.data.arrays import ArrayFormat, LoadedArray
 from isthmus.errors import DataError, nearest
 
-PREFIX = "sklearn:"
+_PREFIX = "sklearn:"
 SETS = ("breast_cancer", "digits", "iris", "wine")
 IMAGE_SET = "sklearn:digits"
 DIGITS_WHITE = 16.0
@@ -23,13 +23,15 @@ class Sklearn(ArrayFormat):
     Source: https://scikit-learn.org/stable/datasets/toy_dataset.html.
     """
 
+    PREFIXES = (_PREFIX,)
+
     def open(self, key: str | None, labels: str | None) -> LoadedArray:
         """Loads a set; its labels are its target.
 
         Raises:
             DataError: If there is no such set, or other labels are asked for.
         """
-        name = self.address.removeprefix(PREFIX)
+        name = self.address.removeprefix(_PREFIX)
         if name not in SETS:
             raise DataError(f'{self.name}: no bundled set "{name}"; {nearest(name, SETS)}')
         if labels not in (None, _LABELS):

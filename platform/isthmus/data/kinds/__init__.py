@@ -19,9 +19,12 @@ class UseOptions:
 
     Attributes:
         resample: Whether sounds of another sample rate are resampled to the pair's.
+        query: The query whose rows are read, if the input is a database; by default the one that
+            the pair was trained on.
     """
 
     resample: bool = False
+    query: str | None = None
 
 
 class Kind(ABC):

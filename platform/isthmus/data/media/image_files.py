@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.data.files import Files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.labels import folder_labels
-from isthmus.data.media.outputs import ARRAY_ENDINGS, is_array, open_array, whole_targets
+from isthmus.data.media.outputs import is_array, open_array, whole_targets
 from isthmus.data.media.pixels import (
     IMAGE_ENDINGS,
     WHITE_8_BITS,
@@ -27,7 +27,7 @@ from isthmus.data.media.pixels import (
     encode,
     read_header,
 )
-from isthmus.data.output import check_ending, check_folder
+from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, check_ending, check_folder
 from isthmus.data.provenance import Provenance
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
 from isthmus.errors import DataError
@@ -95,9 +95,9 @@ class ImageFiles:
         if is_array(output):
             return
         if self.files.is_folder:
-            check_folder(output)
+            check_folder(output, self.files.names)
         else:
-            check_ending(output, (*IMAGE_ENDINGS, *ARRAY_ENDINGS), "an image")
+            check_ending(output, (*IMAGE_ENDINGS, *ARRAY_OUTPUT_ENDINGS), "an image")
             check_depth(self.headers[0], output)
 
     @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.data.files import Files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.labels import folder_labels
-from isthmus.data.media.outputs import ARRAY_ENDINGS, is_array, open_array, whole_targets
+from isthmus.data.media.outputs import is_array, open_array, whole_targets
 from isthmus.data.media.samples import (
     FORMATS,
     SampleReader,
@@ -25,7 +25,7 @@ from isthmus.data.media.samples import (
 )
 from isthmus.data.media.sound_output import SoundOutput
 from isthmus.data.media.windows_in_parts import count_windows, cut_in_parts
-from isthmus.data.output import check_ending, check_folder
+from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, check_ending, check_folder
 from isthmus.data.provenance import Provenance
 from isthmus.data.rows import Block, Labels, WriteBlock, rows_in_a_block
 from isthmus.errors import DataError
@@ -107,10 +107,10 @@ class SoundFiles:
         if is_array(output):
             return
         if self.files.is_folder:
-            check_folder(output)
+            check_folder(output, self.files.names)
             targets = [output / name for name in self.files.names]
         else:
-            check_ending(output, (*SOUND_ENDINGS, *ARRAY_ENDINGS), "audio")
+            check_ending(output, (*SOUND_ENDINGS, *ARRAY_OUTPUT_ENDINGS), "audio")
             targets = [output]
         checked = set()
         for target, header in zip(targets, self.headers, strict=True):

@@ -38,6 +38,8 @@ class TableFormat(ABC):
 
     ENDINGS: ClassVar[tuple[str, ...]] = ()
     """The endings of its files, in lower case."""
+    PREFIXES: ClassVar[tuple[str, ...]] = ()
+    """How the addresses of its tables begin, if they are no files but URLs."""
 
     def __init__(self, address: str, name: str, spec: DataSpec) -> None:
         self.address = address
@@ -101,19 +103,22 @@ def _formats() -> dict[str, type[TableFormat]]:
     found = (
         cast("type[TableFormat]", plugins.load(__name__, name, TableFormat)) for name in names()
     )
-    return {ending: each for each in found for ending in each.ENDINGS}
+    return {sign: each for each in found for sign in (*each.ENDINGS, *each.PREFIXES)}
 
 
 def endings() -> tuple[str, ...]:
     """Returns the endings of all files of tables."""
-    return tuple(_formats())
+    return tuple(sign for sign, found in _formats().items() if sign in found.ENDINGS)
 
 
 def is_database(address: str) -> bool:
     """Returns whether an address is the URL of a database."""
-    from isthmus.data.tables.sql import Sql
+    return _prefix(address) is not None
 
-    return address.startswith(Sql.SCHEMES)
+
+def _prefix(address: str) -> str | None:
+    prefixes = (prefix for each in _formats().values() for prefix in each.PREFIXES)
+    return next((prefix for prefix in prefixes if address.startswith(prefix)), None)
 
 
 def open_table(address: str, name: str, spec: DataSpec) -> TableFormat:
@@ -122,11 +127,8 @@ def open_table(address: str, name: str, spec: DataSpec) -> TableFormat:
     Raises:
         DataError: If the file is not what its ending says.
     """
-    if is_database(address):
-        from isthmus.data.tables.sql import Sql
-
-        return Sql(address, name, spec)
-    return _formats()[ending_of(address)](address, name, spec)
+    sign = _prefix(address) or ending_of(address)
+    return _formats()[sign](address, name, spec)
 
 
 def is_numeric(kind: pa.DataType) -> bool:

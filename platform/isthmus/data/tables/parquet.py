@@ -9,6 +9,7 @@ import pyarrow.dataset as ds
 from isthmus.data.tables._files import TypedFile
 
 _BUFFER_BYTES = 1 << 20
+_LARGE_FILE_BYTES = 64 << 20
 
 
 class Parquet(TypedFile):
@@ -21,9 +22,14 @@ class Parquet(TypedFile):
         return ds.ParquetFileFormat()
 
     def scan_options(self) -> ds.FragmentScanOptions:
-        """Returns options by which pyarrow does not hold row groups whole: memory stays bounded."""
+        """Returns options by which pyarrow does not hold row groups whole: memory stays bounded.
+
+        A small file is read a column at a time instead, because a buffered read takes the memory
+        that a damaged page claims to need, before it finds that the file has no such page.
+        """
+        is_large = self.path.stat().st_size > _LARGE_FILE_BYTES
         return ds.ParquetFragmentScanOptions(
-            use_buffered_stream=True, buffer_size=_BUFFER_BYTES, pre_buffer=False
+            use_buffered_stream=is_large, buffer_size=_BUFFER_BYTES, pre_buffer=False
         )
 
     def indexes(self) -> frozenset[str]:

@@ -32,7 +32,7 @@ class Sql(TableFormat):
     the driver's own place; it is never stored.
     """
 
-    SCHEMES = ("postgresql://", "postgresql+psycopg2://", "sqlite:///")
+    PREFIXES = ("postgresql://", "postgresql+psycopg2://", "sqlite:///")
 
     def schema(self) -> pa.Schema:
         """Returns the names of the columns, and their types by the first rows."""
