@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 
@@ -216,3 +217,20 @@ def test_importing_the_registry_imports_no_onnx():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_row_without_a_number_has_no_score_and_counts_as_an_anomaly(trained, settings, value):
+    name = f"holed-{value}".replace("-", "minus")
+    pair = trained(name)
+    with torch.inference_mode():
+        pair.module.calibration.fit(pair.module.score(torch.from_numpy(ROWS)))
+    registered = registry.register_pair(pair, settings)
+    files = registry.onnx_files(str(registered), settings)
+    rows = ROWS[:5].copy()
+    rows[3, 1] = value
+    session = onnxruntime.InferenceSession(str(files["score"]))
+    score, p_value, is_anomaly = session.run(None, {"row": rows})
+    assert np.isnan(score).tolist() == [False, False, False, True, False]
+    assert is_anomaly[3]
+    assert p_value[3] == pytest.approx(1 / 1001)
