@@ -31,6 +31,14 @@ _QUOTED = {
 }
 
 
+_SIZES = {
+    "string_too_short": "text of at least {min_length} character(s)",
+    "string_too_long": "text of at most {max_length} character(s)",
+    "too_short": "a list of at least {min_length}",
+    "too_long": "a list of at most {max_length}",
+}
+
+
 def faults_of(
     error: ValidationError,
     model: type[BaseModel],
@@ -103,6 +111,8 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
 def _requirement(item: Mapping[str, Any]) -> str:
     if item["type"] in _NEEDED:
         return _NEEDED[item["type"]]
+    if item["type"] in _SIZES:
+        return _SIZES[item["type"]].format(**item["ctx"])
     message = str(item["msg"])
     message = message.removeprefix("Value error, ").removeprefix("Input should be ")
     return message[:1].lower() + message[1:]
