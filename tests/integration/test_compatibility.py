@@ -23,7 +23,7 @@ JOB = {
 def test_a_retrained_pair_gives_latents_that_the_first_ones_decoder_understands(here):
     first = package.train(JOB)
     assert "latent_affine_error" not in first.metrics
-    package.promote("twins", 1)
+    package.promote("twins", 1, undecided=True)
     again = {**JOB, "training": {**JOB["training"], "seed": 1}}
     second = package.train(again)
     errors = {kind: second.metrics[f"latent_{kind}_error"] for kind in ("procrustes", "affine")}

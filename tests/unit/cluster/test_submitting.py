@@ -14,6 +14,7 @@ from PIL import Image
 from isthmus.cluster import local_data, submit
 from isthmus.cluster.client import Cluster, find_cluster
 from isthmus.cluster.wheel import build_wheel
+from isthmus.data import storing
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
@@ -185,6 +186,7 @@ def test_of_a_table_too_large_to_travel_the_columns_are_checked(here, monkeypatc
         (here / "rows" / name).write_text("a,b\n1,2\n")
     (here / "job.yaml").write_text("name: a\ndata: {path: rows, columns: [a, bb]}\n")
     monkeypatch.setattr(submit, "LARGEST_LOCAL_DATA_BYTES", 1)
+    monkeypatch.setattr(storing, "_MOST_BYTES_IN_MEMORY", 0)
     with pytest.raises(DataError, match='no column "bb"'):
         submit.checked_job(here / "job.yaml", [])
     assert submit.checked_job(here / "job.yaml", ["data.columns=[a]"]).data.columns == ("a",)
