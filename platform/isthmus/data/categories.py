@@ -69,8 +69,9 @@ class Expansion:
         features = np.zeros((len(numbers), self.width), dtype=np.float32)
         for name, own in self.slices():
             if name in self.values:
-                for offset, value in enumerate(self.values[name]):
-                    features[:, own.start + offset] = texts[name] == value
+                cells = canonical(texts[name])
+                for offset, value in enumerate(canonical(np.array(self.values[name]))):
+                    features[:, own.start + offset] = cells == value
             else:
                 features[:, own.start] = numbers[:, self.numeric.index(name)]
         return features
@@ -140,13 +141,26 @@ class UnknownValues:
             )
 
 
+def canonical(texts: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Returns texts in which a whole number is written without a point: 1.0 and 1 are one value.
+
+    A csv that pandas writes has 1.0 where a parquet of the same frame has 1.
+    """
+    is_whole = np.char.endswith(texts, ".0") & np.char.isdigit(
+        np.char.replace(np.char.lstrip(texts, "-"), ".", "")
+    )
+    if not is_whole.any():
+        return texts
+    return np.where(is_whole, np.char.partition(texts, ".")[:, 0], texts)
+
+
 def distinct_values(texts: NDArray[np.str_], column: str, source: str) -> tuple[str, ...]:
     """The values of a categorical column, sorted; an empty cell is one of them.
 
     Raises:
         DataError: If there are more than a category could have.
     """
-    found = np.unique(texts)
+    found = np.unique(canonical(texts))
     if len(found) > _MOST_VALUES:
         raise DataError(
             f'{source}: column "{column}" (data.categories) has {len(found)} different values, '

@@ -12,6 +12,11 @@ from numpy.typing import NDArray
 from isthmus.data.rows import FloatArray
 
 _logger = logging.getLogger(__name__)
+# The grid of centres, in spreads: so coarse that data which grow keep the centre that they had, and
+# with it the hash of each row, by which it is trained on or held out; so fine that float32 still
+# tells values apart that differ by a hundred-thousandth of the spread. The borders of its cells are
+# at an odd share of the grid, since data lie around round numbers.
+_GRID_SPREADS, _BORDER = 64, 0.618
 # The distance of two neighbouring float32 must be below this share of the spread of a feature.
 _FINEST_SHARE = 1e-3
 _SHOWN = 8
@@ -43,7 +48,9 @@ def find_centre(
     needs = (spread > 1e-12 * largest) & (gap > _FINEST_SHARE * spread) & np.isfinite(gap)
     if not needs.any():
         return None
-    centre = np.where(needs, np.round((lowest + highest) / 2), 0.0)
+    grid = np.exp2(np.ceil(np.log2(np.where(needs, _GRID_SPREADS * spread, 1.0))))
+    cells = np.floor((lowest + highest) / 2 / grid + 1 - _BORDER)
+    centre = np.where(needs, cells * grid, 0.0)
     places = np.flatnonzero(needs)
     shown = ", ".join(str(columns[i]) if columns else str(i) for i in places[:_SHOWN])
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""

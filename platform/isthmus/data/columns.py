@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from isthmus.data.tables import TableFormat, is_numeric
@@ -22,7 +23,7 @@ def column_names(table: TableFormat, keys: Sequence[str] = ()) -> list[str]:
         DataError: If the file is damaged, or two columns have the same name.
     """
     names = [*table.schema().names, *keys]
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise DataError(f'{table.name}: more than one column is called "{twice[0]}"; rename them')
     return names

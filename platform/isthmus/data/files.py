@@ -125,12 +125,24 @@ def _find_each(paths: Sequence[str], endings: Sequence[str]) -> Files:
     found = [find_files(path, endings) for path in paths]
     addresses = [address for each in found for address in each.addresses]
     name = paths[0] if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-    base = os.path.commonpath([str(Path(address).parent) for address in addresses])
-    names = [Path(address).relative_to(base).as_posix() for address in addresses]
+    names = _names_below_a_common_folder(addresses)
     twice = next((name for name, count in Counter(addresses).items() if count > 1), None)
     if twice is not None:
         raise DataError(f"{twice}: is named twice in data.path; leave one out")
     return Files(name, tuple(names), tuple(addresses), is_folder=True)
+
+
+def _names_below_a_common_folder(addresses: Sequence[str]) -> list[str]:
+    is_s3 = {address.startswith(_S3) for address in addresses}
+    if len(is_s3) > 1:  # some here and some in S3, which have no folder in common
+        return [f"{number}/{Path(each).name}" for number, each in enumerate(addresses)]
+    paths = [each.removeprefix(_S3) if True in is_s3 else _absolute(each) for each in addresses]
+    base = os.path.commonpath([str(Path(path).parent) for path in paths])
+    return [os.path.relpath(path, base) for path in paths]
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).absolute())
 
 
 def _list_s3(path: str, endings: Sequence[str], listing: _Listing) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from isthmus.data.rows import Labels
@@ -16,9 +17,12 @@ FOLDER_LABELS = "folder"
 def matching(labels: Labels, keep: Sequence[int | str]) -> NDArray[np.bool_]:
     """Returns which labels equal one of `keep`, by value or as text, shape (N,)."""
     found = np.isin(labels.astype(str), [str(label) for label in keep])
-    if labels.dtype.kind in "biuf":
-        found |= np.isin(labels, [label for label in keep if isinstance(label, int)])
-    return found
+    return found | np.isin(_as_numbers(labels), _as_numbers(np.array(keep, dtype=str)))
+
+
+def _as_numbers(labels: Labels) -> NDArray[np.float64]:
+    """Returns the values of labels; NaN, which equals nothing, for those that are no numbers."""
+    return np.asarray(pd.to_numeric(pd.Series(labels), errors="coerce"), dtype=np.float64)
 
 
 def folder_labels(files: Sequence[str], labels: str | None, name: str) -> Labels | None:

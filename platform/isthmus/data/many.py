@@ -49,12 +49,16 @@ class ManyRows:
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
         """Reads the rows, with the name of the file in their index; files may have no rows."""
+        has_any = False
         for number, (part, name) in enumerate(zip(self.parts, self.names, strict=True)):
             if part.count == 0:
                 continue
             for block in part.blocks(carry=carry):
+                has_any = True
                 file = np.full(len(block.values), name)
                 yield replace(block, part=number, index={"file": file, **block.index})
+        if not has_any:
+            raise DataError(f"{self.names[0]} and the other files leave no row; give at least one")
 
     def check_output(self, output: Path) -> None:
         """Refuses a folder that holds anything but earlier results."""

@@ -51,11 +51,13 @@ class MissingInBlocks:
         missing: `data.missing`.
         columns: Names of the columns, if they have any.
         name: What messages call the source.
+        is_part: Whether the rows are those of one file of several, of which all may be dropped.
     """
 
     missing: Missing
     columns: Sequence[str] | None
     name: str
+    is_part: bool = False
     _seen: int = 0
     _dropped: int = 0
 
@@ -94,16 +96,16 @@ class MissingInBlocks:
             DataError: If no row is left.
         """
         if self._dropped:
-            report_dropped(self._dropped, self._seen, self.name)
+            report_dropped(self._dropped, self._seen, self.name, may_be_all=self.is_part)
 
 
-def report_dropped(dropped: int, rows: int, name: str) -> None:
+def report_dropped(dropped: int, rows: int, name: str, *, may_be_all: bool = False) -> None:
     """Logs how many of the rows `data.missing: drop` left out.
 
     Raises:
         DataError: If none is left.
     """
-    if dropped == rows:
+    if dropped == rows and not may_be_all:
         raise DataError(
             f"{name}: every row has a missing value, so data.missing: drop leaves none; "
             "use mean, or list empty columns under data.exclude"

@@ -174,7 +174,11 @@ def collect(source: RowSource) -> Rows:
         sizes[block.part] += len(block.values)
         if values is None and source.count is not None and end <= source.count:
             values = np.empty((source.count, *block.values.shape[1:]), dtype=np.float32)
-        if values is not None and end <= len(values):
+        if values is not None and end > len(values):  # the source has grown since it was counted
+            grown = np.empty((2 * end, *values.shape[1:]), dtype=np.float32)
+            grown[:filled] = values[:filled]
+            values = grown
+        if values is not None:
             # Into their place at once: rows are never in memory twice.
             values[filled:end] = block.values
             block = replace(block, values=values[:0])

@@ -85,21 +85,22 @@ def fetch(addresses: Sequence[str]) -> list[Path]:
     Raises:
         DataError: If an object or S3 itself cannot be reached.
     """
+    local = {address: Path(address) for address in addresses}
     objects = [address for address in addresses if address.startswith("s3://")]
-    if not objects:
-        return [Path(address) for address in addresses]
-    bucket = objects[0].removeprefix("s3://").partition("/")[0]
-    root = _cache_of(bucket)
-    with _said_plainly(objects[0], bucket):
-        files = _connect(bucket)
-        infos = files.get_file_info([each.removeprefix("s3://") for each in objects])
-        with FileLock(root / "lock"):
-            _refresh(files, root, infos)
-    local = {
-        address: root / "objects" / _relative(info.path)
-        for address, info in zip(objects, infos, strict=True)
-    }
-    return [local.get(address, Path(address)) for address in addresses]
+    for bucket in dict.fromkeys(_bucket_of(address) for address in objects):
+        own = [address for address in objects if _bucket_of(address) == bucket]
+        root = _cache_of(bucket)
+        with _said_plainly(own[0], bucket):
+            files = _connect(bucket)
+            with FileLock(root / "lock"):
+                _refresh(files, root, [address.removeprefix("s3://") for address in own])
+        for address in own:
+            local[address] = root / "objects" / _relative(address.removeprefix("s3://"))
+    return [local[address] for address in addresses]
+
+
+def _bucket_of(address: str) -> str:
+    return address.removeprefix("s3://").partition("/")[0]
 
 
 def _cache_of(bucket: str) -> Path:
@@ -127,41 +128,48 @@ def _connect(bucket: str) -> fs.S3FileSystem:
     )
 
 
-def _refresh(files: fs.S3FileSystem, root: Path, infos: Sequence[fs.FileInfo]) -> None:
+def _refresh(files: fs.S3FileSystem, root: Path, paths: Sequence[str]) -> None:
     """Makes `root/objects` hold these objects as they are now."""
-    index = root / "versions.json"
+    index = root / "etags.json"
     known: dict[str, str] = json.loads(index.read_text()) if index.exists() else {}
-    versions: dict[str, str] = {}
-    stale: list[fs.FileInfo] = []
-    for info in infos:
-        if info.type != fs.FileType.File:
-            raise DataError(f"s3://{info.path}: there is no such object")
-        if not info.size:
-            raise DataError(f"s3://{info.path}: the file is empty (0 bytes)")
-        name = _relative(info.path)
-        versions[name] = f"{info.size} {info.mtime_ns}"
-        if known.get(name) != versions[name] or not (root / "objects" / name).is_file():
-            stale.append(info)
-    # What an interrupted download leaves behind must not pass for current.
-    outdated = {_relative(info.path) for info in stale}
-    _write_index(index, {name: v for name, v in known.items() if name not in outdated})
-
-    def download(info: fs.FileInfo) -> None:
-        target = root / "objects" / _relative(info.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
-        with part.open("wb") as file, files.open_input_stream(info.path) as content:
-            shutil.copyfileobj(content, file, 1 << 20)
-        part.replace(target)
-
     with ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
-        list(pool.map(download, stale))
-    _write_index(index, {**known, **versions})
+        etags = dict(zip(paths, pool.map(lambda path: _etag(files, path), paths), strict=True))
+        stale = [
+            path
+            for path, etag in etags.items()
+            if known.get(_relative(path)) != etag
+            or not (root / "objects" / _relative(path)).is_file()
+        ]
+        # What an interrupted download leaves behind must not pass for current.
+        outdated = {_relative(path) for path in stale}
+        _write_index(index, {name: etag for name, etag in known.items() if name not in outdated})
+        list(pool.map(lambda path: _download(files, path, root), stale))
+    _write_index(index, {**known, **{_relative(path): etag for path, etag in etags.items()}})
 
 
-def _write_index(index: Path, versions: dict[str, str]) -> None:
+def _etag(files: fs.S3FileSystem, path: str) -> str:
+    """Returns the etag of an object; its content is not read."""
+    try:
+        with files.open_input_file(path) as file:
+            if not file.size():
+                raise DataError(f"s3://{path}: the file is empty (0 bytes)")
+            return str(file.metadata()[b"ETag"])
+    except FileNotFoundError as error:
+        raise DataError(f"s3://{path}: there is no such object") from error
+
+
+def _download(files: fs.S3FileSystem, path: str, root: Path) -> None:
+    target = root / "objects" / _relative(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    with part.open("wb") as file, files.open_input_stream(path) as content:
+        shutil.copyfileobj(content, file, 1 << 20)
+    part.replace(target)
+
+
+def _write_index(index: Path, etags: dict[str, str]) -> None:
     temporary = index.with_suffix(".part")
-    temporary.write_text(json.dumps(versions))
+    temporary.write_text(json.dumps(etags))
     temporary.replace(index)
 
 

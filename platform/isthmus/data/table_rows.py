@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,9 @@ class TableRows:
         """The open table; one in S3 is copied to the cache first."""
         return open_address(self.address, self.name, self.spec)
 
-    @property
+    @cached_property
     def count(self) -> int | None:
-        """The number of rows, if the file says it."""
+        """The number of rows, if the file says it; it is asked once."""
         return self.table.count()
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
@@ -76,7 +77,9 @@ class TableRows:
         labels = [self.spec.labels] if self.has_labels and self.spec.labels else []
         others = [name for name in names if name not in self.columns] if carry else []
         texts = list(dict.fromkeys([*categories, *labels, *self.extra, *others]))
-        missing = MissingInBlocks(self.spec.missing, self.schema.features, self.name)
+        missing = MissingInBlocks(
+            self.spec.missing, self.schema.features, self.name, is_part=self.first is not None
+        )
         unknown = UnknownValues(expansion, self.name) if expansion else None
         of_file = [name for name in numbers if name not in self.keys]
         label_type = table.schema().field(labels[0]).type if labels and not self.keys else None
@@ -164,9 +167,18 @@ class TableRows:
             is_number = name in self.columns and not (
                 self.expansion and name in self.expansion.values
             )
-            column = pa.array([float(value) if is_number else value] * part.num_rows)
+            column = pa.array([self._number(name) if is_number else value] * part.num_rows)
             part = part.append_column(name, column)
         return part
+
+    def _number(self, key: str) -> float:
+        try:
+            return float(self.keys[key] or "nan")
+        except ValueError:
+            raise DataError(
+                f'{self.name}: lies in the folder {key}={self.keys[key]}, and "{key}" is a number '
+                "for the model; name the folder by one"
+            ) from None
 
     def _centre_of_numbers(self, numbers: Sequence[str]) -> NDArray[np.float64] | None:
         if self.schema.centre is None:
@@ -223,15 +235,20 @@ def texts_of(column: pa.ChunkedArray) -> NDArray[np.str_]:
 
 
 def as_labels(column: pa.ChunkedArray, kind: pa.DataType | None) -> Labels:
-    """Returns labels, shape (N,): numbers if the type of the column is a number's, else texts."""
+    """Returns labels, shape (N,): numbers if the type of the column is a number's, else texts.
+
+    An empty cell among numbers is NaN.
+    """
     labels = texts_of(column)
-    if kind is not None and is_numeric(kind):
-        number = np.int64 if pa.types.is_integer(kind) else np.float64
-        try:
-            return labels.astype(number)
-        except ValueError:
-            return labels  # a text after a first block of numbers
-    return labels
+    if kind is None or not is_numeric(kind):
+        return labels
+    is_empty = labels == ""
+    try:
+        numbers = np.where(is_empty, "nan", labels).astype(np.float64)
+    except ValueError:
+        return labels  # a text after a first block of numbers
+    has_integers = pa.types.is_integer(kind) and not is_empty.any()
+    return numbers.astype(np.int64) if has_integers else numbers
 
 
 def _is_floating(types: pa.Schema, name: str) -> bool:

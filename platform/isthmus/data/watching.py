@@ -66,9 +66,9 @@ class RangeWatch:
             )
             is_inside = (highest - lowest < _FAR_INSIDE * width) & (width > 0)
         varies = width > 0
-        if (is_outside & varies).any():
-            self._warn("values far outside", is_outside & varies, lowest, highest, least, most)
-        if self._rows >= _FEWEST_ROWS and is_inside.all():
+        if is_outside.any():
+            self._warn("values far outside", is_outside, lowest, highest, least, most)
+        if self._rows >= _FEWEST_ROWS and varies.any() and is_inside[varies].all():
             self._warn("values that fill little of", is_inside, lowest, highest, least, most)
 
     def _report_missing(self, lowest: np.ndarray) -> None:

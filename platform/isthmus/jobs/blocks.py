@@ -27,11 +27,11 @@ def blocks_of(
         Each block, with a function that takes the progress within the block and tells `on_rows`
         the progress over the whole input. The function is `None` if `on_rows` is.
     """
-    done = 0
+    done, total = 0, stream.count if on_rows else None
 
     def within_block(rows: int, _: int | None) -> None:
         if on_rows:
-            on_rows(done + rows, stream.count)
+            on_rows(done + rows, total)
 
     for block in read_ahead(stream.blocks(carry=carry)):
         yield block, within_block if on_rows else None

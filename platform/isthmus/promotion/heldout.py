@@ -201,11 +201,12 @@ def _unseen(rows: Floats, places: Places | None, *, by: _Side, of: _Side) -> Mas
         by: The other pair.
         of: The pair that the rows are held out by.
     """
-    if DataKind(by.pair.manifest.plan.kind) in _SPLIT_BY_CONTENT:
+    is_by_content = DataKind(by.pair.manifest.plan.kind) in _SPLIT_BY_CONTENT
+    if is_by_content and _centre_of(by.pair) == _centre_of(of.pair):
         unseen = np.ones(len(rows), dtype=bool)
         unseen[split_block(rows, by.pair.manifest.data, by.job.training.seed)["train"]] = False
         return unseen
-    if by.split == of.split:
+    if by.split == of.split and not is_by_content:
         return np.ones(len(rows), dtype=bool)
     if by.sample is None:
         return np.zeros(len(rows), dtype=bool)

@@ -133,11 +133,11 @@ class DataSpec(SpecModel):
         values = self.categories
         return tuple(name in values for name in self.columns for _ in values.get(name, (name,)))
 
-    @field_validator("path", mode="after")
+    @field_validator("path", "paired_path", mode="after")
     @classmethod
-    def _keeps_no_password(cls, path: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if isinstance(path, str):
-            return without_password(path)
+    def _keeps_no_password(cls, path: str | tuple[str, ...] | None) -> object:
+        if path is None or isinstance(path, str):
+            return path and without_password(path)
         return tuple(without_password(each) for each in path)
 
     @field_validator("encoding", mode="after")
@@ -150,6 +150,12 @@ class DataSpec(SpecModel):
                 f'no encoding "{encoding}"; use utf-8, latin-1, cp1252, utf-16'
             ) from None
         return "utf-8" if found in ("utf-8", "utf-8-sig", "ascii") else encoding
+
+    @model_validator(mode="after")
+    def _tells_thousands_from_decimals(self) -> DataSpec:
+        if self.thousands == self.decimal:
+            raise ValueError(f'thousands and decimal are both "{self.decimal}"; change one')
+        return self
 
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> DataSpec:

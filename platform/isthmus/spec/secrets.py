@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import re
 
-_PASSWORD = re.compile(
-    r"^(?P<start>[a-z][a-z0-9+]*://[^/@:]*):(?P<password>[^/@]*)@", re.IGNORECASE
-)
+# Up to the last @ before a query, since a password may have a slash or an @ of its own.
+_PASSWORD = re.compile(r"^(?P<start>[a-z][a-z0-9+]*://[^/@:?]*):[^?]*@", re.IGNORECASE)
+_IN_QUERY = re.compile(r"(?<=[?&])(password|passfile|sslpassword)=[^&]*&?", re.IGNORECASE)
 _known: dict[str, str] = {}
 
 
 def without_password(url: str) -> str:
-    """Returns a URL without the password in it, which this process remembers for `with_password`.
+    """Returns a URL without the passwords in it, which this process remembers for `with_password`.
 
     Texts that are no URL with a password are returned as they are.
     """
-    found = _PASSWORD.match(url)
-    if found is None:
+    if "://" not in url:
         return url
-    bare = f"{found['start']}@{url[found.end() :]}"
-    _known[bare] = found["password"]
+    bare = _PASSWORD.sub(r"\g<start>@", url)
+    bare = _IN_QUERY.sub("", bare).rstrip("?&") if "?" in bare else bare
+    if bare != url:
+        _known[bare] = url
     return bare
 
 
 def with_password(url: str) -> str:
-    """Returns a URL with the password that this process knows for it, if it knows one."""
-    password = _known.get(url)
-    if password is None:
-        return url
-    start, _, rest = url.partition("@")
-    return f"{start}:{password}@{rest}"
+    """Returns a URL as it was given to this process, with the password if it had one."""
+    return _known.get(url, url)

@@ -90,9 +90,9 @@ class ArrayFormat(ABC):
             DataError: If the file is damaged, the array absent, or not of real numbers.
         """
 
+    @abstractmethod
     def has(self, key: str) -> bool:
         """Returns whether the file has an array of that name."""
-        return False
 
 
 def names() -> tuple[str, ...]:

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
 from isthmus.data.arrays import (
     ArrayFormat,
     LoadedArray,
@@ -20,23 +29,58 @@ class Hdf5(ArrayFormat):
 
     def open(self, key: str | None, labels: str | None) -> LoadedArray:
         """Opens an array; see `ArrayFormat.open`."""
-        try:
-            import h5py
-        except ImportError:
-            raise DataError(f"{self.name}: reading HDF5 needs h5py: pip install h5py") from None
-        try:
-            file = h5py.File(self.path, "r")
-            found: list[str] = []
-            file.visititems(
-                lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
-            )
+        with self._file() as file:
+            found = _names(file)
             key = chosen_key(found, key, labels, self.name)
-            values = checked(file[key], f'{self.name}: array "{key}"')
+            array = Hdf5Array(self.path, key, file[key].shape, file[key].dtype)
+            values = checked(array, f'{self.name}: array "{key}"')
             if labels is None:
                 return LoadedArray(values, key)
             refuse_absent_labels(found, labels, self.name)
             checked_labels(file[labels].shape, labels, values.shape[0], self.name)
             return LoadedArray(values, key, file[labels][:].reshape(-1))
+
+    def has(self, key: str) -> bool:
+        """Returns whether the file has an array of that name."""
+        with self._file() as file:
+            return key in _names(file)
+
+    @contextmanager
+    def _file(self) -> Iterator[Any]:
+        try:
+            import h5py
+        except ImportError:
+            raise DataError(f"{self.name}: reading HDF5 needs h5py: pip install h5py") from None
+        try:
+            with h5py.File(self.path, "r") as file:
+                yield file
         except OSError as error:
             said = str(error).splitlines()[0]
             raise DataError(f"{self.name}: is damaged or no HDF5 file ({said})") from error
+
+
+@dataclass(frozen=True)
+class Hdf5Array:
+    """An array of a file that is open only while rows are read, so that there may be many."""
+
+    path: Path
+    key: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Reads rows, shape (n, ...)."""
+        import h5py
+
+        with h5py.File(self.path, "r") as file:
+            return np.asarray(file[self.key][rows])
+
+
+def _names(file: Any) -> list[str]:
+    import h5py
+
+    found: list[str] = []
+    file.visititems(
+        lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
+    )
+    return found

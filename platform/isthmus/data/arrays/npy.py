@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.data.arrays import ArrayFormat, LoadedArray, checked
 from isthmus.errors import DataError
@@ -18,8 +23,7 @@ class Npy(ArrayFormat):
         if labels is not None:
             raise DataError(f"{self.name}: an npy holds one array, so no labels; use an npz")
         try:
-            # Mapped as a copy on write, so that the file stays as it is.
-            array = np.load(self.path, mmap_mode="c", allow_pickle=False)
+            array = _mapped(self.path)
         except (ValueError, EOFError, OSError) as error:
             if "Python objects" in str(error):
                 raise DataError(
@@ -31,4 +35,26 @@ class Npy(ArrayFormat):
                 ) from error
             said = str(error).splitlines()[0]
             raise DataError(f"{self.name}: is damaged ({said}); write it again") from error
-        return LoadedArray(checked(array, self.name))
+        return LoadedArray(checked(MappedFile(self.path, array.shape, array.dtype), self.name))
+
+    def has(self, key: str) -> bool:
+        """Returns `False`: the array has no name."""
+        return False
+
+
+@dataclass(frozen=True)
+class MappedFile:
+    """An array of a file that is open only while rows are read, so that there may be many."""
+
+    path: Path
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        """Reads rows, shape (n, ...)."""
+        return np.array(_mapped(self.path)[rows])
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array

@@ -76,6 +76,7 @@ class ZippedArray:
     name: str
     shape: tuple[int, ...] = field(init=False)
     dtype: np.dtype[Any] = field(init=False)
+    _archive: zipfile.ZipFile = field(init=False)
     _stream: IO[bytes] | None = field(init=False, default=None)
     _next: int = field(init=False, default=0)
     _whole: NDArray[Any] | None = field(init=False, default=None)
@@ -92,6 +93,7 @@ class ZippedArray:
             content = stream.read()
             self._whole = np.frombuffer(content, self.dtype).reshape(self.shape, order="F").copy()
         stream.close()
+        self._archive.close()
 
     def __getitem__(self, rows: slice) -> NDArray[Any]:
         """Reads rows, shape (n, ...)."""
@@ -112,7 +114,11 @@ class ZippedArray:
                 if not count:
                     raise EOFError("it ends before its last row")
                 filled += count
-        self._next = end
+            self._next = end
+            if end == self.shape[0]:
+                self._stream.close()
+                self._archive.close()
+                self._stream = None
         return values[::step]
 
     def _skip(self, count: int) -> None:
@@ -125,9 +131,9 @@ class ZippedArray:
 
     def _open(self) -> tuple[IO[bytes], bool]:
         """Opens the member behind its header, which must agree with the size in the zip."""
-        archive = zipfile.ZipFile(self.path)
-        info = archive.getinfo(f"{self.key}.npy")
-        stream = archive.open(info)
+        self._archive = zipfile.ZipFile(self.path)
+        info = self._archive.getinfo(f"{self.key}.npy")
+        stream = self._archive.open(info)
         version = np.lib.format.read_magic(stream)
         read = (
             np.lib.format.read_array_header_1_0

@@ -44,3 +44,7 @@ class Sklearn(ArrayFormat):
             return LoadedArray(bunch.images.astype(np.float32), labels=target)
         columns = tuple(str(column) for column in bunch.feature_names)
         return LoadedArray(bunch.data.astype(np.float32), labels=target, columns=columns)
+
+    def has(self, key: str) -> bool:
+        """Returns `False`: a set has one array without a name."""
+        return False

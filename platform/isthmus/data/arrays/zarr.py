@@ -22,15 +22,7 @@ class Zarr(ArrayFormat):
 
     def open(self, key: str | None, labels: str | None) -> LoadedArray:
         """Opens an array; see `ArrayFormat.open`."""
-        try:
-            import zarr
-        except ImportError:
-            raise DataError(f"{self.name}: reading Zarr needs zarr: pip install zarr") from None
-        try:
-            opened: Any = zarr.open(str(self.path), mode="r")
-        except (OSError, ValueError, KeyError) as error:
-            said = str(error).splitlines()[0]
-            raise DataError(f"{self.name}: is damaged or no Zarr array ({said})") from error
+        opened = self._opened()
         if hasattr(opened, "shape"):  # an array, and no group of them
             if labels is not None:
                 raise DataError(f"{self.name}: is one array, so has no labels; use a group")
@@ -43,3 +35,19 @@ class Zarr(ArrayFormat):
         refuse_absent_labels(found, labels, self.name)
         checked_labels(opened[labels].shape, labels, values.shape[0], self.name)
         return LoadedArray(values, key, opened[labels][:].reshape(-1))
+
+    def has(self, key: str) -> bool:
+        """Returns whether the file has an array of that name."""
+        opened = self._opened()
+        return not hasattr(opened, "shape") and key in [name for name, _ in opened.arrays()]
+
+    def _opened(self) -> Any:
+        try:
+            import zarr
+        except ImportError:
+            raise DataError(f"{self.name}: reading Zarr needs zarr: pip install zarr") from None
+        try:
+            return zarr.open(str(self.path), mode="r")
+        except (OSError, ValueError, KeyError) as error:
+            said = str(error).splitlines()[0]
+            raise DataError(f"{self.name}: is damaged or no Zarr array ({said})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape
 
+_logger = logging.getLogger(__name__)
 _WHITES = {"uint8": 255.0, "uint16": 65535.0}
 
 
@@ -44,6 +47,7 @@ class Images(Kind):
                     f"{parts[0].schema.shape}; set data.image_size"
                 )
             parts.append(rows)
+        parts = _of_one_white(parts, files.name)
         settled = spec.model_copy(update={"key": parts[0].array.key})
         return (ManyRows(tuple(parts), files.names) if files.is_folder else parts[0]), settled
 
@@ -102,6 +106,28 @@ def _oriented(loaded: LoadedArray, path: Path | None, name: str, spec: DataSpec)
     white = DIGITS_WHITE if name == IMAGE_SET else _WHITES.get(loaded.values.dtype.name)
     schema = RowSchema(kind=DataKind.IMAGES, shape=row_shape, white=white)
     return ArrayRows(loaded, path, name, spec, schema, channels_last=channels_last, resized=resized)
+
+
+def _of_one_white(parts: list[ArrayRows], name: str) -> list[ArrayRows]:
+    """Scales arrays of several bit depths to the white point of the deepest."""
+    whites = {rows.schema.white for rows in parts}
+    if len(whites) == 1:
+        return parts
+    if None in whites:
+        raise DataError(
+            f"{name}: some arrays hold whole numbers and some do not, so that their white points "
+            "cannot be compared; convert them to one type"
+        )
+    white = max(each for each in whites if each is not None)
+    _logger.warning("%s: arrays of several bit depths are scaled to white at %g", name, white)
+    return [
+        replace(
+            rows,
+            schema=rows.schema.model_copy(update={"white": white}),
+            factor=white / (rows.schema.white or white),
+        )
+        for rows in parts
+    ]
 
 
 def _like_trained(

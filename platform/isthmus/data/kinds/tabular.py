@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
 from isthmus.data.rows import RowSource, joined
 from isthmus.data.table_rows import TableRows, doubles, open_address, texts_of
-from isthmus.data.tables import TableFormat, is_numeric
+from isthmus.data.tables import TableFormat
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode
@@ -33,6 +34,7 @@ from isthmus.types import DataKind, ScalingMode
 _logger = logging.getLogger(__name__)
 _LOOKED_AT_ROWS = 10_000
 _CHUNK_ROWS = 65_536
+_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Tabular(Kind):
@@ -99,8 +101,9 @@ def open_tables(
     expansion = _found_categories(files, columns, spec, keys)
     features = expansion.features if expansion else columns
     schema = RowSchema(kind=kind, shape=(len(features),), features=features)
-    if expansion is None and not keys[0]:
-        schema = schema.model_copy(update={"centre": _table_centre(first, columns)})
+    numbers = expansion.numeric if expansion else columns
+    of_file = tuple(name for name in numbers if name not in keys[0])
+    schema = schema.model_copy(update={"centre": _table_centre(first, of_file, features)})
     settled: dict[str, object] = {"columns": columns}
     if expansion is not None:
         settled["categories"] = expansion.values
@@ -162,7 +165,11 @@ def _partition_keys(files: Files, spec: DataSpec) -> list[dict[str, str]]:
     if not spec.partitions:
         return [{} for _ in files.names]
     found = [
-        dict(part.split("=", 1) for part in name.split("/")[:-1] if "=" in part)
+        {
+            key: "" if value == _NO_PARTITION else unquote(value)
+            for key, _, value in (part.partition("=") for part in name.split("/")[:-1])
+            if value
+        }
         for name in files.names
     ]
     for place, keys in enumerate(found):
@@ -204,21 +211,28 @@ def _found_categories(
 def _is_number(name: str, keys: Sequence[Mapping[str, str]]) -> bool:
     try:
         for each in keys:
-            float(each[name])
+            float(each[name] or "nan")
     except ValueError:
         return False
     return True
 
 
-def _table_centre(table: TableFormat, columns: tuple[str, ...]) -> tuple[float, ...] | None:
-    schema = table.schema()
-    if not all(is_numeric(schema.field(name).type) for name in columns):
-        return None  # refused where the rows are read
-    part = next(iter(table.batches(columns, [], _LOOKED_AT_ROWS)), None)
+def _table_centre(
+    table: TableFormat, numbers: tuple[str, ...], features: tuple[str, ...]
+) -> tuple[float, ...] | None:
+    """Returns the centre of each feature, found by the first rows; `None` if none needs one."""
+    try:
+        part = next(iter(table.batches(numbers, [], _LOOKED_AT_ROWS)), None) if numbers else None
+    except DataError:
+        return None  # the fault is raised where the rows are read
     if part is None:
         return None
-    values = np.column_stack([doubles(part.column(name).combine_chunks()) for name in columns])
-    return find_centre(values, columns, table.name)
+    values = np.column_stack([doubles(part.column(name).combine_chunks()) for name in numbers])
+    found = find_centre(values, numbers, table.name)
+    if found is None:
+        return None
+    centres = dict(zip(numbers, found, strict=True))
+    return tuple(centres.get(name, 0.0) for name in features)
 
 
 # -- arrays ---------------------------------------------------------------------------------------

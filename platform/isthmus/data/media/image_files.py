@@ -136,8 +136,12 @@ class ImageFiles:
 
     def _factor(self, position: int) -> np.float32:
         """Returns what a file's pixels are multiplied by to be in the units of the rows."""
-        white = self.headers[position].white
-        return np.float32((self.schema.white or white) / white)
+        header = self.headers[position]
+        white = self.schema.white
+        if white is None:
+            # An old pair; of colours of 16 bits, 8 bits were read then.
+            white = WHITE_8_BITS if header.is_beyond_pillow else header.white
+        return np.float32(white / header.white)
 
 
 def open_image_files(files: Files, spec: DataSpec) -> tuple[ImageFiles, DataSpec]:

@@ -160,9 +160,17 @@ def refuse_not_numeric(name: str, table: pa.Table, numbers: Sequence[str]) -> No
     """Refuses columns whose type is not numeric, with a value of the first of them."""
     for column in numbers:
         if not is_numeric(table.schema.field(column).type):
-            values = table.column(column).drop_null()
-            example = str(values[0].as_py()) if len(values) else ""
-            raise DataError(not_a_number(name, column, example))
+            values = [str(value) for value in table.column(column).drop_null().to_pylist()]
+            example = next((each for each in values if not _is_number(each)), "")
+            raise DataError(not_a_number(name, column, example or (values or [""])[0]))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def not_a_number(name: str, column: str, example: str, row: int | None = None) -> str:

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -36,6 +37,8 @@ _NOT_CONVERTED = re.compile(
     r"In CSV column #(?P<column>\d+): (Row #(?P<row>\d+): )?CSV conversion .* '(?P<value>.*)'",
     re.DOTALL,
 )
+_DAMAGED = (OSError, EOFError, zlib.error, pa.ArrowException)
+_COMPRESSIONS = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}
 _OTHER_FILES = {
     b"\x1f\x8b": "gzip data; call it .csv.gz",
     b"PK\x03\x04": "a zip or an xlsx; save it as csv",
@@ -71,7 +74,8 @@ class Csv(TableFormat):
             raise DataError(f"{self.name}: is not a csv that can be read ({error})") from None
         if self.spec.header == "none":
             return [f"f{number}" for number in range(len(cells))], delimiter
-        if cells and all(_is_number(cell, self.spec.decimal) for cell in cells):
+        is_known = bool(self.spec.columns) and set(self.spec.columns or ()) <= set(cells)
+        if not is_known and cells and all(_is_number(c, self.spec.decimal) for c in cells):
             shown = ", ".join(cells[:3]) + (", ..." if len(cells) > 3 else "")
             raise DataError(
                 f"{self.name}: the first line holds only numbers ({shown}), so it is no header; "
@@ -146,10 +150,18 @@ class Csv(TableFormat):
 
     def _parsed(self, column: pa.ChunkedArray, name: str, first: int) -> pa.ChunkedArray:
         """Parses numbers with signs between thousands, which pyarrow does not know."""
-        plain = pc.replace_substring(pc.utf8_trim_whitespace(column), self.spec.thousands, "")
+        sign, point = re.escape(self.spec.thousands or ""), re.escape(self.spec.decimal)
+        cells = pc.utf8_trim_whitespace(column)
+        # A sign that does not stand before three digits is no sign between thousands.
+        is_number = pc.match_substring_regex(
+            cells, rf"^[+-]?(\d{{1,3}}({sign}\d{{3}})+|\d+)?({point}\d*)?([eE][+-]?\d+)?$"
+        )
+        plain = pc.replace_substring(cells, self.spec.thousands, "")
         if self.spec.decimal != ".":
             plain = pc.replace_substring(plain, self.spec.decimal, ".")
-        is_missing = pc.is_in(plain, pa.array(["", *self._null_values()]))
+        wrong = pc.binary_join_element_wise(cells, "?", "")  # which no cast takes for a number
+        plain = pc.if_else(pc.fill_null(is_number, True), plain, wrong)
+        is_missing = pc.is_in(cells, pa.array(["", *self._null_values()]))
         plain = pc.if_else(is_missing, pa.scalar(None, pa.string()), plain)
         try:
             return plain.cast(pa.float64())
@@ -172,7 +184,7 @@ class Csv(TableFormat):
     ) -> pa_csv.CSVStreamingReader:
         names, delimiter = self.header
         return pa_csv.open_csv(
-            pa.input_stream(self.address, compression="detect"),
+            pa.input_stream(self.address, compression=self._compression),
             read_options=pa_csv.ReadOptions(
                 block_size=_BLOCK_BYTES,
                 use_threads=use_threads,
@@ -180,10 +192,17 @@ class Csv(TableFormat):
                 column_names=names if self.spec.header == "none" else None,
             ),
             parse_options=pa_csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=self._has_quotes()
+                delimiter=delimiter,
+                newlines_in_values=self._has_quotes(),
+                # In a table of one column, an empty line is a missing value.
+                ignore_empty_lines=len(names) > 1,
             ),
             convert_options=convert,
         )
+
+    @property
+    def _compression(self) -> str | None:
+        return _COMPRESSIONS.get(ending_of(self.address).rpartition(".")[2])
 
     def _has_quotes(self) -> bool:
         """Returns whether a cell may hold a line break; a csv without one is read faster."""
@@ -219,7 +238,7 @@ class Csv(TableFormat):
                 lines = list(islice((line for line in file if line.strip()), _SNIFFED_ROWS))
         except UnicodeError:
             raise DataError(_not_decoded(self.name, self.spec.encoding)) from None
-        except (OSError, EOFError, pa.ArrowException) as error:
+        except _DAMAGED as error:
             raise DataError(
                 f"{self.name}: is damaged ({first_line(error)}); write it again"
             ) from error
@@ -235,7 +254,7 @@ class Csv(TableFormat):
             raise DataError(self._damaged(error)) from error
         except UnicodeError as error:
             raise DataError(_not_decoded(self.name, self.spec.encoding)) from error
-        except (pa.ArrowException, OSError, EOFError) as error:
+        except _DAMAGED as error:
             raise DataError(
                 f"{self.name}: is damaged ({first_line(error)}); write it again"
             ) from error

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from isthmus.errors import DataError
 from isthmus.spec.secrets import with_password
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection, CursorResult, Engine
 
 _LOOKED_AT_ROWS = 1000
 
@@ -41,23 +42,18 @@ class Sql(TableFormat):
 
     def count(self) -> int | None:
         """Returns the number of rows, which the database counts."""
-        from sqlalchemy import text
-
+        # The query is the user's own; it may end in a comment.
+        query = f"SELECT COUNT(*) FROM ({self._query()}\n) AS counted"  # noqa: S608
         with self._connected() as connection:
-            query = text(f"SELECT COUNT(*) FROM ({self._query()}) AS counted")  # noqa: S608 (the user's own query)
-            return int(connection.execute(query).scalar_one())
+            return int(_executed(connection, query).scalar_one())
 
     def batches(
         self, numbers: Sequence[str], texts: Sequence[str], rows: int
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
-        from sqlalchemy import text
-
         count = 0
         with self._connected() as connection:
-            result = connection.execution_options(stream_results=True, max_row_buffer=rows).execute(
-                text(self._query())
-            )
+            result = _executed(connection, self._query(), stream_results=True, max_row_buffer=rows)
             for fetched in result.partitions(rows):
                 table = _table(list(result.keys()), fetched).select([*numbers, *texts])
                 refuse_not_numeric(self.name, table, numbers)
@@ -78,9 +74,7 @@ class Sql(TableFormat):
     def _fetch(
         self, connection: Connection, rows: int
     ) -> tuple[list[str], Sequence[Sequence[object]]]:
-        from sqlalchemy import text
-
-        result = connection.execution_options(stream_results=True).execute(text(self._query()))
+        result = _executed(connection, self._query(), stream_results=True)
         return list(result.keys()), result.fetchmany(rows)
 
     @contextmanager
@@ -91,7 +85,7 @@ class Sql(TableFormat):
             engine = self._engine()
             with engine.connect() as connection:
                 yield connection
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DataError(
                 f"{self.name}: no database is opened by that ({first_line(error)})"
             ) from error
@@ -108,10 +102,17 @@ class Sql(TableFormat):
             file = address.removeprefix("sqlite:///")
             if not os.path.exists(file):  # noqa: PTH110 (a URL's path)
                 raise DataError(f"{self.name}: no such file: {file}")
-            return create_engine(f"sqlite:///file:{file}?mode=ro&uri=true", poolclass=NullPool)
+            return create_engine(
+                f"sqlite:///file:{quote(file)}?mode=ro&uri=true", poolclass=NullPool
+            )
         return create_engine(
             address, poolclass=NullPool, execution_options={"postgresql_readonly": True}
         )
+
+
+def _executed(connection: Connection, query: str, **options: Any) -> CursorResult[Any]:
+    """Runs a query as it is written: a colon or a per cent sign in it is no parameter."""
+    return connection.execution_options(no_parameters=True, **options).exec_driver_sql(query)
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[object]]) -> pa.Table:
