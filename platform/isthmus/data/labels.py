@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from isthmus.data.rows import Labels
@@ -22,7 +21,17 @@ def matching(labels: Labels, keep: Sequence[int | str]) -> NDArray[np.bool_]:
 
 def _as_numbers(labels: Labels) -> NDArray[np.float64]:
     """Returns the values of labels; NaN, which equals nothing, for those that are no numbers."""
-    return np.asarray(pd.to_numeric(pd.Series(labels), errors="coerce"), dtype=np.float64)
+    if labels.dtype.kind in "biuf":
+        return labels.astype(np.float64)
+    texts, places = np.unique(labels.astype(str), return_inverse=True)
+    return np.array([_as_number(str(text)) for text in texts], dtype=np.float64)[places]
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
 
 
 def folder_labels(files: Sequence[str], labels: str | None, name: str) -> Labels | None:

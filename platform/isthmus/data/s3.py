@@ -153,7 +153,7 @@ def _etag(files: fs.S3FileSystem, path: str) -> str:
         with files.open_input_file(path) as file:
             if not file.size():
                 raise DataError(f"s3://{path}: the file is empty (0 bytes)")
-            return str(file.metadata()[b"ETag"])
+            return str(file.metadata()["ETag"])
     except FileNotFoundError as error:
         raise DataError(f"s3://{path}: there is no such object") from error
 
