@@ -134,3 +134,23 @@ def test_an_s3_that_does_not_answer_is_told_of_within_seconds(
     with pytest.raises(DataError, match=f"{endpoint} cannot be reached; check AWS_ENDPOINT_URL"):
         read_to_train(DataSpec(path="s3://bucket/t.csv"))
     assert time.monotonic() - start < 15
+
+
+def test_objects_of_the_same_name_in_two_buckets_are_two(client: Any, bucket: str) -> None:
+    other = f"data-{uuid.uuid4().hex[:12]}"
+    client.create_bucket(Bucket=other)
+    for name, value in ((bucket, 10), (other, 200)):
+        client.put_object(Bucket=name, Key="x.png", Body=png(value))
+    paths = (f"s3://{bucket}/x.png", f"s3://{other}/x.png", f"s3://{bucket}/y.png")
+    client.put_object(Bucket=bucket, Key="y.png", Body=png(30))
+    rows, _ = read_to_train(DataSpec(path=paths))
+    assert rows.values[:, 0, 4, 4].tolist() == [10, 200, 30]
+
+
+def test_an_object_that_is_replaced_by_one_of_its_size_is_fetched_again(
+    client: Any, bucket: str
+) -> None:
+    spec = DataSpec(path=f"s3://{bucket}/t.csv")
+    for value in ("1", "2", "3"):
+        client.put_object(Bucket=bucket, Key="t.csv", Body=f"a\n{value}\n7\n8\n".encode())
+        assert read_to_train(spec)[0].values[0, 0] == float(value)
