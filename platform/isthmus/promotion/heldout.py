@@ -124,7 +124,8 @@ def find_held_out(
     theirs, remark = _sample_of_champion(champion, settings)
     new, old = _Side(challenger, job, own), _Side(champion, job_of(champion), theirs)
     rows, others = _shared_rows(new, old), _shared_others(new, old)
-    _refuse_few(len(own.rows), len(rows), old)
+    is_centred_alike = _centre_of(challenger) == _centre_of(champion)
+    _refuse_few(len(own.rows), len(rows), old, is_centred_alike=is_centred_alike)
     return HeldOut(rows, others, own, seed, remark, _centre_of(challenger))
 
 
@@ -223,7 +224,13 @@ def _are_among(rows: Floats, others: Floats) -> Mask:
     return np.isin(hash_rows(rows, 0), hash_rows(others, 0))
 
 
-def _refuse_few(own: int, shared: int | None = None, champion: _Side | None = None) -> None:
+def _refuse_few(
+    own: int,
+    shared: int | None = None,
+    champion: _Side | None = None,
+    *,
+    is_centred_alike: bool = True,
+) -> None:
     if own < _FEWEST_ROWS:
         raise DataError(
             f"only {own} held-out rows, and the gate needs {_FEWEST_ROWS} to tell better "
@@ -232,6 +239,12 @@ def _refuse_few(own: int, shared: int | None = None, champion: _Side | None = No
     if shared is None or champion is None or shared >= _FEWEST_ROWS:
         return
     manifest = champion.pair.manifest
+    if not is_centred_alike:
+        raise DataError(
+            f"the values of {champion.pair.reference} are centred at other numbers, so that it "
+            f"cannot be told which of the {own} held-out rows it was trained on; compare versions "
+            "that were trained on data of one range"
+        )
     if DataKind(manifest.plan.kind) in _SPLIT_BY_CONTENT:
         raise DataError(
             f"{champion.pair.reference} was trained with another seed or share of rows, and has "

@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 from isthmus.data.tables._files import TypedFile
 
 _BUFFER_BYTES = 1 << 20
-_LARGE_FILE_BYTES = 64 << 20
+_LARGE_FILE_BYTES = 1 << 20
 
 
 class Parquet(TypedFile):
