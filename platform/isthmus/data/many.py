@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,13 +51,10 @@ class ManyRows:
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
         """Reads the rows, with the name of the file in their index; files may have no rows."""
         has_any = False
-        for number, (part, name) in enumerate(zip(self.parts, self.names, strict=True)):
-            if part.count == 0:
-                continue
-            for block in part.blocks(carry=carry):
-                has_any = True
-                file = np.full(len(block.values), name)
-                yield replace(block, part=number, index={"file": file, **block.index})
+        for number, block in _one_file_ahead([_of_file(part, carry) for part in self.parts]):
+            has_any = True
+            file = np.full(len(block.values), self.names[number])
+            yield replace(block, part=number, index={"file": file, **block.index})
         if not has_any:
             raise DataError(f"{self.names[0]} and the other files leave no row; give at least one")
 
@@ -80,6 +78,24 @@ class ManyRows:
                 current[1](block, values)
 
             yield write
+
+
+def _of_file(part: RowSource, carry: bool) -> Iterator[Block]:
+    if part.count != 0:
+        yield from part.blocks(carry=carry)
+
+
+def _one_file_ahead(files: Sequence[Iterator[Block]]) -> Iterator[tuple[int, Block]]:
+    """Yields the blocks of all files; a thread opens the next while the caller works on one."""
+    with ThreadPoolExecutor(1, thread_name_prefix="isthmus-open") as thread:
+        upcoming = thread.submit(next, files[0], None)
+        for number, file in enumerate(files):
+            block = upcoming.result()
+            if number + 1 < len(files):
+                upcoming = thread.submit(next, files[number + 1], None)
+            while block is not None:
+                yield number, block
+                block = next(file, None)
 
 
 @dataclass(frozen=True, eq=False)
