@@ -124,6 +124,19 @@ def test_results_of_a_folder_are_a_folder_of_the_same_files(
     assert (in_tmp / "o" / "pair.json").exists()
 
 
+def test_folders_that_a_link_leads_to_are_read_once(folder: Path, in_tmp: Path) -> None:
+    elsewhere = in_tmp / "elsewhere"
+    (folder / "year=2023").rename(elsewhere)
+    (folder / "year=2023").symlink_to(elsewhere)
+    (folder / "again").symlink_to(folder / "year=2024")  # in the folder under its own name
+    (elsewhere / "round").symlink_to(folder)  # and so on for ever
+    rows, _ = read_to_train(DataSpec(path="t"))
+    assert np.array_equal(rows.values, VALUES)
+    assert set(rows.index["file"]) == {
+        f"year={2023 + number // 2}/part-{number}.parquet" for number in range(4)
+    }
+
+
 def test_files_that_are_not_read_are_counted_in_one_warning(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
