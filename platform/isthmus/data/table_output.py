@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 from isthmus.data.files import ending_of
 from isthmus.data.output import whole_file
 from isthmus.data.provenance import PARQUET_KEY, Provenance
+from isthmus.data.tables import as_texts
 
 
 @contextmanager
@@ -69,6 +71,7 @@ def _open_feather(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.T
 
     def append(table: pa.Table) -> None:
         nonlocal writer
+        table = _without_dictionaries(table)
         metadata = {**(table.schema.metadata or {}), PARQUET_KEY: provenance.to_json()}
         table = table.replace_schema_metadata(metadata)
         if writer is None:
@@ -82,6 +85,15 @@ def _open_feather(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.T
             writer.close()
 
 
+def _without_dictionaries(table: pa.Table) -> pa.Table:
+    """Returns the values of columns by code: a file has one code, and blocks may have others."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            values = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, values)
+    return table
+
+
 @contextmanager
 def _open_csv(path: Path, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
     has_header = False
@@ -89,12 +101,31 @@ def _open_csv(path: Path, delimiter: str) -> Iterator[Callable[[pa.Table], None]
 
         def append(table: pa.Table) -> None:
             nonlocal has_header
+            table = _as_cells(table)
             if not has_header:
                 file.write(_header(table, delimiter))
                 has_header = True
             _write_csv(table, file, delimiter)
 
         yield append
+
+
+def _as_cells(table: pa.Table) -> pa.Table:
+    """Returns a table whose columns all are numbers or texts, as a csv can hold them."""
+    for place, field in enumerate(table.schema):
+        kind = field.type
+        if not (_is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)):
+            table = table.set_column(place, field.name, _as_texts(table.column(place)))
+    return table
+
+
+def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column as texts; what has no text of its own, such as a list, is JSON."""
+    try:
+        return as_texts(column)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        texts = (None if v is None else json.dumps(v, default=str) for v in column.to_pylist())
+        return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _header(table: pa.Table, delimiter: str) -> bytes:

@@ -75,7 +75,7 @@ class TableRows:
         categories = list(expansion.values) if expansion else []
         labels = [self.spec.labels] if self.has_labels and self.spec.labels else []
         others = [name for name in names if name not in self.columns] if carry else []
-        texts = list(dict.fromkeys([*categories, *labels, *self.extra, *others]))
+        texts = dict.fromkeys([*categories, *labels, *self.extra])
         missing = MissingInBlocks(self.spec.missing, self.schema.features, self.name)
         unknown = UnknownValues(expansion, self.name) if expansion else None
         of_file = [name for name in numbers if name not in self.keys]
@@ -83,8 +83,9 @@ class TableRows:
         done = 0
         for part in table.batches(
             of_file,
-            [name for name in texts if name not in self.keys],
+            [name for name in texts if name not in self.keys and name not in others],
             rows_in_a_block(self.schema.shape[:1]),
+            [name for name in others if name not in self.keys],
         ):
             part = self._with_keys(part, of_file)
             values = floats(part, numbers, self._centre_of_numbers(numbers))

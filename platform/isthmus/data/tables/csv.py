@@ -98,9 +98,10 @@ class Csv(TableFormat):
             return reader.schema
 
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
+        texts = [*texts, *as_is]
         schema = self.schema()
         as_written = bool(self.spec.thousands)
         wrong = [

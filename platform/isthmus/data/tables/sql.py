@@ -48,11 +48,12 @@ class Sql(TableFormat):
             return int(connection.execute(query).scalar_one())
 
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
         from sqlalchemy import text
 
+        texts = [*texts, *as_is]  # the first rows tell the types, and later ones may differ
         count = 0
         with self._connected() as connection:
             result = connection.execution_options(stream_results=True, max_row_buffer=rows).execute(
