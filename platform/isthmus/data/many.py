@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus.data.files import ending_of
 from isthmus.data.labels import matching
 from isthmus.data.output import check_folder, whole_folder
 from isthmus.data.provenance import Provenance
@@ -57,8 +58,11 @@ class ManyRows:
                 yield replace(block, part=number, index={"file": file, **block.index})
 
     def check_output(self, output: Path) -> None:
-        """Refuses a folder that holds anything but earlier results."""
+        """Refuses a folder that holds anything but earlier results, or a file of each ending."""
         check_folder(output, self.names)
+        of_ending = {ending_of(name): place for place, name in enumerate(self.names)}
+        for place in of_ending.values():
+            self.parts[place].check_output(output / self.names[place])
 
     @contextmanager
     def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:

@@ -1,4 +1,4 @@
-"""Writes tables to csv, parquet and feather: whole or not at all, block by block."""
+"""Writes tables to csv, jsonl, parquet and feather: whole or not at all, block by block."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from isthmus.data.files import ending_of
-from isthmus.data.output import whole_file
+from isthmus.data.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
 from isthmus.data.provenance import PARQUET_KEY, Provenance
 from isthmus.data.tables import as_texts
 
@@ -29,17 +30,21 @@ def open_table_output(
     the provenance in its metadata.
 
     Raises:
-        DataError: If the place cannot be written to.
+        DataError: If the ending is no table's, or the place cannot be written to.
     """
+    check_ending(output, TABLE_OUTPUT_ENDINGS, "a table")
     with whole_file(output, provenance) as temporary:
-        match ending_of(output.name):
-            case ".parquet" | ".pq":
+        match ending_of(output.name).split(".")[1]:
+            case "parquet" | "pq":
                 writing = _open_parquet(temporary, provenance)
-            case ".feather" | ".arrow":
+            case "feather" | "arrow":
                 writing = _open_feather(temporary, provenance)
+            case "jsonl" | "ndjson":
+                writing = _open_jsonl(temporary)
+            case "tsv":
+                writing = _open_csv(temporary, "\t")
             case _:
-                is_tsv = ending_of(output.name).startswith(".tsv")
-                writing = _open_csv(temporary, "\t" if is_tsv else delimiter)
+                writing = _open_csv(temporary, delimiter)
         with writing as append:
             yield append
 
@@ -92,6 +97,28 @@ def _without_dictionaries(table: pa.Table) -> pa.Table:
             values = table.column(place).cast(field.type.value_type)
             table = table.set_column(place, field.name, values)
     return table
+
+
+@contextmanager
+def _open_jsonl(path: Path) -> Iterator[Callable[[pa.Table], None]]:
+    with pa.output_stream(str(path), compression="detect") as file:
+
+        def append(table: pa.Table) -> None:
+            for place, field in enumerate(table.schema):
+                if pa.types.is_floating(field.type):
+                    column = _as_json_numbers(table.column(place))
+                    table = table.set_column(place, field.name, column)
+            for row in table.to_pylist():
+                file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
+
+        yield append
+
+
+def _as_json_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns floats as JSON can hold them: no NaN, and float32 with no more digits than it has."""
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, pa.float64()))
 
 
 @contextmanager
