@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,11 +20,29 @@ from isthmus.data.files import ending_of
 from isthmus.data.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
 from isthmus.data.provenance import PARQUET_KEY, Provenance
 from isthmus.data.tables import as_texts
+from isthmus.errors import DataError
+
+
+@dataclass(frozen=True)
+class CsvStyle:
+    """How a csv of results is written, so that the pair that made it can read it.
+
+    Attributes:
+        delimiter: The sign between the cells.
+        decimal: The decimal sign of the numbers that are not whole.
+        has_header: Whether the first line has the names of the columns.
+        encoding: The encoding of the file.
+    """
+
+    delimiter: str = ","
+    decimal: str = "."
+    has_header: bool = True
+    encoding: str = "utf-8"
 
 
 @contextmanager
 def open_table_output(
-    output: Path, provenance: Provenance, delimiter: str = ","
+    output: Path, provenance: Provenance, style: CsvStyle = CsvStyle()
 ) -> Iterator[Callable[[pa.Table], None]]:
     """Yields a function that appends a table, each with the same columns; the ending is the format.
 
@@ -41,10 +61,8 @@ def open_table_output(
                 writing = _open_feather(temporary, provenance)
             case "jsonl" | "ndjson":
                 writing = _open_jsonl(temporary)
-            case "tsv":
-                writing = _open_csv(temporary, "\t")
             case _:
-                writing = _open_csv(temporary, delimiter)
+                writing = _open_csv(temporary, style)
         with writing as append:
             yield append
 
@@ -122,26 +140,43 @@ def _as_json_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 @contextmanager
-def _open_csv(path: Path, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
-    has_header = False
+def _open_csv(path: Path, style: CsvStyle) -> Iterator[Callable[[pa.Table], None]]:
+    needs_header = style.has_header
+    encoder = codecs.getincrementalencoder(style.encoding)()  # one sign of its byte order
     with pa.output_stream(str(path), compression="detect") as file:
 
+        def write(content: bytes | pa.Buffer) -> None:
+            if style.encoding != "utf-8":
+                try:
+                    content = encoder.encode(codecs.decode(content, "utf-8"))
+                except UnicodeEncodeError as error:
+                    sign = error.object[error.start]
+                    raise DataError(
+                        f'data.encoding={style.encoding} has no "{sign}", which the results hold; '
+                        "write them to a .parquet"
+                    ) from error
+            file.write(content)
+
         def append(table: pa.Table) -> None:
-            nonlocal has_header
-            table = _as_cells(table)
-            if not has_header:
-                file.write(_header(table, delimiter))
-                has_header = True
-            _write_csv(table, file, delimiter)
+            nonlocal needs_header
+            table = _as_cells(table, style.decimal)
+            if needs_header:
+                write(_header(table, style.delimiter))
+                needs_header = False
+            write(_csv_of(table, style.delimiter))
 
         yield append
 
 
-def _as_cells(table: pa.Table) -> pa.Table:
+def _as_cells(table: pa.Table, decimal: str) -> pa.Table:
     """Returns a table whose columns all are numbers or texts, as a csv can hold them."""
     for place, field in enumerate(table.schema):
         kind = field.type
-        if not (_is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)):
+        if pa.types.is_floating(kind) and decimal != ".":
+            # pyarrow writes no other sign.
+            texts = pc.replace_substring(table.column(place).cast(pa.string()), ".", decimal)
+            table = table.set_column(place, field.name, texts)
+        elif not (_is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)):
             table = table.set_column(place, field.name, _as_texts(table.column(place)))
     return table
 
@@ -161,7 +196,7 @@ def _header(table: pa.Table, delimiter: str) -> bytes:
     return text.getvalue().encode()
 
 
-def _write_csv(table: pa.Table, file: pa.NativeFile, delimiter: str) -> None:
+def _csv_of(table: pa.Table, delimiter: str) -> pa.Buffer:
     def written(quoting: str) -> pa.Buffer:
         options = pa_csv.WriteOptions(
             include_header=False, quoting_style=quoting, delimiter=delimiter
@@ -172,9 +207,9 @@ def _write_csv(table: pa.Table, file: pa.NativeFile, delimiter: str) -> None:
 
     try:
         # Without quotes, so that carried texts stay as they were; "needed" quotes every text.
-        file.write(written("none"))
+        return written("none")
     except pa.ArrowInvalid:
-        file.write(written("needed"))
+        return written("needed")
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -17,11 +17,12 @@ from isthmus.data.array_output import as_dtype, save_array
 from isthmus.data.categories import Expansion, UnknownValues
 from isthmus.data.centring import restored
 from isthmus.data.columns import column_names
+from isthmus.data.files import ending_of
 from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, TABLE_OUTPUT_ENDINGS, check_ending
 from isthmus.data.provenance import Provenance
 from isthmus.data.quality import MissingInBlocks
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
-from isthmus.data.table_output import open_table_output
+from isthmus.data.table_output import CsvStyle, open_table_output
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec, RowSchema
@@ -130,7 +131,7 @@ class TableRows:
             return
         table = self.table
         types, names = table.types(), column_names(table)
-        with open_table_output(output, provenance, table.delimiter) as append:
+        with open_table_output(output, provenance, self._csv_style(table, output)) as append:
             yield lambda block, values: append(self._filled(values, block, names, types))
 
     def _filled(
@@ -150,6 +151,16 @@ class TableRows:
                 column = as_dtype(column, np.dtype(types.field(name).type.to_pandas_dtype()))
             columns[name] = pa.array(column)
         return pa.table(columns, metadata=None if types is None else types.metadata)
+
+    def _csv_style(self, table: TableFormat, output: Path) -> CsvStyle:
+        """Returns how a csv is written that the data section can be read with."""
+        is_tsv = ending_of(output.name).startswith(".tsv")
+        return CsvStyle(
+            delimiter=self.spec.delimiter or ("\t" if is_tsv else table.delimiter),
+            decimal=self.spec.decimal,
+            has_header=self.spec.header != "none",
+            encoding=self.spec.encoding,
+        )
 
     def _checked(self) -> tuple[TableFormat, list[str]]:
         table = self.table
