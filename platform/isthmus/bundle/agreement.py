@@ -21,6 +21,7 @@ from torch import Tensor
 from isthmus.bundle.manifest import GraphName, onnx_file
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import QUANTILES
+from isthmus.data.centring import centred, restored
 
 TOLERANCE = 1e-4
 """The tolerance of latents and of rows, as a fraction of the largest value of each."""
@@ -64,11 +65,12 @@ class Expected:
     """The results of torch that the graphs are compared with.
 
     Attributes:
-        rows: Shape (N, *row_shape), data units.
+        rows: Shape (N, *row_shape), data units less the centre.
         latents: Shape (N, latent_dim).
-        decoded: Shape (N, *row_shape), data units.
+        decoded: Shape (N, *row_shape), data units less the centre.
         scores: Shape (N,).
         is_anomaly: Shape (N,).
+        centre: What the graphs subtract from each feature of a row, and add again, if anything.
     """
 
     rows: Floats
@@ -76,11 +78,16 @@ class Expected:
     decoded: Floats
     scores: Floats
     is_anomaly: NDArray[np.bool_]
+    centre: tuple[float, ...] | None = None
+
+    def taken_by(self, graph: GraphName) -> NDArray[Any]:
+        """Returns what a graph takes: latents or rows, which are float64 with a centre."""
+        return self.latents if graph == "decoder" else restored(self.rows, self.centre)
 
 
 @torch.inference_mode()
-def expect(module: Autoencoder, rows: Floats) -> Expected:
-    """Computes torch's results for rows of shape (N, *row_shape)."""
+def expect(module: Autoencoder, rows: Floats, centre: tuple[float, ...] | None = None) -> Expected:
+    """Computes torch's results for rows of shape (N, *row_shape), which are less the centre."""
     x = torch.from_numpy(np.ascontiguousarray(rows))
     latents, scores = module.encode(x), module.score(x)
     return Expected(
@@ -89,6 +96,7 @@ def expect(module: Autoencoder, rows: Floats) -> Expected:
         decoded=module.decode(latents).numpy(),
         scores=scores.numpy(),
         is_anomaly=module.calibration.is_anomaly(scores).numpy(),
+        centre=centre,
     )
 
 
@@ -105,7 +113,7 @@ def compare(
     )
 
     worst = Disagreement(0.0, None)
-    given = expected.latents if graph == "decoder" else expected.rows
+    given = expected.taken_by(graph)
     try:
         session = _session(folder / onnx_file(graph))
         for size in sorted({min(size, len(given)) for size in (*_BATCH_SIZES, len(given))}):
@@ -140,7 +148,7 @@ def _difference(
     if shapes != [target.shape] * (3 if graph == "score" else 1):
         return Disagreement(inf, f"it gives shapes {shapes} where torch gives {target.shape}")
     if graph == "decoder":
-        share = _share_of_rows(found[0], target, module)
+        share = _share_of_rows(centred(found[0], expected.centre), target, module)
     elif graph == "encoder":
         share = _distance(found[0], target) / max(_largest(target), 1.0)
     else:

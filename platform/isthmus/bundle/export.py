@@ -40,25 +40,32 @@ class Exported:
 
 
 def export_graphs(
-    module: Autoencoder, rows: NDArray[np.float32], folder: Path, *, fills_missing: bool = False
+    module: Autoencoder,
+    rows: NDArray[np.float32],
+    folder: Path,
+    *,
+    fills_missing: bool = False,
+    centre: tuple[float, ...] | None = None,
 ) -> Exported:
     """Writes the graphs of a pair and compares each with torch.
 
     Args:
         module: The module, trained and calibrated, on the CPU.
-        rows: Shape (N >= 2, *row_shape), data units. The held-out rows to compare on.
+        rows: Shape (N >= 2, *row_shape), data units less the centre. The held-out rows to compare
+            on.
         folder: The folder for the graphs. It is created.
         fills_missing: Whether the mean stands for a missing value (NaN).
+        centre: What the graphs are to subtract from each feature of a row, if anything.
 
     Raises:
         RegistryError: If a graph cannot be written, or differs from torch.
     """
     module.eval()
     folder.mkdir()
-    expected = expect(module, rows)
+    expected = expect(module, rows, centre)
     files: dict[GraphName, tuple[Path, ...]] = {}
     differences: dict[GraphName, float] = {}
-    for graph in graphs_of(module, fills_missing=fills_missing):
+    for graph in graphs_of(module, fills_missing=fills_missing, centre=centre):
         files[graph.name], differences[graph.name] = _export(graph, module, expected, folder)
     written = [file for each in files.values() for file in each]
     record = OnnxExport(
@@ -77,7 +84,7 @@ def _export(
 ) -> tuple[tuple[Path, ...], float]:
     """Tries the fast exporter and then the thorough one; raises if neither gives a right graph."""
     exporters: tuple[Exporter, ...] = ("captured",) if is_large(graph) else ("traced", "captured")
-    example = torch.from_numpy(expected.latents if graph.name == "decoder" else expected.rows)
+    example = torch.from_numpy(expected.taken_by(graph.name))
     found = Disagreement(float("inf"), None)
     for exporter in exporters:
         try:

@@ -1,5 +1,8 @@
 """A pair as ONNX graphs: encoder, decoder and score. All use data units and any batch size.
 
+Rows are float32. The rows of a pair with a centre are float64, because float32 could not tell them
+apart; the graph subtracts the centre before all else, and adds it to what it decodes.
+
 There are two exporters. torch's older one takes 0.1 s for a graph and its newer one 1.5 to 6 s,
 which would be a large part of a short job. The newer one is therefore used only where the older one
 fails or gives a wrong graph.
@@ -47,24 +50,34 @@ class Graph:
     gives: tuple[str, ...]
 
 
-def graphs_of(module: Autoencoder, *, fills_missing: bool) -> tuple[Graph, Graph, Graph]:
+def graphs_of(
+    module: Autoencoder, *, fills_missing: bool, centre: tuple[float, ...] | None = None
+) -> tuple[Graph, Graph, Graph]:
     """Returns the graphs of a pair: the encoder, the decoder, and the score of rows.
 
     Args:
         module: The module.
         fills_missing: Whether the mean stands for a missing value (NaN). If it does not, the score
             of a row with one is NaN, which counts as an anomaly.
+        centre: What is subtracted from each feature of a row, if anything is.
     """
+    encoder, decoder = _Encoder(module), _Decoder(module)
     score = _Score(module, fills_missing=fills_missing)
+    if centre is None:
+        halves: tuple[nn.Module, ...] = (encoder, decoder, score)
+    else:
+        # The features are the first axis of a row; the rows of a series have a second.
+        axes = (-1, *[1] * (len(module.plan.row_shape) - 1))
+        centre_1F = torch.tensor(centre, dtype=torch.float64).reshape(1, *axes)
+        halves = (
+            _OfCentred(encoder, centre_1F),
+            _Restored(decoder, centre_1F),
+            _OfCentred(score, centre_1F),
+        )
     return (
-        Graph("encoder", _Encoder(module), "row", ("latent",)),
-        Graph("decoder", _Decoder(module), "latent", ("row",)),
-        Graph(
-            "score",
-            score,
-            "row",
-            ("score", "p_value", "is_anomaly"),
-        ),
+        Graph("encoder", halves[0], "row", ("latent",)),
+        Graph("decoder", halves[1], "latent", ("row",)),
+        Graph("score", halves[2], "row", ("score", "p_value", "is_anomaly")),
     )
 
 
@@ -142,6 +155,33 @@ def _quiet_exporter() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
+
+
+class _OfCentred(nn.Module):
+    """A graph that takes rows of float64, and subtracts the centre before they become float32."""
+
+    def __init__(self, inner: nn.Module, centre_1F: Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.centre: Tensor
+        self.register_buffer("centre", centre_1F)
+
+    def forward(self, row: Tensor) -> Tensor | tuple[Tensor, ...]:
+        return self.inner((row - self.centre).float())  # type: ignore[no-any-return]
+
+
+class _Restored(nn.Module):
+    """A graph that gives rows of float64, with the centre added again."""
+
+    def __init__(self, inner: nn.Module, centre_1F: Tensor) -> None:
+        super().__init__()
+        self.inner = inner
+        self.centre: Tensor
+        self.register_buffer("centre", centre_1F)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        restored: Tensor = self.inner(latent).double() + self.centre
+        return restored
 
 
 class _Encoder(nn.Module):

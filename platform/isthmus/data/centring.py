@@ -63,11 +63,11 @@ def find_centre(
 
 
 def centred(values: NDArray[Any], centre: Sequence[float] | None) -> FloatArray:
-    """Returns values of shape (N, F) as float32, less the centre of each feature."""
+    """Returns rows of shape (N, F, ...) as float32, less the centre of each feature."""
     with np.errstate(over="ignore"):  # beyond float32: infinite, and refused as that
         if centre is None:
             return np.ascontiguousarray(values, dtype=np.float32)
-        return np.asarray(values.astype(np.float64) - np.array(centre), dtype=np.float32)
+        return np.asarray(values.astype(np.float64) - _like(values, centre), dtype=np.float32)
 
 
 def recentred(
@@ -78,5 +78,10 @@ def recentred(
 
 
 def restored(values: FloatArray, centre: Sequence[float] | None) -> NDArray[Any]:
-    """Returns values with the centre added again, in float64 if there is one."""
-    return values if centre is None else values.astype(np.float64) + np.array(centre)
+    """Returns rows with the centre added again, in float64 if there is one."""
+    return values if centre is None else values.astype(np.float64) + _like(values, centre)
+
+
+def _like(values: NDArray[Any], centre: Sequence[float]) -> NDArray[np.float64]:
+    """Returns the centre in a shape that goes with rows; those of a series have a second axis."""
+    return np.reshape(np.asarray(centre, dtype=np.float64), (-1, *[1] * (values.ndim - 2)))

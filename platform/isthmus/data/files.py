@@ -193,17 +193,36 @@ def _base_of_glob(path: Path) -> Path:
 
 
 def _list_folder(folder: Path, endings: Sequence[str], listing: _Listing) -> None:
-    found = []
-    for each, subfolders, files in os.walk(folder):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        for name in list(subfolders):
-            if Path(name).suffix.lower() in endings:
-                subfolders.remove(name)
-                files.append(name)
-        relative = Path(each).relative_to(folder)
-        found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
+    found: list[str] = []
+    visited: set[tuple[int, int]] = set()
+    # Links to folders are followed last, so that a folder within `folder` keeps its own name.
+    begins = [folder]
+    for begin in begins:
+        for each, subfolders, files in os.walk(begin):
+            here = Path(each)
+            identity = _identity(here)
+            if identity in visited:  # two links to it, or a link round to a folder above it
+                subfolders.clear()
+                continue
+            visited.add(identity)
+            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            for name in list(subfolders):
+                if Path(name).suffix.lower() in endings:
+                    subfolders.remove(name)
+                    files.append(name)
+            begins += [here / name for name in subfolders if (here / name).is_symlink()]
+            relative = here.relative_to(folder)
+            found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
     for name in sorted(found):
         _add(listing, name, str(folder / name), endings)
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        status = folder.stat()
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}") from error
+    return status.st_dev, status.st_ino
 
 
 # What results leave beside themselves, and other tools leave in folders of data.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from isthmus.data.files import ending_of
 from isthmus.data.labels import matching
 from isthmus.data.output import check_folder, whole_folder
 from isthmus.data.provenance import Provenance
@@ -59,8 +60,11 @@ class ManyRows:
             raise DataError(f"{self.names[0]} and the other files leave no row; give at least one")
 
     def check_output(self, output: Path) -> None:
-        """Refuses a folder that holds anything but earlier results."""
+        """Refuses a folder that holds anything but earlier results, or a file of each ending."""
         check_folder(output, self.names)
+        of_ending = {ending_of(name): place for place, name in enumerate(self.names)}
+        for place in of_ending.values():
+            self.parts[place].check_output(output / self.names[place])
 
     @contextmanager
     def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:

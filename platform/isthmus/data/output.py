@@ -15,9 +15,8 @@ from isthmus.errors import DataError
 
 _COMPRESSIONS = ("", ".gz", ".bz2", ".zst")
 TABLE_OUTPUT_ENDINGS = (
-    *(f"{kind}{compression}" for kind in (".csv", ".tsv") for compression in _COMPRESSIONS),
-    ".parquet",
-    ".feather",
+    *(f"{kind}{packed}" for kind in (".csv", ".tsv", ".jsonl") for packed in _COMPRESSIONS),
+    *(".ndjson", ".parquet", ".pq", ".feather", ".arrow"),
 )
 ARRAY_OUTPUT_ENDINGS = (".npz", ".npy")
 

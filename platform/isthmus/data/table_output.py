@@ -1,25 +1,48 @@
-"""Writes tables to csv, parquet and feather: whole or not at all, block by block."""
+"""Writes tables to csv, jsonl, parquet and feather: whole or not at all, block by block."""
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from isthmus.data.files import ending_of
-from isthmus.data.output import whole_file
+from isthmus.data.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
 from isthmus.data.provenance import PARQUET_KEY, Provenance
+from isthmus.data.tables import as_texts
+from isthmus.errors import DataError
+
+
+@dataclass(frozen=True)
+class CsvStyle:
+    """How a csv of results is written, so that the pair that made it can read it.
+
+    Attributes:
+        delimiter: The sign between the cells.
+        decimal: The decimal sign of the numbers that are not whole.
+        has_header: Whether the first line has the names of the columns.
+        encoding: The encoding of the file.
+    """
+
+    delimiter: str = ","
+    decimal: str = "."
+    has_header: bool = True
+    encoding: str = "utf-8"
 
 
 @contextmanager
 def open_table_output(
-    output: Path, provenance: Provenance, delimiter: str = ","
+    output: Path, provenance: Provenance, style: CsvStyle = CsvStyle()
 ) -> Iterator[Callable[[pa.Table], None]]:
     """Yields a function that appends a table, each with the same columns; the ending is the format.
 
@@ -27,17 +50,19 @@ def open_table_output(
     the provenance in its metadata.
 
     Raises:
-        DataError: If the place cannot be written to.
+        DataError: If the ending is no table's, or the place cannot be written to.
     """
+    check_ending(output, TABLE_OUTPUT_ENDINGS, "a table")
     with whole_file(output, provenance) as temporary:
-        match ending_of(output.name):
-            case ".parquet" | ".pq":
+        match ending_of(output.name).split(".")[1]:
+            case "parquet" | "pq":
                 writing = _open_parquet(temporary, provenance)
-            case ".feather" | ".arrow":
+            case "feather" | "arrow":
                 writing = _open_feather(temporary, provenance)
+            case "jsonl" | "ndjson":
+                writing = _open_jsonl(temporary)
             case _:
-                is_tsv = ending_of(output.name).startswith(".tsv")
-                writing = _open_csv(temporary, "\t" if is_tsv else delimiter)
+                writing = _open_csv(temporary, style)
         with writing as append:
             yield append
 
@@ -69,6 +94,7 @@ def _open_feather(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.T
 
     def append(table: pa.Table) -> None:
         nonlocal writer
+        table = _without_dictionaries(table)
         metadata = {**(table.schema.metadata or {}), PARQUET_KEY: provenance.to_json()}
         table = table.replace_schema_metadata(metadata)
         if writer is None:
@@ -82,19 +108,86 @@ def _open_feather(path: Path, provenance: Provenance) -> Iterator[Callable[[pa.T
             writer.close()
 
 
+def _without_dictionaries(table: pa.Table) -> pa.Table:
+    """Returns the values of columns by code: a file has one code, and blocks may have others."""
+    for place, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            values = table.column(place).cast(field.type.value_type)
+            table = table.set_column(place, field.name, values)
+    return table
+
+
 @contextmanager
-def _open_csv(path: Path, delimiter: str) -> Iterator[Callable[[pa.Table], None]]:
-    has_header = False
+def _open_jsonl(path: Path) -> Iterator[Callable[[pa.Table], None]]:
     with pa.output_stream(str(path), compression="detect") as file:
 
         def append(table: pa.Table) -> None:
-            nonlocal has_header
-            if not has_header:
-                file.write(_header(table, delimiter))
-                has_header = True
-            _write_csv(table, file, delimiter)
+            for place, field in enumerate(table.schema):
+                if pa.types.is_floating(field.type):
+                    column = _as_json_numbers(table.column(place))
+                    table = table.set_column(place, field.name, column)
+            for row in table.to_pylist():
+                file.write((json.dumps(row, ensure_ascii=False, default=str) + "\n").encode())
 
         yield append
+
+
+def _as_json_numbers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns floats as JSON can hold them: no NaN, and float32 with no more digits than it has."""
+    if not pa.types.is_float64(column.type):
+        column = column.cast(pa.string()).cast(pa.float64())
+    return pc.if_else(pc.is_finite(column), column, pa.scalar(None, pa.float64()))
+
+
+@contextmanager
+def _open_csv(path: Path, style: CsvStyle) -> Iterator[Callable[[pa.Table], None]]:
+    needs_header = style.has_header
+    encoder = codecs.getincrementalencoder(style.encoding)()  # one sign of its byte order
+    with pa.output_stream(str(path), compression="detect") as file:
+
+        def write(content: bytes | pa.Buffer) -> None:
+            if style.encoding != "utf-8":
+                try:
+                    content = encoder.encode(codecs.decode(content, "utf-8"))
+                except UnicodeEncodeError as error:
+                    sign = error.object[error.start]
+                    raise DataError(
+                        f'data.encoding={style.encoding} has no "{sign}", which the results hold; '
+                        "write them to a .parquet"
+                    ) from error
+            file.write(content)
+
+        def append(table: pa.Table) -> None:
+            nonlocal needs_header
+            table = _as_cells(table, style.decimal)
+            if needs_header:
+                write(_header(table, style.delimiter))
+                needs_header = False
+            write(_csv_of(table, style.delimiter))
+
+        yield append
+
+
+def _as_cells(table: pa.Table, decimal: str) -> pa.Table:
+    """Returns a table whose columns all are numbers or texts, as a csv can hold them."""
+    for place, field in enumerate(table.schema):
+        kind = field.type
+        if pa.types.is_floating(kind) and decimal != ".":
+            # pyarrow writes no other sign.
+            texts = pc.replace_substring(table.column(place).cast(pa.string()), ".", decimal)
+            table = table.set_column(place, field.name, texts)
+        elif not (_is_number(kind) or pa.types.is_boolean(kind) or pa.types.is_string(kind)):
+            table = table.set_column(place, field.name, _as_texts(table.column(place)))
+    return table
+
+
+def _as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Returns a column as texts; what has no text of its own, such as a list, is JSON."""
+    try:
+        return as_texts(column)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        texts = (None if v is None else json.dumps(v, default=str) for v in column.to_pylist())
+        return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _header(table: pa.Table, delimiter: str) -> bytes:
@@ -103,7 +196,7 @@ def _header(table: pa.Table, delimiter: str) -> bytes:
     return text.getvalue().encode()
 
 
-def _write_csv(table: pa.Table, file: pa.NativeFile, delimiter: str) -> None:
+def _csv_of(table: pa.Table, delimiter: str) -> pa.Buffer:
     def written(quoting: str) -> pa.Buffer:
         options = pa_csv.WriteOptions(
             include_header=False, quoting_style=quoting, delimiter=delimiter
@@ -114,9 +207,9 @@ def _write_csv(table: pa.Table, file: pa.NativeFile, delimiter: str) -> None:
 
     try:
         # Without quotes, so that carried texts stay as they were; "needed" quotes every text.
-        file.write(written("none"))
+        return written("none")
     except pa.ArrowInvalid:
-        file.write(written("needed"))
+        return written("needed")
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -18,11 +18,12 @@ from isthmus.data.array_output import as_dtype, save_array
 from isthmus.data.categories import Expansion, UnknownValues
 from isthmus.data.centring import restored
 from isthmus.data.columns import column_names
+from isthmus.data.files import ending_of
 from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, TABLE_OUTPUT_ENDINGS, check_ending
 from isthmus.data.provenance import Provenance
 from isthmus.data.quality import MissingInBlocks
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
-from isthmus.data.table_output import open_table_output
+from isthmus.data.table_output import CsvStyle, open_table_output
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec, RowSchema
@@ -76,7 +77,7 @@ class TableRows:
         categories = list(expansion.values) if expansion else []
         labels = [self.spec.labels] if self.has_labels and self.spec.labels else []
         others = [name for name in names if name not in self.columns] if carry else []
-        texts = list(dict.fromkeys([*categories, *labels, *self.extra, *others]))
+        texts = dict.fromkeys([*categories, *labels, *self.extra])
         missing = MissingInBlocks(
             self.spec.missing, self.schema.features, self.name, is_part=self.first is not None
         )
@@ -86,8 +87,9 @@ class TableRows:
         done = 0
         for part in table.batches(
             of_file,
-            [name for name in texts if name not in self.keys],
+            [name for name in texts if name not in self.keys and name not in others],
             rows_in_a_block(self.schema.shape[:1]),
+            [name for name in others if name not in self.keys],
         ):
             part = self._with_keys(part, of_file)
             values = floats(part, numbers, self._centre_of_numbers(numbers))
@@ -132,7 +134,7 @@ class TableRows:
             return
         table = self.table
         types, names = table.types(), column_names(table)
-        with open_table_output(output, provenance, table.delimiter) as append:
+        with open_table_output(output, provenance, self._csv_style(table, output)) as append:
             yield lambda block, values: append(self._filled(values, block, names, types))
 
     def _filled(
@@ -152,6 +154,16 @@ class TableRows:
                 column = as_dtype(column, np.dtype(types.field(name).type.to_pandas_dtype()))
             columns[name] = pa.array(column)
         return pa.table(columns, metadata=None if types is None else types.metadata)
+
+    def _csv_style(self, table: TableFormat, output: Path) -> CsvStyle:
+        """Returns how a csv is written that the data section can be read with."""
+        is_tsv = ending_of(output.name).startswith(".tsv")
+        return CsvStyle(
+            delimiter=self.spec.delimiter or ("\t" if is_tsv else table.delimiter),
+            decimal=self.spec.decimal,
+            has_header=self.spec.header != "none",
+            encoding=self.spec.encoding,
+        )
 
     def _checked(self) -> tuple[TableFormat, list[str]]:
         table = self.table

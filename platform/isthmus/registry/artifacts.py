@@ -8,7 +8,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from safetensors.torch import save_file
@@ -130,8 +129,8 @@ def write_artifact(
     half: Half,
     manifest: PairManifest,
     files: Sequence[Path],
-    example: NDArray[np.float32],
-    output: NDArray[np.float32],
+    example: NDArray[Any],
+    output: NDArray[Any],
 ) -> None:
     """Writes a half as a pyfunc model that any MLflow can load and serve.
 
@@ -141,8 +140,8 @@ def write_artifact(
         manifest: The pair's manifest.
         files: The half's weights and its ONNX graphs. They must be on the same disk as `folder`,
             because they are hard-linked.
-        example: Input rows of the half: (N, *row_shape) or (N, latent_dim).
-        output: The half's output for these rows.
+        example: Input rows of the half: (N, *row_shape) or (N, latent_dim), in the type it takes.
+        output: The half's output for these rows, in the type it gives.
     """
     from mlflow import pyfunc
     from mlflow.models import Model, ModelSignature
@@ -154,9 +153,9 @@ def write_artifact(
     for file in files:
         (content / file.name).hardlink_to(file)
 
-    def schema(values: NDArray[np.float32], name: str) -> Any:
+    def schema(values: NDArray[Any], name: str) -> Any:
         # The first axis is -1 because a fixed size would refuse any other number of rows.
-        return Schema([TensorSpec(np.dtype(np.float32), (-1, *values.shape[1:]), name)])
+        return Schema([TensorSpec(values.dtype, (-1, *values.shape[1:]), name)])
 
     names = ("row", "latent") if half == "encoder" else ("latent", "row")
     versions = library_versions()

@@ -343,6 +343,11 @@ def _limits(manifest: PairManifest) -> str:
                 "out several."
             )
         lines.append(line)
+    if manifest.rows_taken.centre is not None:
+        lines.append(
+            "The values are large beside their spread, so the ONNX graphs and the MLflow models "
+            "take and give rows as float64, and not as float32; latents and scores are float32."
+        )
     if manifest.not_reconstructed:
         named = _listed(manifest.not_reconstructed, _MOST_NOT_RECONSTRUCTED)
         lines.append(

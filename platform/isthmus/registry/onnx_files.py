@@ -38,7 +38,8 @@ def onnx_files(reference: str, settings: Settings) -> Mapping[GraphName, Path]:
 
     Returns:
         The files of `encoder` (row to latent), `decoder` (latent to row) and `score` (row to score,
-        p_value, is_anomaly).
+        p_value, is_anomaly). All numbers are float32; only the rows of a pair with a centre, whose
+        values are large beside their spread, are float64.
 
     Raises:
         ModelNotFound: If there is no such pair.

@@ -27,6 +27,7 @@ from isthmus.bundle.manifest import (
 )
 from isthmus.core import Autoencoder
 from isthmus.data import sha256_of
+from isthmus.data.centring import restored
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.card import describe
 from isthmus.registry.held_out import store_held_out
@@ -57,8 +58,9 @@ class TrainedPair:
         fingerprint: The sha256 of the data.
         metrics: The metrics on held-out rows.
         run_id: The id of the MLflow run that made the pair.
-        example: Shape (N >= 2, *row_shape), data units. Held-out rows: the first two become the
-            input example, and all of them are used to compare the ONNX graphs with torch.
+        example: Shape (N >= 2, *row_shape), data units less the centre. Held-out rows: the first
+            two become the input example, and all of them are used to compare the ONNX graphs with
+            torch.
         rows: The number of rows in each part of the split.
         row_schema: What the training rows were like.
         succession: The champion at this registration, and how their latents relate.
@@ -79,6 +81,11 @@ class TrainedPair:
     not_reconstructed: tuple[str, ...] = ()
     held_out: HeldOutSample | None = None
 
+    @property
+    def centre(self) -> tuple[float, ...] | None:
+        """What was subtracted from each feature of the rows, if anything was."""
+        return None if self.row_schema is None else self.row_schema.centre
+
 
 def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     """Uploads both halves, then creates a version of each; if one fails, neither is left.
@@ -98,6 +105,7 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
             trained.example,
             Path(name) / "graphs",
             fills_missing=trained.data.missing == "mean",
+            centre=trained.centre,
         )
         experiment_id = client.get_run(trained.run_id).info.experiment_id
         models: dict[Half, str] = {
@@ -137,6 +145,7 @@ def _upload(
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
         decoded = trained.module.decode(latents).numpy()
+    rows, decoded = restored(rows, trained.centre), restored(decoded, trained.centre)
     examples = {"encoder": (rows, latents.numpy()), "decoder": (latents.numpy(), decoded)}
     for half in HALVES:
         artifact = folder / half

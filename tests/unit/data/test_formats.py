@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import logging
 import sqlite3
 import zipfile
@@ -122,6 +123,74 @@ def test_results_of_a_folder_are_a_folder_of_the_same_files(
     again = values_of(path="o")
     assert np.array_equal(again, VALUES * 2)
     assert (in_tmp / "o" / "pair.json").exists()
+
+
+@pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".ndjson", ".pq", ".arrow", ".csv.gz"])
+def test_each_file_of_a_folder_is_written_in_its_own_format(
+    ending: str, in_tmp: Path, provenance: Provenance
+) -> None:
+    (in_tmp / "t").mkdir()
+    for number in range(2):
+        frame = FRAME.iloc[30 * number : 30 * (number + 1)].assign(note="ä, b", n=range(30))
+        place = f"t/{number}{ending}"
+        match ending.split(".")[1]:
+            case "jsonl" | "ndjson":
+                frame.to_json(place, orient="records", lines=True, double_precision=15)
+            case "csv":
+                frame.to_csv(place, index=False)
+            case "pq":
+                frame.to_parquet(place)
+            case _:
+                feather.write_feather(frame, place)
+    rows, spec = read_to_train(DataSpec(path="t", columns=("a", "b", "c")))
+    write_back(rows, rows.values * 2, in_tmp / "o", provenance)
+    again, _ = read_to_train(spec.model_copy(update={"path": "o"}))
+    np.testing.assert_allclose(again.values, VALUES * 2, rtol=1e-6)
+    if "json" in ending:
+        found = pd.read_json(f"o/1{ending}", lines=True)
+        assert found["note"].tolist() == ["ä, b"] * 30
+        assert found["n"].tolist() == list(range(30))
+        assert sorted(
+            path.name for path in (in_tmp / "o").iterdir() if "pair" not in path.name
+        ) == [f"0{ending}", f"1{ending}"]
+
+
+def test_a_missing_value_is_null_in_jsonl(in_tmp: Path, provenance: Provenance) -> None:
+    FRAME.assign(a=np.where(FRAME.index % 7 == 3, np.nan, FRAME["a"])).to_json(
+        "t.jsonl", orient="records", lines=True
+    )
+    rows, _ = read_to_train(DataSpec(path="t.jsonl", missing="mean"))
+    write_back(rows, rows.values, in_tmp / "o.jsonl", provenance)
+    lines = [json.loads(line) for line in Path("o.jsonl").read_text().splitlines()]
+    assert [line["a"] is None for line in lines] == [i % 7 == 3 for i in range(60)]
+    assert "NaN" not in Path("o.jsonl").read_text()
+
+
+def test_a_folder_of_what_cannot_be_written_is_refused_before_the_work(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    h5py = pytest.importorskip("h5py")
+    (in_tmp / "t").mkdir()
+    for number in range(2):
+        with h5py.File(f"t/{number}.h5", "w") as file:
+            file["x"] = VALUES
+    rows, _ = read_to_train(DataSpec(path="t"))
+    assert rows.source is not None
+    with pytest.raises(DataError, match=r'^o/1\.h5: ending "\.h5"; .* can be written as \.npz'):
+        rows.source.check_output(Path("o"))
+
+
+def test_folders_that_a_link_leads_to_are_read_once(folder: Path, in_tmp: Path) -> None:
+    elsewhere = in_tmp / "elsewhere"
+    (folder / "year=2023").rename(elsewhere)
+    (folder / "year=2023").symlink_to(elsewhere)
+    (folder / "again").symlink_to(folder / "year=2024")  # in the folder under its own name
+    (elsewhere / "round").symlink_to(folder)  # and so on for ever
+    rows, _ = read_to_train(DataSpec(path="t"))
+    assert np.array_equal(rows.values, VALUES)
+    assert set(rows.index["file"]) == {
+        f"year={2023 + number // 2}/part-{number}.parquet" for number in range(4)
+    }
 
 
 def test_files_that_are_not_read_are_counted_in_one_warning(

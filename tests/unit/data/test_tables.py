@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 
@@ -95,6 +97,55 @@ def test_results_replace_their_columns_and_carry_the_others(
     sidecar = json.loads((in_tmp / f"{output.name}.pair.json").read_text())
     assert sidecar["pair_id"] == "pair-7"
     assert sidecar["extra"] == {"job": "denoise"}
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+@pytest.mark.parametrize("use", [{}, {"labels": "id"}], ids=["carried", "labels"])
+def test_columns_that_are_carried_keep_their_types(
+    ending: str, use: dict[str, str], in_tmp: Path, provenance: Provenance
+) -> None:
+    table = pa.table(
+        {
+            "a": [1.5, 2.5, 3.5],
+            "id": pa.array([1, 2, None], pa.int64()),
+            "t": pa.array([0, 10**15, None], pa.timestamp("us")),
+            "s": ["x", "", None],
+            "l": [[1, 2], [], None],
+            "d": pa.array([1, None, 3], pa.decimal128(5, 2)),
+        }
+    )
+    write = pq.write_table if ending == ".parquet" else feather.write_feather
+    write(table, f"t{ending}")
+    rows, _ = read_to_train(DataSpec(path=f"t{ending}", columns=("a",), **use))
+    write_back(rows, rows.values, in_tmp / f"o{ending}", provenance)
+    read = pq.read_table if ending == ".parquet" else feather.read_table
+    assert read(f"o{ending}").equals(table)
+
+
+@pytest.mark.parametrize("ending", [".parquet", ".feather"])
+def test_categories_that_each_part_of_a_file_numbers_anew_are_carried(
+    ending: str, in_tmp: Path, provenance: Provenance
+) -> None:
+    kinds = ["x", "y", "z", "x"]
+    schema = pa.schema([("a", pa.float64()), ("k", pa.dictionary(pa.int32(), pa.string()))])
+    with pq.ParquetWriter("t.parquet", schema) as writer:
+        for number, kind in enumerate(kinds):
+            codes = pa.array([kind]).dictionary_encode()
+            writer.write_table(pa.table({"a": [number + 0.5], "k": codes}, schema))
+    rows, _ = read_to_train(DataSpec(path="t.parquet", columns=("a",)))
+    write_back(rows, rows.values, in_tmp / f"o{ending}", provenance)
+    read = pq.read_table if ending == ".parquet" else feather.read_table
+    assert read(f"o{ending}").column("k").to_pylist() == kinds
+
+
+def test_a_csv_of_results_holds_lists_as_json(in_tmp: Path, provenance: Provenance) -> None:
+    lists = [["x", "y"], [], None]
+    pq.write_table(pa.table({"a": [1.5, 2.5, 4.5], "l": lists, "n": [7, 8, 9]}), "t.parquet")
+    rows, _ = read_to_train(DataSpec(path="t.parquet", columns=("a",)))
+    write_back(rows, rows.values, in_tmp / "o.csv", provenance)
+    found = pd.read_csv("o.csv")
+    assert found["l"].fillna("").tolist() == ['["x", "y"]', "[]", ""]
+    assert found["n"].tolist() == [7, 8, 9]
 
 
 def test_texts_of_a_csv_stay_as_they_are_written(in_tmp: Path, provenance: Provenance) -> None:

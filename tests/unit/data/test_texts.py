@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from isthmus.data import Provenance
+from isthmus.data import rows as rows_module
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
-from tests.reading import read_to_train, write_back
+from tests.reading import read_like, read_to_train, write_back
 
 
 def read(text: str, **fields: Any) -> Any:
@@ -74,6 +75,67 @@ def test_how_numbers_are_written_is_recognised(
     if fields is not None and expected is not None:
         rows, _ = read(text, missing="mean", **fields)
         np.testing.assert_allclose(rows.values[-2:, 0], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("output", ["o.csv", "o.tsv", "o.csv.gz"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"decimal": ","},
+        {"decimal": ",", "thousands": "."},
+        {"decimal": ",", "delimiter": ";"},
+        {"header": "none"},
+        {"encoding": "utf-16"},
+        {"encoding": "latin-1", "header": "none", "decimal": ","},
+    ],
+    ids=str,
+)
+def test_a_pair_reads_the_csv_that_it_denoised(
+    fields: dict[str, Any], output: str, in_tmp: Path, provenance: Provenance,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rows_module, "_NUMBERS_IN_A_BLOCK", 20)
+    header = [] if "header" in fields else ["größe;b;note"]
+    sign = fields.get("decimal", ".")
+    lines = [f"{i}.25;{i % 3}.5;ö".replace(".", sign) for i in range(30)]
+    columns = ("f0", "f1") if "header" in fields else ("größe", "b")
+    rows, spec = read("\n".join([*header, *lines, ""]), columns=columns, **fields)
+    values = rows.values * np.array([1234.5, 1e-7], dtype=np.float32)
+    write_back(rows, values, in_tmp / output, provenance)
+    again = read_like(spec, output, (2,))
+    np.testing.assert_allclose(again.values, values, rtol=1e-6)
+    assert again.schema.features == columns
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_the_decimal_sign_is_not_taken_for_the_delimiter() -> None:
+    rows, spec = read("1,5;2,5;0,5\n2,5;3,5;1,5\n4,5;7,5;0,5\n", header="none", decimal=",")
+    assert spec.columns == ("f0", "f1", "f2")
+    assert rows.values[1].tolist() == [2.5, 3.5, 1.5]
+
+
+def test_a_decimal_sign_that_is_the_delimiter_too_is_quoted(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    values = pd.DataFrame({"a": [1.5, 2.5, 4.5], "b": [7.25, 5.5, 6.5]})
+    values.to_csv("t.csv", index=False, decimal=",", sep=";")
+    values.to_parquet("t.parquet")
+    _, spec = read_to_train(DataSpec(path="t.csv", decimal=","))
+    rows = read_like(spec, "t.parquet", (2,))
+    write_back(rows, rows.values, in_tmp / "o.csv", provenance)
+    assert Path("o.csv").read_text().splitlines()[1] == '"1,5","7,25"'
+    assert np.array_equal(read_like(spec, "o.csv", (2,)).values, values.to_numpy())
+
+
+def test_a_text_that_the_encoding_of_the_results_lacks_is_named(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    _, spec = read("a;b\n1;2\n3;4\n5;7\n", encoding="latin-1")
+    pd.DataFrame({"a": [1.5, 2.5], "b": [7.25, 5.5], "n": ["x", "€"]}).to_parquet("t.parquet")
+    rows = read_like(spec, "t.parquet", (2,))
+    with pytest.raises(DataError, match=r'data\.encoding=latin-1 has no "€"'):
+        write_back(rows, rows.values, in_tmp / "o.csv", provenance)
+    assert not Path("o.csv").exists()
 
 
 @pytest.mark.usefixtures("in_tmp")

@@ -9,15 +9,19 @@ import textwrap
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-from isthmus import registry
+from isthmus import registry, variants
 from isthmus.bundle import agreement, export, graphs
+from isthmus.data.centring import centred, find_centre, restored
 from isthmus.errors import RegistryError
+from isthmus.spec import ModelPlan, RowSchema
 from isthmus.tracking import open_store
+from isthmus.types import DataKind
 
 ROWS = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
 
@@ -234,3 +238,85 @@ def test_a_row_without_a_number_has_no_score_and_counts_as_an_anomaly(trained, s
     assert np.isnan(score).tolist() == [False, False, False, True, False]
     assert is_anomaly[3]
     assert p_value[3] == pytest.approx(1 / 1001)
+
+
+@pytest.fixture(scope="module")
+def far_from_zero(trained, settings):
+    """A pair of columns at 1e8 whose spread is 1.4, and rows that it was not calibrated on."""
+    values = 1e8 + np.random.default_rng(1).normal(scale=1.4, size=(600, 6))
+    centre = find_centre(values, None, "rows")
+    rows = centred(values[:300], centre)
+    pair = trained("far")
+    pair.module.scaling.scale.fill_(1.4)
+    with torch.inference_mode():
+        pair.module.calibration.fit(pair.module.score(torch.from_numpy(rows)))
+    schema = RowSchema(kind=DataKind.TABULAR, shape=(6,), centre=centre)
+    registered = registry.register_pair(replace(pair, example=rows, row_schema=schema), settings)
+    return registry.load(str(registered), settings), values[300:]
+
+
+def test_graphs_centre_large_values_that_vary_little_as_the_pair_does(far_from_zero, settings):
+    pair, values = far_from_zero
+    files = registry.onnx_files(pair.reference, settings)
+
+    def run(graph, given):
+        session = onnxruntime.InferenceSession(str(files[graph]))
+        return session.run(None, {session.get_inputs()[0].name: given})
+
+    expected = pair.detect(values)
+    score, _, is_anomaly = run("score", values)
+    np.testing.assert_allclose(score, expected.scores, rtol=1e-4)
+    assert is_anomaly.mean() < 0.1, "rows like those of training are normal"
+    assert (is_anomaly == expected.anomalies).mean() > 0.99
+    latents = pair.encode(values)
+    np.testing.assert_allclose(run("encoder", values)[0], latents.values, atol=1e-4)
+    (decoded,) = run("decoder", latents.values)
+    assert decoded.dtype == np.float64
+    np.testing.assert_allclose(decoded, pair.decode(latents), rtol=0, atol=1e-3)
+    holed = values[:3].copy()
+    holed[1, 2] = np.nan
+    assert run("score", holed)[2].tolist()[1]
+
+
+def test_other_pairs_take_and_give_float32(trained, settings):
+    registered = registry.register_pair(trained("near"), settings)
+    for file in registry.onnx_files(str(registered), settings).values():
+        session = onnxruntime.InferenceSession(str(file))
+        assert session.get_inputs()[0].type == "tensor(float)"
+        assert session.get_outputs()[0].type == "tensor(float)"
+
+
+def test_mlflow_models_centre_large_values_as_the_pair_does(far_from_zero, settings):
+    pair, values = far_from_zero
+    mlflow.set_tracking_uri(settings.tracking_uri)
+    encoder, decoder = (
+        mlflow.pyfunc.load_model(f"models:/far-{half}/1") for half in ("encoder", "decoder")
+    )
+    expected = pair.encode(values)
+    latents = encoder.predict(values)
+    np.testing.assert_allclose(latents, expected.values, atol=1e-5)
+    decoded = decoder.predict(latents)
+    assert decoded.dtype == np.float64
+    np.testing.assert_allclose(decoded, pair.decode(expected), rtol=0, atol=1e-4)
+    client = open_store(settings)
+    assert "float64" in client.get_model_version("far-encoder", "1").description
+
+
+def test_graphs_centre_each_channel_of_a_series(tmp_path):
+    plan = ModelPlan.model_validate(
+        {
+            "variant": {"name": "plain"}, "net": {"name": "dense"}, "latent_dim": 2,
+            "kind": "series", "row_shape": (3, 8), "reconstruction": "mse",
+        }
+    )  # fmt: skip
+    module, centre = variants.build(plan).eval(), (1e8, 0.0, -5e7)
+    rows = np.random.default_rng(2).standard_normal((9, 3, 8)).astype(np.float32)
+    with torch.inference_mode():
+        module.calibration.fit(module.score(torch.from_numpy(rows)))
+    exported = export.export_graphs(module, rows, tmp_path / "graphs", centre=centre)
+    session = onnxruntime.InferenceSession(str(exported.files["encoder"][0]))
+    raw = restored(rows, centre)
+    assert raw[0, 0].mean() > 9e7
+    with torch.inference_mode():
+        expected = module.encode(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(session.run(None, {"row": raw})[0], expected, atol=1e-4)

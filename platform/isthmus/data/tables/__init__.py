@@ -61,7 +61,7 @@ class TableFormat(ABC):
 
     @abstractmethod
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns.
 
@@ -69,6 +69,8 @@ class TableFormat(ABC):
             numbers: The columns to be read as numbers; a missing value is null.
             texts: The columns to be read as they are written; an empty cell is null.
             rows: The largest number of rows in a batch.
+            as_is: The columns to be read in the types that the file says, because they are only
+                carried to the results; texts if it says none.
 
         Raises:
             DataError: If the table is damaged, or a column of numbers holds something else; the

@@ -42,14 +42,14 @@ class TypedFile(TableFormat):
             return int(self.dataset().count_rows())
 
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
         dataset = self.dataset()
         refuse_types = pa.Table.from_batches([], schema=dataset.schema)
         with said_plainly(self.name, self.what):
             scanner = dataset.scanner(
-                columns=[*numbers, *texts],
+                columns=[*numbers, *texts, *as_is],
                 batch_size=rows,
                 # More would be held in memory, up to the whole file where the rows are wide.
                 batch_readahead=2,

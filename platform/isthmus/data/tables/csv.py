@@ -67,7 +67,9 @@ class Csv(TableFormat):
             DataError: If the file is no table.
         """
         first_rows = self._first_lines()
-        delimiter = self.spec.delimiter or _sniff(first_rows, ending_of(self.address))
+        delimiter = self.spec.delimiter or _sniff(
+            first_rows, ending_of(self.address), self.spec.decimal
+        )
         try:
             cells = next(csv.reader(first_rows, delimiter=delimiter))
         except csv.Error as error:
@@ -102,9 +104,10 @@ class Csv(TableFormat):
             return reader.schema
 
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
+        texts = [*texts, *as_is]
         schema = self.schema()
         as_written = bool(self.spec.thousands)
         wrong = [
@@ -300,22 +303,22 @@ class Csv(TableFormat):
         return error
 
 
-def _sniff(lines: Sequence[str], ending: str) -> str:
+def _sniff(lines: Sequence[str], ending: str, decimal: str) -> str:
     """Returns the delimiter by which the first lines are a table: with the most equal columns.
 
-    A sign within quotes does not count.
+    A sign within quotes does not count, and the decimal sign only if no other will do.
     """
     if ending.startswith(".tsv"):
         return "\t"
 
-    def columns(delimiter: str) -> tuple[bool, int]:
+    def columns(delimiter: str) -> tuple[bool, bool, int]:
         try:
             widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
         except csv.Error:
-            return False, 0
+            return False, False, 0
         # The last row may be cut within quotes.
         whole = widths[:-1] if len(widths) > 2 else widths
-        return len(set(whole)) == 1 and whole[0] > 1, widths[0]
+        return len(set(whole)) == 1 and whole[0] > 1, delimiter != decimal, widths[0]
 
     return max(_DELIMITERS, key=columns)
 

@@ -24,10 +24,10 @@ class Jsonl(TypedFile):
         return None
 
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
-        for table in super().batches(numbers, texts, rows):
+        for table in super().batches(numbers, texts, rows, as_is):
             # The blocks of a file, which pyarrow does not cut.
             for first in range(0, table.num_rows, rows):
                 yield table.slice(first, rows)

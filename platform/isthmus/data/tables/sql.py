@@ -48,9 +48,10 @@ class Sql(TableFormat):
             return int(_executed(connection, query).scalar_one())
 
     def batches(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
+        texts = [*texts, *as_is]  # the first rows tell the types, and later ones may differ
         count = 0
         with self._connected() as connection:
             result = _executed(connection, self._query(), stream_results=True, max_row_buffer=rows)
