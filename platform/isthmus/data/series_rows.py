@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from isthmus.data.provenance import Provenance
@@ -27,6 +26,7 @@ from isthmus.data.rows import (
     collect,
     rows_in_a_block,
 )
+from isthmus.data.times import Times, read_times
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
@@ -51,6 +51,7 @@ class SeriesRows:
         begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
         lengths: Shape (T,). The number of steps of the series of each step.
         names: What names each step: its series, its time; columns of T entries.
+        time_format: The format of the dates, if they do not say day and month by themselves.
         labels: Shape (N,). The labels of the windows, if there are any.
     """
 
@@ -62,6 +63,7 @@ class SeriesRows:
     begins: IndexArray
     lengths: IndexArray
     names: Mapping[str, NDArray[Any]]
+    time_format: str | None
     labels: Labels | None
 
     @property
@@ -142,8 +144,10 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
     rows = collect(steps)
     window, stride = spec.window or len(rows), spec.stride or max(1, (spec.window or 2) // 2)
     series = _series_of(rows, spec)
-    seconds = None if spec.time is None else _seconds(rows.index[spec.time], spec.time, name)
-    order = _order(series, seconds, len(rows), name)
+    times = None
+    if spec.time is not None:
+        times = read_times(rows.index[spec.time], spec.time, name, spec.time_format)
+    order = _order(series, times, len(rows), name)
     names = _names(rows, series, spec, order)
     found_step_s = None
     is_break = np.zeros(len(rows), dtype=bool)
@@ -152,8 +156,8 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         ordered = series[order]
         new_series[1:] = ordered[1:] != ordered[:-1]
     is_break |= new_series
-    if seconds is not None:
-        found_step_s, gaps = _gaps(seconds[order], new_series, name)
+    if times is not None:
+        found_step_s, gaps = _gaps(times.ticks[order] * times.tick_s, new_series, name)
         is_break |= gaps
         _refuse_other_step(found_step_s, step_s, name)
     starts = _window_starts(is_break, window, stride, name, spec)
@@ -174,6 +178,7 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         begins=begins,
         lengths=sizes[np.cumsum(new_series)],
         names=names,
+        time_format=None if times is None else times.format,
         labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
     )
     return _without_missing(result, spec, name)
@@ -188,27 +193,7 @@ def _series_of(rows: Rows, spec: DataSpec) -> NDArray[Any] | None:
     return np.char.add(np.char.add(file, "/"), own)
 
 
-def _seconds(times: NDArray[np.str_], column: str, name: str) -> NDArray[np.float64]:
-    """Parses times, shape (T,): dates, or numbers that count as seconds."""
-    texts = pd.Series(times)
-    numbers = pd.to_numeric(texts, errors="coerce")
-    if numbers.notna().all():
-        return np.asarray(numbers, dtype=np.float64)
-    parsed = pd.to_datetime(texts, errors="coerce", utc=True, format="mixed")
-    absent = parsed.isna()
-    if absent.any():
-        row = int(absent.to_numpy().argmax())
-        raise DataError(
-            f'{name}: column "{column}" (data.time) holds "{times[row]}" in row {row}, counted '
-            "from 0, which is no time; write it as 2024-12-31 23:59:00 or in seconds"
-        )
-    since = parsed - pd.Timestamp(0, tz="UTC")
-    return np.asarray(since / pd.Timedelta(seconds=1), dtype=np.float64)
-
-
-def _order(
-    series: NDArray[Any] | None, seconds: NDArray[np.float64] | None, count: int, name: str
-) -> IndexArray:
+def _order(series: NDArray[Any] | None, times: Times | None, count: int, name: str) -> IndexArray:
     """Returns the positions of the steps, those of a series together and in the order of time."""
     codes = np.zeros(count, dtype=np.int64)
     if series is not None:
@@ -216,9 +201,9 @@ def _order(
         _, first, found = np.unique(series, return_index=True, return_inverse=True)
         codes = np.argsort(np.argsort(first))[found]
     by_series = np.lexsort([codes])
-    if seconds is None:
+    if times is None:
         return by_series.astype(np.int64)
-    order = np.lexsort([seconds, codes])
+    order = np.lexsort([times.ticks, codes])
     if not np.array_equal(order, by_series):
         _logger.warning("%s: the steps are not in the order of data.time; they are sorted", name)
     return order.astype(np.int64)
