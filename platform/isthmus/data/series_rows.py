@@ -157,7 +157,7 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         new_series[1:] = ordered[1:] != ordered[:-1]
     is_break |= new_series
     if times is not None:
-        found_step_s, gaps = _gaps(times.ticks[order] * times.tick_s, new_series, name)
+        found_step_s, gaps = _gaps(times, order, new_series, name)
         is_break |= gaps
         _refuse_other_step(found_step_s, step_s, name)
     starts = _window_starts(is_break, window, stride, name, spec)
@@ -221,10 +221,10 @@ def _names(
 
 
 def _gaps(
-    seconds: NDArray[np.float64], new_series: NDArray[np.bool_], name: str
+    times: Times, order: IndexArray, new_series: NDArray[np.bool_], name: str
 ) -> tuple[float, NDArray[np.bool_]]:
     """Returns the usual time between steps, and the steps that do not follow on the one before."""
-    distances = np.diff(seconds)
+    distances = np.diff(times.ticks[order])
     within = distances[~new_series[1:]]
     if (within == 0).any():
         raise DataError(
@@ -232,11 +232,11 @@ def _gaps(
             "the column that tells them apart as data.series_id"
         )
     usual = float(np.median(within)) if len(within) else 0.0
-    gaps = np.zeros(len(seconds), dtype=bool)
+    gaps = np.zeros(len(order), dtype=bool)
     gaps[1:] = (distances > _GAP * usual) & ~new_series[1:]
     if gaps.any():
         _logger.warning("%s: %d gap(s) in time; no window crosses one", name, int(gaps.sum()))
-    return usual, gaps
+    return usual / times.ticks_per_s, gaps
 
 
 def _refuse_other_step(found_s: float, trained_s: float | None, name: str) -> None:

@@ -39,12 +39,12 @@ class Times:
     Attributes:
         ticks: Shape (T,). Whole nanoseconds of dates, which float64 seconds could not tell apart;
             of numbers, the numbers themselves.
-        tick_s: The length of a tick in seconds.
+        ticks_per_s: The number of ticks in a second.
         format: The format of all dates, if they do not say day and month by themselves.
     """
 
     ticks: NDArray[Any]
-    tick_s: float
+    ticks_per_s: float
     format: str | None = None
 
 
@@ -70,13 +70,13 @@ def read_times(texts: NDArray[np.str_], column: str, name: str, form: str | None
     if form is None or (cells.str.match(_YEAR_FIRST).all() and not form.startswith("%Y")):
         dates = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
         if dates.notna().all():
-            return Times(_nanoseconds(dates, texts, column, name, None), 1e-9, form)
+            return Times(_nanoseconds(dates, texts, column, name, None), 1e9, form)
     if form is None:
         if is_number[:1].all():  # a text among numbers, and no number among dates
             _refuse_no_time(is_number, texts, column, name, None)
         form = _found_format(cells, column, name)
     dates = _plain_dates(cells) if form is None else _dates_of_form(cells, form)
-    return Times(_nanoseconds(dates, texts, column, name, form), 1e-9, form)
+    return Times(_nanoseconds(dates, texts, column, name, form), 1e9, form)
 
 
 def _found_format(cells: pd.Series[str], column: str, name: str) -> str | None:

@@ -146,6 +146,18 @@ def test_dates_are_read_in_one_format_for_the_whole_column(
 
 
 @pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("are_dates", [True, False], ids=["dates", "numbers"])
+def test_steps_of_a_hundred_nanoseconds_are_told_apart(are_dates: bool) -> None:
+    frame = series(40)
+    frame["when"] = pd.date_range("2024-01-01", periods=40, freq="100ns").astype(str)
+    if not are_dates:
+        frame["when"] = np.arange(40) + 2**60
+    rows, _ = read(frame.sample(frac=1, random_state=0))
+    assert np.array_equal(rows.values[:, 0, 0], [0, 8, 16, 24])
+    assert rows.schema.time_step_s == pytest.approx(1e-7 if are_dates else 1)
+
+
+@pytest.mark.usefixtures("in_tmp")
 def test_a_fraction_of_a_second_may_be_left_out_where_it_is_zero() -> None:
     frame = series(40)
     when = pd.date_range("2024-01-25", periods=40, freq="500ms")
