@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from isthmus.data.provenance import Provenance
@@ -157,9 +158,10 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         new_series[1:] = ordered[1:] != ordered[:-1]
     is_break |= new_series
     if times is not None:
-        found_step_s, gaps = _gaps(times, order, new_series, name)
+        steps_s, gaps = _gaps(times, order, new_series, name)
         is_break |= gaps
-        _refuse_other_step(found_step_s, step_s, name)
+        _refuse_other_steps(steps_s, step_s, name)
+        found_step_s = _common_step(steps_s, name)
     starts = _window_starts(is_break, window, stride, name, spec)
     begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
     sizes = np.bincount(np.cumsum(new_series))
@@ -222,28 +224,53 @@ def _names(
 
 def _gaps(
     times: Times, order: IndexArray, new_series: NDArray[np.bool_], name: str
-) -> tuple[float, NDArray[np.bool_]]:
-    """Returns the usual time between steps, and the steps that do not follow on the one before."""
-    distances = np.diff(times.ticks[order])
-    within = distances[~new_series[1:]]
-    if (within == 0).any():
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Finds the gaps of each series, which has a usual step of its own.
+
+    Returns:
+        The usual time between steps of each series that has two steps, in seconds, and the steps
+        that do not follow on the one before, shape (T,).
+    """
+    follows = ~new_series[1:]
+    series = np.cumsum(new_series)[1:][follows]
+    distances = pd.Series(np.diff(times.ticks[order])[follows])
+    if (distances == 0).any():
         raise DataError(
             f"{name}: two steps of a series have the same time; if there are several series, name "
             "the column that tells them apart as data.series_id"
         )
-    usual = float(np.median(within)) if len(within) else 0.0
+    of_series = distances.groupby(series)
     gaps = np.zeros(len(order), dtype=bool)
-    gaps[1:] = (distances > _GAP * usual) & ~new_series[1:]
+    gaps[1:][follows] = distances > _GAP * of_series.transform("median")
     if gaps.any():
         _logger.warning("%s: %d gap(s) in time; no window crosses one", name, int(gaps.sum()))
-    return usual / times.ticks_per_s, gaps
+    usual_s = of_series.median() / times.ticks_per_s
+    return np.asarray(usual_s, dtype=np.float64), gaps
 
 
-def _refuse_other_step(found_s: float, trained_s: float | None, name: str) -> None:
-    if trained_s and abs(found_s - trained_s) > _STEP_TOLERANCE * trained_s:
+def _common_step(steps_s: NDArray[np.float64], name: str) -> float | None:
+    """Returns the usual step of all series, in seconds; `None` if theirs differ."""
+    if not len(steps_s):
+        return None
+    least, most = float(steps_s.min()), float(steps_s.max())
+    if most - least > _STEP_TOLERANCE * least:
+        _logger.warning(
+            "%s: the series have different steps, %g s to %g s; a window of one lasts longer than "
+            "that of another: resample them unless that is meant",
+            *(name, least, most),
+        )
+        return None
+    return float(np.median(steps_s))
+
+
+def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, name: str) -> None:
+    if not trained_s:
+        return
+    differ = np.abs(steps_s - trained_s) > _STEP_TOLERANCE * trained_s
+    if differ.any():
         raise DataError(
-            f"{name}: steps are {found_s:g} s apart and the model was trained on steps of "
-            f"{trained_s:g} s; resample the series"
+            f"{name}: steps are {steps_s[differ][0]:g} s apart and the model was trained on steps "
+            f"of {trained_s:g} s; resample the series"
         )
 
 

@@ -78,6 +78,31 @@ def test_no_window_crosses_two_series() -> None:
         assert tested.min() >= 0.9 * length
 
 
+def two_paces() -> pd.DataFrame:
+    """Machine a each second, machine b each minute with a gap."""
+    fast, slow = series(600, "a"), series(60, "b").drop(index=range(20, 25))
+    fast["when"] = pd.date_range("2024-01-01", periods=600, freq="1s").astype(str)
+    return pd.concat([fast, slow])
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_each_series_has_a_usual_step_of_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    rows, _ = read(two_paces(), series_id="machine", exclude=())
+    assert set(rows.index["series_id"]) == {"a", "b"}
+    assert (np.diff(rows.values[:, 0], axis=1) == 1).all()
+    assert "1 gap(s) in time" in caplog.text
+    assert "the series have different steps, 1 s to 60 s" in caplog.text
+    assert rows.schema.time_step_s is None
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_single_series_of_another_step_than_trained_on_is_refused() -> None:
+    _, spec = read(series(), series_id="machine", exclude=())
+    two_paces().to_csv("other.csv", index=False)
+    with pytest.raises(DataError, match="steps are 1 s apart and the model was trained on steps"):
+        read_like(spec, "other.csv", (2, 16), time_step_s=60)
+
+
 @pytest.mark.usefixtures("in_tmp")
 def test_each_file_of_a_folder_is_a_series_of_its_own() -> None:
     Path("f").mkdir()
