@@ -106,11 +106,12 @@ class SeriesRows:
         self.check_output(output)
         windows: list[FloatArray] = []
         starts: list[IndexArray] = []
-        position = {int(step): place for place, step in enumerate(self.order)}
+        position = np.empty_like(self.order)
+        position[self.order] = np.arange(len(self.order))
 
         def write(block: Block, values: FloatArray) -> None:
             windows.append(values)
-            starts.append(np.array([position[int(step)] for step in block.index["first_step"]]))
+            starts.append(position[block.index["first_step"]])
 
         yield write
         merged_TC = self.signal_TC
