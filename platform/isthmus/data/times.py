@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from isthmus.errors import DataError
 
 # A date whose year comes last or has two digits: only other dates tell its day from its month.
-_DATE = r"^(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{1,2})(?!\d)(.*)$"
+_DATE = r"^(\d{1,2})([-/. ])(\d{1,2})\2(\d{4}|\d{1,2})(.*)$"
+_LONGEST_DATE = 10
 _TIME_OF_DAY = re.compile(
     r"(?P<before>\s+|T|,\s*)\d{1,2}:\d{2}(?P<second>:\d{2}(?P<point>[.,])?(?(point)\d+))?"
     r"(?P<half>\s?[AaPp][Mm])?(?P<zone>\s?(?:Z|[+-]\d{2}:?\d{2}))?"
@@ -81,11 +82,13 @@ def read_times(texts: NDArray[np.str_], column: str, name: str, form: str | None
 
 def _found_format(cells: pd.Series[str], column: str, name: str) -> str | None:
     """Returns the one format of dates such as 25/01/2024; `None` if there are no such dates."""
-    parts = cells.str.extract(_DATE).dropna()
+    heads = cells.str[:_LONGEST_DATE].drop_duplicates()  # many times are of one day
+    parts = heads.str.extract(_DATE).dropna()
     if parts.empty:
         return None
-    example = str(cells[parts.index[0]])
-    separator, rest = str(parts[1].iloc[0]), str(parts[4].iloc[0])
+    first = cells[parts.index[:1]]
+    example = str(first.iloc[0])
+    separator, rest = (str(part) for part in first.str.extract(_DATE).iloc[0, [1, 4]])
     is_short = parts[3].str.len().max() <= 2
     numbers = parts[[0, 2, 3]].astype(int).to_numpy()
     fitting = [

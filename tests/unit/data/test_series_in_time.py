@@ -238,11 +238,12 @@ def test_a_pair_reads_later_dates_as_those_that_it_was_trained_on() -> None:
         (["25/01/2024 at noon", "26/01/2024"], "of an unknown form; set data.time_format"),
         (["Thu 01/02/2024", "Fri 02/02/2024"], 'holds "Thu 01/02/2024" in row 0.*data.time_format'),
         (["25/01/2024", "2024-01-26"], '"2024-01-26" in row 1, counted from 0, which is not of'),
+        (["25/01/202412", "26/01/202412"], "of an unknown form; set data.time_format"),
         (["12", ""], 'holds "" in row 1'),
         (["12", "x"], 'holds "x" in row 1'),
         (["9999-12-31", "2024-01-01"], 'holds "9999-12-31" in row 0'),
     ],
-    ids=["two orders", "unknown", "weekdays", "two forms", "empty", "text", "beyond"],
+    ids=["two orders", "unknown", "weekdays", "two forms", "run on", "empty", "text", "beyond"],
 )
 def test_a_column_of_dates_that_is_not_of_one_format_is_refused(
     when: list[str], message: str
