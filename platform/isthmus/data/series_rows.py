@@ -27,6 +27,7 @@ from isthmus.data.rows import (
     collect,
     rows_in_a_block,
 )
+from isthmus.data.times import Times, read_times
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
@@ -51,6 +52,7 @@ class SeriesRows:
         begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
         lengths: Shape (T,). The number of steps of the series of each step.
         names: What names each step: its series, its time; columns of T entries.
+        time_format: The format of the dates, if they do not say day and month by themselves.
         labels: Shape (N,). The labels of the windows, if there are any.
     """
 
@@ -62,6 +64,7 @@ class SeriesRows:
     begins: IndexArray
     lengths: IndexArray
     names: Mapping[str, NDArray[Any]]
+    time_format: str | None
     labels: Labels | None
 
     @property
@@ -103,11 +106,12 @@ class SeriesRows:
         self.check_output(output)
         windows: list[FloatArray] = []
         starts: list[IndexArray] = []
-        position = {int(step): place for place, step in enumerate(self.order)}
+        position = np.empty_like(self.order)
+        position[self.order] = np.arange(len(self.order))
 
         def write(block: Block, values: FloatArray) -> None:
             windows.append(values)
-            starts.append(np.array([position[int(step)] for step in block.index["first_step"]]))
+            starts.append(position[block.index["first_step"]])
 
         yield write
         merged_TC = self.signal_TC
@@ -142,8 +146,10 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
     rows = collect(steps)
     window, stride = spec.window or len(rows), spec.stride or max(1, (spec.window or 2) // 2)
     series = _series_of(rows, spec)
-    seconds = None if spec.time is None else _seconds(rows.index[spec.time], spec.time, name)
-    order = _order(series, seconds, len(rows), name)
+    times = None
+    if spec.time is not None:
+        times = read_times(rows.index[spec.time], spec.time, name, spec.time_format)
+    order = _order(series, times, len(rows), name)
     names = _names(rows, series, spec, order)
     found_step_s = None
     is_break = np.zeros(len(rows), dtype=bool)
@@ -152,10 +158,11 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         ordered = series[order]
         new_series[1:] = ordered[1:] != ordered[:-1]
     is_break |= new_series
-    if seconds is not None:
-        found_step_s, gaps = _gaps(seconds[order], new_series, name)
+    if times is not None:
+        steps_s, gaps = _gaps(times, order, new_series, name)
         is_break |= gaps
-        _refuse_other_step(found_step_s, step_s, name)
+        _refuse_other_steps(steps_s, step_s, name)
+        found_step_s = _common_step(steps_s, name)
     starts = _window_starts(is_break, window, stride, name, spec)
     begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
     sizes = np.bincount(np.cumsum(new_series))
@@ -174,6 +181,7 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         begins=begins,
         lengths=sizes[np.cumsum(new_series)],
         names=names,
+        time_format=None if times is None else times.format,
         labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
     )
     return _without_missing(result, spec, name)
@@ -188,27 +196,7 @@ def _series_of(rows: Rows, spec: DataSpec) -> NDArray[Any] | None:
     return np.char.add(np.char.add(file, "/"), own)
 
 
-def _seconds(times: NDArray[np.str_], column: str, name: str) -> NDArray[np.float64]:
-    """Parses times, shape (T,): dates, or numbers that count as seconds."""
-    texts = pd.Series(times)
-    numbers = pd.to_numeric(texts, errors="coerce")
-    if numbers.notna().all():
-        return np.asarray(numbers, dtype=np.float64)
-    parsed = pd.to_datetime(texts, errors="coerce", utc=True, format="mixed")
-    absent = parsed.isna()
-    if absent.any():
-        row = int(absent.to_numpy().argmax())
-        raise DataError(
-            f'{name}: column "{column}" (data.time) holds "{times[row]}" in row {row}, counted '
-            "from 0, which is no time; write it as 2024-12-31 23:59:00 or in seconds"
-        )
-    since = parsed - pd.Timestamp(0, tz="UTC")
-    return np.asarray(since / pd.Timedelta(seconds=1), dtype=np.float64)
-
-
-def _order(
-    series: NDArray[Any] | None, seconds: NDArray[np.float64] | None, count: int, name: str
-) -> IndexArray:
+def _order(series: NDArray[Any] | None, times: Times | None, count: int, name: str) -> IndexArray:
     """Returns the positions of the steps, those of a series together and in the order of time."""
     codes = np.zeros(count, dtype=np.int64)
     if series is not None:
@@ -216,9 +204,9 @@ def _order(
         _, first, found = np.unique(series, return_index=True, return_inverse=True)
         codes = np.argsort(np.argsort(first))[found]
     by_series = np.lexsort([codes])
-    if seconds is None:
+    if times is None:
         return by_series.astype(np.int64)
-    order = np.lexsort([seconds, codes])
+    order = np.lexsort([times.ticks, codes])
     if not np.array_equal(order, by_series):
         _logger.warning("%s: the steps are not in the order of data.time; they are sorted", name)
     return order.astype(np.int64)
@@ -236,29 +224,54 @@ def _names(
 
 
 def _gaps(
-    seconds: NDArray[np.float64], new_series: NDArray[np.bool_], name: str
-) -> tuple[float, NDArray[np.bool_]]:
-    """Returns the usual time between steps, and the steps that do not follow on the one before."""
-    distances = np.diff(seconds)
-    within = distances[~new_series[1:]]
-    if (within == 0).any():
+    times: Times, order: IndexArray, new_series: NDArray[np.bool_], name: str
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Finds the gaps of each series, which has a usual step of its own.
+
+    Returns:
+        The usual time between steps of each series that has two steps, in seconds, and the steps
+        that do not follow on the one before, shape (T,).
+    """
+    follows = ~new_series[1:]
+    series = np.cumsum(new_series)[1:][follows]
+    distances = pd.Series(np.diff(times.ticks[order])[follows])
+    if (distances == 0).any():
         raise DataError(
             f"{name}: two steps of a series have the same time; if there are several series, name "
             "the column that tells them apart as data.series_id"
         )
-    usual = float(np.median(within)) if len(within) else 0.0
-    gaps = np.zeros(len(seconds), dtype=bool)
-    gaps[1:] = (distances > _GAP * usual) & ~new_series[1:]
+    of_series = distances.groupby(series)
+    gaps = np.zeros(len(order), dtype=bool)
+    gaps[1:][follows] = distances > _GAP * of_series.transform("median")
     if gaps.any():
         _logger.warning("%s: %d gap(s) in time; no window crosses one", name, int(gaps.sum()))
-    return usual, gaps
+    usual_s = of_series.median() / times.ticks_per_s
+    return np.asarray(usual_s, dtype=np.float64), gaps
 
 
-def _refuse_other_step(found_s: float, trained_s: float | None, name: str) -> None:
-    if trained_s and abs(found_s - trained_s) > _STEP_TOLERANCE * trained_s:
+def _common_step(steps_s: NDArray[np.float64], name: str) -> float | None:
+    """Returns the usual step of all series, in seconds; `None` if theirs differ."""
+    if not len(steps_s):
+        return None
+    least, most = float(steps_s.min()), float(steps_s.max())
+    if most - least > _STEP_TOLERANCE * least:
+        _logger.warning(
+            "%s: the series have different steps, %g s to %g s; a window of one lasts longer than "
+            "that of another: resample them unless that is meant",
+            *(name, least, most),
+        )
+        return None
+    return float(np.median(steps_s))
+
+
+def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, name: str) -> None:
+    if not trained_s:
+        return
+    differ = np.abs(steps_s - trained_s) > _STEP_TOLERANCE * trained_s
+    if differ.any():
         raise DataError(
-            f"{name}: steps are {found_s:g} s apart and the model was trained on steps of "
-            f"{trained_s:g} s; resample the series"
+            f"{name}: steps are {steps_s[differ][0]:g} s apart and the model was trained on steps "
+            f"of {trained_s:g} s; resample the series"
         )
 
 

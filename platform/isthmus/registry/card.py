@@ -323,7 +323,8 @@ def _limits(manifest: PairManifest) -> str:
     lines = [
         f"For {_rows_in_words(plan, data).partition(':')[0]} of the kind it was trained on, in the "
         f"same units: its own scaling ({data.scaling}) was fitted to them. Another shape is "
-        "refused; other units or other contents are not noticed.",
+        "refused, and values far outside the trained range are told; other contents are not "
+        "noticed.",
     ]
     if plan.kind is DataKind.TABULAR and data.missing == "mean":
         lines.append("Missing values count as the mean of the training rows.")

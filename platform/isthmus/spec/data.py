@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
@@ -51,6 +52,9 @@ class DataSpec(SpecModel):
     time: str | None = None
     """The column with the time of each step of a series: dates, or seconds. Steps are sorted by
     it, and no window crosses a gap."""
+    time_format: str | None = None
+    """The format of the dates in the column of time, for strptime: "%d/%m/%Y %H:%M". By default
+    it is found where one date tells the day from the month; 2024-12-31 needs none."""
     series_id: str | None = None
     """The column that tells several series in one table apart; no window crosses two."""
     kind: DataKind | Literal["auto"] = "auto"
@@ -150,6 +154,23 @@ class DataSpec(SpecModel):
                 f'no encoding "{encoding}"; use utf-8, latin-1, cp1252, utf-16'
             ) from None
         return "utf-8" if found in ("utf-8", "utf-8-sig", "ascii") else encoding
+
+    @field_validator("time_format", mode="after")
+    @classmethod
+    def _is_a_time_format(cls, form: str | None) -> str | None:
+        try:
+            is_format = form is None or ("%" in form and bool(datetime.strptime("", form)))
+        except ValueError as error:
+            is_format = "does not match" in str(error)
+        if not is_format:
+            raise ValueError(f'"{form}" is no format of strptime; write it as "%d/%m/%Y %H:%M"')
+        return form
+
+    @model_validator(mode="after")
+    def _has_times_of_a_format(self) -> DataSpec:
+        if self.time_format is not None and self.time is None:
+            raise ValueError("time_format needs time: name the column that holds the dates")
+        return self
 
     @model_validator(mode="after")
     def _tells_thousands_from_decimals(self) -> DataSpec:

@@ -37,4 +37,5 @@ class RowSchema(SpecModel):
     sample_rate_hz: int | None = None
     """The number of samples a second of audio."""
     time_step_s: float | None = None
-    """The time between two steps of a series, in seconds, if it has a column of time."""
+    """The time between two steps of a series, in seconds, if it has a column of time, and all
+    series have the same."""

@@ -20,7 +20,7 @@ import pytest
 from isthmus.data import Provenance
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
-from tests.reading import read_like, read_to_train, write_back
+from tests.reading import open_like, read_like, read_to_train, write_back
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.normal(size=(60, 3)).astype(np.float32)
@@ -82,6 +82,74 @@ def test_results_are_written_in_the_form_of_the_input(
     write_back(rows, rows.values + 1, in_tmp / f"o{ending}", provenance)
     read = {".csv.gz": pd.read_csv, ".feather": feather.read_feather, ".parquet": pd.read_parquet}
     np.testing.assert_allclose(read[ending](f"o{ending}").to_numpy(), VALUES + 1, rtol=1e-5)
+
+
+# More rows than the first block of a file holds, by which pyarrow tells the types.
+LATER = 60_000
+
+
+def write_jsonl(first: dict[str, Any], then: dict[str, Any], name: str = "t.jsonl") -> None:
+    text = f"{json.dumps(first)}\n" * LATER + f"{json.dumps(then)}\n"
+    content = text.encode()
+    Path(name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+
+
+@pytest.mark.parametrize("name", ["t.jsonl", "t.jsonl.gz"])
+def test_numbers_of_json_lines_may_be_whole_or_absent_at_first(name: str, in_tmp: Path) -> None:
+    write_jsonl({"a": 1, "b": None, "c": 2.5}, {"a": 0.5, "b": 7, "c": 3}, name)
+    values = values_of(path=name, missing="mean")
+    assert len(values) == LATER + 1
+    assert values[-1].tolist() == [0.5, 7, 3]
+    assert values[0, 0] == 1
+    assert np.isnan(values[0, 1])
+
+
+@pytest.mark.parametrize(("value", "text"), [("x", "x"), (1, "1"), (2.5, "2.5")])
+def test_labels_of_json_lines_may_be_absent_at_first(
+    value: object, text: str, in_tmp: Path
+) -> None:
+    write_jsonl({"a": 1.5, "label": None}, {"a": 2.5, "label": value})
+    rows, _ = read_to_train(DataSpec(path="t.jsonl", labels="label"))
+    assert rows.labels is not None
+    assert rows.labels[-1] == text
+
+
+def test_dates_of_json_lines_are_carried_as_they_are_written(in_tmp: Path) -> None:
+    write_jsonl({"a": 1.5, "t": "2024-01-01T00:00:00"}, {"a": 2, "t": "n/a"})
+    source = open_like(DataSpec(path="t.jsonl", kind="tabular", columns=("a",)), "t.jsonl", (1,))
+    carried = [block.carried for block in source.blocks(carry=True)]
+    assert carried[0] is not None
+    assert carried[-1] is not None
+    assert carried[0]["t"][0].as_py() == "2024-01-01T00:00:00"
+    assert carried[-1]["t"][-1].as_py() == "n/a"
+
+
+@pytest.mark.parametrize("rows_before", [1, LATER], ids=["first block", "later block"])
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"a": "12,5", "b": 1}', '"a" is not numeric .for example "12,5", in row {row}, counted'),
+        ('{"a": true, "b": 1}', '"a" holds numbers and then true in row {row}, counted from 0'),
+        ('{"a": 1, "b": [1]}', r'"b" holds numbers and then \[1\] in row {row}, counted from 0'),
+        ('{"a": 1, "b": ', "is damaged or no jsonl file .no object in row {row}, counted from 0"),
+    ],
+    ids=["text", "truth", "list", "torn"],
+)
+def test_the_first_bad_value_of_json_lines_is_told_with_its_row_and_column(
+    line: str, message: str, rows_before: int, in_tmp: Path
+) -> None:
+    Path("t.jsonl").write_text('{"a": 1, "b": 2}\n' * rows_before + f"{line}\n")
+    with pytest.raises(DataError, match=message.replace("{row}", str(rows_before))) as caught:
+        values_of(path="t.jsonl")
+    assert "\n" not in str(caught.value)
+
+
+def test_whole_numbers_that_are_read_as_texts_stay_whole(in_tmp: Path) -> None:
+    write_jsonl({"a": 1.5, "id": 2**60 + 1}, {"a": 2, "id": 0.5})
+    spec = DataSpec(path="t.jsonl", kind="tabular", columns=("a",))
+    blocks = open_like(spec, "t.jsonl", (1,)).blocks(carry=True)
+    with pytest.raises(DataError, match=f'"id" holds whole numbers and then 0.5 in row {LATER}'):
+        list(blocks)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from isthmus.data import Provenance, split_rows
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
-from tests.reading import read_like, read_to_train, write_back
+from tests.reading import open_like, read_like, read_to_train, write_back
 
 
 @pytest.fixture
@@ -98,6 +99,21 @@ def test_steps_of_dropped_windows_keep_their_values(
     assert np.isnan(after["load"][100])
     assert np.isclose(after["temperature"][100], series["temperature"][100])
     assert np.isclose(after["load"][0], series["load"][0] + 1)
+
+
+def test_writing_a_long_series_takes_no_more_memory_than_a_number_for_each_step(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    steps = 200_000
+    np.save("s.npy", np.zeros((steps, 1), dtype=np.float32))
+    spec = DataSpec(path="s.npy", kind=DataKind.SERIES, window=64, stride=64)
+    source = open_like(spec, "s.npy", (1, 64))
+    tracemalloc.start()
+    try:
+        with source.open_output(in_tmp / "o.npy", provenance):
+            assert tracemalloc.get_traced_memory()[1] < 24 * steps
+    finally:
+        tracemalloc.stop()
 
 
 def test_an_array_of_one_axis_is_a_series_of_one_channel(

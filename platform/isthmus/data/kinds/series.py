@@ -25,7 +25,7 @@ class Series(Kind):
 
     @classmethod
     def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
-        """Opens windows to train on, and settles `key`, `columns`, `window` and `stride`."""
+        """Opens windows to train on, and settles what the section leaves open."""
         window = spec.window or DEFAULT_WINDOW
         stride = spec.stride or max(1, window // 2)
         spec = spec.model_copy(update={"window": window, "stride": stride})
@@ -40,7 +40,8 @@ class Series(Kind):
         rows = series_rows(steps, spec, files.name, step_s=None)
         if spec.missing == "mean":
             refuse_empty_columns(rows.signal_TC, spec.columns, files.name)
-        return rows, spec
+        # Files that come later are read alike, whatever their own dates would tell.
+        return rows, spec.model_copy(update={"time_format": rows.time_format})
 
     @classmethod
     def open_like(

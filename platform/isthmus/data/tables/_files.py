@@ -32,6 +32,10 @@ class TypedFile(TableFormat):
         with said_plainly(self.name, self.what):
             return ds.dataset(self.address, format=self.file_format())
 
+    def dataset_to_read(self, numbers: Sequence[str], texts: Sequence[str]) -> ds.Dataset:
+        """Opens the file to read these columns, as `batches` gets them."""
+        return self.dataset()
+
     def schema(self) -> pa.Schema:
         """Returns the names and types of the columns."""
         return self.dataset().schema
@@ -45,7 +49,7 @@ class TypedFile(TableFormat):
         self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
-        dataset = self.dataset()
+        dataset = self.dataset_to_read(numbers, [*texts, *as_is])
         refuse_types = pa.Table.from_batches([], schema=dataset.schema)
         with said_plainly(self.name, self.what):
             scanner = dataset.scanner(
