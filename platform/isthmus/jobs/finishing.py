@@ -66,7 +66,13 @@ def finish(
     calibrate(module, prepared.validation)
     evaluation = evaluate(module, prepared.first_view, prepared.test)
     succession = find_succession(
-        prepared.spec.name, module, prepared.data, prepared.validation, prepared.test, settings
+        prepared.spec.name,
+        module,
+        prepared.data,
+        prepared.validation,
+        prepared.test,
+        settings,
+        centre=prepared.schema.centre,
     )
     metrics = {
         **_metrics(module, evaluation, result.progress, time.monotonic() - began_s),

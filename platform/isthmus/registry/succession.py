@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -15,6 +16,7 @@ from isthmus.bundle.compatibility import Alignment
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.core.alignment import fit_affine, fit_procrustes, unexplained_share
+from isthmus.data.centring import recentred
 from isthmus.errors import ModelNotFound
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import CHAMPION
@@ -74,6 +76,8 @@ def find_succession(
     fit_rows: HeldOutRows,
     test_rows: HeldOutRows,
     settings: Settings,
+    *,
+    centre: tuple[float, ...] | None = None,
 ) -> Succession:
     """Finds the champion of a name, and fits maps from a new module's latents to the champion's.
 
@@ -84,9 +88,10 @@ def find_succession(
         name: The pair's name.
         module: The newly trained module.
         data: The data options that its rows are read with.
-        fit_rows: Held-out rows that the maps are fitted to, data units.
+        fit_rows: Held-out rows that the maps are fitted to, data units less the centre.
         test_rows: Other held-out rows, on which the errors of the maps are measured.
         settings: The settings that say where the registry is.
+        centre: What was subtracted from each feature of the rows; the champion may have another.
     """
     try:
         champion = load(f"{name}@{CHAMPION}", settings)
@@ -98,7 +103,7 @@ def find_succession(
     alignment, why_not = None, _difference(champion, module, data)
     if why_not is None:
         try:
-            alignment = _align(module, champion, fit_rows, test_rows)
+            alignment = _align(module, champion, fit_rows, test_rows, centre)
         # torch raises these for the champion's tensors, numpy for their values, and files on
         # reading.
         except (RuntimeError, ValueError, TypeError, LookupError, OSError, MemoryError) as error:
@@ -124,13 +129,25 @@ def _difference(champion: Pair, module: Autoencoder, data: DataSpec) -> str | No
 
 
 def _align(
-    module: Autoencoder, champion: Pair, fit_rows: HeldOutRows, test_rows: HeldOutRows
+    module: Autoencoder,
+    champion: Pair,
+    fit_rows: HeldOutRows,
+    test_rows: HeldOutRows,
+    centre: tuple[float, ...] | None,
 ) -> Alignment | None:
     """Fits both kinds of maps on `fit_rows`, and measures their errors on `test_rows`."""
     latent_dims = (module.plan.latent_dim, champion.module.plan.latent_dim)
     most = _most_rows(module.plan.row_shape, max(latent_dims))
     fit, test = (
-        tuple(_encode(each, rows, most) for each in (module, champion.module))
+        (
+            _encode(module, rows, most),
+            _encode(
+                champion.module,
+                rows,
+                most,
+                lambda part: recentred(part, centre, champion.manifest.rows_taken.centre),
+            ),
+        )
         for rows in (fit_rows, test_rows)
     )
     if not all(np.isfinite(each).all() and np.ptp(each, axis=0).any() for each in (*fit, *test)):
@@ -156,13 +173,18 @@ def _most_rows(row_shape: Shape, latent_dim: int) -> int:
     return min(_MOST_ROWS, max(_FEWEST_ROWS, fits))
 
 
-def _encode(module: Autoencoder, rows: HeldOutRows, most: int) -> NDArray[np.float32]:
+def _encode(
+    module: Autoencoder,
+    rows: HeldOutRows,
+    most: int,
+    prepare: Callable[[NDArray[np.float32]], NDArray[np.float32]] = np.ascontiguousarray,
+) -> NDArray[np.float32]:
     """Returns the latents of at most `most` evenly spaced rows, shape (N, latent_dim)."""
     every = max(1, -(-len(rows) // most))
     batch = max(1, min(_BATCH_ROWS, _NUMBERS_IN_A_BATCH // prod(module.plan.row_shape)))
     with torch.inference_mode():
         parts = [
-            module.encode(torch.from_numpy(np.ascontiguousarray(part))).numpy()
+            module.encode(torch.from_numpy(np.ascontiguousarray(prepare(part)))).numpy()
             for first in range(0, len(rows), batch * every)
             for part in [rows[first : first + batch * every : every]]
         ]

@@ -18,7 +18,9 @@ from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
 from isthmus.registry import Latents, TrainedPair, succession
+from isthmus.spec import RowSchema
 from isthmus.tracking import open_store
+from isthmus.types import DataKind
 
 # Each registers several pairs, and fits the maps between them.
 pytestmark = pytest.mark.slow
@@ -53,6 +55,20 @@ def succeed(settings):
         return str(pair)
 
     return run
+
+
+def test_a_champion_with_another_centre_is_given_the_same_rows(trained, settings):
+    """The scaling of the champion makes up for its centre: both map a row to the same latent."""
+    old, new = trained("centred", 0), trained("centred", 0)
+    old.module.scaling.offset.fill_(-3.0)
+    schema = RowSchema(kind=DataKind.TABULAR, shape=(6,), centre=(1e8 + 3,) * 6)
+    pair = registry.register_pair(replace(old, row_schema=schema), settings)
+    aliases.promote(pair.name, pair.version, settings)
+    found = registry.find_succession(
+        "centred", new.module, new.data, FIT, TEST, settings, centre=(1e8,) * 6
+    )
+    assert found.alignment is not None
+    assert found.alignment.errors["affine"] < 1e-8
 
 
 def test_a_rotated_space_is_mapped_back_to_float_precision(trained, succeed, settings):
