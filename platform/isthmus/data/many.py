@@ -54,7 +54,8 @@ class ManyRows:
         has_any = False
         for number, block in _one_file_ahead([_of_file(part, carry) for part in self.parts]):
             has_any = True
-            file = np.full(len(block.values), self.names[number])
+            # One name, seen as many times: a copy for each row would take longer than the rows.
+            file = np.broadcast_to(np.array(self.names[number]), len(block.values))
             yield replace(block, part=number, index={"file": file, **block.index})
         if not has_any:
             raise DataError(f"{self.names[0]} and the other files leave no row; give at least one")

@@ -51,7 +51,18 @@ def open_results(output: Path, provenance: Provenance) -> Iterator[AppendColumns
     from isthmus.data.table_output import open_table_output
 
     with open_table_output(output, provenance) as append:
-        yield lambda columns: append(pa.table(dict(columns)))
+        yield lambda columns: append(
+            pa.table({name: _as_arrow(column) for name, column in columns.items()})
+        )
+
+
+def _as_arrow(column: NDArray[Any]) -> Any:
+    """Returns a column for pyarrow; one value that is seen many times is repeated by it."""
+    import pyarrow as pa
+
+    if len(column) and column.strides == (0,):
+        return pa.repeat(pa.scalar(column[0].item()), len(column))
+    return pa.array(column)
 
 
 def write_table(columns: Columns, output: Path, provenance: Provenance) -> None:

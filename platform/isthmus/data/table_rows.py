@@ -59,10 +59,13 @@ class TableRows:
     has_labels: bool = False
     first: str | None = None
 
-    @property
+    @cached_property
     def table(self) -> TableFormat:
         """The open table; one in S3 is copied to the cache first."""
         return open_address(self.address, self.name, self.spec)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "table"}
 
     @cached_property
     def count(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -34,16 +35,20 @@ class TypedFile(TableFormat):
 
     def dataset_to_read(self, numbers: Sequence[str], texts: Sequence[str]) -> ds.Dataset:
         """Opens the file to read these columns, as `batches` gets them."""
-        return self.dataset()
+        return self._opened
 
     def schema(self) -> pa.Schema:
         """Returns the names and types of the columns."""
-        return self.dataset().schema
+        return self._opened.schema
+
+    @cached_property
+    def _opened(self) -> ds.Dataset:
+        return self.dataset()
 
     def count(self) -> int | None:
         """Returns the number of rows, which the file says."""
         with said_plainly(self.name, self.what):
-            return int(self.dataset().count_rows())
+            return int(self._opened.count_rows())
 
     def batches(
         self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()

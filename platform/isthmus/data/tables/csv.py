@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
+from mmap import ACCESS_READ, mmap
 from typing import Any
 
 import pyarrow as pa
@@ -95,6 +96,10 @@ class Csv(TableFormat):
 
     def schema(self) -> pa.Schema:
         """Returns the names of the columns and the types that the first block has."""
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
         if len(set(self.header[0])) < len(self.header[0]):
             return pa.schema([(name, pa.null()) for name in self.header[0]])  # refused by callers
         with (
@@ -196,7 +201,7 @@ class Csv(TableFormat):
             ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=delimiter,
-                newlines_in_values=self._has_quotes(),
+                newlines_in_values=self._has_quotes,
                 # In a table of one column, an empty line is a missing value.
                 ignore_empty_lines=len(names) > 1,
             ),
@@ -207,8 +212,15 @@ class Csv(TableFormat):
     def _compression(self) -> str | None:
         return _COMPRESSIONS.get(ending_of(self.address).rpartition(".")[2])
 
+    @cached_property
     def _has_quotes(self) -> bool:
-        """Returns whether a cell may hold a line break; a csv without one is read faster."""
+        """Whether a cell may hold a line break; a csv without one is read faster."""
+        if self._compression is None:
+            with (
+                self.path.open("rb") as file,
+                mmap(file.fileno(), 0, access=ACCESS_READ) as content,
+            ):
+                return content.find(b'"') >= 0
         with self._open_bytes() as file:
             while content := file.read(_QUOTES_LOOKED_AT_BYTES):
                 if b'"' in content:
