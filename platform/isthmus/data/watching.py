@@ -42,7 +42,10 @@ class RangeWatch:
         if self._schema.lowest is None or not len(values):
             return
         axes = tuple(axis for axis in range(values.ndim) if axis != 1)
-        lowest, highest = np.fmin.reduce(values, axis=axes), np.fmax.reduce(values, axis=axes)
+        # Twice as fast as fmin and fmax, which pass over NaN; it comes through where there is one.
+        lowest, highest = np.minimum.reduce(values, axis=axes), np.maximum.reduce(values, axis=axes)
+        if np.isnan(lowest).any():
+            lowest, highest = np.fmin.reduce(values, axis=axes), np.fmax.reduce(values, axis=axes)
         self._lowest = lowest if self._lowest is None else np.fmin(self._lowest, lowest)
         self._highest = highest if self._highest is None else np.fmax(self._highest, highest)
         self._rows += len(values)
