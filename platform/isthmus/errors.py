@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 # What a terminal would act on instead of showing it, or would not show at all: control characters,
-# characters without a width, the two Unicode line breaks, changes of the writing direction, and
-# bytes of file names that are no text.
+# marks without a width (but for those that join letters), the two Unicode line breaks, changes of
+# the writing direction, and bytes of file names that are no text.
 _UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+    r"[\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 )
 
 

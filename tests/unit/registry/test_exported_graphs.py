@@ -286,9 +286,10 @@ def test_other_pairs_take_and_give_float32(trained, settings):
         assert session.get_outputs()[0].type == "tensor(float)"
 
 
-def test_mlflow_models_centre_large_values_as_the_pair_does(far_from_zero, settings):
+def test_mlflow_models_centre_large_values_as_the_pair_does(far_from_zero, settings, monkeypatch):
     pair, values = far_from_zero
-    mlflow.set_tracking_uri(settings.tracking_uri)
+    # Not mlflow.set_tracking_uri, which would hold for all tests that come after this one.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
     encoder, decoder = (
         mlflow.pyfunc.load_model(f"models:/far-{half}/1") for half in ("encoder", "decoder")
     )
