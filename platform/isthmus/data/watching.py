@@ -12,7 +12,7 @@ from isthmus.types import DataKind
 
 _logger = logging.getLogger(__name__)
 # Values may leave the trained range by this share of its width before a warning.
-_FAR_OUTSIDE = 1.0
+FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE = 1.0, 4.0
 # Values that fill less than this share of the trained range are probably in other units.
 _FAR_INSIDE = 0.02
 # So few rows may well lie in a narrow range.
@@ -23,15 +23,18 @@ _SHOWN = 5
 class RangeWatch:
     """Looks at every block of an input, and logs at the end what does not fit the trained range."""
 
-    def __init__(self, schema: RowSchema, name: str) -> None:
+    def __init__(self, schema: RowSchema, name: str, *, may_leave: float = FAR_OUTSIDE) -> None:
         """Creates the watch.
 
         Args:
             schema: What the pair's training rows were like. Old pairs do not know the ranges, and
                 nothing is looked at then.
             name: What messages call the input.
+            may_leave: By how many widths of the trained range a value may lie outside it; rows
+                with noise lie further outside than those without.
         """
         self._schema = schema
+        self._may_leave = may_leave
         self._name = name
         self._rows = 0
         self._lowest: FloatArray | None = None
@@ -64,8 +67,8 @@ class RangeWatch:
         self._report_missing(lowest)
         width = most - least
         with np.errstate(invalid="ignore"):
-            is_outside = (lowest < least - _FAR_OUTSIDE * width) | (
-                highest > most + _FAR_OUTSIDE * width
+            is_outside = (lowest < least - self._may_leave * width) | (
+                highest > most + self._may_leave * width
             )
             is_inside = (highest - lowest < _FAR_INSIDE * width) & (width > 0)
         varies = width > 0

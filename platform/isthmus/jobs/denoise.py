@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.data import RangeWatch, UseOptions, open_input, write_behind
+from isthmus.data.watching import FAR_OUTSIDE_OF_NOISE
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
@@ -78,7 +79,9 @@ def denoise_with(
     """Does the same as `denoise`, with a pair that is already loaded."""
     refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
-    watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
+    watch = RangeWatch(
+        pair.manifest.rows_taken, without_password(source), may_leave=FAR_OUTSIDE_OF_NOISE
+    )
     stream.check_output(Path(output))
     rows = 0
     with (

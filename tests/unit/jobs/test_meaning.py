@@ -93,6 +93,13 @@ def test_rows_like_the_trained_ones_are_no_cause_for_a_word(numbers, caplog):
     assert warnings_of(caplog) == []
 
 
+def test_noise_that_is_to_be_taken_away_is_no_cause_for_a_word(numbers, caplog):
+    noisy = frame()[["flow", "heat"]] + RNG.normal(scale=(30, 6), size=(300, 2))
+    noisy.to_csv("new.csv", index=False)
+    denoise_with(numbers, "new.csv", "out.csv")
+    assert warnings_of(caplog) == []
+
+
 def test_a_column_without_a_value_is_told_with_its_share_in_training(numbers, caplog):
     other = frame()[["flow", "heat"]]
     other["heat"] = np.nan
