@@ -24,10 +24,6 @@ class TypedFile(TableFormat):
     def file_format(self) -> ds.FileFormat:
         """Returns pyarrow's format."""
 
-    def scan_options(self) -> ds.FragmentScanOptions | None:
-        """Returns how the file is read."""
-        return None
-
     def dataset(self) -> ds.Dataset:
         """Opens the file."""
         with said_plainly(self.name, self.what):
@@ -36,6 +32,16 @@ class TypedFile(TableFormat):
     def dataset_to_read(self, numbers: Sequence[str], texts: Sequence[str]) -> ds.Dataset:
         """Opens the file to read these columns, as `batches` gets them."""
         return self._opened
+
+    def read_batches(
+        self, dataset: ds.Dataset, columns: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads columns in batches of so many rows at most."""
+        # More would be held in memory, up to the whole file where the rows are wide.
+        scanner = dataset.scanner(
+            columns=list(columns), batch_size=rows, batch_readahead=2, fragment_readahead=1
+        )
+        yield from scanner.to_batches()
 
     def schema(self) -> pa.Schema:
         """Returns the names and types of the columns."""
@@ -57,15 +63,7 @@ class TypedFile(TableFormat):
         dataset = self.dataset_to_read(numbers, [*texts, *as_is])
         refuse_types = pa.Table.from_batches([], schema=dataset.schema)
         with said_plainly(self.name, self.what):
-            scanner = dataset.scanner(
-                columns=[*numbers, *texts, *as_is],
-                batch_size=rows,
-                # More would be held in memory, up to the whole file where the rows are wide.
-                batch_readahead=2,
-                fragment_readahead=1,
-                fragment_scan_options=self.scan_options(),
-            )
-            for batch in scanner.to_batches():
+            for batch in self.read_batches(dataset, [*numbers, *texts, *as_is], rows):
                 if not batch.num_rows:
                     continue
                 table = pa.Table.from_batches([batch])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 
+import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from isthmus.data.tables._files import TypedFile
 
@@ -21,16 +24,18 @@ class Parquet(TypedFile):
         """Returns pyarrow's format."""
         return ds.ParquetFileFormat()
 
-    def scan_options(self) -> ds.FragmentScanOptions:
-        """Returns options by which pyarrow does not hold row groups whole: memory stays bounded.
+    def read_batches(
+        self, dataset: ds.Dataset, columns: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Reads columns in batches, and holds no more than one: a scanner holds up to 64.
 
-        A small file is read a column at a time instead, because a buffered read takes the memory
-        that a damaged page claims to need, before it finds that the file has no such page.
+        A small file is read a column at a time, because a buffered read takes the memory that a
+        damaged page claims to need, before it finds that the file has no such page.
         """
         is_large = self.path.stat().st_size > _LARGE_FILE_BYTES
-        return ds.ParquetFragmentScanOptions(
-            use_buffered_stream=is_large, buffer_size=_BUFFER_BYTES, pre_buffer=False
-        )
+        buffer_bytes = _BUFFER_BYTES if is_large else 0
+        with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=buffer_bytes) as file:
+            yield from file.iter_batches(rows, columns=list(columns))
 
     def indexes(self) -> frozenset[str]:
         """Returns the columns that pandas wrote as the index of a frame."""
