@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.disks import mounted
+
 pytestmark = pytest.mark.slow
 
 JOB = """
@@ -26,15 +28,8 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of eight megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(["mount", *options], capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("needs the program mount")
-    if done.returncode:
-        pytest.skip("needs the right to mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(folder, "size=8m"):
+        yield folder
 
 
 def isthmus(folder: Path, *arguments: str, **environment: str) -> tuple[int, list[str]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests.disks import mounted
 
 pytestmark = pytest.mark.slow
 
@@ -16,15 +17,8 @@ pytestmark = pytest.mark.slow
 def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty folder of a disk that may only be read."""
     folder = tmp_path_factory.mktemp("read-only")
-    options = ["-t", "tmpfs", "-o", "ro", "tmpfs", str(folder)]
-    try:
-        done = subprocess.run(["mount", *options], capture_output=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("needs the program mount")
-    if done.returncode:
-        pytest.skip("needs the right to mount a disk")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with mounted(folder, "ro"):
+        yield folder
 
 
 OUTPUTS = [

@@ -39,7 +39,7 @@ class HeldOutRecord(SpecModel):
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """Where held-out windows of series or sounds lie, and where those lie that were trained on.
+    """The positions of held-out windows of series or sounds, and of those that were trained on.
 
     Tables and images need none of this: the part of the split that a row is in follows from its
     content and the seed.
@@ -86,7 +86,7 @@ class HeldOutSample:
         scale: The scale of the pair's scaling, broadcastable to a row.
         pca_errors: Shape (N,). The mean squared error of PCA on each row, scaled units.
         pca_components: The number of components of that PCA, as many as the code has values.
-        places: Where the rows lie, for windows of series and sounds.
+        places: The positions of the rows, for windows of series and sounds.
     """
 
     rows: Floats

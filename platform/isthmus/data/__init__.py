@@ -5,7 +5,6 @@ from isthmus.data.fingerprint import fingerprint
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import (
     local_output,
-    locate,
     open_all_rows,
     open_input,
     open_rows,
@@ -34,7 +33,7 @@ from isthmus.data.scaling import (
 )
 from isthmus.data.splits import Split, split_rows
 from isthmus.data.stored import StoredRows
-from isthmus.data.storing import StoredSplit, is_large, store_split
+from isthmus.data.storing import is_large, store_split
 from isthmus.data.watching import RangeWatch
 
 __all__ = [
@@ -48,7 +47,6 @@ __all__ = [
     "ScalingStatistics",
     "Split",
     "StoredRows",
-    "StoredSplit",
     "UseOptions",
     "check_table_output",
     "collect",
@@ -57,7 +55,6 @@ __all__ = [
     "fit_scaling",
     "is_large",
     "local_output",
-    "locate",
     "moments_of",
     "open_all_rows",
     "open_input",

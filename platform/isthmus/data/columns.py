@@ -1,4 +1,4 @@
-"""Which columns of a table become features: those that a job asks for, or that a pair needs."""
+"""Chooses the columns that become features: those that a job names, or that a pair needs."""
 
 from __future__ import annotations
 

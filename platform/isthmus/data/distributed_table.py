@@ -52,7 +52,7 @@ class DistributedRows:
     """The training rows of such a table, scaled as they are read: a recipe, and a sample.
 
     Attributes:
-        files: Where all rows lie.
+        files: The files of the table, which hold all rows.
         spec: The settled data section.
         seed: The seed of the job, which decides the split.
         count: How many rows there are to train on.

@@ -83,13 +83,13 @@ class _Listing:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-_COMPRESSIONS = (".gz", ".bz2", ".zst")
+COMPRESSIONS = (".gz", ".bz2", ".zst")
 
 
 def ending_of(name: str) -> str:
     """Returns the ending of a file's name in lower case, with what it is compressed by."""
     path = Path(name.lower())
-    if path.suffix in _COMPRESSIONS:
+    if path.suffix in COMPRESSIONS:
         return Path(path.stem).suffix + path.suffix
     return path.suffix
 

@@ -9,13 +9,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from isthmus.data.files import ending_of
+from isthmus.data.files import COMPRESSIONS, ending_of
 from isthmus.data.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
 from isthmus.errors import DataError
 
-_COMPRESSIONS = ("", ".gz", ".bz2", ".zst")
 TABLE_OUTPUT_ENDINGS = (
-    *(f"{kind}{packed}" for kind in (".csv", ".tsv", ".jsonl") for packed in _COMPRESSIONS),
+    *(f"{kind}{packed}" for kind in (".csv", ".tsv", ".jsonl") for packed in ("", *COMPRESSIONS)),
     *(".ndjson", ".parquet", ".pq", ".feather", ".arrow"),
 )
 ARRAY_OUTPUT_ENDINGS = (".npz", ".npy")
@@ -71,6 +70,11 @@ def check_folder(output: Path, names: Iterable[str] = ()) -> None:
 
 def _endings_with(names: Iterable[str]) -> set[str]:
     return {*TABLE_OUTPUT_ENDINGS, *ARRAY_OUTPUT_ENDINGS, *(ending_of(name) for name in names)}
+
+
+def is_array_output(output: Path) -> bool:
+    """Returns whether an output is a file of one array or of several."""
+    return ending_of(output.name) in ARRAY_OUTPUT_ENDINGS
 
 
 @contextmanager

@@ -153,11 +153,6 @@ class Rows:
     def __len__(self) -> int:
         return len(self.values)
 
-    def take(self, kept: IndexArray) -> Rows:
-        """Returns only these rows, in this order."""
-        block = Block(self.values, self.index, self.labels, self.groups, self.starts, self.lengths)
-        return _rows_of(block.take(kept), self.schema)
-
 
 def collect(source: RowSource) -> Rows:
     """Reads all rows of a source into memory.

@@ -147,7 +147,7 @@ def fit_scaling(
         values: Shape (N, *row_shape): the training rows.
         mode: How to scale.
         kind: What a row is.
-        indicators: Which features of a table stay as they are.
+        indicators: Whether each feature of a table stays as it is.
     """
     return scaling_by(moments_of(values), mode, kind, len(values.shape) - 1, indicators)
 
@@ -169,7 +169,7 @@ def scaling_by(
         mode: How to scale.
         kind: What a row is.
         row_axes: The number of axes of a row.
-        indicators: Which features of a table stay as they are: 0 or 1 for a category's value,
+        indicators: Whether each feature of a table stays as it is: 0 or 1 for a category's value,
             where standard scaling would make the rarest value weigh most.
     """
     if mode is ScalingMode.NONE:

@@ -19,7 +19,12 @@ from isthmus.data.categories import Expansion, UnknownValues
 from isthmus.data.centring import restored
 from isthmus.data.columns import column_names
 from isthmus.data.files import ending_of
-from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, TABLE_OUTPUT_ENDINGS, check_ending
+from isthmus.data.output import (
+    ARRAY_OUTPUT_ENDINGS,
+    TABLE_OUTPUT_ENDINGS,
+    check_ending,
+    is_array_output,
+)
 from isthmus.data.provenance import Provenance
 from isthmus.data.quality import MissingInBlocks
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
@@ -46,6 +51,7 @@ class TableRows:
         extra: Further columns to be carried in the index of each block as they are: a time, an id.
         has_labels: Whether to read the labels.
         first: The table whose columns these are, if this is not the first of several.
+        opened: The open table, if somebody has looked at it already.
     """
 
     address: str
@@ -58,14 +64,16 @@ class TableRows:
     extra: tuple[str, ...] = ()
     has_labels: bool = False
     first: str | None = None
+    opened: TableFormat | None = None
 
     @cached_property
     def table(self) -> TableFormat:
         """The open table; one in S3 is copied to the cache first."""
-        return open_address(self.address, self.name, self.spec)
+        return self.opened or open_address(self.address, self.name, self.spec)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "table"}
+        kept = {name: value for name, value in self.__dict__.items() if name != "table"}
+        return {**kept, "opened": None}
 
     @cached_property
     def count(self) -> int | None:
@@ -129,7 +137,7 @@ class TableRows:
     @contextmanager
     def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:
         """Writes results in place of the columns; to npz and npy at the end, as one array."""
-        if output.suffix.lower() in ARRAY_OUTPUT_ENDINGS:
+        if is_array_output(output):
             parts: list[NDArray[Any]] = []
             yield lambda _, values: parts.append(restored(values, self.schema.centre))
             beside = {"columns": np.array(self.schema.features)}

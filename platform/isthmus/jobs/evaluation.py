@@ -150,7 +150,7 @@ def not_reconstructed(explained: NDArray[np.float64], data: DataSpec) -> tuple[s
     """Returns the names of the features or channels that are hardly reconstructed, if at all.
 
     Args:
-        explained: As in `Evaluation`.
+        explained: The R^2 of each feature or channel, as `Evaluation` has it.
         data: The job's data section with every `auto` resolved.
     """
     what = "channel" if data.kind is DataKind.SERIES else "feature"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Floats, HeldOutSample, Numbers, squared_errors
-from isthmus.data import StoredRows, collect, open_all_rows
+from isthmus.data import ScalingStatistics, StoredRows, collect, open_all_rows
 from isthmus.data.many import KeptLabels
 from isthmus.data.splits import hash_rows
 from isthmus.errors import DataError
@@ -69,7 +69,7 @@ def draw_sample(prepared: Prepared, pca: PcaBaseline) -> HeldOutSample:
 
 def _pca_errors(pca: PcaBaseline, rows: Floats, offset: Floats, scale: Floats) -> Numbers:
     """Returns the mean squared error of PCA on each row, shape (N,), scaled units."""
-    scaled = np.nan_to_num((rows - offset) / scale, nan=0.0).astype(np.float32)
+    scaled = ScalingStatistics(offset, scale).scaled(rows)
     made = pca.reconstruct(scaled) * scale + offset
     return squared_errors(made.astype(np.float32), rows, scale)
 

@@ -57,7 +57,7 @@ class Prepared:
             here.
         validation_files: The number of audio files that the validation rows are windows of; `None`
             for other kinds of data.
-        places: Where the rows of `test` lie beside those that are trained on, for windows.
+        places: The positions of the rows of `test` beside those that are trained on, for windows.
     """
 
     spec: JobSpec
@@ -118,7 +118,7 @@ class _Parts:
         test_labels: The labels of the test rows.
         sizes: The number of all rows in each part, if those here are samples.
         validation_files: The number of audio files that the validation rows are windows of.
-        places: Where the rows of `test` lie beside those that are trained on, for windows.
+        places: The positions of the rows of `test` beside those that are trained on, for windows.
     """
 
     moments: Moments

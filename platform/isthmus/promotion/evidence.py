@@ -61,7 +61,7 @@ class GateCheck(ABC):
     """A check of the gate; each file of `checks/` holds one, and its stem is the check's name."""
 
     PLACE: ClassVar[int]
-    """Where the check stands in the table; the lowest comes first."""
+    """The place of the check in the table; the check with the lowest comes first."""
 
     @abstractmethod
     def judge(self, evidence: Evidence) -> Check | None:
@@ -77,7 +77,8 @@ def decide(
         low: The lower end.
         high: The upper end.
         bound: The bound.
-        wanted: Where the whole interval must lie: below the bound, up to it, or from it on.
+        wanted: The side of the bound on which the whole interval must lie: below it, up to it, or
+            from it on.
     """
     if wanted == "from":
         return "passed" if low >= bound else "refused" if high < bound else "undecided"

@@ -198,7 +198,7 @@ def _unseen(rows: Floats, places: Places | None, *, by: _Side, of: _Side) -> Mas
 
     Args:
         rows: The rows.
-        places: Where they lie, for windows of series and sounds.
+        places: The positions of the rows, for windows of series and sounds.
         by: The other pair.
         of: The pair that the rows are held out by.
     """

@@ -37,8 +37,8 @@ class Check:
         unit: The unit of the values.
         scale: What the change is: `relative` (a share of the other value), `difference`, `times`
             (the ratio), or `value` if the interval and the bound are those of the value itself.
-        power: Of versions without any difference, the share that would pass on as many rows of this
-            spread; `None` if the check is not of that kind.
+        power: The share of equally good versions that would pass on as many rows of this spread;
+            `None` if the check is not of that kind.
     """
 
     check: str

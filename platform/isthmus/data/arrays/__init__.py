@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -144,7 +144,7 @@ def open_array(
     return array.open(key, labels)
 
 
-def chosen_key(names: Sequence[str], key: str | None, labels: str | None, name: str) -> str:
+def _chosen_key(names: Sequence[str], key: str | None, labels: str | None, name: str) -> str:
     """Returns which array of a file holds the rows.
 
     Raises:
@@ -180,15 +180,35 @@ def checked(array: ArrayView, what: str) -> ArrayView:
     return array
 
 
-def checked_labels(shape: tuple[int, ...], name: str, rows: int, file: str) -> None:
-    """Refuses labels that are not one for each row."""
-    if shape not in ((rows,), (rows, 1)):
-        raise DataError(
-            f'{file}: labels "{name}" have shape {shape}; one for each of the {rows} rows is needed'
-        )
+def loaded_array(
+    names: Sequence[str],
+    array: Callable[[str], ArrayView],
+    key: str | None,
+    labels: str | None,
+    name: str,
+) -> LoadedArray:
+    """Chooses the rows, and the labels if they are asked for, among the arrays of a file.
 
+    Args:
+        names: The names of the arrays.
+        array: A function that returns the array of a name.
+        key: The name of the rows; by default `x`, `X`, `data`, or the only one.
+        labels: The name of the labels.
+        name: What messages call the file.
 
-def refuse_absent_labels(names: Sequence[str], labels: str, file: str) -> None:
-    """Refuses an array of labels that the file does not have."""
+    Raises:
+        DataError: If an array is absent, holds no real numbers, or has not a label for each row.
+    """
+    key = _chosen_key(names, key, labels, name)
+    values = checked(array(key), f'{name}: array "{key}"')
+    if labels is None:
+        return LoadedArray(values, key)
     if labels not in names:
-        raise DataError(f'{file}: no array "{labels}" for data.labels; {nearest(labels, names)}')
+        raise DataError(f'{name}: no array "{labels}" for data.labels; {nearest(labels, names)}')
+    of_rows, rows = array(labels), values.shape[0]
+    if of_rows.shape not in ((rows,), (rows, 1)):
+        raise DataError(
+            f'{name}: labels "{labels}" have shape {of_rows.shape}; one for each of the {rows} '
+            "rows is needed"
+        )
+    return LoadedArray(values, key, of_rows[:].reshape(-1))

@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.arrays import (
-    ArrayFormat,
-    LoadedArray,
-    checked,
-    checked_labels,
-    chosen_key,
-    refuse_absent_labels,
-)
+from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array
 from isthmus.errors import DataError
 
 
@@ -30,15 +23,11 @@ class Hdf5(ArrayFormat):
     def open(self, key: str | None, labels: str | None) -> LoadedArray:
         """Opens an array; see `ArrayFormat.open`."""
         with self._file() as file:
-            found = _names(file)
-            key = chosen_key(found, key, labels, self.name)
-            array = Hdf5Array(self.path, key, file[key].shape, file[key].dtype)
-            values = checked(array, f'{self.name}: array "{key}"')
-            if labels is None:
-                return LoadedArray(values, key)
-            refuse_absent_labels(found, labels, self.name)
-            checked_labels(file[labels].shape, labels, values.shape[0], self.name)
-            return LoadedArray(values, key, file[labels][:].reshape(-1))
+            return loaded_array(
+                _names(file),
+                lambda name: Hdf5Array(self.path, name, file[name].shape, file[name].dtype),
+                *(key, labels, self.name),
+            )
 
     def has(self, key: str) -> bool:
         """Returns whether the file has an array of that name."""

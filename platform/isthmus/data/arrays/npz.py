@@ -14,14 +14,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.arrays import (
-    ArrayFormat,
-    LoadedArray,
-    checked,
-    checked_labels,
-    chosen_key,
-    refuse_absent_labels,
-)
+from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array
 from isthmus.errors import DataError
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError, NotImplementedError)
@@ -36,16 +29,11 @@ class Npz(ArrayFormat):
     def open(self, key: str | None, labels: str | None) -> LoadedArray:
         """Opens an array; see `ArrayFormat.open`."""
         with said_plainly(self.name):
-            names = self._names()
-            key = chosen_key(names, key, labels, self.name)
-            array = ZippedArray(self.path, key, self.name)
-            values = checked(array, f'{self.name}: array "{key}"')
-            if labels is None:
-                return LoadedArray(values, key)
-            refuse_absent_labels(names, labels, self.name)
-            of_rows = ZippedArray(self.path, labels, self.name)
-            checked_labels(of_rows.shape, labels, values.shape[0], self.name)
-            return LoadedArray(values, key, of_rows[:].reshape(-1))
+            return loaded_array(
+                self._names(),
+                lambda name: ZippedArray(self.path, name, self.name),
+                *(key, labels, self.name),
+            )
 
     def has(self, key: str) -> bool:
         """Returns whether the file has an array of that name."""

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.data.arrays import (
-    ArrayFormat,
-    LoadedArray,
-    checked,
-    checked_labels,
-    chosen_key,
-    refuse_absent_labels,
-)
+from isthmus.data.arrays import ArrayFormat, LoadedArray, checked, loaded_array
 from isthmus.errors import DataError
 
 
@@ -27,19 +20,12 @@ class Zarr(ArrayFormat):
             if labels is not None:
                 raise DataError(f"{self.name}: is one array, so has no labels; use a group")
             return LoadedArray(checked(opened, self.name))
-        found = [name for name, _ in opened.arrays()]
-        key = chosen_key(found, key, labels, self.name)
-        values = checked(opened[key], f'{self.name}: array "{key}"')
-        if labels is None:
-            return LoadedArray(values, key)
-        refuse_absent_labels(found, labels, self.name)
-        checked_labels(opened[labels].shape, labels, values.shape[0], self.name)
-        return LoadedArray(values, key, opened[labels][:].reshape(-1))
+        return loaded_array(_names(opened), opened.__getitem__, key, labels, self.name)
 
     def has(self, key: str) -> bool:
         """Returns whether the file has an array of that name."""
         opened = self._opened()
-        return not hasattr(opened, "shape") and key in [name for name, _ in opened.arrays()]
+        return not hasattr(opened, "shape") and key in _names(opened)
 
     def _opened(self) -> Any:
         try:
@@ -51,3 +37,7 @@ class Zarr(ArrayFormat):
         except (OSError, ValueError, KeyError) as error:
             said = str(error).splitlines()[0]
             raise DataError(f"{self.name}: is damaged or no Zarr array ({said})") from error
+
+
+def _names(group: Any) -> list[str]:
+    return [name for name, _ in group.arrays()]

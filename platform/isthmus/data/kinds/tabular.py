@@ -84,14 +84,13 @@ def is_array(files: Files) -> bool:
 
 
 def open_tables(
-    files: Files, spec: DataSpec, *, kind: DataKind = DataKind.TABULAR, extra: tuple[str, ...] = ()
+    files: Files, spec: DataSpec, *, extra: tuple[str, ...] = ()
 ) -> tuple[RowSource, DataSpec]:
     """Opens tables to train on.
 
     Args:
         files: The tables, all with the columns of the first.
         spec: The data section.
-        kind: What the rows become; a row is a time step of a series.
         extra: Columns that the index of each block carries as they are.
     """
     keys = _partition_keys(files, spec)
@@ -100,14 +99,14 @@ def open_tables(
     columns = columns_to_train(names, spec, first.name, first.indexes())
     expansion = _found_categories(files, columns, spec, keys)
     features = expansion.features if expansion else columns
-    schema = RowSchema(kind=kind, shape=(len(features),), features=features)
+    schema = RowSchema(kind=DataKind.TABULAR, shape=(len(features),), features=features)
     numbers = expansion.numeric if expansion else columns
     of_file = tuple(name for name in numbers if name not in keys[0])
     schema = schema.model_copy(update={"centre": _table_centre(first, of_file, features)})
     settled: dict[str, object] = {"columns": columns}
     if expansion is not None:
         settled["categories"] = expansion.values
-    rows = _table_rows(files, spec, columns, schema, expansion, keys, extra, has_labels=True)
+    rows = _table_rows(files, first, spec, columns, schema, expansion, keys, extra, has_labels=True)
     return rows, spec.model_copy(update=settled)
 
 
@@ -126,11 +125,14 @@ def open_tables_like(
     if schema.features is None:
         features = expansion.features if expansion else columns
         schema = schema.model_copy(update={"features": features})
-    return _table_rows(files, data, columns, schema, expansion, keys, extra, has_labels=False)
+    return _table_rows(
+        files, first, data, columns, schema, expansion, keys, extra, has_labels=False
+    )
 
 
 def _table_rows(
     files: Files,
+    first: TableFormat,
     spec: DataSpec,
     columns: tuple[str, ...],
     schema: RowSchema,
@@ -142,7 +144,7 @@ def _table_rows(
 ) -> RowSource:
     one = TableRows(
         address=files.addresses[0],
-        name=files.called(0),
+        name=first.name,
         spec=spec,
         columns=columns,
         schema=schema,
@@ -150,11 +152,19 @@ def _table_rows(
         keys=keys[0],
         extra=extra,
         has_labels=has_labels,
+        opened=first,
     )
     if not files.is_folder:
         return one
     parts = [
-        replace(one, address=address, name=files.called(place), keys=keys[place], first=one.name)
+        replace(
+            one,
+            address=address,
+            name=files.called(place),
+            keys=keys[place],
+            first=first.name,
+            opened=None if place else first,
+        )
         for place, address in enumerate(files.addresses)
     ]
     return ManyRows(tuple(parts), files.names)

@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.data.files import Files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.labels import folder_labels
-from isthmus.data.media.outputs import is_array, open_array, whole_targets
+from isthmus.data.media.outputs import open_array, whole_targets
 from isthmus.data.media.pixels import (
     IMAGE_ENDINGS,
     WHITE_8_BITS,
@@ -27,7 +27,12 @@ from isthmus.data.media.pixels import (
     encode,
     read_header,
 )
-from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, check_ending, check_folder
+from isthmus.data.output import (
+    ARRAY_OUTPUT_ENDINGS,
+    check_ending,
+    check_folder,
+    is_array_output,
+)
 from isthmus.data.provenance import Provenance
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
 from isthmus.errors import DataError
@@ -92,7 +97,7 @@ class ImageFiles:
         Raises:
             DataError: Naming what is possible.
         """
-        if is_array(output):
+        if is_array_output(output):
             return
         if self.files.is_folder:
             check_folder(output, self.files.names)
@@ -107,7 +112,7 @@ class ImageFiles:
         Each file has the size, mode and depth of the one that it takes the place of.
         """
         self.check_output(output)
-        if is_array(output):
+        if is_array_output(output):
             with open_array(output, provenance, self.count, self.schema.shape) as write:
                 yield write
         else:

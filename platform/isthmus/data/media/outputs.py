@@ -12,15 +12,10 @@ from numpy.typing import NDArray
 
 from isthmus.data.array_output import save_array
 from isthmus.data.files import Files
-from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, whole_file, whole_folder
+from isthmus.data.output import whole_file, whole_folder
 from isthmus.data.provenance import Provenance
 from isthmus.data.rows import Block, FloatArray, WriteBlock, joined
 from isthmus.types import Shape
-
-
-def is_array(output: Path) -> bool:
-    """Returns whether an output's ending is that of an array."""
-    return output.suffix.lower() in ARRAY_OUTPUT_ENDINGS
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import numpy as np
 from isthmus.data.files import Files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.labels import folder_labels
-from isthmus.data.media.outputs import is_array, open_array, whole_targets
+from isthmus.data.media.outputs import open_array, whole_targets
 from isthmus.data.media.samples import (
     FORMATS,
     SampleReader,
@@ -25,7 +25,12 @@ from isthmus.data.media.samples import (
 )
 from isthmus.data.media.sound_output import SoundOutput
 from isthmus.data.media.windows_in_parts import count_windows, cut_in_parts
-from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, check_ending, check_folder
+from isthmus.data.output import (
+    ARRAY_OUTPUT_ENDINGS,
+    check_ending,
+    check_folder,
+    is_array_output,
+)
 from isthmus.data.provenance import Provenance
 from isthmus.data.rows import Block, Labels, WriteBlock, rows_in_a_block
 from isthmus.errors import DataError
@@ -104,7 +109,7 @@ class SoundFiles:
         Raises:
             DataError: Naming what is possible.
         """
-        if is_array(output):
+        if is_array_output(output):
             return
         if self.files.is_folder:
             check_folder(output, self.files.names)
@@ -127,7 +132,7 @@ class SoundFiles:
         of the one that it takes the place of.
         """
         self.check_output(output)
-        if is_array(output):
+        if is_array_output(output):
             with open_array(output, provenance, self.count, self.schema.shape) as write:
                 yield write
         else:

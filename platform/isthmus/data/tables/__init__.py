@@ -152,6 +152,14 @@ def as_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.if_else(pc.equal(column, ""), pa.scalar(None, pa.string()), column)
 
 
+def with_texts(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Returns a table in which some columns are texts, as `as_texts` makes them."""
+    for name in names:
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, as_texts(table.column(name)))
+    return table
+
+
 def refuse_no_rows(name: str, rows: int) -> None:
     """Refuses a table of 0 rows."""
     if rows == 0:
@@ -221,7 +229,12 @@ def said_plainly(name: str, what: str) -> Iterator[None]:
     except pa.ArrowInvalid as error:
         raise DataError(f"{name}: is damaged or no {what} file ({first_line(error)})") from error
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{name}: is damaged ({first_line(error)}); write it again") from error
+        raise DataError(damaged(name, error)) from error
+
+
+def damaged(name: str, error: Exception) -> str:
+    """Returns the message about a file that cannot be read to its end."""
+    return f"{name}: is damaged ({first_line(error)}); write it again"
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from isthmus.data.tables import TableFormat, as_texts, refuse_not_numeric, said_plainly
+from isthmus.data.tables import TableFormat, refuse_not_numeric, said_plainly, with_texts
 
 
 class TypedFile(TableFormat):
@@ -68,8 +68,5 @@ class TypedFile(TableFormat):
                     continue
                 table = pa.Table.from_batches([batch])
                 refuse_not_numeric(self.name, table, numbers)
-                for name in texts:
-                    place = table.schema.get_field_index(name)
-                    table = table.set_column(place, name, as_texts(table.column(name)))
-                yield table
+                yield with_texts(table, texts)
         refuse_not_numeric(self.name, refuse_types, numbers)

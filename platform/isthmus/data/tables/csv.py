@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import bz2
 import csv
-import gzip
 import io
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from mmap import ACCESS_READ, mmap
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from isthmus.data.files import ending_of
+from isthmus.data.files import COMPRESSIONS, ending_of
 from isthmus.data.tables import (
     TableFormat,
-    as_texts,
+    damaged,
     first_line,
     is_numeric,
     not_a_number,
     refuse_no_rows,
+    with_texts,
 )
 from isthmus.errors import DataError
 
@@ -38,7 +35,7 @@ _NOT_CONVERTED = re.compile(
     r"In CSV column #(?P<column>\d+): (Row #(?P<row>\d+): )?CSV conversion .* '(?P<value>.*)'",
     re.DOTALL,
 )
-_DAMAGED = (OSError, EOFError, zlib.error, pa.ArrowException)
+_DAMAGED = (OSError, pa.ArrowException)
 _COMPRESSIONS = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}
 _OTHER_FILES = {
     b"\x1f\x8b": "gzip data; call it .csv.gz",
@@ -55,9 +52,7 @@ class Csv(TableFormat):
     """A csv, with the delimiter and the header found by looking at its first rows."""
 
     ENDINGS = tuple(
-        f".{kind}{compression}"
-        for kind in ("csv", "tsv")
-        for compression in ("", ".gz", ".bz2", ".zst")
+        f".{kind}{compression}" for kind in ("csv", "tsv") for compression in ("", *COMPRESSIONS)
     )
 
     @cached_property
@@ -146,9 +141,7 @@ class Csv(TableFormat):
     def _as_asked(
         self, table: pa.Table, numbers: Sequence[str], texts: Sequence[str], first: int
     ) -> pa.Table:
-        for name in texts:
-            place = table.schema.get_field_index(name)
-            table = table.set_column(place, name, as_texts(table.column(name)))
+        table = with_texts(table, texts)
         if self.spec.thousands:
             for name in numbers:
                 place = table.schema.get_field_index(name)
@@ -192,7 +185,7 @@ class Csv(TableFormat):
     ) -> pa_csv.CSVStreamingReader:
         names, delimiter = self.header
         return pa_csv.open_csv(
-            pa.input_stream(self.address, compression=self._compression),
+            self._open_bytes(),
             read_options=pa_csv.ReadOptions(
                 block_size=_BLOCK_BYTES,
                 use_threads=use_threads,
@@ -227,15 +220,8 @@ class Csv(TableFormat):
                     return True
         return False
 
-    def _open_bytes(self) -> Any:
-        match ending_of(self.address).rpartition(".")[2]:
-            case "gz":
-                return gzip.open(self.path, "rb")
-            case "bz2":
-                return bz2.open(self.path, "rb")
-            case "zst":
-                return pa.input_stream(self.address, compression="zstd")
-        return self.path.open("rb")
+    def _open_bytes(self) -> pa.NativeFile:
+        return pa.input_stream(self.address, compression=self._compression)
 
     def _first_lines(self) -> list[str]:
         """Returns the first lines that are not empty, without a byte order mark."""
@@ -254,9 +240,7 @@ class Csv(TableFormat):
         except UnicodeError:
             raise DataError(_not_decoded(self.name, self.spec.encoding)) from None
         except _DAMAGED as error:
-            raise DataError(
-                f"{self.name}: is damaged ({first_line(error)}); write it again"
-            ) from error
+            raise DataError(damaged(self.name, error)) from error
         if not lines:
             raise DataError(f"{self.name}: holds only empty lines; give a header and rows")
         return lines
@@ -266,15 +250,13 @@ class Csv(TableFormat):
         try:
             yield
         except pa.ArrowInvalid as error:
-            raise DataError(self._damaged(error)) from error
+            raise DataError(self._unreadable(error)) from error
         except UnicodeError as error:
             raise DataError(_not_decoded(self.name, self.spec.encoding)) from error
         except _DAMAGED as error:
-            raise DataError(
-                f"{self.name}: is damaged ({first_line(error)}); write it again"
-            ) from error
+            raise DataError(damaged(self.name, error)) from error
 
-    def _damaged(self, error: pa.ArrowInvalid) -> str:
+    def _unreadable(self, error: pa.ArrowInvalid) -> str:
         if "UTF8" in str(error) or "utf-8" in str(error):
             return _not_decoded(self.name, self.spec.encoding)
         if "Empty CSV file" in str(error):
@@ -302,7 +284,7 @@ class Csv(TableFormat):
             )
         if wrong:
             return DataError(not_a_number(self.name, wrong[0], ""))
-        return DataError(self._damaged(error))
+        return DataError(self._unreadable(error))
 
     def _again(self, convert: pa_csv.ConvertOptions, error: pa.ArrowInvalid) -> pa.ArrowInvalid:
         """Reads with one thread until the first error, which then names the row."""
@@ -341,10 +323,6 @@ def _is_number(text: str, decimal: str) -> bool:
     except ValueError:
         return False
     return text.strip().lower() not in ("nan", "inf", "-inf", "infinity")
-
-
-def _damaged(name: str, error: Exception) -> str:
-    return f"{name}: is damaged ({first_line(error)}); write it again"
 
 
 def _not_decoded(name: str, encoding: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -12,10 +13,10 @@ import pyarrow as pa
 
 from isthmus.data.tables import (
     TableFormat,
-    as_texts,
     first_line,
     refuse_no_rows,
     refuse_not_numeric,
+    with_texts,
 )
 from isthmus.errors import DataError
 from isthmus.spec.secrets import with_password
@@ -37,8 +38,13 @@ class Sql(TableFormat):
 
     def schema(self) -> pa.Schema:
         """Returns the names of the columns, and their types by the first rows."""
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
         with self._connected() as connection:
-            return _table(*self._fetch(connection, _LOOKED_AT_ROWS)).schema
+            result = _executed(connection, self._query(), stream_results=True)
+            return _table(list(result.keys()), result.fetchmany(_LOOKED_AT_ROWS)).schema
 
     def count(self) -> int | None:
         """Returns the number of rows, which the database counts."""
@@ -58,11 +64,8 @@ class Sql(TableFormat):
             for fetched in result.partitions(rows):
                 table = _table(list(result.keys()), fetched).select([*numbers, *texts])
                 refuse_not_numeric(self.name, table, numbers)
-                for name in texts:
-                    place = table.schema.get_field_index(name)
-                    table = table.set_column(place, name, as_texts(table.column(name)))
                 count += table.num_rows
-                yield table
+                yield with_texts(table, texts)
         refuse_no_rows(self.name, count)
 
     def _query(self) -> str:
@@ -71,12 +74,6 @@ class Sql(TableFormat):
                 f"{self.name}: is a database; say what to read with data.query: SELECT ..."
             )
         return self.spec.query.strip().rstrip(";")
-
-    def _fetch(
-        self, connection: Connection, rows: int
-    ) -> tuple[list[str], Sequence[Sequence[object]]]:
-        result = _executed(connection, self._query(), stream_results=True)
-        return list(result.keys()), result.fetchmany(rows)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
