@@ -6,17 +6,13 @@ line and exits with `exit_code`; it prints a traceback only with `--debug`.
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-# What a terminal would act on instead of showing it, or would not show at all: control characters,
-# marks without a width (but for those that join letters), the two Unicode line breaks, changes of
-# the writing direction, and bytes of file names that are no text.
-_UNPRINTABLE = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
+# Signs that people write although they have no shape of their own: they join letters, or do not.
+_JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
 
 def printable(text: str, *, keep: str = "") -> str:
@@ -29,11 +25,18 @@ def printable(text: str, *, keep: str = "") -> str:
         text: The text.
         keep: The characters that stay as they are, as in "\\n" for a text of several lines.
     """
-    return _UNPRINTABLE.sub(lambda found: _escaped(found.group(), keep), text)
+    if text.isprintable():
+        return text
+    return "".join(each if _is_shown(each, keep) else _escaped(each) for each in text)
 
 
-def _escaped(character: str, keep: str) -> str:
-    return character if character in keep else character.encode("unicode_escape").decode()
+def _is_shown(character: str, keep: str) -> bool:
+    is_space = unicodedata.category(character) == "Zs"
+    return character.isprintable() or is_space or character in keep or character in _JOINERS
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 class IsthmusError(Exception):
