@@ -1,0 +1,36 @@
+"""The anomaly scores; each file is one, and its stem is the name in the job file.
+
+A score does not depend on how the autoencoder was trained: it looks at rows, at their latents and
+at their reconstructions.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from isthmus import plugins
+from isthmus.scores._score import Score, Views
+from isthmus.spec import PluginSpec, SpecModel
+
+__all__ = ["Score", "Views", "build", "config", "get", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all scores, sorted."""
+    return plugins.names_in(__file__)
+
+
+def get(name: str) -> type[Score]:
+    """Returns the score of that name."""
+    return cast("type[Score]", plugins.load(__name__, name, Score))
+
+
+def config(name: str) -> type[SpecModel]:
+    """Returns the class of a score's options."""
+    return get(name).Config
+
+
+def build(spec: PluginSpec) -> Score:
+    """Builds a score that is not fitted yet."""
+    found = get(spec.name)
+    return found(found.Config.model_validate(dict(spec.options)))

@@ -1,0 +1,123 @@
+"""What every anomaly score is, and what it may look at."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.core import Autoencoder
+from isthmus.spec import SpecModel
+from isthmus.types import DataKind
+
+
+class Views:
+    """Rows as an autoencoder sees them. Each view is computed when a score first asks for it.
+
+    All views are in scaled units, and flat: F is the number of values in a row.
+
+    Attributes:
+        module: The trained autoencoder, in evaluation mode.
+        raw: The rows in data units, shape (B, *row_shape).
+    """
+
+    def __init__(self, module: Autoencoder, raw: Tensor) -> None:
+        """Takes rows of shape (B, *row_shape) in data units; computes nothing yet."""
+        self.module = module
+        self.raw = raw
+
+    @cached_property
+    def scaled(self) -> Tensor:
+        """The rows in scaled units, shape (B, *row_shape)."""
+        scaled: Tensor = self.module.scaling(self.raw)
+        return scaled
+
+    @property
+    def rows(self) -> Tensor:
+        """The rows in scaled units, shape (B, F)."""
+        return self.scaled.flatten(1)
+
+    @cached_property
+    def latents(self) -> Tensor:
+        """The latents of the rows, shape (B, D)."""
+        return self.module.latent(self.module.encoder(self.scaled))
+
+    @cached_property
+    def reconstructions(self) -> Tensor:
+        """The reconstructions of the rows in scaled units, shape (B, F)."""
+        return self.module.reconstruction.activate(self.module.decoder(self.latents)).flatten(1)
+
+    @property
+    def residuals(self) -> Tensor:
+        """The rows less their reconstructions, shape (B, F)."""
+        return self.rows - self.reconstructions
+
+
+class Score(nn.Module):
+    """An anomaly score: a number for each row, which is higher for stranger rows.
+
+    A score is fitted after training, on rows that are taken for normal; it never sees an anomaly.
+    What it finds it keeps in the buffers that `FITTED` names, and these are stored with the pair.
+    """
+
+    class Config(SpecModel):
+        """The score's own options, which the job file gives beside the score's name."""
+
+    SUMMARY: ClassVar[str] = ""
+    """A line that says what the score measures and when to choose it."""
+    KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
+    """The kinds of data that the score accepts."""
+    FITTED: ClassVar[tuple[str, ...]] = ()
+    """The names of the buffers that `fit` sets."""
+    IN_ONNX: ClassVar[bool] = True
+    """Whether ONNX has the operations of `forward`."""
+
+    def __init__(self, options: SpecModel) -> None:
+        """Creates a score that is not fitted yet.
+
+        Args:
+            options: The score's `Config`.
+        """
+        super().__init__()
+        self.options = options
+
+    @abstractmethod
+    def fit(self, train: Views, held_out: Views, seed: int) -> None:
+        """Learns what normal rows are like.
+
+        Args:
+            train: Rows that the autoencoder was trained on, or a sample of them.
+            held_out: Normal rows that it was not trained on. They may be as few as one.
+            seed: The seed of whatever is drawn.
+        """
+
+    @abstractmethod
+    def forward(self, views: Views) -> Tensor:
+        """Computes the scores of rows, shape (B,), finite for finite rows."""
+
+    def keep(self, name: str, tensor: Tensor) -> None:
+        """Sets a buffer that `fit` found."""
+        self.register_buffer(name, tensor.detach().contiguous())
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Sets the buffers from stored ones.
+
+        Raises:
+            RuntimeError: If one is missing or unknown.
+        """
+        if set(state) != set(self.FITTED):
+            raise RuntimeError(f"the score needs {sorted(self.FITTED)} and finds {sorted(state)}")
+        for name, tensor in state.items():
+            self.keep(name, tensor)
+
+
+def rows_at_most(count: int, most: int, seed: int) -> Tensor:
+    """Returns the numbers of at most `most` of `count` rows, drawn by the seed and sorted."""
+    if count <= most:
+        return torch.arange(count)
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randperm(count, generator=generator)[:most].sort().values
