@@ -1,0 +1,104 @@
+"""Scores that compare a row with a memory of normal rows, whose size is bounded."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder
+from isthmus.scores._score import Score, Views, rows_at_most, settled
+from isthmus.scores._space import Space, SpaceName
+from isthmus.spec import SpecModel
+
+# The distances of so many rows to a memory of the usual size stay in a processor's cache.
+_ROWS_AT_ONCE = 256
+
+
+class MemoryScore(Score):
+    """A score by the distances of a row to the normal rows of a memory.
+
+    Attributes:
+        memory: The points of the normal rows, shape (M, P).
+        lengths: Their squared lengths, shape (M,).
+    """
+
+    class Config(SpecModel):
+        """The size of the memory, and the space of the distances."""
+
+        memory: int = Field(default=1024, ge=2, le=65_536)
+        """The most training rows that are kept. What a score costs in time and on disk grows with
+        it."""
+        space: SpaceName = "combined"
+        """Where distances are measured. combined: in row, latent and residual side by side.
+        tempered: between rows whose features are scaled by their quartiles, with their tails drawn
+        in."""
+
+    FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths")
+    options: Config
+    memory: Tensor
+    lengths: Tensor
+
+    def __init__(self, options: SpecModel) -> None:
+        """Creates a score that is not fitted yet."""
+        super().__init__(options)
+        self.space = Space(self.options.space)
+        self._taken = torch.zeros(0, dtype=torch.int64)
+
+    @abstractmethod
+    def from_distances(self, points: Tensor, squares: Tensor) -> Tensor:
+        """Computes scores, shape (B,).
+
+        Args:
+            points: The points of the rows, shape (B, P).
+            squares: Their squared distances to the rows of the memory, shape (B, M).
+        """
+
+    def fit(self, train: Views, held_out: Views, seed: int) -> None:
+        """Keeps a sample of the training rows."""
+        self.space.fit(train)
+        # It is needed until the score is fitted, and not stored.
+        self._taken = rows_at_most(len(train.raw), self.options.memory, seed)
+        points = self.space(train)[self._taken]
+        self.keep("memory", points)
+        self.keep("lengths", points.square().sum(dim=1))
+
+    def forward(self, views: Views) -> Tensor:
+        """Computes the scores, shape (B,), a few rows at a time."""
+        points = self.space(views)
+        found = [self._score(part) for part in torch.split(points, _ROWS_AT_ONCE)]
+        return settled(torch.cat(found), views.rows)
+
+    def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
+        """Returns a function that computes the scores of all rows at once."""
+        return lambda views: settled(self._score(self.space(views)), views.rows)
+
+    def of_normal_rows(self, train: Views, held_out: Views) -> Tensor:
+        """Computes the scores of normal rows; a row of the memory is not compared with itself."""
+        points, found = self.space(train), []
+        place = torch.full((len(points),), -1, dtype=torch.int64)
+        place[self._taken] = torch.arange(len(self._taken))
+        for part, places in zip(
+            torch.split(points, _ROWS_AT_ONCE), torch.split(place, _ROWS_AT_ONCE), strict=True
+        ):
+            squares = self._squares(part)
+            remembered = (places >= 0).nonzero().squeeze(1)
+            squares[remembered, places[remembered]] = torch.inf
+            found.append(self.from_distances(part, squares))
+        return settled(torch.cat([*found, self(held_out)]), torch.cat([train.rows, held_out.rows]))
+
+    def apart(self) -> Tensor:
+        """Returns the squared distances within the memory; that of a row to itself is infinite."""
+        squares = self._squares(self.memory)
+        return squares.fill_diagonal_(torch.inf)
+
+    def _score(self, points: Tensor) -> Tensor:
+        return self.from_distances(points, self._squares(points))
+
+    def _squares(self, points: Tensor) -> Tensor:
+        products = torch.addmm(self.lengths, points, self.memory.T, alpha=-2)
+        return (products + points.square().sum(dim=1, keepdim=True)).clamp(min=0)
