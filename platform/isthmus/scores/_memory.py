@@ -71,11 +71,11 @@ class MemoryScore(Score):
         """Computes the scores, shape (B,), a few rows at a time."""
         points = self.space(views)
         found = [self._score(part) for part in torch.split(points, _ROWS_AT_ONCE)]
-        return settled(torch.cat(found), views.rows)
+        return settled(torch.cat(found))
 
     def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
         """Returns a function that computes the scores of all rows at once."""
-        return lambda views: settled(self._score(self.space(views)), views.rows)
+        return lambda views: settled(self._score(self.space(views)))
 
     def of_normal_rows(self, train: Views, held_out: Views) -> Tensor:
         """Computes the scores of normal rows; a row of the memory is not compared with itself."""
@@ -89,7 +89,7 @@ class MemoryScore(Score):
             remembered = (places >= 0).nonzero().squeeze(1)
             squares[remembered, places[remembered]] = torch.inf
             found.append(self.from_distances(part, squares))
-        return settled(torch.cat([*found, self(held_out)]), torch.cat([train.rows, held_out.rows]))
+        return settled(torch.cat([*found, self(held_out)]))
 
     def apart(self) -> Tensor:
         """Returns the squared distances within the memory; that of a row to itself is infinite."""

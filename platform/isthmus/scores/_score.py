@@ -129,13 +129,6 @@ def rows_at_most(count: int, most: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=generator)[:most].sort().values
 
 
-def settled(scores: Tensor, rows: Tensor) -> Tensor:
-    """Makes scores finite, shape (B,), except those of rows that are not numbers.
-
-    Args:
-        scores: Scores that may have overflowed.
-        rows: The rows in scaled units, shape (B, F).
-    """
-    finite = scores.nan_to_num(nan=MOST, posinf=MOST, neginf=-MOST).clamp(-MOST, MOST)
-    # A NaN in a row must not be hidden: whoever reads the scores tells that it is no number.
-    return torch.where(torch.isnan(rows.sum(dim=1)), torch.nan, finite)
+def settled(scores: Tensor) -> Tensor:
+    """Makes scores finite, shape (B,): a score that overflowed, or is no number, is the highest."""
+    return scores.nan_to_num(nan=MOST, posinf=MOST, neginf=-MOST).clamp(-MOST, MOST)

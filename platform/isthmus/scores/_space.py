@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import sqrt
 from typing import ClassVar, Literal
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from isthmus.scores._fitted import Fitted
 from isthmus.scores._score import Views
+from isthmus.scores._sketch import Sketch
 from isthmus.types import DataKind
 
 SpaceName = Literal["combined", "tempered"]
@@ -45,10 +46,14 @@ class Space(Fitted):
         """Creates a space that is not fitted yet."""
         super().__init__()
         self.name = name
+        self.of_rows = Sketch(_WIDEST)
+        self.of_latents = Sketch(_WIDEST)
 
     def fit(self, views: Views) -> None:
         """Learns the scales of the features and of the latents from normal rows."""
         rows, latents = views.rows, views.latents
+        self.of_rows.fit(rows.shape[1])
+        self.of_latents.fit(latents.shape[1])
         deviation = _deviation(rows, by_feature=views.module.plan.kind is DataKind.TABULAR)
         if self.name == "tempered":
             low, middle, high = _quartiles(rows)
@@ -67,10 +72,13 @@ class Space(Fitted):
         """Returns the points of rows, shape (B, P)."""
         rows = (views.rows - self.centre) / self.scale
         if self.name == "tempered":
-            return narrowed(torch.asinh(rows))
+            tempered: Tensor = self.of_rows(torch.asinh(rows))
+            return tempered
         latents = (views.latents - self.latent_centre) / self.latent_scale
         residuals = _RESIDUAL_WEIGHT * views.residuals / self.scale
-        return torch.cat([narrowed(part) for part in (rows, latents, residuals)], dim=1)
+        return torch.cat(
+            [self.of_rows(rows), self.of_latents(latents), self.of_rows(residuals)], dim=1
+        )
 
 
 def _deviation(values: Tensor, *, by_feature: bool) -> Tensor:
@@ -85,29 +93,3 @@ def _quartiles(values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     ordered = values.sort(dim=0).values
     last = len(values) - 1
     return ordered[last // 4], ordered[last // 2], ordered[last - last // 4]
-
-
-def narrowed(values: Tensor, widest: int = _WIDEST) -> Tensor:
-    """Sketches wide points such that the distances between them stay about the same.
-
-    Args:
-        values: Points, shape (B, P).
-        widest: The greatest P that is left as it is.
-
-    Returns:
-        Shape (B, P), or (B, widest) if P is greater.
-
-    Source: Charikar, Chen & Farach-Colton 2002, "Finding Frequent Items in Data Streams", ICALP:
-    each value is added, with a random sign, to one of few sums.
-    """
-    width = values.shape[1]
-    if width <= widest:
-        return values
-    generator = torch.Generator().manual_seed(0)
-    order = torch.randperm(width, generator=generator)
-    signs = torch.randint(0, 2, (width,), generator=generator).to(values) * 2 - 1
-    each = ceil(width / widest)
-    missing = each * widest - width
-    shuffled = (values * signs)[:, order.to(values.device)]
-    padded = torch.nn.functional.pad(shuffled, (0, missing))
-    return padded.reshape(-1, widest, each).sum(dim=2)

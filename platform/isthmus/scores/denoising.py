@@ -58,7 +58,7 @@ class Denoising(Score):
     def forward(self, views: Views) -> Tensor:
         """Computes the mean over the levels, shape (B,); 0 is usual."""
         found = [
-            reference(settled(self._displacement(views, level), views.rows))
+            reference(settled(self._displacement(views, level)))
             for level, reference in self._levels()
         ]
         return torch.stack(found).mean(dim=0)

@@ -15,7 +15,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from isthmus.scores._score import Score, Views, rows_at_most, settled
-from isthmus.scores._space import narrowed
+from isthmus.scores._sketch import Sketch
 from isthmus.spec import SpecModel
 
 _MOST_ROWS = 5000
@@ -53,9 +53,15 @@ class LatentDensity(Score):
     whitening: Tensor
     log_weights: Tensor
 
+    def __init__(self, options: SpecModel) -> None:
+        """Creates a score that is not fitted yet."""
+        super().__init__(options)
+        self.sketch = Sketch(_WIDEST)
+
     def fit(self, train: Views, held_out: Views, seed: int) -> None:
         """Fits the mixture to the latents of the training rows."""
-        latents = narrowed(train.latents, _WIDEST)
+        self.sketch.fit(train.latents.shape[1])
+        latents: Tensor = self.sketch(train.latents)
         latents = latents[rows_at_most(len(latents), _MOST_ROWS, seed)]
         self.keep("centre", latents.mean(dim=0))
         spread = latents.std(dim=0, correction=0)
@@ -75,11 +81,11 @@ class LatentDensity(Score):
 
     def forward(self, views: Views) -> Tensor:
         """Computes the negative log-likelihoods, shape (B,), in nats."""
-        latents = (narrowed(views.latents, _WIDEST) - self.centre) / self.scale
+        latents = (self.sketch(views.latents) - self.centre) / self.scale
         # One matrix product for each component: (K, B, D) x (K, D, D).
         apart = torch.matmul(latents - self.means[:, None], self.whitening)
         log_densities = self.log_weights[:, None] - 0.5 * apart.square().sum(dim=2)
-        return settled(-torch.logsumexp(log_densities, dim=0), views.rows)
+        return settled(-torch.logsumexp(log_densities, dim=0))
 
 
 def _best_mixture(points: np.ndarray, most: int, seed: int) -> GaussianMixture:

@@ -37,4 +37,4 @@ class Reconstruction(Score):
 
     def forward(self, views: Views) -> Tensor:
         """Computes the mean squares of the scaled residuals, shape (B,)."""
-        return settled((views.residuals / self.scale).square().mean(dim=1), views.rows)
+        return settled((views.residuals / self.scale).square().mean(dim=1))
