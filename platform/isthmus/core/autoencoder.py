@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from isthmus import nets
-from isthmus.core.calibration import Calibration
+from isthmus.core.former_calibration import Calibration
 from isthmus.core.learning_rate import Schedule
 from isthmus.core.lightning import LossOutput, TrainedByLightning
 from isthmus.core.reconstruction import Reconstruction
