@@ -31,7 +31,7 @@ SCORE_TOLERANCE = 1e-3
 is wider because a score is made of squared small differences, which have fewer exact digits."""
 LEAST_SCORE_TOLERANCE = 1e-7
 """The smallest tolerance of a score: the error of float32 where the score itself is about 0."""
-# One step of the quantiles, plus float32's rounding.
+# Of the same score, so that only the rounding of float32 is left.
 _P_VALUE_TOLERANCE = 1e-6
 # One row, as in a service, and an odd number of rows; all rows are compared too.
 _BATCH_SIZES = (1, 7)

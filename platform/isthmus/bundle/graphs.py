@@ -212,10 +212,12 @@ class _Score(nn.Module):
         self._fills_missing = fills_missing
         self._score: Callable[[Tensor], Tensor] = detector.exportable_score()
         self._p_values = detector.calibration.exportable()
+        self._threshold = detector.calibration.threshold
 
     def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score = self._score(row)
         is_wrong = torch.isinf(row) if self._fills_missing else ~(row.abs() < torch.inf)
         has_wrong = is_wrong.flatten(1).any(dim=1)
         score = torch.where(has_wrong, torch.full_like(score, torch.nan), score)
-        return score, self._p_values(score), self.detector.calibration.is_anomaly(score)
+        is_anomaly = (score > self._threshold) | torch.isnan(score)
+        return score, self._p_values(score), is_anomaly
