@@ -70,8 +70,8 @@ class Prepared:
         calibration_files: The number of audio files that the calibration rows are windows of;
             `None` for other kinds of data.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
-        crossed: Whether calibration is crossed: it uses the training rows, each scored by members
-            of an ensemble that were not trained on it.
+        is_crossed: Whether calibration uses the training rows, each scored by members of an
+            ensemble that were not trained on it.
     """
 
     spec: JobSpec
@@ -87,7 +87,7 @@ class Prepared:
     part_sizes: Mapping[str, int] | None = None
     calibration_files: int | None = None
     places: Places | None = None
-    crossed: bool = False
+    is_crossed: bool = False
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
@@ -137,7 +137,7 @@ class _Parts:
         calibration_files: The number of audio files that the calibration rows are windows of.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
         calibration_fraction: `data.calibration_fraction`, settled.
-        crossed: As in `Prepared`.
+        is_crossed: As in `Prepared`.
     """
 
     moments: Moments
@@ -152,7 +152,7 @@ class _Parts:
     calibration_files: int | None = None
     places: Places | None = None
     calibration_fraction: float = 0.0
-    crossed: bool = False
+    is_crossed: bool = False
 
 
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
@@ -181,7 +181,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
             else _in_memory(source, data, spec)
         )
     data = settled(data, parts.calibration_fraction)
-    if not data.calibration_share and not parts.crossed:
+    if not data.calibration_share and not parts.is_crossed:
         _logger.warning(_SHARED, data.shown_path)
     count = len(parts.train)
     if count < spec.training.most_workers:
@@ -203,14 +203,14 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         part_sizes=parts.sizes or None,
         calibration_files=parts.calibration_files,
         places=parts.places,
-        crossed=parts.crossed,
+        is_crossed=parts.is_crossed,
     )
 
 
 def _in_memory(source: RowSource, data: DataSpec, spec: JobSpec) -> _Parts:
     rows = read_opened(source, data)
     paired = read_paired_rows(data, rows)
-    split, crossed = _split(rows, data, spec)
+    split, is_crossed = _split(rows, data, spec)
     views: list[Rows] = [rows] if paired is None else [rows, paired]
     train = rows.values[split.train]
     return _Parts(
@@ -229,7 +229,7 @@ def _in_memory(source: RowSource, data: DataSpec, spec: JobSpec) -> _Parts:
         ),
         places=_places(rows, split),
         calibration_fraction=split.calibration_fraction,
-        crossed=crossed,
+        is_crossed=is_crossed,
     )
 
 
