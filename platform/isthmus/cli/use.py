@@ -34,6 +34,12 @@ AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
 ]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -71,6 +77,7 @@ def detect(
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
+    strict: Strict = False,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -78,11 +85,11 @@ def detect(
     """
     _refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions
+    from isthmus.data import UseOptions, rejected_path
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
-    options = UseOptions(resample=resample, query=query)
+    options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(
@@ -92,6 +99,11 @@ def detect(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
         f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
     )
+    if result.rejected:
+        out.print(
+            f"  {result.rejected:,} rows cannot be read and are set aside: "
+            f"{rejected_path(result.output)}"
+        )
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

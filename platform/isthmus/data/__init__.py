@@ -13,6 +13,7 @@ from isthmus.data.opening import (
     read_rows,
 )
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
+from isthmus.data.rejected import open_rejected, rejected_path
 from isthmus.data.results import check_table_output, open_results, write_table
 from isthmus.data.rows import (
     Block,
@@ -58,6 +59,7 @@ __all__ = [
     "moments_of",
     "open_all_rows",
     "open_input",
+    "open_rejected",
     "open_results",
     "open_rows",
     "read_ahead",
@@ -65,6 +67,7 @@ __all__ = [
     "read_paired_rows",
     "read_provenance",
     "read_rows",
+    "rejected_path",
     "remembered",
     "scaling_by",
     "sha256_of",

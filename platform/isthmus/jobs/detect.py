@@ -11,6 +11,7 @@ from isthmus.data import (
     UseOptions,
     check_table_output,
     open_input,
+    open_rejected,
     open_results,
     write_behind,
 )
@@ -29,6 +30,8 @@ class DetectResult:
     Attributes:
         rows: Number of scored rows.
         anomalies: Number of rows whose score is above the threshold.
+        rejected: Number of rows that cannot be read. They are set aside, with their reasons, in
+            `OUTPUT.rejected.csv`.
         threshold: Scores above it are anomalies; 1 % of normal rows have such a score.
         output: The path of the scores.
         model: The pair's name and version, `digits/3`.
@@ -37,6 +40,7 @@ class DetectResult:
 
     rows: int
     anomalies: int
+    rejected: int
     threshold: float
     output: Path
     model: str
@@ -57,7 +61,8 @@ def detect(
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
     per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (the share
-    of normal rows that score at least as high) and `anomaly`.
+    of normal rows that score at least as high) and `anomaly`. Rows that cannot be read are set
+    aside, with their reasons, in `OUTPUT.rejected.csv`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -65,14 +70,15 @@ def detect(
         output: The path of a csv, parquet or npz file, which appears whole or not at all.
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
-        options: What is asked for of the input, such as resampling.
+        options: What is asked for of the input, such as resampling; by default that rows which
+            cannot be read are set aside.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
 
     Raises:
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on, or if
-            the output would replace it.
+        DataError: If the file does not hold the kind of data that the pair was trained on, if none
+            of its rows can be read, or if the output would replace it.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
@@ -96,16 +102,21 @@ def detect_with(
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded."""
     refuse_replaced_input(source, output)
+    options = options or UseOptions(set_aside=True)
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
     rows = anomalies = 0
     with (
         open_results(Path(output), provenance) as append_now,
+        open_rejected(Path(output), without_password(source), provenance) as rejected,
         write_behind(append_now) as append,
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
         for block, on_block_rows in blocks:
+            rejected.add(block.rejected)
+            if not len(block.values):
+                continue
             watch.look(block.values)
             found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
             is_anomaly, reasons = found.anomalies, {}
@@ -124,10 +135,12 @@ def detect_with(
             )
             rows += len(found.scores)
             anomalies += int(is_anomaly.sum())
+        rejected.refuse_nothing_left(rows)
     watch.report()
     return DetectResult(
         rows=rows,
         anomalies=anomalies,
+        rejected=rejected.count,
         threshold=pair.threshold,
         output=Path(output),
         model=pair.reference,
