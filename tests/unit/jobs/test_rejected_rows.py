@@ -15,8 +15,10 @@ from isthmus.errors import DataError
 from isthmus.jobs.denoise import denoise_with
 from isthmus.jobs.detect import detect_with
 from isthmus.registry import Pair
-from tests.unit.jobs.test_scoring import COLUMNS, ROWS, pair, small_blocks  # noqa: F401 (fixtures)
+from tests.unit.jobs import test_scoring
+from tests.unit.jobs.test_scoring import COLUMNS, ROWS
 
+pair, small_blocks = test_scoring.pair, test_scoring.small_blocks
 STRICT = UseOptions()
 
 
@@ -153,7 +155,7 @@ def test_of_a_folder_the_file_of_each_rejected_row_is_named(pair, here):
 
 def test_strict_stops_at_the_first_such_row_and_leaves_nothing(pair, here):
     write_faulty_csv("x.csv")
-    with pytest.raises(DataError, match="x.csv: "):
+    with pytest.raises(DataError, match=r"x\.csv: "):
         detect_with(pair, "x.csv", "o.csv", options=STRICT)
     assert [path.name for path in here.iterdir()] == ["x.csv"]
 
@@ -169,7 +171,7 @@ def test_a_file_of_which_no_row_can_be_read_is_refused_with_the_first_reason(
     pair, here, lines, said
 ):
     Path("x.csv").write_text("a,b,c,d,e,f\n" + 3 * (",".join(lines) + "\n"))
-    with pytest.raises(DataError, match=f"x.csv: none of its 3 row\\(s\\) can be read; {said}"):
+    with pytest.raises(DataError, match=rf"x\.csv: none of its 3 row\(s\) can be read; {said}"):
         detect_with(pair, "x.csv", "o.csv")
     assert [path.name for path in here.iterdir()] == ["x.csv"]
 
