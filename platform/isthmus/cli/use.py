@@ -1,11 +1,14 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from isthmus.cli.terminal import out
+
+if TYPE_CHECKING:
+    from isthmus.registry import Device
 
 Model = Annotated[
     str,
@@ -34,6 +37,10 @@ AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
 ]
+OnDevice = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -50,6 +57,7 @@ def denoise(
     force: Force = False,
     resample: Resample = False,
     query: Query = None,
+    device: OnDevice = "auto",
 ) -> None:
     """Denoise every row of a file, and write the rows in the form of the input.
 
@@ -63,7 +71,11 @@ def denoise(
 
     options = UseOptions(resample=resample, query=query)
     with rows_progress("denoising") as on_rows:
-        result = run(model, source, output, Settings.from_environment(), on_rows, options=options)
+        result = run(
+            *(model, source, output, Settings.from_environment(), on_rows),
+            options=options,
+            device=cast("Device", device),
+        )
     out.print(
         f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
     )
@@ -78,6 +90,7 @@ def detect(
     query: Query = None,
     allow_unseen: AllowUnseen = False,
     strict: Strict = False,
+    device: OnDevice = "auto",
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -93,7 +106,10 @@ def detect(
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(
-            *(model, source, output, settings, on_rows), options=options, allow_unseen=allow_unseen
+            *(model, source, output, settings, on_rows),
+            options=options,
+            allow_unseen=allow_unseen,
+            device=cast("Device", device),
         )
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "

@@ -18,7 +18,7 @@ from isthmus.data import (
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
-from isthmus.registry import Pair, load
+from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
 
@@ -56,6 +56,7 @@ def detect(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    device: Device = "auto",
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
@@ -74,15 +75,17 @@ def detect(
             cannot be read are set aside.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
+        device: Where the pair computes; `auto` is a GPU if there is one.
 
     Raises:
+        UsageError: If a GPU is asked for and there is none.
         ModelNotFound: If there is no such pair.
         DataError: If the file does not hold the kind of data that the pair was trained on, if none
             of its rows can be read, or if the output would replace it.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
-    pair = load(model, settings)
+    pair = load(model, settings, device)
     with recorded(pair, "detect", settings) as record:
         result = detect_with(
             pair, source, output, on_rows, options=options, allow_unseen=allow_unseen
