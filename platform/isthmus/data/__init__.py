@@ -1,11 +1,14 @@
 """Rows in, results out: sources, splits, scaling, fingerprints, and files of results."""
 
 from isthmus.data.digest import sha256_of
+from isthmus.data.files import Files
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import (
     local_output,
+    locate,
     open_all_rows,
+    open_files,
     open_input,
     open_rows,
     read_opened,
@@ -39,6 +42,7 @@ from isthmus.data.watching import RangeWatch
 
 __all__ = [
     "Block",
+    "Files",
     "Labels",
     "Moments",
     "Provenance",
@@ -56,8 +60,10 @@ __all__ = [
     "fit_scaling",
     "is_large",
     "local_output",
+    "locate",
     "moments_of",
     "open_all_rows",
+    "open_files",
     "open_input",
     "open_rejected",
     "open_results",

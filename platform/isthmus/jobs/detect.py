@@ -5,18 +5,23 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
 
 from isthmus.data import (
+    Block,
     RangeWatch,
     UseOptions,
     check_table_output,
-    open_input,
+    locate,
+    open_files,
     open_rejected,
     open_results,
     write_behind,
 )
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.inputs import refuse_replaced_input
+from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
@@ -102,13 +107,26 @@ def detect_with(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    part: InputPart | None = None,
 ) -> DetectResult:
-    """Does the same as `detect`, with a pair that is already loaded."""
+    """Does the same as `detect`, with a pair that is already loaded.
+
+    Args:
+        pair: The pair.
+        source: As in `detect`.
+        output: As in `detect`.
+        on_rows: As in `detect`.
+        options: As in `detect`.
+        allow_unseen: As in `detect`.
+        part: The part of the source that is scored, if not all of it is. It may have no rows.
+    """
     refuse_replaced_input(source, output)
     options = options or UseOptions(set_aside=True)
-    stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
+    files = locate(without_password(source)) if part is None else part.files
+    stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
-    provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
+    noted = {} if part is None else part.noted
+    provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold, **noted)
     rows = anomalies = 0
     with (
         open_results(Path(output), provenance) as append_now,
@@ -116,29 +134,20 @@ def detect_with(
         write_behind(append_now) as append,
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
-        for block, on_block_rows in blocks:
+        for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
             rejected.add(block.rejected)
             if not len(block.values):
                 continue
             watch.look(block.values)
-            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
-            is_anomaly, reasons = found.anomalies, {}
-            if block.reasons is not None:
-                reasons = {"reason": block.reasons}
-                if not allow_unseen:
-                    is_anomaly = is_anomaly | (block.reasons != "")
-            append(
-                {
-                    **block.index,
-                    "score": found.scores,
-                    "p_value": found.p_values,
-                    "anomaly": is_anomaly,
-                    **reasons,
-                }
-            )
-            rows += len(found.scores)
-            anomalies += int(is_anomaly.sum())
-        rejected.refuse_nothing_left(rows)
+            columns = _columns(pair, block, on_block_rows, allow_unseen=allow_unseen)
+            append(columns)
+            rows += len(block.values)
+            anomalies += int(columns["anomaly"].sum())
+        if part is None:
+            rejected.refuse_nothing_left(rows)
+        elif rows == 0:
+            none = no_rows(pair.manifest.data, pair.manifest.plan.row_shape)
+            append(_columns(pair, none, None, allow_unseen=allow_unseen))
     watch.report()
     return DetectResult(
         rows=rows,
@@ -149,3 +158,22 @@ def detect_with(
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )
+
+
+def _columns(
+    pair: Pair, block: Block, on_rows: OnRows | None, *, allow_unseen: bool
+) -> dict[str, NDArray[Any]]:
+    """Scores a block, and returns the columns of its results."""
+    found = pair.detect(block.values, on_rows=on_rows, as_read=True)
+    is_anomaly, reasons = found.anomalies, {}
+    if block.reasons is not None:
+        reasons = {"reason": block.reasons}
+        if not allow_unseen:
+            is_anomaly = is_anomaly | (block.reasons != "")
+    return {
+        **block.index,
+        "score": found.scores,
+        "p_value": found.p_values,
+        "anomaly": is_anomaly,
+        **reasons,
+    }
