@@ -21,10 +21,11 @@ from isthmus.data import UseOptions, read_provenance
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.detect import detect
 from isthmus.jobs.distributed_detect import DistributedDetectResult, detect_on_cluster
+from isthmus.registry import register_pair
 from isthmus.spec import Settings
 from tests import untrained
 
-settings, trained, register = untrained.settings, untrained.trained, untrained.register
+settings = untrained.settings
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
 
@@ -32,9 +33,15 @@ RNG = np.random.default_rng(0)
 FILES = 6
 
 
+def registered(settings: Settings, seed: int = 0) -> str:
+    data = {"path": "rows.csv", "columns": list("abcdef")}
+    pair = untrained.untrained_pair("on-cluster", settings, seed, data=data)
+    return f"on-cluster/{register_pair(pair, settings).version}"
+
+
 @pytest.fixture(scope="module")
-def model(register: Callable[..., Any]) -> str:
-    return f"on-cluster/{register('on-cluster').version}"
+def model(settings: Settings) -> str:
+    return registered(settings)
 
 
 def save(folder: Path, rows: int = 200, *, ending: str = "parquet") -> Path:
@@ -179,10 +186,10 @@ def test_what_an_interrupted_job_has_done_is_kept(model, settings, here):
     check_equals_the_local_job(model, settings, "in", ".parquet")
 
 
-def test_parts_of_another_job_are_refused_and_force_does_all_again(model, settings, here, register):
+def test_parts_of_another_job_are_refused_and_force_does_all_again(model, settings, here):
     interrupted(model, settings)
-    other = f"on-cluster/{register('on-cluster', seed=1).version}"
-    with pytest.raises(UsageError, match="holds parts by on-cluster/.*--force"):
+    other = registered(settings, seed=1)
+    with pytest.raises(UsageError, match=r"holds parts by on-cluster/.*--force"):
         run(other, settings)
     with pytest.raises(UsageError, match="or with other options"):
         run(model, settings, options=UseOptions(set_aside=False))
@@ -224,7 +231,7 @@ def test_rejected_rows_of_all_parts_are_set_aside_in_one_file(model, settings, h
     ]
     assert rejected["reason"][0] == "has 2 cells, and the table has 6 columns"
     assert not [name for name in visible() if name.startswith(".")]
-    with pytest.raises(DataError, match=r"day=1/3\.csv"):
+    with pytest.raises(DataError, match=r"day=1/3\.csv|day=0/4\.csv"):
         run(model, settings, output="strict", options=UseOptions())
 
 
@@ -259,4 +266,4 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_parts(model, settings, her
     save(Path("in"), 20)
     with pytest.raises(UsageError, match=said):
         run(model, settings, **more)
-    assert not list(here.rglob("*.pair.json"))
+    assert not list(here.rglob("*pair.json"))
