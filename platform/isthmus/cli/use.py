@@ -1,11 +1,14 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from isthmus.cli.terminal import out
+
+if TYPE_CHECKING:
+    from isthmus.registry import Device
 
 Model = Annotated[
     str,
@@ -66,6 +69,16 @@ State = Annotated[
         show_default=False,
     ),
 ]
+OnDevice = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -76,6 +89,7 @@ def denoise(
     force: Force = False,
     resample: Resample = False,
     query: Query = None,
+    device: OnDevice = "auto",
 ) -> None:
     """Denoise every row of a file, and write the rows in the form of the input.
 
@@ -89,7 +103,11 @@ def denoise(
 
     options = UseOptions(resample=resample, query=query)
     with rows_progress("denoising") as on_rows:
-        result = run(model, source, output, Settings.from_environment(), on_rows, options=options)
+        result = run(
+            *(model, source, output, Settings.from_environment(), on_rows),
+            options=options,
+            device=cast("Device", device),
+        )
     out.print(
         f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
     )
@@ -107,6 +125,8 @@ def detect(
     control: ControlOption = "rate",
     level: Level = None,
     state: State = None,
+    strict: Strict = False,
+    device: OnDevice = "auto",
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -114,13 +134,13 @@ def detect(
     """
     _refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions
+    from isthmus.data import UseOptions, rejected_path
     from isthmus.jobs.controls import control_of
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
     asked = control_of(control, false_alarm_rate, level, state)
-    options = UseOptions(resample=resample, query=query)
+    options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(
@@ -128,11 +148,17 @@ def detect(
             options=options,
             allow_unseen=allow_unseen,
             control=asked,
+            device=cast("Device", device),
         )
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
         f"{result.model} (pair {result.pair_id}): {result.output}"
     )
+    if result.rejected:
+        out.print(
+            f"  {result.rejected:,} rows cannot be read and are set aside: "
+            f"{rejected_path(result.output)}"
+        )
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

@@ -1,11 +1,14 @@
 """Rows in, results out: sources, splits, scaling, fingerprints, and files of results."""
 
 from isthmus.data.digest import sha256_of
+from isthmus.data.files import Files
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import (
     local_output,
+    locate,
     open_all_rows,
+    open_files,
     open_input,
     open_rows,
     read_opened,
@@ -13,6 +16,7 @@ from isthmus.data.opening import (
     read_rows,
 )
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
+from isthmus.data.rejected import open_rejected, rejected_path
 from isthmus.data.results import check_table_output, open_results, write_table
 from isthmus.data.rows import (
     Block,
@@ -38,6 +42,7 @@ from isthmus.data.watching import RangeWatch
 
 __all__ = [
     "Block",
+    "Files",
     "Labels",
     "Moments",
     "Provenance",
@@ -55,9 +60,12 @@ __all__ = [
     "fit_scaling",
     "is_large",
     "local_output",
+    "locate",
     "moments_of",
     "open_all_rows",
+    "open_files",
     "open_input",
+    "open_rejected",
     "open_results",
     "open_rows",
     "read_ahead",
@@ -65,6 +73,7 @@ __all__ = [
     "read_paired_rows",
     "read_provenance",
     "read_rows",
+    "rejected_path",
     "remembered",
     "scaling_by",
     "sha256_of",

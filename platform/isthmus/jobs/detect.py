@@ -7,18 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.data import (
+    Block,
     RangeWatch,
     UseOptions,
     check_table_output,
-    open_input,
+    locate,
+    open_files,
+    open_rejected,
     open_results,
     write_behind,
 )
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.controls import Control, deciding
-from isthmus.jobs.inputs import refuse_replaced_input
+from isthmus.jobs.controls import Control, Decisions, deciding
+from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
-from isthmus.registry import Pair, load
+from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
 
@@ -30,6 +33,8 @@ class DetectResult:
     Attributes:
         rows: Number of scored rows.
         anomalies: Number of anomalies.
+        rejected: Number of rows that cannot be read. They are set aside, with their reasons, in
+            `OUTPUT.rejected.csv`.
         threshold: Scores above it are anomalies; NaN if the control is of false discoveries.
         rule: What makes a row an anomaly, in words.
         output: The path of the scores.
@@ -39,6 +44,7 @@ class DetectResult:
 
     rows: int
     anomalies: int
+    rejected: int
     threshold: float
     rule: str
     output: Path
@@ -56,12 +62,14 @@ def detect(
     options: UseOptions | None = None,
     allow_unseen: bool = False,
     control: Control | None = None,
+    device: Device = "auto",
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
     per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (about the
-    share of normal rows that score at least as high) and `anomaly`.
+    share of normal rows that score at least as high) and `anomaly`. Rows that cannot be read are
+    set aside, with their reasons, in `OUTPUT.rejected.csv`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -69,21 +77,24 @@ def detect(
         output: The path of a csv, parquet or npz file, which appears whole or not at all.
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
-        options: What is asked for of the input, such as resampling.
+        options: What is asked for of the input, such as resampling; by default that rows which
+            cannot be read are set aside.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
         control: Which rate of false alarms or of false discoveries is kept; by default the
             false-alarm rate that the pair was calibrated for.
+        device: Where the pair computes; `auto` is a GPU if there is one.
 
     Raises:
-        UsageError: If the pair has too few calibration rows for that rate.
+        UsageError: If the pair has too few calibration rows for that rate, or if a GPU is asked for
+            and there is none.
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on, or if
-            the output would replace it.
+        DataError: If the file does not hold the kind of data that the pair was trained on, if none
+            of its rows can be read, or if the output would replace it.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
-    pair = load(model, settings)
+    pair = load(model, settings, device)
     with recorded(pair, "detect", settings) as record:
         result = detect_with(
             *(pair, source, output, on_rows),
@@ -104,38 +115,70 @@ def detect_with(
     options: UseOptions | None = None,
     allow_unseen: bool = False,
     control: Control | None = None,
+    part: InputPart | None = None,
 ) -> DetectResult:
-    """Does the same as `detect`, with a pair that is already loaded."""
+    """Does the same as `detect`, with a pair that is already loaded.
+
+    Args:
+        pair: The pair.
+        source: As in `detect`.
+        output: As in `detect`.
+        on_rows: As in `detect`.
+        options: As in `detect`.
+        allow_unseen: As in `detect`.
+        control: As in `detect`.
+        part: The part of the source that is scored, if not all of it is. It may have no rows.
+    """
     refuse_replaced_input(source, output)
+    options = options or UseOptions(set_aside=True)
     control = control or Control()
-    stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
+    files = locate(without_password(source)) if part is None else part.files
+    stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
-    provenance = provenance_of(pair, source, job="detect", **control.said(pair))
+    noted = control.said(pair) | ({} if part is None else dict(part.noted))
+    provenance = provenance_of(pair, source, job="detect", **noted)
     rows = 0
     with (
         deciding(pair, control) as decisions,
         open_results(Path(output), provenance) as append_now,
+        open_rejected(Path(output), without_password(source), provenance) as rejected,
         write_behind(append_now) as append,
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
-        for block, on_block_rows in blocks:
+        for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
+            rejected.add(block.rejected)
+            if not len(block.values):
+                continue
             watch.look(block.values)
-            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
-            columns = {**block.index, "score": found.scores, "p_value": found.p_values}
-            certain = None
-            if block.reasons is not None:
-                columns["reason"] = block.reasons
-                certain = None if allow_unseen else block.reasons != ""
-            decisions.add(columns, certain)
-            rows += len(found.scores)
+            _add(decisions, pair, block, on_block_rows, allow_unseen=allow_unseen)
+            rows += len(block.values)
+        if part is None:
+            rejected.refuse_nothing_left(rows)
+        elif rows == 0:
+            none = no_rows(pair.manifest.data, pair.manifest.plan.row_shape)
+            _add(decisions, pair, none, None, allow_unseen=allow_unseen)
     watch.report()
     return DetectResult(
         rows=rows,
         anomalies=decisions.anomalies,
+        rejected=rejected.count,
         threshold=decisions.threshold,
         rule=decisions.rule,
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )
+
+
+def _add(
+    decisions: Decisions, pair: Pair, block: Block, on_rows: OnRows | None, *, allow_unseen: bool
+) -> None:
+    """Scores a block, and adds its columns to the results."""
+    found = pair.detect(block.values, on_rows=on_rows, as_read=True)
+    columns = {**block.index, "score": found.scores, "p_value": found.p_values}
+    certain = None
+    if block.reasons is not None:
+        columns["reason"] = block.reasons
+        certain = None if allow_unseen else block.reasons != ""
+    decisions.add(columns, certain)
