@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 Model = Annotated[
@@ -34,6 +35,18 @@ AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Say why each row is strange, in columns; for images, series and audio also in "
+        "pictures of the strangest, in OUTPUT.heatmaps.",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page about the results too.", show_default=False),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -49,7 +62,7 @@ def denoise(
 
     Example: isthmus denoise --model digits@champion noisy.npz clean.npz
     """
-    _refuse_existing(output, force)
+    refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions
     from isthmus.jobs.denoise import denoise as run
@@ -71,30 +84,41 @@ def detect(
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
+    explain: Explain = False,
+    report: Page = None,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
-    _refuse_existing(output, force)
+    for each in (output, *([report] if report else [])):
+        refuse_existing(each, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
+    if report is not None:
+        check_report(report, output)
     options = UseOptions(resample=resample, query=query)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(
-            *(model, source, output, settings, on_rows), options=options, allow_unseen=allow_unseen
+            *(model, source, output, settings, on_rows),
+            options=options,
+            allow_unseen=allow_unseen,
+            explain=explain,
         )
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
         f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
     )
+    if report is not None:
+        write_report(output, report, settings)
 
 
-def _refuse_existing(output: Path, force: bool) -> None:
+def refuse_existing(output: Path, force: bool) -> None:
+    """Refuses an output that exists, unless it may be replaced."""
     from isthmus.errors import UsageError
 
     if output.exists() and not force:

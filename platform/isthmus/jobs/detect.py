@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,12 @@ from isthmus.data import (
     open_results,
     write_behind,
 )
+from isthmus.drift import DriftWatch
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.explaining import explaining
 from isthmus.jobs.inputs import refuse_replaced_input
-from isthmus.jobs.provenance import provenance_of, recorded
+from isthmus.jobs.provenance import how_read, provenance_of, recorded
+from isthmus.jobs.reference_rows import ReferenceRows, no_reference_rows, reference_rows
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
@@ -52,6 +55,7 @@ def detect(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    explain: bool = False,
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
@@ -68,6 +72,10 @@ def detect(
         options: What is asked for of the input, such as resampling.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
+        explain: Whether to add columns that say why each row is strange, and, for images, series
+            and audio, pictures of the strangest rows in the folder `<output>.heatmaps`.
+
+    A log line says so if the input has drifted from the rows that were held out of training.
 
     Raises:
         ModelNotFound: If there is no such pair.
@@ -77,9 +85,16 @@ def detect(
     """
     check_table_output(Path(output))
     pair = load(model, settings)
-    with recorded(pair, "detect", settings) as record:
+    with (
+        recorded(pair, "detect", settings) as record,
+        reference_rows(pair, settings) as held_out,
+    ):
         result = detect_with(
-            pair, source, output, on_rows, options=options, allow_unseen=allow_unseen
+            *(pair, source, output, on_rows),
+            options=options,
+            allow_unseen=allow_unseen,
+            explain=explain,
+            held_out=held_out,
         )
         record(result.output, result.rows)
     return result
@@ -93,14 +108,25 @@ def detect_with(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    explain: bool = False,
+    held_out: ReferenceRows = no_reference_rows,
 ) -> DetectResult:
-    """Does the same as `detect`, with a pair that is already loaded."""
+    """Does the same as `detect`, with a pair that is already loaded.
+
+    `held_out` returns the pair's held-out rows, which tell drift and what errors are usual.
+    """
     refuse_replaced_input(source, output)
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
-    watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
-    provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
+    shown = without_password(source)
+    watch = RangeWatch(pair.manifest.rows_taken, shown)
+    drift = DriftWatch(pair.manifest.rows_taken, shown, held_out)
+    provenance = provenance_of(
+        pair, source, job="detect", threshold=pair.threshold, **how_read(options)
+    )
+    explained = explaining(pair, held_out(), Path(output), provenance) if explain else None
     rows = anomalies = 0
     with (
+        explained or nullcontext() as explains,
         open_results(Path(output), provenance) as append_now,
         write_behind(append_now) as append,
         closing(blocks_of(stream, on_rows)) as blocks,
@@ -113,6 +139,7 @@ def detect_with(
                 reasons = {"reason": block.reasons}
                 if not allow_unseen:
                     is_anomaly = is_anomaly | (block.reasons != "")
+            drift.look(block.values, is_anomaly)
             append(
                 {
                     **block.index,
@@ -120,11 +147,13 @@ def detect_with(
                     "p_value": found.p_values,
                     "anomaly": is_anomaly,
                     **reasons,
+                    **(explains.columns(block, found.scores) if explains else {}),
                 }
             )
             rows += len(found.scores)
             anomalies += int(is_anomaly.sum())
     watch.report()
+    drift.report()
     return DetectResult(
         rows=rows,
         anomalies=anomalies,
