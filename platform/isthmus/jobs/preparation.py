@@ -58,6 +58,8 @@ class Prepared:
         validation_files: The number of audio files that the validation rows are windows of; `None`
             for other kinds of data.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        is_crossed: Whether calibration is crossed: it uses the training rows, each scored by members
+            of an ensemble that were not trained on it.
     """
 
     spec: JobSpec
@@ -72,6 +74,7 @@ class Prepared:
     part_sizes: Mapping[str, int] | None = None
     validation_files: int | None = None
     places: Places | None = None
+    is_crossed: bool = False
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
