@@ -125,7 +125,9 @@ def most_responsible(features: TableFeatures, explained: Explained, most: int) -
             np.take_along_axis(each, steps[:, :, None], axis=2)[:, :, 0] for each in (rows, made)
         )
         contributions = contributions.sum(axis=2)
-    grouped = np.add.reduceat(contributions, features.starts, axis=1)
+    # A category is one feature, however many values it has.
+    widths = np.diff(np.append(features.starts, contributions.shape[1]))
+    grouped = np.add.reduceat(contributions, features.starts, axis=1) / widths
     most = min(most, len(features.names))
     places = np.argsort(-grouped, axis=1, kind="stable")[:, :most]
     total = grouped.sum(axis=1, keepdims=True)
