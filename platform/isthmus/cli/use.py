@@ -35,6 +35,38 @@ AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
 ]
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarm-rate",
+        help="The share of normal rows that may be flagged; by default the pair's own, 0.01.",
+        show_default=False,
+    ),
+]
+ControlOption = Annotated[
+    str,
+    typer.Option(
+        "--control",
+        help="rate: of normal rows few are flagged. fdr: of the rows flagged in the file few are "
+        "normal. online: the same over all files of a stream.",
+    ),
+]
+Level = Annotated[
+    float | None,
+    typer.Option(
+        "--level",
+        help="The false discovery rate of --control fdr and online; by default 0.1.",
+        show_default=False,
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        help="The file with the state of a stream (--control online).",
+        show_default=False,
+    ),
+]
 Explain = Annotated[
     bool,
     typer.Option(
@@ -84,6 +116,10 @@ def detect(
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
+    false_alarm_rate: FalseAlarmRate = None,
+    control: ControlOption = "rate",
+    level: Level = None,
+    state: State = None,
     explain: Explain = False,
     report: Page = None,
 ) -> None:
@@ -95,11 +131,13 @@ def detect(
         refuse_existing(each, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions
+    from isthmus.jobs.controls import control_of
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
     if report is not None:
         check_report(report, output)
+    asked = control_of(control, false_alarm_rate, level, state)
     options = UseOptions(resample=resample, query=query)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
@@ -107,11 +145,12 @@ def detect(
             *(model, source, output, settings, on_rows),
             options=options,
             allow_unseen=allow_unseen,
+            control=asked,
             explain=explain,
         )
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
-        f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
+        f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
+        f"{result.model} (pair {result.pair_id}): {result.output}"
     )
     if report is not None:
         write_report(output, report, settings)

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.data import (
-    RangeWatch,
     UseOptions,
     check_table_output,
     open_input,
     open_results,
     write_behind,
 )
-from isthmus.drift import DriftWatch
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.controls import Control, deciding
 from isthmus.jobs.explaining import explaining
+from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import how_read, provenance_of, recorded
 from isthmus.jobs.reference_rows import ReferenceRows, no_reference_rows, reference_rows
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
-from isthmus.spec.secrets import without_password
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,9 @@ class DetectResult:
 
     Attributes:
         rows: Number of scored rows.
-        anomalies: Number of rows whose score is above the threshold.
-        threshold: Scores above it are anomalies; 1 % of normal rows have such a score.
+        anomalies: Number of anomalies.
+        threshold: Scores above it are anomalies; NaN if the control is of false discoveries.
+        rule: What makes a row an anomaly, in words.
         output: The path of the scores.
         model: The pair's name and version, `digits/3`.
         pair_id: The id of the pair that scored them, which the output holds too.
@@ -41,6 +41,7 @@ class DetectResult:
     rows: int
     anomalies: int
     threshold: float
+    rule: str
     output: Path
     model: str
     pair_id: str
@@ -55,13 +56,14 @@ def detect(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    control: Control | None = None,
     explain: bool = False,
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
-    per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (the share
-    of normal rows that score at least as high) and `anomaly`.
+    per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (about the
+    share of normal rows that score at least as high) and `anomaly`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -72,12 +74,15 @@ def detect(
         options: What is asked for of the input, such as resampling.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
+        control: Which rate of false alarms or of false discoveries is kept; by default the
+            false-alarm rate that the pair was calibrated for.
         explain: Whether to add columns that say why each row is strange, and, for images, series
             and audio, pictures of the strangest rows in the folder `<output>.heatmaps`.
 
     A log line says so if the input has drifted from the rows that were held out of training.
 
     Raises:
+        UsageError: If the pair has too few calibration rows for that rate.
         ModelNotFound: If there is no such pair.
         DataError: If the file does not hold the kind of data that the pair was trained on, or if
             the output would replace it.
@@ -93,6 +98,7 @@ def detect(
             *(pair, source, output, on_rows),
             options=options,
             allow_unseen=allow_unseen,
+            control=control,
             explain=explain,
             held_out=held_out,
         )
@@ -108,6 +114,7 @@ def detect_with(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    control: Control | None = None,
     explain: bool = False,
     held_out: ReferenceRows = no_reference_rows,
 ) -> DetectResult:
@@ -116,48 +123,36 @@ def detect_with(
     `held_out` returns the pair's held-out rows, which tell drift and what errors are usual.
     """
     refuse_replaced_input(source, output)
+    control = control or Control()
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
-    shown = without_password(source)
-    watch = RangeWatch(pair.manifest.rows_taken, shown)
-    drift = DriftWatch(pair.manifest.rows_taken, shown, held_out)
-    provenance = provenance_of(
-        pair, source, job="detect", threshold=pair.threshold, **how_read(options)
-    )
-    explained = explaining(pair, held_out(), Path(output), provenance) if explain else None
-    rows = anomalies = 0
+    watch = InputWatch(pair, source, held_out)
+    said = control.said(pair) | how_read(options)
+    provenance = provenance_of(pair, source, job="detect", **said)
+    rows = 0
     with (
-        explained or nullcontext() as explains,
+        explaining(pair, held_out, Path(output), provenance, is_asked=explain) as explained,
+        deciding(pair, control) as decisions,
         open_results(Path(output), provenance) as append_now,
         write_behind(append_now) as append,
+        decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
         for block, on_block_rows in blocks:
-            watch.look(block.values)
             found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
-            is_anomaly, reasons = found.anomalies, {}
+            watch.look(block.values, found.anomalies)
+            columns = {**block.index, "score": found.scores, "p_value": found.p_values}
+            certain = None
             if block.reasons is not None:
-                reasons = {"reason": block.reasons}
-                if not allow_unseen:
-                    is_anomaly = is_anomaly | (block.reasons != "")
-            drift.look(block.values, is_anomaly)
-            append(
-                {
-                    **block.index,
-                    "score": found.scores,
-                    "p_value": found.p_values,
-                    "anomaly": is_anomaly,
-                    **reasons,
-                    **(explains.columns(block, found.scores) if explains else {}),
-                }
-            )
+                columns["reason"] = block.reasons
+                certain = None if allow_unseen else block.reasons != ""
+            decisions.add({**columns, **explained(block, found.scores)}, certain)
             rows += len(found.scores)
-            anomalies += int(is_anomaly.sum())
     watch.report()
-    drift.report()
     return DetectResult(
         rows=rows,
-        anomalies=anomalies,
-        threshold=pair.threshold,
+        anomalies=decisions.anomalies,
+        threshold=decisions.threshold,
+        rule=decisions.rule,
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,

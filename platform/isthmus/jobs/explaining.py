@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from isthmus.explanations import (
     write_heatmaps,
 )
 from isthmus.explanations.heatmaps import MOST_HEATMAPS
+from isthmus.jobs.reference_rows import ReferenceRows
 from isthmus.registry import Pair
 
 Columns = Mapping[str, NDArray[Any]]
@@ -43,22 +44,36 @@ class Explaining:
         return columns_of(self.contributions, self._features, block)
 
 
+def _nothing(block: Block, scores: NDArray[np.float32]) -> Columns:
+    return {}
+
+
 @contextmanager
 def explaining(
-    pair: Pair, held_out: HeldOutSample | None, output: Path, provenance: Provenance
-) -> Iterator[Explaining]:
-    """Yields what explains the rows; at the end, the pictures are written beside the output.
+    pair: Pair, held_out: ReferenceRows, output: Path, provenance: Provenance, *, is_asked: bool
+) -> Iterator[Callable[[Block, NDArray[np.float32]], Columns]]:
+    """Yields a function that returns the columns that explain a block, given its scores.
 
-    A table's rows have no pictures. Those of others are in a folder, which appears whole or not at
-    all.
+    At the end, the pictures are written beside the output. A table's rows have no pictures; those
+    of others are in a folder, which appears whole or not at all.
+
+    Args:
+        pair: The pair.
+        held_out: Returns the pair's held-out rows, which tell what is usual.
+        output: The path of the scores.
+        provenance: Where they come from.
+        is_asked: Whether rows are to be explained; if not, there are no columns.
 
     Raises:
         DataError: If the folder holds anything but earlier pictures.
     """
-    explains = Explaining(pair, held_out)
+    if not is_asked:
+        yield _nothing
+        return
     if not has_heatmaps(pair.manifest.plan.kind):
-        yield explains
+        yield Explaining(pair, held_out()).columns
         return
     with whole_folder(check_heatmaps(output), provenance) as folder:
-        yield explains
+        explains = Explaining(pair, held_out())
+        yield explains.columns
         write_heatmaps(explains.contributions, explains.strangest.rows, folder)

@@ -71,24 +71,35 @@ def _frame(x: Scale, y: Scale, x_label: str, y_label: str) -> _Frame:
     )
 
 
-def histogram(scores: NDArray[np.float64], threshold: float) -> Markup:
-    """Returns the histogram of scores, those above the threshold in another colour."""
-    known = scores[np.isfinite(scores)]
+def histogram(
+    scores: NDArray[np.float64], is_anomaly: NDArray[np.bool_], threshold: float
+) -> Markup:
+    """Returns the histogram of scores; bars of anomalies have another colour.
+
+    Args:
+        scores: Shape (N,).
+        is_anomaly: Shape (N,).
+        threshold: The score that anomalies exceed; NaN if a score alone does not tell.
+    """
+    is_known = np.isfinite(scores)
+    known = scores[is_known]
     if not len(known):
         return Markup()
     marked = np.append(known, threshold) if np.isfinite(threshold) else known
     x = Scale.over(marked)
     edges = x.edges(_BINS)
-    counts, _ = np.histogram(np.clip(known, edges[0], edges[-1]), edges)
+    inside = np.clip(known, edges[0], edges[-1])
+    counts, _ = np.histogram(inside, edges)
+    strange, _ = np.histogram(inside[is_anomaly[is_known]], edges)
     y = Scale.of_counts(int(counts.max()), is_log=bool(counts.max() > _LOG_COUNTS_FROM))
     frame = _frame(x, y, "score", "rows")
     bars = []
     floor = HEIGHT - _BOTTOM
-    for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
+    for count, odd, left, right in zip(counts, strange, edges[:-1], edges[1:], strict=True):
         if count:
             first, last = float(frame.x.at(left)), float(frame.x.at(right))
             top = min(float(frame.y.at(count)), floor - 1.0)
-            kind = "anomaly" if (left + right) / 2 > threshold else "normal"
+            kind = "anomaly" if odd > count / 2 else "normal"
             bars.append(
                 f'<rect class="{kind}" x="{first + 0.5:.1f}" y="{top:.1f}" '
                 f'width="{max(0.5, last - first - 1):.1f}" height="{floor - top:.1f}"/>'

@@ -120,7 +120,7 @@ def gather(
         file=file,
         summary=summary,
         pair=pair,
-        histogram=histogram(summary.sample.scores, file.threshold),
+        histogram=histogram(summary.sample.scores, summary.sample.anomalies, file.threshold),
         p_value_plot=p_value_plot(summary.sample.p_values),
         cards=plain_cards(summary.strangest),
         notes=notes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import torch
 import isthmus
 from isthmus.jobs import ensembles
 from isthmus.jobs.ensembles import Folds
-from isthmus.jobs.preparation import Prepared, prepare
+from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.result import FitResult
@@ -93,8 +92,8 @@ def test_an_interrupted_member_ends_the_training(here: Path):
 
 
 @pytest.fixture
-def settings(here: Path) -> Iterator[Settings]:
-    yield Settings.from_environment({}, here)
+def settings(here: Path) -> Settings:
+    return Settings.from_environment({}, here)
 
 
 def test_an_ensemble_is_one_pair_and_its_members_differ(settings: Settings):
