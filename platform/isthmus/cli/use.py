@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
@@ -79,6 +80,18 @@ Strict = Annotated[
         "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
     ),
 ]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Say why each row is strange, in columns; for images, series and audio also in "
+        "pictures of the strangest, in OUTPUT.heatmaps.",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page about the results too.", show_default=False),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -95,7 +108,7 @@ def denoise(
 
     Example: isthmus denoise --model digits@champion noisy.npz clean.npz
     """
-    _refuse_existing(output, force)
+    refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions
     from isthmus.jobs.denoise import denoise as run
@@ -127,18 +140,23 @@ def detect(
     state: State = None,
     strict: Strict = False,
     device: OnDevice = "auto",
+    explain: Explain = False,
+    report: Page = None,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
-    _refuse_existing(output, force)
+    for each in (output, *([report] if report else [])):
+        refuse_existing(each, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions, rejected_path
     from isthmus.jobs.controls import control_of
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
+    if report is not None:
+        check_report(report, output)
     asked = control_of(control, false_alarm_rate, level, state)
     options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
@@ -149,6 +167,7 @@ def detect(
             allow_unseen=allow_unseen,
             control=asked,
             device=cast("Device", device),
+            explain=explain,
         )
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
@@ -159,9 +178,12 @@ def detect(
             f"  {result.rejected:,} rows cannot be read and are set aside: "
             f"{rejected_path(result.output)}"
         )
+    if report is not None:
+        write_report(output, report, settings)
 
 
-def _refuse_existing(output: Path, force: bool) -> None:
+def refuse_existing(output: Path, force: bool) -> None:
+    """Refuses an output that exists, unless it may be replaced."""
     from isthmus.errors import UsageError
 
     if output.exists() and not force:

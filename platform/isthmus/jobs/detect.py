@@ -8,7 +8,6 @@ from pathlib import Path
 
 from isthmus.data import (
     Block,
-    RangeWatch,
     UseOptions,
     check_table_output,
     locate,
@@ -18,9 +17,12 @@ from isthmus.data import (
     write_behind,
 )
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.controls import Control, Decisions, deciding
+from isthmus.jobs.controls import Control, deciding
+from isthmus.jobs.explaining import explaining
+from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
-from isthmus.jobs.provenance import provenance_of, recorded
+from isthmus.jobs.provenance import how_read, provenance_of, recorded
+from isthmus.jobs.reference_rows import ReferenceRows, no_reference_rows, reference_rows
 from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
@@ -63,6 +65,7 @@ def detect(
     allow_unseen: bool = False,
     control: Control | None = None,
     device: Device = "auto",
+    explain: bool = False,
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
@@ -84,6 +87,10 @@ def detect(
         control: Which rate of false alarms or of false discoveries is kept; by default the
             false-alarm rate that the pair was calibrated for.
         device: Where the pair computes; `auto` is a GPU if there is one.
+        explain: Whether to add columns that say why each row is strange, and, for images, series
+            and audio, pictures of the strangest rows in the folder `<output>.heatmaps`.
+
+    A log line says so if the input has drifted from the rows that were held out of training.
 
     Raises:
         UsageError: If the pair has too few calibration rows for that rate, or if a GPU is asked for
@@ -95,12 +102,17 @@ def detect(
     """
     check_table_output(Path(output))
     pair = load(model, settings, device)
-    with recorded(pair, "detect", settings) as record:
+    with (
+        recorded(pair, "detect", settings) as record,
+        reference_rows(pair, settings) as held_out,
+    ):
         result = detect_with(
             *(pair, source, output, on_rows),
             options=options,
             allow_unseen=allow_unseen,
             control=control,
+            explain=explain,
+            held_out=held_out,
         )
         record(result.output, result.rows)
     return result
@@ -115,6 +127,8 @@ def detect_with(
     options: UseOptions | None = None,
     allow_unseen: bool = False,
     control: Control | None = None,
+    explain: bool = False,
+    held_out: ReferenceRows = no_reference_rows,
     part: InputPart | None = None,
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded.
@@ -127,6 +141,8 @@ def detect_with(
         options: As in `detect`.
         allow_unseen: As in `detect`.
         control: As in `detect`.
+        explain: As in `detect`.
+        held_out: Returns the pair's held-out rows, which tell drift and what errors are usual.
         part: The part of the source that is scored, if not all of it is. It may have no rows.
     """
     refuse_replaced_input(source, output)
@@ -134,11 +150,12 @@ def detect_with(
     control = control or Control()
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
-    watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
-    noted = control.said(pair) | ({} if part is None else dict(part.noted))
-    provenance = provenance_of(pair, source, job="detect", **noted)
+    watch = InputWatch(pair, source, held_out)
+    said = control.said(pair) | how_read(options) | ({} if part is None else dict(part.noted))
+    provenance = provenance_of(pair, source, job="detect", **said)
     rows = 0
     with (
+        explaining(pair, held_out, Path(output), provenance, is_asked=explain) as explained,
         deciding(pair, control) as decisions,
         open_results(Path(output), provenance) as append_now,
         open_rejected(Path(output), without_password(source), provenance) as rejected,
@@ -146,18 +163,26 @@ def detect_with(
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
+
+        def add(block: Block, on_block_rows: OnRows | None = None) -> None:
+            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
+            watch.look(block.values, found.anomalies)
+            columns = {**block.index, "score": found.scores, "p_value": found.p_values}
+            certain = None
+            if block.reasons is not None:
+                columns["reason"] = block.reasons
+                certain = None if allow_unseen else block.reasons != ""
+            decisions.add({**columns, **explained(block, found.scores)}, certain)
+
         for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
             rejected.add(block.rejected)
-            if not len(block.values):
-                continue
-            watch.look(block.values)
-            _add(decisions, pair, block, on_block_rows, allow_unseen=allow_unseen)
-            rows += len(block.values)
+            if len(block.values):
+                add(block, on_block_rows)
+                rows += len(block.values)
         if part is None:
             rejected.refuse_nothing_left(rows)
         elif rows == 0:
-            none = no_rows(pair.manifest.data, pair.manifest.plan.row_shape)
-            _add(decisions, pair, none, None, allow_unseen=allow_unseen)
+            add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
     watch.report()
     return DetectResult(
         rows=rows,
@@ -169,16 +194,3 @@ def detect_with(
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )
-
-
-def _add(
-    decisions: Decisions, pair: Pair, block: Block, on_rows: OnRows | None, *, allow_unseen: bool
-) -> None:
-    """Scores a block, and adds its columns to the results."""
-    found = pair.detect(block.values, on_rows=on_rows, as_read=True)
-    columns = {**block.index, "score": found.scores, "p_value": found.p_values}
-    certain = None
-    if block.reasons is not None:
-        columns["reason"] = block.reasons
-        certain = None if allow_unseen else block.reasons != ""
-    decisions.add(columns, certain)
