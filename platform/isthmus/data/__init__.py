@@ -12,7 +12,9 @@ from isthmus.data.opening import (
     read_paired_rows,
     read_rows,
 )
+from isthmus.data.points import mean_of_covering_windows
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
+from isthmus.data.ranges import Range, ranges_of
 from isthmus.data.results import check_table_output, open_results, write_table
 from isthmus.data.rows import (
     Block,
@@ -31,6 +33,7 @@ from isthmus.data.scaling import (
     remembered,
     scaling_by,
 )
+from isthmus.data.series_rows import SeriesRows
 from isthmus.data.splits import Split, split_rows
 from isthmus.data.stored import StoredRows
 from isthmus.data.storing import is_large, store_split
@@ -41,10 +44,12 @@ __all__ = [
     "Labels",
     "Moments",
     "Provenance",
+    "Range",
     "RangeWatch",
     "RowSource",
     "Rows",
     "ScalingStatistics",
+    "SeriesRows",
     "Split",
     "StoredRows",
     "UseOptions",
@@ -55,11 +60,13 @@ __all__ = [
     "fit_scaling",
     "is_large",
     "local_output",
+    "mean_of_covering_windows",
     "moments_of",
     "open_all_rows",
     "open_input",
     "open_results",
     "open_rows",
+    "ranges_of",
     "read_ahead",
     "read_opened",
     "read_paired_rows",

@@ -51,6 +51,7 @@ class SeriesRows:
         starts: Shape (N,). The first step of each window in `signal_TC`.
         begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
         lengths: Shape (T,). The number of steps of the series of each step.
+        pieces: Shape (T,). The unbroken piece of a series that each step lies in, from 0.
         names: What names each step: its series, its time; columns of T entries.
         time_format: The format of the dates, if they do not say day and month by themselves.
         labels: Shape (N,). The labels of the windows, if there are any.
@@ -63,6 +64,7 @@ class SeriesRows:
     starts: IndexArray
     begins: IndexArray
     lengths: IndexArray
+    pieces: IndexArray
     names: Mapping[str, NDArray[Any]]
     time_format: str | None
     labels: Labels | None
@@ -71,6 +73,13 @@ class SeriesRows:
     def count(self) -> int:
         """The number of windows."""
         return len(self.starts)
+
+    @property
+    def positions(self) -> IndexArray:
+        """The position in `signal_TC` of each step of the source, shape (T,)."""
+        positions = np.empty_like(self.order)
+        positions[self.order] = np.arange(len(self.order))
+        return positions
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
         """Reads the windows; see `RowSource.blocks`."""
@@ -106,8 +115,7 @@ class SeriesRows:
         self.check_output(output)
         windows: list[FloatArray] = []
         starts: list[IndexArray] = []
-        position = np.empty_like(self.order)
-        position[self.order] = np.arange(len(self.order))
+        position = self.positions
 
         def write(block: Block, values: FloatArray) -> None:
             windows.append(values)
@@ -180,6 +188,7 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         starts=starts,
         begins=begins,
         lengths=sizes[np.cumsum(new_series)],
+        pieces=np.cumsum(is_break),
         names=names,
         time_format=None if times is None else times.format,
         labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
