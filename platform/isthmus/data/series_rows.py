@@ -27,7 +27,9 @@ from isthmus.data.rows import (
     collect,
     rows_in_a_block,
 )
+from isthmus.data.splits import smallest_fraction
 from isthmus.data.times import Times, read_times
+from isthmus.data.window_choice import default_window, training_stride
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
@@ -138,21 +140,24 @@ class SeriesRows:
                 done = end
 
 
-def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | None) -> SeriesRows:
+def series_rows(
+    steps: RowSource, spec: DataSpec, name: str, *, step_s: float | None, is_training: bool = False
+) -> SeriesRows:
     """Cuts steps into windows.
 
     Args:
         steps: The source of single steps, whose index has the columns of time and of the id.
-        spec: The data section, with a window.
+        spec: The data section; it has a window, unless this is for training.
         name: What messages call the source.
         step_s: The time between two steps that a trained pair is used to, in seconds.
+        is_training: Whether a window and a stride that the section leaves open are chosen to train
+            on these steps. By default the stride is half a window then.
 
     Raises:
         DataError: If no series is long enough, the times are not those of series, or steps are
             closer or further apart than `step_s`.
     """
     rows = collect(steps)
-    window, stride = spec.window or len(rows), spec.stride or max(1, (spec.window or 2) // 2)
     series = _series_of(rows, spec)
     times = None
     if spec.time is not None:
@@ -171,6 +176,10 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         is_break |= gaps
         _refuse_other_steps(steps_s, step_s, name)
         found_step_s = _common_step(steps_s, name)
+    window = spec.window or default_window(is_break, new_series, smallest_fraction(spec))
+    stride = spec.stride or max(1, window // 2)
+    if is_training and spec.stride is None:
+        stride = training_stride(len(rows), rows.values.shape[1], window)
     starts = _window_starts(is_break, window, stride, name, spec)
     begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
     sizes = np.bincount(np.cumsum(new_series))
