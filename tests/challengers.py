@@ -9,7 +9,8 @@ import torch
 
 from isthmus import variants
 from isthmus.bundle.held_out import HeldOutSample
-from isthmus.jobs.evaluation import calibrate, evaluate
+from isthmus.jobs.detectors import make_detector
+from isthmus.jobs.evaluation import evaluate
 from isthmus.jobs.held_out import draw_sample
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
@@ -64,10 +65,10 @@ def register(
         module.loss(scaled).total.backward()
         optimizer.step()
     module.eval()
-    calibrate(module, prepared.validation)
+    detector = make_detector(prepared, [module], None).detector
     log = RunLog.start(spec, settings)
     if like_a_job:
-        log.log_report(_report(module, prepared))
+        log.log_report(_report(detector, prepared))
     log.finish()
     succession = NO_SUCCESSION
     if like_a_job:
@@ -75,7 +76,7 @@ def register(
         succession = find_succession(name, module, prepared.data, *held_out, settings)
     return register_pair(
         TrainedPair(
-            module=module,
+            detector=detector,
             spec=prepared.spec,
             data=prepared.data,
             fingerprint=prepared.fingerprint,
@@ -95,8 +96,8 @@ def _sample(module, prepared: Prepared) -> HeldOutSample | None:
     return draw_sample(prepared, fit_pca(prepared.first_view, module.code_size))
 
 
-def _report(module, prepared: Prepared) -> RunReport:
-    found = evaluate(module, prepared.scaled.train, prepared.test)
+def _report(detector, prepared: Prepared) -> RunReport:
+    found = evaluate(detector.module, prepared.scaled.train, prepared.test)
     return RunReport(
         plan=prepared.plan,
         inputs=found.inputs,
@@ -105,6 +106,6 @@ def _report(module, prepared: Prepared) -> RunReport:
         labels=None,
         errors=found.errors,
         pca_errors=found.pca_errors,
-        threshold=float(module.calibration.threshold),
+        threshold=float(detector.calibration.threshold),
         history=[EpochReport(1, {"loss": 1.0}, {"loss": 1.0}, 1e-2, 1.0)],
     )

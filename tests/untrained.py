@@ -11,6 +11,7 @@ import torch
 from isthmus import variants
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import RegisteredPair, TrainedPair, register_pair
+from isthmus.scores import detector_of
 from isthmus.spec import Settings
 from isthmus.tracking import RunLog
 from isthmus.types import DataKind, ScalingMode
@@ -24,11 +25,12 @@ def untrained_pair(
     data = spec.data.model_copy(update={"kind": DataKind.TABULAR, "scaling": ScalingMode.STANDARD})
     torch.manual_seed(seed)
     module = variants.build(plan_for(spec, data, (columns,))).eval()
-    module.calibration.fit(torch.rand(50))
+    detector = detector_of(module)
+    detector.calibration.fit(torch.rand(50))
     log = RunLog.start(spec, settings)
     log.finish()
     return TrainedPair(
-        module=module,
+        detector=detector,
         spec=spec,
         data=data,
         fingerprint="0" * 64,

@@ -54,6 +54,7 @@ from isthmus.jobs.denoise import denoise
 from isthmus.jobs.detect import detect, detect_with
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, TrainedPair, register_pair
+from isthmus.scores import detector_of
 from isthmus.spec import RowSchema, Settings
 from isthmus.tracking import RunLog
 from isthmus.types import DataKind, ScalingMode, Shape
@@ -231,13 +232,14 @@ class Work:
         rows = np.random.default_rng(1).random((2000, *shape), dtype=np.float32)
         statistics = fit_scaling(rows, ScalingMode.STANDARD, kind)
         module.scaling.fit(torch.from_numpy(statistics.offset), torch.from_numpy(statistics.scale))
+        detector = detector_of(module)
         with torch.inference_mode():
-            module.calibration.fit(module.score(torch.from_numpy(rows)))
+            detector.calibration.fit(detector.score(torch.from_numpy(rows)))
         log = RunLog.start(spec, self.settings)
         log.finish()
         schema = remembered(RowSchema(kind=kind, shape=shape, features=columns), moments_of(rows))
         trained = TrainedPair(
-            module, spec, data, "0" * 64, {}, log.run_id, rows[:2], row_schema=schema
+            detector, spec, data, "0" * 64, {}, log.run_id, rows[:2], row_schema=schema
         )
         reference = str(register_pair(trained, self.settings))
         return reference, registry.load(reference, self.settings)

@@ -13,6 +13,7 @@ import torch
 from isthmus import nets, variants
 from isthmus.bundle.export import export_graphs
 from isthmus.core import Autoencoder
+from isthmus.scores import Detector, detector_of
 from isthmus.types import DataKind, ReconstructionLoss
 from tests.contract.test_every_variant import SHAPES, build, takes
 
@@ -55,11 +56,12 @@ COMBINATIONS = [
 ]
 
 
-def calibrated(module: Autoencoder, rows: torch.Tensor) -> Autoencoder:
+def calibrated(module: Autoencoder, rows: torch.Tensor) -> Detector:
     module.scaling.fit(torch.tensor(0.5), torch.tensor(2.0))
+    detector = detector_of(module.eval())
     with torch.inference_mode():
-        module.calibration.fit(module.eval().score(rows), false_positive_rate=0.2)
-    return module
+        detector.calibration.fit(detector.score(rows), false_positive_rate=0.2)
+    return detector
 
 
 def rows_of(kind: DataKind) -> torch.Tensor:
@@ -73,15 +75,16 @@ def test_the_graphs_give_latents_rows_scores_and_labels_as_torch_does(
     variant: str, net: str, kind: DataKind, tmp_path: Path
 ) -> None:
     rows = rows_of(kind)
-    module = calibrated(build(variant, net, kind), rows)
-    exported = export_graphs(module, rows.numpy(), tmp_path / "graphs", fills_missing=True)
+    detector = calibrated(build(variant, net, kind), rows)
+    module, calibration = detector.module, detector.calibration
+    exported = export_graphs(detector, rows.numpy(), tmp_path / "graphs", fills_missing=True)
     assert max(exported.record.largest_differences.values()) < 1e-4
     # What the export itself has compared is compared once more here, from its files alone, with
     # as many rows as nothing was traced or compared with.
     few = rows[:11]
     with torch.inference_mode():
-        z, scores = module.encode(few), module.score(few)
-        x_hat, p_values = module.decode(z), module.calibration.p_values(scores)
+        z, scores = module.encode(few), detector.score(few)
+        x_hat, p_values = module.decode(z), calibration.p_values(scores)
     (latent,) = run(exported.files["encoder"][0], "row", few)
     (row,) = run(exported.files["decoder"][0], "latent", z)
     score, p_value, is_anomaly = run(exported.files["score"][0], "row", few)
@@ -90,8 +93,8 @@ def test_the_graphs_give_latents_rows_scores_and_labels_as_torch_does(
     np.testing.assert_allclose(score, scores, rtol=1e-3, atol=1e-6)
     # A row that the calibration itself is made of may fall to either side of its own quantile.
     np.testing.assert_allclose(p_value, p_values, atol=1.5 / ROWS)
-    clear = (scores - module.calibration.threshold).abs() > 1e-4
-    np.testing.assert_array_equal(is_anomaly[clear], module.calibration.is_anomaly(scores)[clear])
+    clear = (scores - calibration.threshold).abs() > 1e-4
+    np.testing.assert_array_equal(is_anomaly[clear], calibration.is_anomaly(scores)[clear])
 
 
 @pytest.mark.parametrize("loss", [ReconstructionLoss.BCE, ReconstructionLoss.GAUSSIAN_NLL])
@@ -100,8 +103,7 @@ def test_the_graphs_hold_the_output_activation_of_the_loss(
 ) -> None:
     rows = rows_of(DataKind.TABULAR)
     module = build("plain", "dense", DataKind.TABULAR, reconstruction=loss)
-    module = calibrated(module, rows)
-    export_graphs(module, rows.numpy(), tmp_path / "graphs", fills_missing=True)
+    export_graphs(calibrated(module, rows), rows.numpy(), tmp_path / "graphs", fills_missing=True)
 
 
 def run(file: Path, name: str, values: torch.Tensor) -> list[np.ndarray]:

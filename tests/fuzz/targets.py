@@ -145,14 +145,16 @@ def npzs() -> tuple[bytes, ...]:
 
 
 class NoOptions(BaseModel):
-    """The options of variants and nets that have none."""
+    """The options of variants, nets and scores that have none."""
 
 
 CATALOG = Catalog(
     variants=("plain", "vae"),
     nets=("conv", "dense"),
+    scores=("own",),
     variant_config=lambda _: NoOptions,
     net_config=lambda _: NoOptions,
+    score_config=lambda _: NoOptions,
 )
 
 

@@ -8,6 +8,7 @@ differently once the row is moved a little.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -22,6 +23,7 @@ from isthmus.bundle.manifest import GraphName, onnx_file
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import QUANTILES
 from isthmus.data.centring import centred, restored
+from isthmus.scores import Detector
 
 TOLERANCE = 1e-4
 """The tolerance of latents and of rows, as a fraction of the largest value of each."""
@@ -86,23 +88,22 @@ class Expected:
 
 
 @torch.inference_mode()
-def expect(module: Autoencoder, rows: Floats, centre: tuple[float, ...] | None = None) -> Expected:
+def expect(detector: Detector, rows: Floats, centre: tuple[float, ...] | None = None) -> Expected:
     """Computes torch's results for rows of shape (N, *row_shape), which are less the centre."""
     x = torch.from_numpy(np.ascontiguousarray(rows))
-    latents, scores = module.encode(x), module.score(x)
+    module = detector.module
+    latents, scores = module.encode(x), detector.score(x)
     return Expected(
         rows=x.numpy(),
         latents=latents.numpy(),
         decoded=module.decode(latents).numpy(),
         scores=scores.numpy(),
-        is_anomaly=module.calibration.is_anomaly(scores).numpy(),
+        is_anomaly=detector.calibration.is_anomaly(scores).numpy(),
         centre=centre,
     )
 
 
-def compare(
-    graph: GraphName, folder: Path, module: Autoencoder, expected: Expected
-) -> Disagreement:
+def compare(graph: GraphName, folder: Path, detector: Detector, expected: Expected) -> Disagreement:
     """Runs a graph with onnxruntime on 1, 7 and all rows, and compares it with torch."""
     from onnxruntime.capi.onnxruntime_pybind11_state import (
         Fail,
@@ -118,7 +119,7 @@ def compare(
         session = _session(folder / onnx_file(graph))
         for size in sorted({min(size, len(given)) for size in (*_BATCH_SIZES, len(given))}):
             found = session.run(None, {session.get_inputs()[0].name: given[:size]})
-            difference = _difference(graph, found, module, expected, size)
+            difference = _difference(graph, found, detector, expected, size)
             if difference.what:
                 return difference
             worst = max(worst, difference, key=lambda each: each.share)
@@ -139,7 +140,7 @@ def _session(file: Path) -> Any:
 
 
 def _difference(
-    graph: GraphName, found: list[Floats], module: Autoencoder, expected: Expected, size: int
+    graph: GraphName, found: list[Floats], detector: Detector, expected: Expected, size: int
 ) -> Disagreement:
     wanted = {"encoder": expected.latents, "decoder": expected.decoded, "score": expected.scores}
     target = wanted[graph][:size]
@@ -148,15 +149,15 @@ def _difference(
     if shapes != [target.shape] * (3 if graph == "score" else 1):
         return Disagreement(inf, f"it gives shapes {shapes} where torch gives {target.shape}")
     if graph == "decoder":
-        share = _share_of_rows(centred(found[0], expected.centre), target, module)
+        share = _share_of_rows(centred(found[0], expected.centre), target, detector.module)
     elif graph == "encoder":
         share = _distance(found[0], target) / max(_largest(target), 1.0)
     else:
-        return _difference_of_scores(found, module, expected, size)
+        return _difference_of_scores(found, detector, expected, size)
     shares = share.reshape(len(target), -1).max(axis=1, initial=0.0)
     of = "rows" if graph == "decoder" else "latents"
     if graph == "encoder":
-        shares = _without_edges(shares, shares > TOLERANCE, module, expected)
+        shares = _without_edges(shares, shares > TOLERANCE, (detector.module,), expected)
     return _judged(shares, TOLERANCE, of)
 
 
@@ -174,10 +175,10 @@ def _share_of_rows(found: Floats, target: Floats, module: Autoencoder) -> Shares
 
 
 def _difference_of_scores(
-    found: list[Floats], module: Autoencoder, expected: Expected, size: int
+    found: list[Floats], detector: Detector, expected: Expected, size: int
 ) -> Disagreement:
     scores, labels = expected.scores[:size].astype(np.float64), expected.is_anomaly[:size]
-    threshold = float(module.calibration.threshold)
+    threshold = float(detector.calibration.threshold)
     # fmax, because the threshold is NaN if nothing was calibrated.
     allowed = SCORE_TOLERANCE * np.fmax(np.abs(scores), abs(threshold))
     allowed = np.fmax(allowed, LEAST_SCORE_TOLERANCE)
@@ -186,12 +187,12 @@ def _difference_of_scores(
     is_mislabelled = (found[2] != labels) & ~(np.abs(scores - threshold) <= allowed)
     shares[is_mislabelled] = inf
     # Computed from the graph's scores, as many normal rows may score within the tolerance of one.
-    p_values = module.calibration.p_values(torch.from_numpy(found[0])).numpy()
+    p_values = detector.calibration.p_values(torch.from_numpy(found[0])).numpy()
     is_said = np.abs(found[1] - p_values) <= _P_VALUE_TOLERANCE
     if not (is_said | np.isnan(found[0])).all():
         return Disagreement(inf, "p_values are not those that torch gives to its scores")
     return _judged(
-        _without_edges(shares, shares > SCORE_TOLERANCE, module, expected),
+        _without_edges(shares, shares > SCORE_TOLERANCE, detector.members, expected),
         SCORE_TOLERANCE,
         "scores or labels",
     )
@@ -216,24 +217,30 @@ def _judged(shares: Shares, tolerance: float, of: str) -> Disagreement:
 
 
 def _without_edges(
-    shares: Shares, is_off: NDArray[np.bool_], module: Autoencoder, expected: Expected
+    shares: Shares,
+    is_off: NDArray[np.bool_],
+    modules: Sequence[Autoencoder],
+    expected: Expected,
 ) -> Shares:
     """Returns the differences, 0 for the few rows that torch decides differently once moved."""
     off = np.flatnonzero(is_off)
     if not len(off) or len(off) > max(1.0, _LARGEST_SHARE_ON_EDGES * len(shares)):
         return shares
-    rows = torch.from_numpy(expected.rows[off])
-    is_excused = _on_edge(module, rows, _largest(expected.latents))
+    rows = torch.from_numpy(expected.rows)
+    is_excused = np.any([_on_edge(module, rows, off) for module in modules], axis=0)
     kept = shares.copy()
     kept[off[is_excused]] = 0.0
     return kept
 
 
 @torch.inference_mode()
-def _on_edge(module: Autoencoder, rows: Tensor, largest: float) -> NDArray[np.bool_]:
-    """Returns for which rows a move too small to notice makes the latent jump."""
+def _on_edge(module: Autoencoder, rows: Tensor, asked: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Returns for which of the rows asked for a move too small to notice makes the latent jump."""
     generator = torch.Generator().manual_seed(0)
-    latents, jumps = module.encode(rows), torch.zeros(len(rows), dtype=torch.bool)
+    latents = module.encode(rows)
+    largest = _largest(latents.numpy())
+    rows, latents = rows[asked], latents[asked]
+    jumps = torch.zeros(len(rows), dtype=torch.bool)
     for _ in range(_NUDGES):
         moved = rows + _NUDGE * module.scaling.scale * torch.randn(rows.shape, generator=generator)
         step = (module.encode(moved) - latents).abs().amax(dim=1)

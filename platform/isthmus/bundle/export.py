@@ -20,9 +20,9 @@ from isthmus.bundle.agreement import (
 )
 from isthmus.bundle.graphs import OPSET, Exporter, Graph, graphs_of, is_large, write_graph
 from isthmus.bundle.manifest import GraphName, OnnxExport
-from isthmus.core import Autoencoder
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
+from isthmus.scores import Detector
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Exported:
 
 
 def export_graphs(
-    module: Autoencoder,
+    detector: Detector,
     rows: NDArray[np.float32],
     folder: Path,
     *,
@@ -50,7 +50,7 @@ def export_graphs(
     """Writes the graphs of a pair and compares each with torch.
 
     Args:
-        module: The module, trained and calibrated, on the CPU.
+        detector: The detector with the pair's autoencoder, fitted and calibrated, on the CPU.
         rows: Shape (N >= 2, *row_shape), data units less the centre. The held-out rows to compare
             on.
         folder: The folder for the graphs. It is created.
@@ -60,13 +60,13 @@ def export_graphs(
     Raises:
         RegistryError: If a graph cannot be written, or differs from torch.
     """
-    module.eval()
+    detector.eval()
     folder.mkdir()
-    expected = expect(module, rows, centre)
+    expected = expect(detector, rows, centre)
     files: dict[GraphName, tuple[Path, ...]] = {}
     differences: dict[GraphName, float] = {}
-    for graph in graphs_of(module, fills_missing=fills_missing, centre=centre):
-        files[graph.name], differences[graph.name] = _export(graph, module, expected, folder)
+    for graph in graphs_of(detector, fills_missing=fills_missing, centre=centre):
+        files[graph.name], differences[graph.name] = _export(graph, detector, expected, folder)
     written = [file for each in files.values() for file in each]
     record = OnnxExport(
         sha256={file.name: sha256_of(file) for file in written},
@@ -80,7 +80,7 @@ def export_graphs(
 
 
 def _export(
-    graph: Graph, module: Autoencoder, expected: Expected, folder: Path
+    graph: Graph, detector: Detector, expected: Expected, folder: Path
 ) -> tuple[tuple[Path, ...], float]:
     """Tries the fast exporter and then the thorough one; raises if neither gives a right graph."""
     exporters: tuple[Exporter, ...] = ("captured",) if is_large(graph) else ("traced", "captured")
@@ -92,10 +92,10 @@ def _export(
         except (RuntimeError, TypeError, ValueError) as error:
             found = Disagreement(found.share, f"torch cannot export it: {_first_line(error)}")
             continue
-        found = compare(graph.name, folder, module, expected)
+        found = compare(graph.name, folder, detector, expected)
         if found.what is None:
             return files, found.share
-    plan = module.plan
+    plan = detector.module.plan
     raise RegistryError(
         f"the ONNX export of the {graph.name} is not what was trained ({plan.variant.name} over "
         f"{plan.net.name}): {found.what}; nothing is registered, please report it"

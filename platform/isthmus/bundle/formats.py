@@ -14,7 +14,7 @@ from typing import Any, Literal
 from isthmus.errors import RegistryError
 
 Raw = dict[str, Any]
-FORMAT: Literal[2] = 2
+FORMAT: Literal[3] = 3
 """The format that is written now."""
 
 
@@ -55,5 +55,13 @@ def _from_1(raw: Raw) -> Raw:
     return {**raw, "metrics": metrics}
 
 
+def _from_2(raw: Raw) -> Raw:
+    """Upgrades from format 2, whose pairs scored as their variant does.
+
+    Its weights held 1001 quantiles of the scores of the validation rows.
+    """
+    return {**raw, "detector": {"scoring": {"name": "own"}}}
+
+
 # Each step is listed under its old format and leads to the next one.
-_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1}
+_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2}

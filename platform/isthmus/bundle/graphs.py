@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from isthmus.bundle.manifest import ONNX_DATA_SUFFIX, GraphName, onnx_file
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import QUANTILES
+from isthmus.scores import Detector
 
 OPSET = 18
 """The version of the ONNX operators. onnxruntime supports it since 1.14, of 2023."""
@@ -51,18 +52,19 @@ class Graph:
 
 
 def graphs_of(
-    module: Autoencoder, *, fills_missing: bool, centre: tuple[float, ...] | None = None
+    detector: Detector, *, fills_missing: bool, centre: tuple[float, ...] | None = None
 ) -> tuple[Graph, Graph, Graph]:
     """Returns the graphs of a pair: the encoder, the decoder, and the score of rows.
 
     Args:
-        module: The module.
+        detector: The detector with the pair's autoencoder.
         fills_missing: Whether the mean stands for a missing value (NaN). If it does not, the score
             of a row with one is NaN, which counts as an anomaly.
         centre: What is subtracted from each feature of a row, if anything is.
     """
+    module = detector.module
     encoder, decoder = _Encoder(module), _Decoder(module)
-    score = _Score(module, fills_missing=fills_missing)
+    score = _Score(detector, fills_missing=fills_missing)
     if centre is None:
         halves: tuple[nn.Module, ...] = (encoder, decoder, score)
     else:
@@ -203,20 +205,20 @@ class _Decoder(nn.Module):
 
 
 class _Score(nn.Module):
-    """The score of rows, with the whole pair, as some variants use more than the reconstruction."""
+    """The score of rows, with all that the detector holds."""
 
-    def __init__(self, pair: Autoencoder, *, fills_missing: bool) -> None:
+    def __init__(self, detector: Detector, *, fills_missing: bool) -> None:
         super().__init__()
-        self.pair = pair
+        self.detector = detector
         self._fills_missing = fills_missing
-        self._score: Callable[[Tensor], Tensor] = pair.exportable_score()
+        self._score: Callable[[Tensor], Tensor] = detector.exportable_score()
 
     def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score = self._score(row)
         is_wrong = torch.isinf(row) if self._fills_missing else ~(row.abs() < torch.inf)
         has_wrong = is_wrong.flatten(1).any(dim=1)
         score = torch.where(has_wrong, torch.full_like(score, torch.nan), score)
-        calibration = self.pair.calibration
+        calibration = self.detector.calibration
         # Does the same as Calibration.p_values by comparisons, because ONNX has no search in a
         # sorted array.
         below = QUANTILES - (calibration.quantiles >= score.unsqueeze(1)).sum(dim=1)

@@ -11,19 +11,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, StringConstraints, ValidationError
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 
 from isthmus.bundle.compatibility import Compatibility
 from isthmus.bundle.formats import FORMAT, upgrade
 from isthmus.bundle.held_out import HeldOutRecord
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
-from isthmus.spec import DataSpec, ModelPlan, RowSchema, SpecModel
+from isthmus.spec import DataSpec, ModelPlan, PluginSpec, RowSchema, SpecModel
 
 Half = Literal["encoder", "decoder"]
 HALVES: tuple[Half, Half] = ("encoder", "decoder")
 MANIFEST_FILE = "pair.json"
 GraphName = Literal["encoder", "decoder", "score"]
+CalibrationWay = Literal["split", "crossed", "shared"]
+"""How the rows that a threshold rests on were kept from training. `split`: they are rows of their
+own. `crossed`: each is scored by the members of an ensemble that were not trained on it. `shared`:
+they are the validation rows, which also chose the epoch."""
 GRAPHS: Mapping[Half, tuple[GraphName, ...]] = {
     "encoder": ("encoder",),
     "decoder": ("decoder", "score"),
@@ -53,13 +57,26 @@ class OnnxExport(SpecModel):
     """The largest differences that were found, as fractions."""
 
 
+class DetectorRecord(SpecModel):
+    """What scores a pair's rows, and the rows that its threshold rests on."""
+
+    scoring: PluginSpec
+    """The score with all its options."""
+    members: int = Field(default=1, ge=1, le=1024)
+    """The number of autoencoders whose scores are averaged, the pair's own included."""
+    calibration_rows: int = 0
+    """The number of normal rows whose scores the calibration holds; 0 if it is not known."""
+    calibrated_by: CalibrationWay = "shared"
+    """How these rows were kept from training, as `CalibrationWay` says."""
+
+
 class PairManifest(SpecModel):
     """The content of `pair.json`."""
 
     # Writes a NaN metric as NaN, because null could not be read as a number.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    format_version: Literal[2] = FORMAT
+    format_version: Literal[3] = FORMAT
     """The format of this file; `formats.py` reads the earlier ones."""
     pair_id: str
     """The id of the pair, which its latents and outputs carry."""
@@ -92,6 +109,8 @@ class PairManifest(SpecModel):
     threshold: float = math.nan
     """The score above which a row is an anomaly. The weights contain it too; this copy is for
     readers without the weights."""
+    detector: DetectorRecord = DetectorRecord(scoring=PluginSpec(name="own"))
+    """What scores rows, and on what its threshold rests."""
     onnx: OnnxExport | None = None
     """The pair's ONNX graphs. Format 1 had none."""
     rows: Mapping[str, int] = {}

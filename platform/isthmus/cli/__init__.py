@@ -47,6 +47,7 @@ for _command, _panel in (
     (train.schema, "Train"),
     (choices.variants, "Train"),
     (choices.nets, "Train"),
+    (choices.scores, "Train"),
     (cluster.submit, "Cluster"),
     (cluster.jobs, "Cluster"),
     (cluster.logs, "Cluster"),

@@ -1,6 +1,6 @@
-"""The commands `variants` and `nets`, which list what a job file can choose from."""
+"""The commands `variants`, `nets` and `scores`, which list what a job file can choose from."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,7 +9,7 @@ from isthmus.cli.terminal import out
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from isthmus.jobs.choices import Choice
+    from isthmus.jobs.choices import Choice, Room
 
 Name = Annotated[
     str | None,
@@ -33,17 +33,25 @@ def nets(name: Name = None) -> None:
     _show("nets", name)
 
 
-def _show(what: Literal["variants", "nets"], name: str | None) -> None:
+def scores(name: Name = None) -> None:
+    """List the anomaly scores: what each measures, when to choose which, and the paper.
+
+    Example: isthmus scores neighbours
+    """
+    _show("scores", name)
+
+
+def _show(what: "Room", name: str | None) -> None:
     from rich.markup import escape
 
-    from isthmus.jobs.choices import choice, choices
+    from isthmus.jobs.choices import FIELDS, choice, choices
 
     if name is not None:
         found = choice(what, name)
         out.print(f"[bold]{found.name}[/bold]: {escape(found.summary)}\n")
         out.print(escape(found.about) + "\n")
         out.print(f"Takes {', '.join(found.kinds)}. In a job file:\n")
-        out.print(escape(f"{what[:-1]}: {{name: {found.name}}}\n"))
+        out.print(escape(f"{FIELDS[what]}: {{name: {found.name}}}\n"))
         out.print(_options(found), soft_wrap=False)
         return
     from rich.table import Table

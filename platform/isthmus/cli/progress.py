@@ -34,6 +34,7 @@ class TrainingProgress:
         self._rows = 1
         self._epochs = 0
         self._line_s = time.monotonic()
+        self._member = ""
 
     def __enter__(self) -> TrainingProgress:
         self._progress.start()
@@ -42,12 +43,18 @@ class TrainingProgress:
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
 
+    def on_member(self, number: int, members: int) -> None:
+        """Shows that another member of an ensemble is trained from here on."""
+        self._member = f" member {number} of {members}"
+
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Shows that the workers have started."""
         self._epochs, self._rows = epochs, rows
         if not err.is_terminal:
-            err.print(f"training from epoch {first_epoch} to {epochs} on {rows:,} rows each")
-        self._progress.reset(self._task, total=epochs * rows, description="training", said="")
+            span = f"from epoch {first_epoch} to {epochs} on {rows:,} rows each"
+            err.print(f"training{self._member} {span}")
+        description = f"training{self._member}"
+        self._progress.reset(self._task, total=epochs * rows, description=description, said="")
         self._progress.update(self._task, completed=(first_epoch - 1) * rows)
 
     def on_rows(self, epoch: int, done: int) -> None:

@@ -1,4 +1,4 @@
-"""The LightningModule that every variant extends: two halves, scaling, calibration, one loss.
+"""The LightningModule that every variant extends: two halves, scaling, one loss.
 
 Shapes: x_B... is a batch of rows (B, *row_shape); z_BD is a batch of latents (B, latent_dim).
 """
@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from isthmus import nets
-from isthmus.core.calibration import Calibration
 from isthmus.core.learning_rate import Schedule
 from isthmus.core.lightning import LossOutput, TrainedByLightning
 from isthmus.core.reconstruction import Reconstruction
@@ -51,12 +50,7 @@ class Autoencoder(TrainedByLightning):
     """The number of encoder outputs for each latent dimension: 2 for a mean and a variance."""
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = ("scaling", "encoder")
     """The submodules that `encode` needs. The registered encoder consists of them."""
-    DECODER_PARTS: ClassVar[tuple[str, ...]] = (
-        "scaling",
-        "decoder",
-        "reconstruction",
-        "calibration",
-    )
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = ("scaling", "decoder", "reconstruction")
     """The submodules that `decode` needs, and those that `score` needs besides the encoder's. The
     registered decoder consists of them."""
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ()
@@ -133,7 +127,6 @@ class Autoencoder(TrainedByLightning):
         self.encoder, self.decoder = nets.build(plan, outputs)
         self.reconstruction = Reconstruction(plan.reconstruction, plan.row_shape)
         self.scaling = Scaling(plan.row_shape)
-        self.calibration = Calibration()
 
     # -- what a variant defines -----------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,17 @@ class Calibration(nn.Module):
         self.quantiles.copy_(_interpolate(ordered, probabilities))
         wanted = torch.tensor([1 - false_positive_rate], dtype=torch.float64)
         self.threshold.copy_(_interpolate(ordered, wanted)[0])
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Tensor]) -> Calibration:
+        """Returns the calibration whose `state_dict` is given.
+
+        Raises:
+            RuntimeError: If a tensor is missing, unknown or of another shape.
+        """
+        calibration = cls()
+        calibration.load_state_dict(dict(state))
+        return calibration
 
     def p_values(self, scores: Tensor) -> Tensor:
         """Computes the share of normal rows that score at least as high.

@@ -1,19 +1,25 @@
-"""The choices for a job file: every variant and net, with its paper and its options."""
+"""The choices for a job file: every variant, net and score, with its paper and its options."""
 
 from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Literal
 
-from isthmus import nets, plugins, variants
+from isthmus import nets, plugins, scores, variants
 from isthmus.errors import UsageError, nearest
 from isthmus.types import DataKind
+
+Room = Literal["variants", "nets", "scores"]
+_ROOMS: dict[Room, ModuleType] = {"variants": variants, "nets": nets, "scores": scores}
+FIELDS: dict[Room, str] = {"variants": "variant", "nets": "net", "scores": "scoring"}
+"""The field of a job file that names one of each room."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a variant or net: a field beside its name in the job file.
+    """An option of a variant, net or score: a field beside its name in the job file.
 
     Attributes:
         name: The name of the field in the job file.
@@ -28,7 +34,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Choice:
-    """A variant or a net.
+    """A variant, a net or a score.
 
     Attributes:
         name: The name in the job file.
@@ -52,19 +58,19 @@ class Choice:
         return "all" if set(self.kinds) == set(DataKind) else ", ".join(self.kinds)
 
 
-def choices(what: Literal["variants", "nets"]) -> list[Choice]:
-    """Returns all variants or nets, sorted by name."""
-    room = variants if what == "variants" else nets
+def choices(what: Room) -> list[Choice]:
+    """Returns all variants, nets or scores, sorted by name."""
+    room = _ROOMS[what]
     return [_choice(name, room.get(name)) for name in room.names()]
 
 
-def choice(what: Literal["variants", "nets"], name: str) -> Choice:
-    """Returns one variant or net.
+def choice(what: Room, name: str) -> Choice:
+    """Returns one variant, net or score.
 
     Raises:
         UsageError: If there is none of that name.
     """
-    room = variants if what == "variants" else nets
+    room = _ROOMS[what]
     if name not in room.names():
         raise UsageError(f'no {what[:-1]} "{name}"; {nearest(name, room.names())}')
     return _choice(name, room.get(name))

@@ -57,25 +57,12 @@ class Evaluation:
 FloatRows = NDArray[np.float32] | StoredRows
 
 
-def calibrate(module: Autoencoder, validation: FloatRows) -> None:
-    """Fits the distribution of normal scores to rows that training did not learn from."""
-    module.calibration.fit(torch.from_numpy(scores(module, validation)))
-
-
 def reconstruction_errors(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
-    """Returns the mean squared error of each row's reconstruction, scaled units, shape (N,).
-
-    It is the anomaly score of most variants, but not of those that score by a density.
-    """
-    return _of_each(values, module.reconstruction_error)
+    """Returns the mean squared error of each row's reconstruction, scaled units, shape (N,)."""
+    return of_each(values, module.reconstruction_error)
 
 
-def scores(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
-    """Returns the anomaly score of each row, shape (N,)."""
-    return _of_each(values, module.score)
-
-
-def _of_each(values: FloatRows, number: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
+def of_each(values: FloatRows, number: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
     """Computes a number for each row, a batch at a time; returns shape (N,)."""
     found = np.empty(len(values), dtype=np.float32)
     with torch.inference_mode():
@@ -118,7 +105,7 @@ def evaluate(
         reconstructions=reconstructions,
         latents=latents.numpy(),
         errors=reconstruction_errors(module, test),
-        pca_errors=_of_each(test, pca_errors),
+        pca_errors=of_each(test, pca_errors),
         metrics=metrics,
         explained=_explained(module, test),
         pca=pca,
@@ -157,8 +144,3 @@ def not_reconstructed(explained: NDArray[np.float64], data: DataSpec) -> tuple[s
     names = data.feature_names or [f"{what} {number}" for number in range(len(explained))]
     with np.errstate(invalid="ignore"):
         return tuple(names[number] for number in np.flatnonzero(explained < _LEAST_EXPLAINED))
-
-
-def scores_by_error(module: Autoencoder) -> bool:
-    """Returns whether a row's anomaly score is its reconstruction error."""
-    return type(module).score is Autoencoder.score

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -11,18 +12,20 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.core import Autoencoder
+from isthmus.jobs.detectors import make_detector
+from isthmus.jobs.ensembles import folds_of
 from isthmus.jobs.evaluation import (
     Evaluation,
-    calibrate,
     evaluate,
     not_reconstructed,
-    scores_by_error,
 )
 from isthmus.jobs.held_out import draw_sample
 from isthmus.jobs.preparation import Prepared
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.result import FitResult
 from isthmus.registry import RegisteredPair, Succession, TrainedPair, find_succession, register_pair
+from isthmus.scores import Detector
+from isthmus.scores.own import Own
 from isthmus.spec import Settings
 from isthmus.tracking import RunLog, RunReport
 
@@ -48,22 +51,27 @@ class Finished:
 
 
 def finish(
-    prepared: Prepared, settings: Settings, log: RunLog, result: FitResult, began_s: float
+    prepared: Prepared,
+    settings: Settings,
+    log: RunLog,
+    results: Sequence[FitResult],
+    began_s: float,
 ) -> Finished:
-    """Calibrates and evaluates the trained module, draws figures, and registers the pair.
+    """Makes the detector, evaluates the trained module, draws figures, and registers the pair.
 
     Args:
         prepared: The prepared job that was trained.
         settings: The settings with the addresses of the stores.
         log: The run that the pair belongs to; the caller must still end it.
-        result: The trained weights.
+        results: The trained weights of the pair, then of the other members of its ensemble.
         began_s: When the job began, by `time.monotonic`.
 
     Raises:
         RegistryError: If the store cannot be reached.
     """
-    module = _trained_module(prepared, result)
-    calibrate(module, prepared.validation)
+    modules = [_trained_module(prepared, result) for result in results]
+    module, progress = modules[0], results[0].progress
+    calibrated = make_detector(prepared, modules, folds_of(prepared))
     evaluation = evaluate(module, prepared.first_view, prepared.test)
     succession = find_succession(
         prepared.spec.name,
@@ -75,17 +83,17 @@ def finish(
         centre=prepared.schema.centre,
     )
     metrics = {
-        **_metrics(module, evaluation, result.progress, time.monotonic() - began_s),
+        **_metrics(calibrated.detector, evaluation, progress, time.monotonic() - began_s),
         **_latent_errors(succession),
         **_files_of_threshold(prepared),
     }
     features = not_reconstructed(evaluation.explained, prepared.data)
     log.log_summary(metrics)
-    log.log_report(_report(prepared, module, evaluation, result.progress))
+    log.log_report(_report(prepared, calibrated.detector, evaluation, progress))
     compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
     is_kept = prepared.spec.data.keep_held_out
     trained = TrainedPair(
-        module=module,
+        detector=calibrated.detector,
         spec=prepared.spec,
         data=prepared.data,
         row_schema=prepared.schema,
@@ -97,6 +105,8 @@ def finish(
         succession=succession,
         not_reconstructed=features,
         held_out=draw_sample(prepared, evaluation.pca) if is_kept else None,
+        calibration_rows=calibrated.rows,
+        calibrated_by=calibrated.way,
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
@@ -110,7 +120,7 @@ def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
 
 
 def _metrics(
-    module: Autoencoder, evaluation: Evaluation, progress: Progress, seconds: float
+    detector: Detector, evaluation: Evaluation, progress: Progress, seconds: float
 ) -> dict[str, float]:
     best = progress.history[progress.best_epoch - 1]
     return {
@@ -119,7 +129,7 @@ def _metrics(
         "test_reconstruction_mse": float(evaluation.errors.mean()),
         "test_pca_mse": float(evaluation.pca_errors.mean()),
         **{f"test_{name}": value for name, value in evaluation.metrics.items()},
-        "threshold": float(module.calibration.threshold),
+        "threshold": float(detector.calibration.threshold),
         "epochs": float(progress.epochs),
         "best_epoch": float(progress.best_epoch),
         "rows_per_s": float(np.median([report.rows_per_s for report in progress.history])),
@@ -141,7 +151,7 @@ def _files_of_threshold(prepared: Prepared) -> dict[str, float]:
 
 
 def _report(
-    prepared: Prepared, module: Autoencoder, evaluation: Evaluation, progress: Progress
+    prepared: Prepared, detector: Detector, evaluation: Evaluation, progress: Progress
 ) -> RunReport:
     labels = prepared.test_labels
     return RunReport(
@@ -153,6 +163,12 @@ def _report(
         errors=evaluation.errors,
         pca_errors=evaluation.pca_errors,
         # The figures show reconstruction errors, so they must not show a threshold of other scores.
-        threshold=float(module.calibration.threshold) if scores_by_error(module) else float("nan"),
+        threshold=float(detector.calibration.threshold) if _scores_by_error(detector) else math.nan,
         history=progress.history,
     )
+
+
+def _scores_by_error(detector: Detector) -> bool:
+    """Returns whether a row's anomaly score is the reconstruction error of the pair."""
+    is_own = isinstance(detector.scores[0], Own) and len(detector.members) == 1
+    return is_own and type(detector.module).score is Autoencoder.score

@@ -73,6 +73,11 @@ class Prepared:
     validation_files: int | None = None
     places: Places | None = None
 
+    @property
+    def is_crossed(self) -> bool:
+        """Whether the training rows are also calibrated on, each by members that left it out."""
+        return False
+
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""
         if isinstance(self.test, StoredRows):

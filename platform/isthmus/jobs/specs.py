@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from isthmus import nets, variants
+from isthmus import nets, scores, variants
 from isthmus.core import Autoencoder
 from isthmus.core.reconstruction import refusal as loss_refusal
 from isthmus.errors import Fault, SpecError
@@ -16,12 +16,14 @@ from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
 
 
 def catalog() -> Catalog:
-    """Returns the variants and nets that a job file may name."""
+    """Returns the variants, nets and scores that a job file may name."""
     return Catalog(
         variants=variants.names(),
         nets=nets.names(),
+        scores=scores.names(),
         variant_config=variants.config,
         net_config=nets.config,
+        score_config=scores.config,
     )
 
 
@@ -160,6 +162,7 @@ def _of_the_kind(spec: JobSpec) -> list[Fault]:
     for field, room, name in (
         ("variant", variants, spec.variant.name),
         ("net", nets, spec.net.name),
+        ("scoring", scores, spec.scoring.name),
     ):
         if name != "auto" and kind not in room.get(name).KINDS:
             choices = ", ".join(other for other in room.names() if kind in room.get(other).KINDS)

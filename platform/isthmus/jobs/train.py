@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from isthmus.errors import UsageError
+from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.opening import Opening
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
-from isthmus.launch.in_process import fit_in_process
 from isthmus.progress.checkpoints import Progress
-from isthmus.progress.reporter import Reporter, Reporters
+from isthmus.progress.reporter import Reporter
 from isthmus.progress.result import FitResult
-from isthmus.progress.storage import CheckpointStorage
 from isthmus.registry import RegisteredPair
 from isthmus.spec import JobSpec, ModelPlan, Settings
 from isthmus.tracking import SEARCH, RunLog, find_run
@@ -143,14 +142,14 @@ def _run(
 
     with ThreadPoolExecutor(1) as executor, closing(Opening(open_log, executor, begin)) as opening:
         try:
-            result = _fit(prepared, settings, opening, given)
+            results = _fit(prepared, settings, opening, given)
             log = opening.log()
-            if not result.progress.finished:
+            if not results[-1].progress.finished:
                 log.interrupt()
-                return _interrupted(prepared, log, result.progress)
+                return _interrupted(prepared, log, results[0].progress)
             from isthmus.jobs.finishing import finish  # imported only now, to not delay training
 
-            finished = finish(prepared, settings, log, result, began_s)
+            finished = finish(prepared, settings, log, results, began_s)
             log.finish()
         except KeyboardInterrupt:
             if not opening.is_begun:
@@ -163,7 +162,7 @@ def _run(
     return TrainResult(
         status="finished",
         run_id=log.run_id,
-        epochs=result.progress.epochs,
+        epochs=results[0].progress.epochs,
         pair=finished.pair,
         metrics=finished.metrics,
         plan=prepared.plan,
@@ -176,37 +175,25 @@ def _fit(
     settings: Settings,
     opening: Opening,
     given: _Given,
-) -> FitResult:
+) -> list[FitResult]:
     """Trains on a cluster, or in this process if the job has one worker and no cluster is named."""
-    training = prepared.spec.training
-    told = Reporters(opening, given.reporter) if given.reporter else opening
-    if training.workers == 1 and training.strategy == "auto" and settings.ray_address is None:
-        return fit_in_process(
-            prepared.plan,
-            training,
-            prepared.scaled,
-            storage=lambda: CheckpointStorage(
-                settings.storage_path, given.resumed or opening.run_id()
-            ),
-            is_resumed=given.resumed is not None,
-            reporter=told,
-            callbacks=given.callbacks,
-        )
-    from isthmus.launch.ray_trainer import fit  # loads Ray, which a single worker does not need
-    from isthmus.launch.session import ray_session
+    fitting = Fitting(
+        prepared,
+        settings,
+        run_id=lambda: given.resumed or opening.run_id(),
+        log=opening,
+        reporter=given.reporter,
+        callbacks=given.callbacks,
+        is_resumed=given.resumed is not None,
+    )
+    if fitting.is_in_process:
+        return fitting.all_members()
+    from isthmus.launch.session import ray_session  # loads Ray, which one process does not need
 
     # Opening the run and starting Ray take seconds each, and do not depend on each other.
     opening.begin()
-    with ray_session(settings.ray_address, training.most_workers):
-        return fit(
-            prepared.plan,
-            training,
-            prepared.scaled,
-            storage_path=settings.storage_path,
-            run_name=opening.log().run_id,
-            reporter=told,
-            callbacks=given.callbacks,
-        )
+    with ray_session(settings.ray_address, prepared.spec.training.most_workers):
+        return fitting.all_members()
 
 
 def _interrupted(prepared: Prepared, log: RunLog, progress: Progress) -> TrainResult:

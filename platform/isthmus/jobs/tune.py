@@ -11,6 +11,7 @@ from typing import Literal
 
 from isthmus.errors import Fault, SpecError, TrainingError
 from isthmus.jobs.finishing import finish
+from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.jobs.trial_runs import TrialRuns
@@ -152,7 +153,10 @@ def _finish(
     log.settle(prepared.spec)
     log.log_data(prepared.fingerprint, prepared.split_sizes, prepared.plan, prepared.data)
     log.add_tags({"isthmus.best_trial": runs.name_of(found.best.number)})
-    finished = finish(prepared, settings, log, found.result, began_s)
+    others = Fitting(prepared, settings, run_id=lambda: log.run_id, log=log).others()
+    if others and not others[-1].progress.finished:
+        raise KeyboardInterrupt
+    finished = finish(prepared, settings, log, [found.result, *others], began_s)
     log.finish()
     return TuneResult(
         status="finished",

@@ -64,6 +64,14 @@ class MetricsReporter(Protocol):
         """Receives metrics by name, with the number of optimizer steps so far."""
 
 
+@runtime_checkable
+class EnsembleReporter(Protocol):
+    """A reporter that is also told which member of an ensemble is trained next."""
+
+    def on_member(self, number: int, members: int) -> None:
+        """Reports that a further member begins, counted from 1; what follows is about it."""
+
+
 class Reporters:
     """A reporter that forwards each call to several reporters."""
 

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isthmus import nets, variants
+from isthmus import nets, scores, variants
+from isthmus.bundle import detectors
 from isthmus.bundle.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
+from isthmus.scores import Detector
 
 CONTENT_FOLDER = "pair"
 """The folder of an artifact that holds `pair.json` and the weights."""
@@ -28,21 +30,22 @@ def library_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in _LIBRARIES}
 
 
-def build_module(manifest: PairManifest, state: Mapping[str, Tensor] | None = None) -> Autoencoder:
-    """Builds the autoencoder that a manifest describes.
+def build_detector(manifest: PairManifest, state: Mapping[str, Tensor]) -> Detector:
+    """Builds the autoencoder that a manifest describes, and the detector around it.
 
     Args:
         manifest: The pair's manifest.
-        state: The weights of both halves, which the module keeps. By default the weights are still
-            to be loaded.
+        state: The tensors of both halves, which the modules keep.
 
     Raises:
-        RegistryError: If this Isthmus does not know the variant, the net or an option, or if the
-            weights do not fit the plan.
+        RegistryError: If this Isthmus does not know the variant, the net, the score or an option,
+            or if the weights do not fit the plan.
     """
-    plan = manifest.plan
     with _told_of(manifest):
-        return variants.build(plan) if state is None else variants.restore(plan, state)
+        weights, rest = detectors.split(state)
+        module = variants.restore(manifest.plan, weights)
+        record = manifest.detector
+        return detectors.restore(module, record.scoring, record.members, rest).eval()
 
 
 def build_half(manifest: PairManifest, half: Half, state: Mapping[str, Tensor]) -> Autoencoder:
@@ -51,12 +54,13 @@ def build_half(manifest: PairManifest, half: Half, state: Mapping[str, Tensor]) 
     The submodules of the other half keep the weights that they are drawn with; nobody uses them.
 
     Raises:
-        RegistryError: If the module cannot be built, as in `build_module`.
+        RegistryError: If the module cannot be built, as in `build_detector`.
     """
     with _told_of(manifest):
-        variants.check_fit(manifest.plan, state)
+        weights, _ = detectors.split(state)
+        variants.check_fit(manifest.plan, weights)
         module = variants.build(manifest.plan)
-        found = module.load_state_dict(dict(state), strict=False)
+        found = module.load_state_dict(weights, strict=False)
         own = [
             name for name in found.missing_keys if name.partition(".")[0] in _parts(module, half)
         ]
@@ -77,6 +81,7 @@ def _told_of(manifest: PairManifest) -> Iterator[None]:
     for what, chosen, known in (
         ("variant", plan.variant.name, variants.names()),
         ("net", plan.net.name, nets.names()),
+        ("scoring", manifest.detector.scoring.name, scores.names()),
     ):
         # The lookup imports a module of this name, and a manifest may contain any text.
         if chosen not in known:
@@ -106,8 +111,10 @@ def _parts(module: Autoencoder, half: Half) -> tuple[str, ...]:
     return module.ENCODER_PARTS if half == "encoder" else module.DECODER_PARTS
 
 
-def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
+def write_weights(detector: Detector, folder: Path) -> dict[Half, Path]:
     """Writes the weights of both halves; each file holds only the submodules that the half needs.
+
+    The decoder's file also holds what the detector has beside the pair's own autoencoder.
 
     Returns:
         The weights file of each half.
@@ -116,9 +123,11 @@ def write_weights(module: Autoencoder, folder: Path) -> dict[Half, Path]:
     for half in HALVES:
         state = {
             name: tensor.detach().cpu().contiguous()
-            for name, tensor in module.state_dict().items()
-            if name.partition(".")[0] in _parts(module, half)
+            for name, tensor in detector.module.state_dict().items()
+            if name.partition(".")[0] in _parts(detector.module, half)
         }
+        if half == "decoder":
+            state.update(detectors.tensors_of(detector))
         files[half] = folder / weights_file(half)
         save_file(state, files[half])
     return files

@@ -18,6 +18,7 @@ from isthmus.core import Autoencoder
 from isthmus.data.centring import centred, restored
 from isthmus.data.quality import Missing, MissingInBlocks
 from isthmus.errors import DataError, RegistryError
+from isthmus.scores import Detector
 from isthmus.types import Shape
 
 Floats = NDArray[np.float32]
@@ -50,9 +51,8 @@ class Detections:
     """How unusual rows are.
 
     Attributes:
-        scores: Shape (N,). With most variants the score is the reconstruction error, averaged
-            over the numbers of a row, in scaled units. The variants usad, dagmm and deep_svdd
-            score as their papers do.
+        scores: Shape (N,), by the score that the job's `scoring` chose; a higher score means a more
+            unusual row.
         p_values: Shape (N,). The share of normal rows that score at least as high.
         anomalies: Shape (N,), bool. Which scores are above the threshold.
         threshold: The score that 1 % of normal rows are above.
@@ -71,15 +71,15 @@ class Pair:
     rows, and images without their single channel. Reconstructed rows have the shape of the input.
     """
 
-    def __init__(self, module: Autoencoder, manifest: PairManifest, reference: str) -> None:
-        """Creates the pair and puts the module into evaluation mode.
+    def __init__(self, detector: Detector, manifest: PairManifest, reference: str) -> None:
+        """Creates the pair and puts its modules into evaluation mode.
 
         Args:
-            module: The autoencoder with all weights.
+            detector: The autoencoder with all weights, and what detects anomalies with it.
             manifest: The pair's manifest.
             reference: The pair's name and version, such as `digits/3`.
         """
-        self.module = module.eval()
+        self.detector = detector.eval()
         self.manifest = manifest
         self.reference = reference
 
@@ -89,9 +89,14 @@ class Pair:
         return f"<Pair {self.reference}: {made_of}>"
 
     @property
+    def module(self) -> Autoencoder:
+        """The autoencoder of the pair."""
+        return self.detector.module
+
+    @property
     def threshold(self) -> float:
         """The score that 1 % of normal rows are above. Rows with a higher score are anomalies."""
-        return float(self.module.calibration.threshold)
+        return float(self.detector.calibration.threshold)
 
     def encode(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
@@ -157,8 +162,8 @@ class Pair:
     ) -> Detections:
         """Scores rows and says which of them are anomalies; the arguments are those of `encode`."""
         rows, _ = self._as_rows(x, as_read)
-        scores = _apply(self.module.score, rows, (), on_rows)
-        calibration = self.module.calibration
+        scores = _apply(self.detector.score, rows, (), on_rows)
+        calibration = self.detector.calibration
         with torch.inference_mode():
             tensor = torch.from_numpy(scores)
             return Detections(

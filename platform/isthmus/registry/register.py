@@ -21,6 +21,8 @@ from isthmus.bundle.held_out import HeldOutSample
 from isthmus.bundle.manifest import (
     GRAPHS,
     HALVES,
+    CalibrationWay,
+    DetectorRecord,
     Half,
     OnnxExport,
     PairManifest,
@@ -35,6 +37,7 @@ from isthmus.registry.patience import patient
 from isthmus.registry.reference import half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
+from isthmus.scores import Detector
 from isthmus.spec import DataSpec, JobSpec, RowSchema, Settings
 from isthmus.tracking import open_store, store_errors
 
@@ -52,7 +55,7 @@ class TrainedPair:
     """The result of a training run, with everything that is registered with it.
 
     Attributes:
-        module: The module with the best weights, calibrated.
+        detector: The module with the best weights, and what detects anomalies with it, calibrated.
         spec: The job.
         data: The job's data options, with all open values resolved.
         fingerprint: The sha256 of the data.
@@ -66,9 +69,11 @@ class TrainedPair:
         succession: The champion at this registration, and how their latents relate.
         not_reconstructed: The names of the features that are hardly reconstructed, if at all.
         held_out: The sample of held-out rows to store with the pair; `None` if none may be stored.
+        calibration_rows: The number of rows that the detector's calibration rests on.
+        calibrated_by: How these rows were kept from training.
     """
 
-    module: Autoencoder
+    detector: Detector
     spec: JobSpec
     data: DataSpec
     fingerprint: str
@@ -80,6 +85,13 @@ class TrainedPair:
     succession: Succession = NO_SUCCESSION
     not_reconstructed: tuple[str, ...] = ()
     held_out: HeldOutSample | None = None
+    calibration_rows: int = 0
+    calibrated_by: CalibrationWay = "shared"
+
+    @property
+    def module(self) -> Autoencoder:
+        """The autoencoder of the pair."""
+        return self.detector.module
 
     @property
     def centre(self) -> tuple[float, ...] | None:
@@ -101,7 +113,7 @@ def register_pair(trained: TrainedPair, settings: Settings) -> RegisteredPair:
     with store_errors(settings.tracking_uri), tempfile.TemporaryDirectory() as name:
         # The export comes first, because a pair that it refuses then leaves nothing behind.
         exported = export_graphs(
-            trained.module,
+            trained.detector,
             trained.example,
             Path(name) / "graphs",
             fills_missing=trained.data.missing == "mean",
@@ -130,7 +142,7 @@ def _upload(
 ) -> PairManifest:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
-    weights = write_weights(trained.module, folder)
+    weights = write_weights(trained.detector, folder)
     hashes = {half: sha256_of(weights[half]) for half in HALVES}
     manifest = _manifest(trained, models, hashes, exported.record)
     maps: list[Path] = []
@@ -183,6 +195,12 @@ def _manifest(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         rows=trained.rows,
         not_reconstructed=trained.not_reconstructed,
-        threshold=float(trained.module.calibration.threshold),
+        threshold=float(trained.detector.calibration.threshold),
+        detector=DetectorRecord(
+            scoring=trained.spec.scoring,
+            members=len(trained.detector.members),
+            calibration_rows=trained.calibration_rows,
+            calibrated_by=trained.calibrated_by,
+        ),
         onnx=onnx,
     )

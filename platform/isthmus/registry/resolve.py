@@ -26,7 +26,7 @@ from isthmus.bundle.tensors import read_tensors
 from isthmus.bundle.verification import verify
 from isthmus.errors import RegistryError
 from isthmus.registry import tags
-from isthmus.registry.artifacts import CONTENT_FOLDER, build_module
+from isthmus.registry.artifacts import CONTENT_FOLDER, build_detector
 from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import CHAMPION, Reference
@@ -139,8 +139,8 @@ def build(resolved: ResolvedPair) -> Pair:
     state = {}
     for half in HALVES:
         state.update(read_tensors(resolved.folder / weights_file(half)))
-    module = build_module(resolved.manifest, state)
-    return Pair(module, resolved.manifest, resolved.reference)
+    detector = build_detector(resolved.manifest, state)
+    return Pair(detector, resolved.manifest, resolved.reference)
 
 
 def _model_id(client: MlflowClient, version: Any) -> str:

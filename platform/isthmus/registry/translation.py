@@ -51,7 +51,7 @@ class CompatiblePair(Pair):
             to_target: The map from the pair's latents to the target's.
             steps: The maps that `to_target` is composed of.
         """
-        super().__init__(pair.module, pair.manifest, pair.reference)
+        super().__init__(pair.detector, pair.manifest, pair.reference)
         self.target = target
         self.steps = steps
         self._to_target = to_target

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import cast
 
 from isthmus import plugins
+from isthmus.core import Autoencoder
+from isthmus.scores._detector import Detector
 from isthmus.scores._score import Score, Views
 from isthmus.spec import PluginSpec, SpecModel
 
-__all__ = ["Score", "Views", "build", "config", "get", "names"]
+__all__ = ["Detector", "Score", "Views", "build", "config", "detector_of", "get", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -34,3 +36,8 @@ def build(spec: PluginSpec) -> Score:
     """Builds a score that is not fitted yet."""
     found = get(spec.name)
     return found(found.Config.model_validate(dict(spec.options)))
+
+
+def detector_of(module: Autoencoder) -> Detector:
+    """Returns a detector that scores rows as the variant itself does, not calibrated yet."""
+    return Detector(module, [build(PluginSpec(name="own"))])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import ClassVar
 
@@ -73,8 +73,6 @@ class Score(nn.Module):
     """The kinds of data that the score accepts."""
     FITTED: ClassVar[tuple[str, ...]] = ()
     """The names of the buffers that `fit` sets."""
-    IN_ONNX: ClassVar[bool] = True
-    """Whether ONNX has the operations of `forward`."""
 
     def __init__(self, options: SpecModel) -> None:
         """Creates a score that is not fitted yet.
@@ -98,6 +96,14 @@ class Score(nn.Module):
     @abstractmethod
     def forward(self, views: Views) -> Tensor:
         """Computes the scores of rows, shape (B,), finite for finite rows."""
+
+    def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
+        """Returns a function that computes `forward` with operations that ONNX supports.
+
+        Args:
+            module: The autoencoder whose views the function will be given.
+        """
+        return self.forward
 
     def keep(self, name: str, tensor: Tensor) -> None:
         """Sets a buffer that `fit` found."""

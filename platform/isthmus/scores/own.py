@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor
 
+from isthmus.core import Autoencoder
 from isthmus.scores._score import Score, Views
 
 
@@ -24,3 +26,8 @@ class Own(Score):
     def forward(self, views: Views) -> Tensor:
         """Computes the variant's own score, shape (B,)."""
         return views.module.score(views.raw)
+
+    def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
+        """Returns a function that computes the same with operations that ONNX supports."""
+        score = module.exportable_score()
+        return lambda views: score(views.raw)

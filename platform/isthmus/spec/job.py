@@ -140,6 +140,12 @@ class TrainingSpec(SpecModel):
     threads_per_worker: int | None = Field(default=None, ge=1)
     """The number of CPU threads of a worker. By default it is `OMP_NUM_THREADS`, or the CPUs that
     the process may use divided by the workers, and never more than a step can keep busy."""
+    ensemble: Annotated[int, Field(ge=1, le=64)] | Literal["auto"] = "auto"
+    """The number of autoencoders whose anomaly scores are averaged. They are trained one after
+    another from different seeds and are stored as one pair, whose encoder and decoder are those of
+    the first. `auto` is 1, or 6 where so few rows are there that none can be spared for the
+    calibration: the first learns from all training rows, and each of the others from four fifths,
+    so that the last fifth tells how unseen normal rows score."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The seed of the split, the weights, the order of rows and the noise."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
@@ -251,6 +257,8 @@ class JobSpec(SpecModel):
     """The training method, by name or with options. `isthmus variants` lists them."""
     net: PluginSpec = PluginSpec(name="auto")
     """The network, by name or with options. `auto` chooses by the kind of the data."""
+    scoring: PluginSpec = PluginSpec(name="own")
+    """The anomaly score, by name or with options. `isthmus scores` lists them."""
     latent_dim: int | Literal["auto"] = "auto"
     """The number of values in one latent. `auto` is a quarter of the values in a row, between 2
     and 32."""

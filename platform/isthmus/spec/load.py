@@ -22,19 +22,32 @@ ConfigLookup = Callable[[str], type[BaseModel]]
 
 @dataclass(frozen=True)
 class Catalog:
-    """The variants and nets that exist, so that this package need not import them.
+    """The variants, nets and scores that exist, so that this package need not import them.
 
     Attributes:
         variants: The names of the variants.
         nets: The names of the nets, without `auto`, which a job file may name too.
+        scores: The names of the scores.
         variant_config: A function that returns the `Config` class of a variant, by name.
         net_config: A function that returns the `Config` class of a net, by name.
+        score_config: A function that returns the `Config` class of a score, by name.
     """
 
     variants: Sequence[str]
     nets: Sequence[str]
+    scores: Sequence[str]
     variant_config: ConfigLookup
     net_config: ConfigLookup
+    score_config: ConfigLookup
+
+    @property
+    def axes(self) -> tuple[tuple[str, Sequence[str], ConfigLookup], ...]:
+        """The fields of a job file that name a plugin: the field, the names and the options."""
+        return (
+            ("variant", self.variants, self.variant_config),
+            ("net", self.nets, self.net_config),
+            ("scoring", self.scores, self.score_config),
+        )
 
 
 def load_job(
@@ -45,7 +58,7 @@ def load_job(
     Args:
         path: The YAML file.
         overrides: Dotted names with YAML values, `training.epochs=5`.
-        catalog: The variants and nets that exist.
+        catalog: The variants, nets and scores that exist.
         search: Ranges for `isthmus tune`, which are added to those of the file or replace them:
             `latent_dim=choice:8,16,32`.
 
@@ -79,10 +92,7 @@ def job_schema(catalog: Catalog) -> dict[str, Any]:
     schema = JobSpec.model_json_schema()
     definitions = schema["$defs"]
     definitions.pop("PluginSpec", None)
-    for field, names, lookup in (
-        ("variant", catalog.variants, catalog.variant_config),
-        ("net", catalog.nets, catalog.net_config),
-    ):
+    for field, names, lookup in catalog.axes:
         choices: list[dict[str, Any]] = [
             {"enum": sorted(names) + (["auto"] if field == "net" else [])}
         ]
@@ -137,10 +147,7 @@ def _check(
     except ValidationError as error:
         faults.extend(faults_of(error, JobSpec, "", content, lines))
     resolved: dict[str, PluginSpec] = {}
-    for field, names, lookup in (
-        ("variant", catalog.variants, catalog.variant_config),
-        ("net", catalog.nets, catalog.net_config),
-    ):
+    for field, names, lookup in catalog.axes:
         plugin = _check_plugin(field, content.get(field), names, lookup, lines, faults)
         if plugin is not None:
             resolved[field] = plugin
@@ -164,10 +171,10 @@ def _check_plugin(
     lines: Mapping[str, int],
     faults: list[Fault],
 ) -> PluginSpec | None:
-    """Checks the variant or the net of a job; adds its faults to the given list.
+    """Checks the variant, the net or the score of a job; adds its faults to the given list.
 
     Returns:
-        The variant or net with all its options, or `None` if it has a fault.
+        The plugin with all its options, or `None` if it has a fault.
     """
     try:
         plugin = PluginSpec.model_validate(value) if value is not None else None

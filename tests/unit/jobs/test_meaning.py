@@ -17,6 +17,7 @@ from isthmus.jobs.denoise import denoise_with
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, PairManifest
+from isthmus.scores import detector_of
 
 RNG = np.random.default_rng(0)
 
@@ -38,8 +39,9 @@ def pair_of(path: str, **data: object) -> Pair:
     rows = read_opened(source, settled)
     torch.manual_seed(0)
     module = variants.build(plan_for(spec, settled, rows.values.shape[1:])).eval()
+    detector = detector_of(module)
     with torch.inference_mode():
-        module.calibration.fit(module.score(torch.from_numpy(np.nan_to_num(rows.values))))
+        detector.calibration.fit(detector.score(torch.from_numpy(np.nan_to_num(rows.values))))
     halves = {"encoder": "m-0", "decoder": "m-1"}
     manifest = PairManifest.model_validate(
         {
@@ -52,7 +54,7 @@ def pair_of(path: str, **data: object) -> Pair:
     # What a pair remembers must survive its file.
     again = PairManifest.model_validate_json(manifest.model_dump_json())
     assert again.model_dump_json() == manifest.model_dump_json()
-    return Pair(module, again, "plant/1")
+    return Pair(detector, again, "plant/1")
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from isthmus.jobs.denoise import denoise_with
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, PairManifest
+from isthmus.scores import detector_of
 from isthmus.types import DataKind, ScalingMode
 
 ROWS = np.random.default_rng(0).normal(size=(1000, 6)).astype(np.float32)
@@ -33,8 +34,9 @@ def pair() -> Pair:
     )
     torch.manual_seed(0)
     module = variants.build(plan_for(spec, data, (6,))).eval()
+    detector = detector_of(module)
     with torch.inference_mode():
-        module.calibration.fit(module.score(torch.from_numpy(ROWS)))
+        detector.calibration.fit(detector.score(torch.from_numpy(ROWS)))
     halves = {"encoder": "m-0", "decoder": "m-1"}
     manifest = PairManifest.model_validate(
         {
@@ -43,7 +45,7 @@ def pair() -> Pair:
             **{"run_id": "", "metrics": {}, "isthmus_version": "", "libraries": {}, "created": ""},
         }
     )
-    return Pair(module, manifest, "sensors/1")
+    return Pair(detector, manifest, "sensors/1")
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from isthmus import registry, variants
 from isthmus.bundle import agreement, export, graphs
 from isthmus.data.centring import centred, find_centre, restored
 from isthmus.errors import RegistryError
+from isthmus.scores import detector_of
 from isthmus.spec import ModelPlan, RowSchema
 from isthmus.tracking import open_store
 from isthmus.types import DataKind
@@ -30,7 +31,7 @@ def test_scores_and_labels_need_nothing_but_onnxruntime(trained, settings, tmp_p
     """In a process that imports neither torch nor isthmus."""
     pair = trained("served")
     with torch.inference_mode():
-        pair.module.calibration.fit(pair.module.score(torch.from_numpy(ROWS)), 0.3)
+        pair.detector.calibration.fit(pair.detector.score(torch.from_numpy(ROWS)), 0.3)
     registry.register_pair(pair, settings)
     files, loaded = registry.onnx_files("served/1", settings), registry.load("served/1", settings)
     np.save(tmp_path / "rows.npy", ROWS)
@@ -83,7 +84,7 @@ def test_a_graph_that_differs_from_torch_is_not_registered(trained, settings, mo
 
 def test_a_label_that_differs_is_not_registered(trained, settings, monkeypatch):
     pair = trained("mislabelled")
-    calibration = pair.module.calibration
+    calibration = pair.detector.calibration
     real = graphs.write_graph
 
     def write_with_another_threshold(*arguments):
@@ -101,18 +102,19 @@ def test_a_label_that_differs_is_not_registered(trained, settings, monkeypatch):
 
 
 def test_a_score_that_is_the_threshold_itself_may_be_called_either(trained, tmp_path):
-    module = trained("tied").module
+    detector = trained("tied").detector
     with torch.inference_mode():
-        scores = module.score(torch.from_numpy(ROWS))
+        scores = detector.score(torch.from_numpy(ROWS))
     for score in scores:
-        module.calibration.threshold.copy_(score)  # exactly a row's own
+        detector.calibration.threshold.copy_(score)  # exactly a row's own
         folder = tmp_path / str(float(score))
-        assert export.export_graphs(module, ROWS, folder).record.checked_rows == len(ROWS)
+        assert export.export_graphs(detector, ROWS, folder).record.checked_rows == len(ROWS)
 
 
 def test_a_row_on_the_edge_between_two_codes_may_be_given_either(trained, tmp_path):
     """Rounded latents: a row whose encoding lies half-way is moved by the last digit."""
-    module = trained("edge").module
+    detector = trained("edge").detector
+    module = detector.module
 
     class Rounded(type(module)):
         def latent(self, encoded):
@@ -124,45 +126,45 @@ def test_a_row_on_the_edge_between_two_codes_may_be_given_either(trained, tmp_pa
         module.half_way = (encoded[3, 0] * 4).clone()
     module.__class__ = Rounded
     x = torch.from_numpy(ROWS)
-    on_edge = agreement._on_edge(module, x, 1.0)
+    on_edge = agreement._on_edge(module, x, np.arange(len(ROWS)))
     assert on_edge[3]
     assert on_edge.sum() == 1
     with torch.inference_mode():
         latents = module.encode(x).numpy()
     other = latents.copy()
     other[3, 0] = -latents[3, 0] + 1  # what rounding to the other side gives
-    expected = agreement.expect(module, ROWS)
-    found = agreement._difference("encoder", [other], module, expected, len(ROWS))
+    expected = agreement.expect(detector, ROWS)
+    found = agreement._difference("encoder", [other], detector, expected, len(ROWS))
     assert found.what is None
     other[4, 0] += 1
-    assert agreement._difference("encoder", [other], module, expected, len(ROWS)).what
+    assert agreement._difference("encoder", [other], detector, expected, len(ROWS)).what
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_decoder_that_gives_no_number_is_found(trained, wrong):
-    module = trained("no-number").module
-    expected = agreement.expect(module, ROWS)
+    detector = trained("no-number").detector
+    expected = agreement.expect(detector, ROWS)
     found = expected.decoded.copy()
-    assert agreement._difference("decoder", [found], module, expected, len(ROWS)).what is None
+    assert agreement._difference("decoder", [found], detector, expected, len(ROWS)).what is None
     found[2, 3] = wrong
-    assert agreement._difference("decoder", [found], module, expected, len(ROWS)).what
+    assert agreement._difference("decoder", [found], detector, expected, len(ROWS)).what
     infinite = replace(expected, decoded=found)
-    assert agreement._difference("decoder", [found], module, infinite, len(ROWS)).what is None
+    assert agreement._difference("decoder", [found], detector, infinite, len(ROWS)).what is None
     finite = expected.decoded
-    assert agreement._difference("decoder", [finite], module, infinite, len(ROWS)).what
+    assert agreement._difference("decoder", [finite], detector, infinite, len(ROWS)).what
 
 
 def test_p_values_of_the_score_graph_are_those_of_torch(trained):
-    module = trained("improbable").module
+    detector = trained("improbable").detector
     with torch.inference_mode():
-        scores = module.score(torch.from_numpy(ROWS))
-        module.calibration.fit(scores)
-        p_values = module.calibration.p_values(scores).numpy()
-    expected = agreement.expect(module, ROWS)
+        scores = detector.score(torch.from_numpy(ROWS))
+        detector.calibration.fit(scores)
+        p_values = detector.calibration.p_values(scores).numpy()
+    expected = agreement.expect(detector, ROWS)
 
     def said_of(p_values, is_anomaly=expected.is_anomaly):
         found = [expected.scores, p_values, is_anomaly]
-        return agreement._difference("score", found, module, expected, len(ROWS)).what
+        return agreement._difference("score", found, detector, expected, len(ROWS)).what
 
     assert said_of(p_values) is None
     assert said_of(p_values + 1 / 1001) is None
@@ -178,7 +180,7 @@ def test_what_the_quick_exporter_cannot_do_the_thorough_one_does(trained, monkey
         raise RuntimeError("no such operator")
 
     monkeypatch.setattr(graphs, "_trace", fail)
-    found = export.export_graphs(trained("captured").module, ROWS, tmp_path / "graphs")
+    found = export.export_graphs(trained("captured").detector, ROWS, tmp_path / "graphs")
     assert max(found.record.largest_differences.values()) < 1e-4
 
 
@@ -228,7 +230,7 @@ def test_a_row_without_a_number_has_no_score_and_counts_as_an_anomaly(trained, s
     name = f"holed-{value}".replace("-", "minus")
     pair = trained(name)
     with torch.inference_mode():
-        pair.module.calibration.fit(pair.module.score(torch.from_numpy(ROWS)))
+        pair.detector.calibration.fit(pair.detector.score(torch.from_numpy(ROWS)))
     registered = registry.register_pair(pair, settings)
     files = registry.onnx_files(str(registered), settings)
     rows = ROWS[:5].copy()
@@ -249,7 +251,7 @@ def far_from_zero(trained, settings):
     pair = trained("far")
     pair.module.scaling.scale.fill_(1.4)
     with torch.inference_mode():
-        pair.module.calibration.fit(pair.module.score(torch.from_numpy(rows)))
+        pair.detector.calibration.fit(pair.detector.score(torch.from_numpy(rows)))
     schema = RowSchema(kind=DataKind.TABULAR, shape=(6,), centre=centre)
     registered = registry.register_pair(replace(pair, example=rows, row_schema=schema), settings)
     return registry.load(str(registered), settings), values[300:]
@@ -312,9 +314,10 @@ def test_graphs_centre_each_channel_of_a_series(tmp_path):
     )  # fmt: skip
     module, centre = variants.build(plan).eval(), (1e8, 0.0, -5e7)
     rows = np.random.default_rng(2).standard_normal((9, 3, 8)).astype(np.float32)
+    detector = detector_of(module)
     with torch.inference_mode():
-        module.calibration.fit(module.score(torch.from_numpy(rows)))
-    exported = export.export_graphs(module, rows, tmp_path / "graphs", centre=centre)
+        detector.calibration.fit(detector.score(torch.from_numpy(rows)))
+    exported = export.export_graphs(detector, rows, tmp_path / "graphs", centre=centre)
     session = onnxruntime.InferenceSession(str(exported.files["encoder"][0]))
     raw = restored(rows, centre)
     assert raw[0, 0].mean() > 9e7

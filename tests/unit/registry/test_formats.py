@@ -14,7 +14,7 @@ from isthmus import registry
 from isthmus.bundle.formats import FORMAT
 from isthmus.bundle.manifest import read_manifest
 from isthmus.errors import RegistryError
-from isthmus.registry.artifacts import build_module
+from isthmus.registry.artifacts import build_detector
 from tests.fixtures.pairs.stored import STORED, adopt, manifest_of, name_of
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
@@ -68,7 +68,7 @@ def change(folder: Path, **fields: object) -> None:
 
 def refusal(folder: Path) -> str:
     with pytest.raises(RegistryError) as caught:
-        build_module(read_manifest(folder))
+        build_detector(read_manifest(folder), {})
     assert "\n" not in str(caught.value)
     return str(caught.value)
 

@@ -24,7 +24,7 @@ def test_a_registered_pair_gives_back_what_the_module_gave(trained, settings):
     for each in (loaded, again):
         expected = pair.module.reconstruct(torch.from_numpy(ROWS)).detach().numpy()
         np.testing.assert_array_equal(each.reconstruct(ROWS), expected)
-        scores = pair.module.score(torch.from_numpy(ROWS)).detach().numpy()
+        scores = pair.detector.score(torch.from_numpy(ROWS)).detach().numpy()
         np.testing.assert_array_equal(each.detect(ROWS).scores, scores)
     assert loaded.manifest.pair_id == registered.pair_id
     assert loaded.manifest.metrics["test_pca_mse"] == 0.6

@@ -1,0 +1,115 @@
+"""Makes the detector of a trained pair: fits the score, and calibrates it on unseen normal rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from isthmus import scores
+from isthmus.bundle.manifest import CalibrationWay
+from isthmus.core import Autoencoder
+from isthmus.data import StoredRows
+from isthmus.jobs.ensembles import Folds
+from isthmus.jobs.evaluation import of_each
+from isthmus.jobs.preparation import Prepared
+from isthmus.scores import Detector, Views
+
+# A score is fitted on at most so many rows, and so many values.
+_MOST_ROWS = 20_000
+_MOST_NUMBERS = 20_000_000
+
+FloatRows = NDArray[np.float32] | StoredRows
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """A detector that is ready to be registered.
+
+    Attributes:
+        detector: The detector.
+        rows: The number of rows that its calibration rests on.
+        way: How these rows were kept from training.
+    """
+
+    detector: Detector
+    rows: int
+    way: CalibrationWay
+
+
+def make_detector(
+    prepared: Prepared, modules: Sequence[Autoencoder], folds: Folds | None
+) -> Calibrated:
+    """Fits the job's score for each member, and calibrates it on rows that no score has seen.
+
+    Args:
+        prepared: The prepared job.
+        modules: The trained members, the pair's own first, in evaluation mode, on the CPU.
+        folds: The training rows that each other member was not trained on; `None` if all members
+            were trained on all of them.
+    """
+    spec, seed = prepared.spec.scoring, prepared.spec.training.seed
+    train = prepared.first_view
+    fitted = []
+    with torch.no_grad():
+        for number, module in enumerate(modules):
+            seen = np.arange(len(train)) if folds is None else folds.trained_on(number)
+            score = scores.build(spec)
+            score.fit(
+                Views(module, _raw(module, train, seen, seed)),
+                Views(module, _tensor(prepared.validation, seed)),
+                seed,
+            )
+            fitted.append(score.eval())
+    detector = Detector(modules[0], fitted, modules[1:]).eval()
+    found = _unseen_scores(detector, prepared, folds)
+    detector.calibration.fit(torch.from_numpy(found))
+    way: CalibrationWay = "shared" if folds is None else "crossed"
+    return Calibrated(detector, len(found), way)
+
+
+def _unseen_scores(
+    detector: Detector, prepared: Prepared, folds: Folds | None
+) -> NDArray[np.float32]:
+    """Returns the scores of normal rows by members that were not trained on them, shape (n,)."""
+    if folds is None:
+        return of_each(prepared.validation, detector.score)
+    train = prepared.first_view
+    found = np.empty(len(train), dtype=np.float32)
+    for number in range(1, len(detector.members)):
+        unseen = folds.left_out_of(number)
+        rows = _raw(detector.module, train, unseen, seed=0).numpy()
+        found[unseen] = of_each(rows, partial(detector.score_by, number))
+    return found
+
+
+def _raw(
+    module: Autoencoder, scaled: FloatRows, among: NDArray[np.int64], seed: int
+) -> torch.Tensor:
+    """Returns a sample of scaled rows in data units."""
+    taken = among[_sampled(len(among), scaled.shape[1:], seed)]
+    if isinstance(scaled, StoredRows):
+        values = np.concatenate([scaled[number : number + 1] for number in taken])
+    else:
+        values = scaled[taken]
+    return module.scaling.inverse(torch.from_numpy(np.ascontiguousarray(values)))
+
+
+def _tensor(rows: FloatRows, seed: int) -> torch.Tensor:
+    """Returns a sample of rows in data units."""
+    taken = _sampled(len(rows), rows.shape[1:], seed)
+    if isinstance(rows, StoredRows):
+        return torch.from_numpy(np.concatenate([rows[number : number + 1] for number in taken]))
+    return torch.from_numpy(np.ascontiguousarray(rows[taken]))
+
+
+def _sampled(count: int, row_shape: Sequence[int], seed: int) -> NDArray[np.int64]:
+    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // prod(row_shape)))
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))

@@ -1,0 +1,90 @@
+"""The other members of an ensemble: which rows each is trained on, and its training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data import StoredRows
+from isthmus.data.splits import hash_rows
+from isthmus.jobs.preparation import Prepared
+from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
+from isthmus.progress.result import FitResult
+from isthmus.spec import TrainingSpec
+
+CROSSED_MEMBERS = 6
+"""The members where calibration is crossed and the job says nothing: the pair's own, and one for
+each of five folds."""
+
+Fit = Callable[[int, TrainingSpec, ScaledRows], FitResult]
+"""Trains a member, given its number, its training options and its rows."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """The folds of the training rows, for cross-conformal calibration.
+
+    Member 0, the pair's own, is trained on all rows; member k leaves fold k out. Equal rows are in
+    one fold, because a copy of a row that was trained on is no unseen row.
+
+    Source: Vovk 2015, "Cross-conformal predictors", Annals of Mathematics and Artificial
+    Intelligence 74, p. 9; Barber et al. 2021, "Predictive inference with the jackknife+",
+    arXiv:1905.02928.
+
+    Attributes:
+        fold: The fold of each training row, from 1 on, shape (N,).
+    """
+
+    fold: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: NDArray[np.float32], folds: int, seed: int) -> Folds:
+        """Divides rows of shape (N, ...) into folds of about equal size, by a hash of each row."""
+        _, kind = np.unique(hash_rows(rows.reshape(len(rows), -1), seed), return_inverse=True)
+        return cls(1 + kind % folds)
+
+    def trained_on(self, member: int) -> NDArray[np.int64]:
+        """Returns the numbers of the rows that a member is trained on."""
+        return np.flatnonzero(self.fold != member)
+
+    def left_out_of(self, member: int) -> NDArray[np.int64]:
+        """Returns the numbers of the rows that a member is not trained on."""
+        return np.flatnonzero(self.fold == member)
+
+
+def members_of(prepared: Prepared) -> int:
+    """Returns how many members the ensemble of a job has, the pair's own included."""
+    asked = prepared.spec.training.ensemble
+    if asked == "auto":
+        return CROSSED_MEMBERS if prepared.is_crossed else 1
+    return asked
+
+
+def folds_of(prepared: Prepared) -> Folds | None:
+    """Returns the folds of a job whose calibration is crossed; `None` for any other."""
+    train = prepared.scaled.train
+    if not prepared.is_crossed or is_distributed(train) or isinstance(train, StoredRows):
+        return None
+    return Folds.of(train, members_of(prepared) - 1, prepared.spec.training.seed)
+
+
+def train_others(prepared: Prepared, fit: Fit) -> list[FitResult]:
+    """Trains the members besides the pair's own, from one seed after another.
+
+    Returns:
+        Their results; fewer if training was interrupted.
+    """
+    training, scaled, folds = prepared.spec.training, prepared.scaled, folds_of(prepared)
+    results: list[FitResult] = []
+    for number in range(1, members_of(prepared)):
+        rows = scaled
+        if folds is not None:
+            rows = replace(scaled, train=scaled.train[folds.trained_on(number)])  # type: ignore[index]
+        own = training.model_copy(update={"seed": (training.seed + number) % 2**31})
+        results.append(fit(number, own, rows))
+        if not results[-1].progress.finished:
+            break
+    return results
