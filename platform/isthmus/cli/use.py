@@ -1,11 +1,14 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from isthmus.cli.terminal import out
+
+if TYPE_CHECKING:
+    from isthmus.jobs.points import PointsFound
 
 Model = Annotated[
     str,
@@ -33,6 +36,12 @@ Query = Annotated[
 AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
+]
+Per = Annotated[
+    Literal["auto", "point", "window"],
+    typer.Option(
+        "--per", help="What of series has a score: each point, or each window.", show_default=False
+    ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
@@ -71,6 +80,7 @@ def detect(
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
+    per: Per = "auto",
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -86,12 +96,27 @@ def detect(
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(
-            *(model, source, output, settings, on_rows), options=options, allow_unseen=allow_unseen
+            *(model, source, output, settings, on_rows),
+            options=options,
+            allow_unseen=allow_unseen,
+            per=per,
         )
+    what = "rows" if result.points is None else "steps"
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
+        f"{result.anomalies:,} anomalies in {result.rows:,} {what} (score above "
         f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
     )
+    if result.points is not None:
+        _print_ranges(result.points)
+
+
+def _print_ranges(points: "PointsFound") -> None:
+    if points.unscored:
+        out.print(
+            f"  {points.unscored:,} steps have no score, as no whole window covers them; the "
+            "column reason says why"
+        )
+    out.print(f"  {points.ranges:,} ranges of anomalous steps: {points.ranges_output}")
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

@@ -12,7 +12,11 @@ from isthmus.data.opening import (
     read_paired_rows,
     read_rows,
 )
-from isthmus.data.points import mean_of_covering_windows
+from isthmus.data.points import (
+    mean_of_covering_windows,
+    scores_of_steps,
+    starts_in_one_line,
+)
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
 from isthmus.data.ranges import Range, ranges_of
 from isthmus.data.results import check_table_output, open_results, write_table
@@ -74,9 +78,11 @@ __all__ = [
     "read_rows",
     "remembered",
     "scaling_by",
+    "scores_of_steps",
     "sha256_of",
     "sidecar_path",
     "split_rows",
+    "starts_in_one_line",
     "store_split",
     "write_behind",
     "write_table",

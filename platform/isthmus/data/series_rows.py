@@ -27,7 +27,6 @@ from isthmus.data.rows import (
     collect,
     rows_in_a_block,
 )
-from isthmus.data.splits import smallest_fraction
 from isthmus.data.times import Times, read_times
 from isthmus.data.window_choice import default_window, training_stride
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
@@ -82,6 +81,14 @@ class SeriesRows:
         positions = np.empty_like(self.order)
         positions[self.order] = np.arange(len(self.order))
         return positions
+
+    @property
+    def is_covered(self) -> NDArray[np.bool_]:
+        """Whether a window covers each step of `signal_TC`, shape (T,)."""
+        begun_less_ended = np.zeros(len(self.order) + 1, dtype=np.int64)
+        np.add.at(begun_less_ended, self.starts, 1)
+        np.add.at(begun_less_ended, self.starts + self.schema.shape[1], -1)
+        return np.asarray(np.cumsum(begun_less_ended[:-1]) > 0)
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
         """Reads the windows; see `RowSource.blocks`."""
@@ -176,7 +183,7 @@ def series_rows(
         is_break |= gaps
         _refuse_other_steps(steps_s, step_s, name)
         found_step_s = _common_step(steps_s, name)
-    window = spec.window or default_window(is_break, new_series, smallest_fraction(spec))
+    window = spec.window or default_window(is_break, new_series, spec)
     stride = spec.stride or max(1, window // 2)
     if is_training and spec.stride is None:
         stride = training_stride(len(rows), rows.values.shape[1], window)

@@ -183,19 +183,18 @@ def _train_fraction(spec: DataSpec) -> float:
     return 1 - spec.validation_fraction - spec.test_fraction
 
 
-def smallest_fraction(spec: DataSpec) -> float:
-    """Returns the share of the rows of the smallest part."""
+def _smallest_fraction(spec: DataSpec) -> float:
     return min(spec.validation_fraction, spec.test_fraction, _train_fraction(spec))
 
 
 def _enough(spec: DataSpec) -> int:
     # With that many rows the smallest part is empty for one seed in 150 (e^-5).
-    return math.ceil(5 / smallest_fraction(spec))
+    return math.ceil(5 / _smallest_fraction(spec))
 
 
 def _steps_found_and_needed(lengths: IndexArray, window: int, spec: DataSpec) -> tuple[str, str]:
     stride = spec.stride or window
-    needed = math.ceil((window + stride) / smallest_fraction(spec))
+    needed = math.ceil((window + stride) / _smallest_fraction(spec))
     return f"{int(lengths.max())} steps", f"about {needed} steps"
 
 

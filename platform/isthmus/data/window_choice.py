@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.spec import DataSpec
+
 _LONGEST, _SHORTEST = 128, 4
 # The share of a held-out part that one window may take, so that there are several.
 _SHARE_OF_A_PART = 0.8
@@ -14,7 +16,7 @@ _NUMBERS_TO_TRAIN_ON = 2**25
 
 
 def default_window(
-    is_break: NDArray[np.bool_], new_series: NDArray[np.bool_], smallest_fraction: float
+    is_break: NDArray[np.bool_], new_series: NDArray[np.bool_], spec: DataSpec
 ) -> int:
     """Returns the length of a window: 128 steps, halved until it suits the series.
 
@@ -25,9 +27,10 @@ def default_window(
     Args:
         is_break: Shape (T,). The steps at which an unbroken piece of a series begins.
         new_series: Shape (T,). The steps at which a series begins.
-        smallest_fraction: The share of the smallest part of the split.
+        spec: The data section, which says how large the held-out parts are.
     """
-    part = _SHARE_OF_A_PART * smallest_fraction * int(_lengths(new_series).max())
+    share = min(spec.validation_fraction, spec.test_fraction)
+    part = _SHARE_OF_A_PART * share * int(_lengths(new_series).max())
     pieces = np.sort(_lengths(is_break))
     # At least half of the steps lie in pieces of this length or more.
     piece = int(pieces[np.searchsorted(np.cumsum(pieces), pieces.sum() / 2)])

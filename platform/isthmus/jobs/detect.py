@@ -16,6 +16,7 @@ from isthmus.data import (
 )
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.inputs import refuse_replaced_input
+from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Pair, load
 from isthmus.spec import Settings
@@ -27,12 +28,13 @@ class DetectResult:
     """The result of a detection job.
 
     Attributes:
-        rows: Number of scored rows.
+        rows: Number of rows; of steps, where single steps of series are scored.
         anomalies: Number of rows whose score is above the threshold.
         threshold: Scores above it are anomalies; 1 % of normal rows have such a score.
         output: The path of the scores.
         model: The pair's name and version, `digits/3`.
         pair_id: The id of the pair that scored them, which the output holds too.
+        points: Further figures, where single steps of series are scored.
     """
 
     rows: int
@@ -41,6 +43,7 @@ class DetectResult:
     output: Path
     model: str
     pair_id: str
+    points: PointsFound | None = None
 
 
 def detect(
@@ -52,12 +55,14 @@ def detect(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    per: Per = "auto",
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
     per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (the share
-    of normal rows that score at least as high) and `anomaly`.
+    of normal rows that score at least as high) and `anomaly`. Of series it has one line per step,
+    and the ranges of anomalous steps are written beside it, to `OUTPUT.ranges.csv`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -68,6 +73,7 @@ def detect(
         options: What is asked for of the input, such as resampling.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
+        per: What of series has a score: each `point`, or each `window` alone.
 
     Raises:
         ModelNotFound: If there is no such pair.
@@ -79,7 +85,7 @@ def detect(
     pair = load(model, settings)
     with recorded(pair, "detect", settings) as record:
         result = detect_with(
-            pair, source, output, on_rows, options=options, allow_unseen=allow_unseen
+            *(pair, source, output, on_rows), options=options, allow_unseen=allow_unseen, per=per
         )
         record(result.output, result.rows)
     return result
@@ -93,9 +99,21 @@ def detect_with(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    per: Per = "auto",
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded."""
     refuse_replaced_input(source, output)
+    if scores_points(pair, per):
+        of_points = detect_points(pair, source, Path(output), on_rows, options)
+        return DetectResult(
+            rows=of_points.steps,
+            anomalies=of_points.anomalies,
+            threshold=of_points.threshold,
+            output=Path(output),
+            model=pair.reference,
+            pair_id=pair.manifest.pair_id,
+            points=of_points,
+        )
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)

@@ -26,6 +26,7 @@ from isthmus.data import (
     remembered,
     scaling_by,
     split_rows,
+    starts_in_one_line,
     store_split,
 )
 from isthmus.data.splits import hash_rows
@@ -58,6 +59,7 @@ class Prepared:
         validation_files: The number of audio files that the validation rows are windows of; `None`
             for other kinds of data.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        validation_starts: The first step of each row of `validation`, for windows of series.
     """
 
     spec: JobSpec
@@ -72,6 +74,7 @@ class Prepared:
     part_sizes: Mapping[str, int] | None = None
     validation_files: int | None = None
     places: Places | None = None
+    validation_starts: NDArray[np.int64] | None = None
 
     @property
     def is_crossed(self) -> bool:
@@ -124,6 +127,7 @@ class _Parts:
         sizes: The number of all rows in each part, if those here are samples.
         validation_files: The number of audio files that the validation rows are windows of.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        validation_starts: The first step of each row of `validation`, for windows of series.
     """
 
     moments: Moments
@@ -136,6 +140,7 @@ class _Parts:
     sizes: Mapping[str, int] = field(default_factory=dict)
     validation_files: int | None = None
     places: Places | None = None
+    validation_starts: NDArray[np.int64] | None = None
 
 
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
@@ -183,6 +188,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         part_sizes=parts.sizes or None,
         validation_files=parts.validation_files,
         places=parts.places,
+        validation_starts=parts.validation_starts,
     )
 
 
@@ -192,6 +198,7 @@ def _in_memory(source: RowSource, data: DataSpec, seed: int) -> _Parts:
     split = split_rows(rows, data, seed)
     views: list[Rows] = [rows] if paired is None else [rows, paired]
     train = rows.values[split.train]
+    starts = starts_in_one_line(rows)
     return _Parts(
         moments=moments_of(train),
         fingerprint=fingerprint(*views),
@@ -204,6 +211,7 @@ def _in_memory(source: RowSource, data: DataSpec, seed: int) -> _Parts:
         test_labels=None if rows.labels is None else rows.labels[split.test],
         validation_files=_count_files(rows, split.validation),
         places=_places(rows, split),
+        validation_starts=None if starts is None else starts[split.validation],
     )
 
 
