@@ -37,7 +37,6 @@ from isthmus.data.scaling import (
     remembered,
     scaling_by,
 )
-from isthmus.data.series_rows import SeriesRows
 from isthmus.data.splits import Split, split_rows
 from isthmus.data.stored import StoredRows
 from isthmus.data.storing import is_large, store_split
@@ -53,7 +52,6 @@ __all__ = [
     "RowSource",
     "Rows",
     "ScalingStatistics",
-    "SeriesRows",
     "Split",
     "StoredRows",
     "UseOptions",

@@ -104,16 +104,7 @@ def detect_with(
     """Does the same as `detect`, with a pair that is already loaded."""
     refuse_replaced_input(source, output)
     if scores_points(pair, per):
-        of_points = detect_points(pair, source, Path(output), on_rows, options)
-        return DetectResult(
-            rows=of_points.steps,
-            anomalies=of_points.anomalies,
-            threshold=of_points.threshold,
-            output=Path(output),
-            model=pair.reference,
-            pair_id=pair.manifest.pair_id,
-            points=of_points,
-        )
+        return _result_of_points(pair, detect_points(pair, source, output, on_rows, options))
     stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
     provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold)
@@ -150,4 +141,16 @@ def detect_with(
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
+    )
+
+
+def _result_of_points(pair: Pair, found: PointsFound) -> DetectResult:
+    return DetectResult(
+        rows=found.steps,
+        anomalies=found.anomalies,
+        threshold=found.threshold,
+        output=found.output,
+        model=pair.reference,
+        pair_id=pair.manifest.pair_id,
+        points=found,
     )

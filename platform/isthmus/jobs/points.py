@@ -22,7 +22,6 @@ from isthmus.data import (
     Provenance,
     Range,
     RangeWatch,
-    SeriesRows,
     UseOptions,
     mean_of_covering_windows,
     open_input,
@@ -30,6 +29,7 @@ from isthmus.data import (
     ranges_of,
     write_table,
 )
+from isthmus.data.series_rows import SeriesRows
 from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.provenance import provenance_of
@@ -119,6 +119,7 @@ class PointsFound:
         unscored: The number of steps without a score, as no window covers them.
         anomalies: The number of anomalous steps.
         ranges: The number of ranges of anomalous steps.
+        output: The path of the scores.
         ranges_output: The path of the ranges.
         threshold: Scores of steps above it are anomalies.
     """
@@ -127,12 +128,17 @@ class PointsFound:
     unscored: int
     anomalies: int
     ranges: int
+    output: Path
     ranges_output: Path
     threshold: float
 
 
 def detect_points(
-    pair: Pair, source: str, output: Path, on_rows: OnRows | None, options: UseOptions | None
+    pair: Pair,
+    source: str,
+    output: str | Path,
+    on_rows: OnRows | None,
+    options: UseOptions | None,
 ) -> PointsFound:
     """Scores every step of the series of a file or folder, and writes the scores and the ranges.
 
@@ -150,6 +156,7 @@ def detect_points(
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
     points = score_points(pair, series, on_rows, watch)
     provenance = provenance_of(pair, source, job="detect", threshold=threshold)
+    output = Path(output)
     write_points(points, series, output, provenance)
     watch.report()
     return PointsFound(
@@ -157,6 +164,7 @@ def detect_points(
         unscored=int((~points.is_scored).sum()),
         anomalies=int(points.anomalies.sum()),
         ranges=len(points.ranges),
+        output=output,
         ranges_output=ranges_path(output),
         threshold=threshold,
     )
