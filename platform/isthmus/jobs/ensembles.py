@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,20 +71,33 @@ def folds_of(prepared: Prepared) -> Folds | None:
     return Folds.of(train, members_of(prepared) - 1, prepared.spec.training.seed)
 
 
+def others_of(
+    prepared: Prepared,
+) -> Iterator[tuple[int, TrainingSpec, NDArray[np.int64] | None]]:
+    """Yields the members besides the pair's own.
+
+    Yields:
+        A member's number, its training options with a seed of its own, and the numbers of the
+        training rows that it learns from; `None` for all.
+    """
+    training, folds = prepared.spec.training, folds_of(prepared)
+    for number in range(1, members_of(prepared)):
+        own = training.model_copy(update={"seed": (training.seed + number) % 2**31})
+        yield number, own, None if folds is None else folds.trained_on(number)
+
+
 def train_others(prepared: Prepared, fit: Fit) -> list[FitResult]:
-    """Trains the members besides the pair's own, from one seed after another.
+    """Trains the members besides the pair's own, one after another.
 
     Returns:
         Their results; fewer if training was interrupted.
     """
-    training, scaled, folds = prepared.spec.training, prepared.scaled, folds_of(prepared)
     results: list[FitResult] = []
-    for number in range(1, members_of(prepared)):
-        rows = scaled
-        if folds is not None:
-            rows = replace(scaled, train=scaled.train[folds.trained_on(number)])  # type: ignore[index]
-        own = training.model_copy(update={"seed": (training.seed + number) % 2**31})
-        results.append(fit(number, own, rows))
+    for number, training, taken in others_of(prepared):
+        rows = prepared.scaled
+        if taken is not None:
+            rows = replace(rows, train=rows.train[taken])  # type: ignore[index]
+        results.append(fit(number, training, rows))
         if not results[-1].progress.finished:
             break
     return results

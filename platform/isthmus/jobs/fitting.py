@@ -6,11 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isthmus.jobs.ensembles import members_of, train_others
+from isthmus.jobs.ensembles import members_of, others_of, train_others
 from isthmus.jobs.preparation import Prepared
 from isthmus.launch.in_process import fit_in_process
-from isthmus.loaders.scaled_rows import ScaledRows
-from isthmus.progress.reporter import EnsembleReporter, EpochReport, Reporter, Reporters
+from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
+from isthmus.progress.reporter import (
+    EnsembleReporter,
+    Reporter,
+    Reporters,
+    SilentReporter,
+)
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import Settings, TrainingSpec
@@ -62,8 +67,15 @@ class Fitting:
         return [first, *self.others()] if first.progress.finished else [first]
 
     def others(self) -> list[FitResult]:
-        """Trains the members besides the pair's own; the last may be unfinished."""
-        return train_others(self.prepared, self.member)
+        """Trains the members besides the pair's own; the last may be unfinished.
+
+        On Ray they are trained side by side, unless a member alone takes several workers.
+        """
+        training = self.prepared.spec.training
+        rows = self.prepared.scaled
+        if self.is_in_process or training.most_workers > 1 or is_distributed(rows.train):
+            return train_others(self.prepared, self.member)
+        return self._side_by_side(rows)
 
     def member(self, number: int, training: TrainingSpec, rows: ScaledRows) -> FitResult:
         """Trains one member, on its rows and from its seed; Ray must be started if it trains."""
@@ -91,26 +103,36 @@ class Fitting:
             callbacks=self.callbacks,
         )
 
+    def _side_by_side(self, rows: ScaledRows) -> list[FitResult]:
+        from isthmus.launch.ray_members import Member, fit_members  # loads Ray
+
+        count = members_of(self.prepared)
+        members = [
+            Member(training, self._run_name(number), taken)
+            for number, training, taken in others_of(self.prepared)
+        ]
+        if not members:
+            return []
+
+        def on_done(done: int) -> None:
+            if isinstance(self.reporter, EnsembleReporter):
+                self.reporter.on_member(done + 1, count)
+
+        return fit_members(
+            self.prepared.plan,
+            members,
+            rows,
+            storage_path=self.settings.storage_path,
+            on_done=on_done,
+        )
+
     def _run_name(self, number: int) -> str:
         return f"{self.run_id()}-member-{number}" if number else self.run_id()
 
     def _reporter(self, number: int) -> Reporter:
         if number == 0:
             return Reporters(self.log, self.reporter) if self.reporter else self.log
-        shown = self.reporter or _Silent()
+        shown = self.reporter or SilentReporter()
         if isinstance(shown, EnsembleReporter):
             shown.on_member(number + 1, members_of(self.prepared))
         return shown
-
-
-class _Silent:
-    """A reporter that reports nothing: the run shows the losses of the pair's own autoencoder."""
-
-    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        """Does nothing."""
-
-    def on_rows(self, epoch: int, done: int) -> None:
-        """Does nothing."""
-
-    def on_epoch(self, report: EpochReport) -> None:
-        """Does nothing."""

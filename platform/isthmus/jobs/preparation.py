@@ -60,6 +60,8 @@ class Prepared:
             for other kinds of data.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
         validation_starts: The first step of each row of `validation`, for windows of series.
+        is_crossed: Whether calibration uses the training rows, each scored by members of an
+            ensemble that were not trained on it.
     """
 
     spec: JobSpec
@@ -75,11 +77,7 @@ class Prepared:
     validation_files: int | None = None
     places: Places | None = None
     validation_starts: NDArray[np.int64] | None = None
-
-    @property
-    def is_crossed(self) -> bool:
-        """Whether the training rows are also calibrated on, each by members that left it out."""
-        return False
+    is_crossed: bool = False
 
     def close(self) -> None:
         """Deletes the files of rows that are not in memory."""

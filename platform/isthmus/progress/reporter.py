@@ -72,6 +72,19 @@ class EnsembleReporter(Protocol):
         """Reports that a further member begins, counted from 1; what follows is about it."""
 
 
+class SilentReporter:
+    """A reporter that reports nothing."""
+
+    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
+        """Does nothing."""
+
+    def on_rows(self, epoch: int, done: int) -> None:
+        """Does nothing."""
+
+    def on_epoch(self, report: EpochReport) -> None:
+        """Does nothing."""
+
+
 class Reporters:
     """A reporter that forwards each call to several reporters."""
 
