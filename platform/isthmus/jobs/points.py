@@ -46,15 +46,15 @@ class Points:
     """How unusual the steps of series are.
 
     Attributes:
-        scores: Shape (T,). NaN where no window covers the step.
+        scores: Shape (T,), float32. NaN where no window covers the step.
         p_values: Shape (T,). The share of normal steps that score at least as high.
         anomalies: Shape (T,), bool. Which scores are above the threshold.
         is_scored: Shape (T,), bool. Which steps a window covers.
         ranges: The ranges of anomalous steps, in the order of the steps.
     """
 
-    scores: NDArray[np.float64]
-    p_values: NDArray[np.float64]
+    scores: NDArray[np.float32]
+    p_values: NDArray[np.float32]
     anomalies: NDArray[np.bool_]
     is_scored: NDArray[np.bool_]
     ranges: tuple[Range, ...]
@@ -191,11 +191,12 @@ def score_points(
             found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
             of_windows[done : done + len(found.scores)] = found.scores
             done += len(found.scores)
-    scores = mean_of_covering_windows(of_windows, series.starts, window, len(series.order))
+    means = mean_of_covering_windows(of_windows, series.starts, window, len(series.order))
+    scores = means.astype(np.float32)
     is_scored = series.is_covered
-    p_values, anomalies = np.full(len(scores), np.nan), np.zeros(len(scores), dtype=bool)
+    p_values, anomalies = np.full_like(scores, np.nan), np.zeros(len(scores), dtype=bool)
     calibration = calibration_of_points(pair)
-    scored = torch.from_numpy(scores[is_scored].astype(np.float32))
+    scored = torch.from_numpy(scores[is_scored])
     p_values[is_scored] = calibration.p_values(scored).numpy()
     anomalies[is_scored] = calibration.is_anomaly(scored).numpy()
     ranges = ranges_of(scores, p_values, anomalies, series.pieces, window)
@@ -260,5 +261,5 @@ def _columns_of_ranges(points: Points, series: SeriesRows) -> dict[str, NDArray[
     if "time" in series.names:
         columns["peak_time"] = series.names["time"][peak]
     of_ranges = [(each.peak_score, each.p_value) for each in points.ranges]
-    peak_scores, p_values = np.array(of_ranges, dtype=np.float64).reshape(-1, 2).T
+    peak_scores, p_values = np.array(of_ranges, dtype=np.float32).reshape(-1, 2).T
     return columns | {"peak_score": peak_scores, "p_value": p_values}
