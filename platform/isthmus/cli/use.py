@@ -43,6 +43,38 @@ Per = Annotated[
         "--per", help="What of series has a score: each point, or each window.", show_default=False
     ),
 ]
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarm-rate",
+        help="The share of normal rows that may be flagged; by default the pair's own, 0.01.",
+        show_default=False,
+    ),
+]
+ControlOption = Annotated[
+    str,
+    typer.Option(
+        "--control",
+        help="rate: of normal rows few are flagged. fdr: of the rows flagged in the file few are "
+        "normal. online: the same over all files of a stream.",
+    ),
+]
+Level = Annotated[
+    float | None,
+    typer.Option(
+        "--level",
+        help="The false discovery rate of --control fdr and online; by default 0.1.",
+        show_default=False,
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        help="The file with the state of a stream (--control online).",
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -80,6 +112,10 @@ def detect(
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
+    false_alarm_rate: FalseAlarmRate = None,
+    control: ControlOption = "rate",
+    level: Level = None,
+    state: State = None,
     per: Per = "auto",
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
@@ -89,9 +125,11 @@ def detect(
     _refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions
+    from isthmus.jobs.controls import control_of
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
+    asked = control_of(control, false_alarm_rate, level, state)
     options = UseOptions(resample=resample, query=query)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
@@ -99,12 +137,13 @@ def detect(
             *(model, source, output, settings, on_rows),
             options=options,
             allow_unseen=allow_unseen,
+            control=asked,
             per=per,
         )
     what = "rows" if result.points is None else "steps"
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} {what} (score above "
-        f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
+        f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
+        f"{result.model} (pair {result.pair_id}): {result.output}"
     )
     if result.points is not None:
         _print_ranges(result.points)

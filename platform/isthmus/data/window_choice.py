@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.splits import auto_calibration_fraction
 from isthmus.spec import DataSpec
 
 _LONGEST, _SHORTEST = 128, 4
@@ -29,7 +30,8 @@ def default_window(
         new_series: Shape (T,). The steps at which a series begins.
         spec: The data section, which says how large the held-out parts are.
     """
-    share = min(spec.validation_fraction, spec.test_fraction)
+    calibration = spec.calibration_share or auto_calibration_fraction(spec)
+    share = min(spec.validation_fraction, calibration, spec.test_fraction)
     part = _SHARE_OF_A_PART * share * int(_lengths(new_series).max())
     pieces = np.sort(_lengths(is_break))
     # At least half of the steps lie in pieces of this length or more.

@@ -71,8 +71,13 @@ def make_detector(
     found = _unseen_scores(detector, prepared, folds)
     detector.calibration.fit(torch.from_numpy(found))
     detector.point_calibration = _point_calibration(detector, prepared)
-    way: CalibrationWay = "shared" if folds is None else "crossed"
-    return Calibrated(detector, len(found), way)
+    return Calibrated(detector, len(found), _way(prepared, folds))
+
+
+def _way(prepared: Prepared, folds: Folds | None) -> CalibrationWay:
+    if folds is not None:
+        return "crossed"
+    return "split" if prepared.data.calibration_share else "shared"
 
 
 def _unseen_scores(
@@ -80,7 +85,7 @@ def _unseen_scores(
 ) -> NDArray[np.float32]:
     """Returns the scores of normal rows by members that were not trained on them, shape (n,)."""
     if folds is None:
-        return of_each(prepared.validation, detector.score)
+        return of_each(prepared.calibration, detector.score)
     train = prepared.first_view
     found = np.empty(len(train), dtype=np.float32)
     for number in range(1, len(detector.members)):
@@ -92,11 +97,11 @@ def _unseen_scores(
 
 def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | None:
     """Returns how the steps of normal series score; `None` for other kinds of data."""
-    if prepared.validation_starts is None or isinstance(prepared.validation, StoredRows):
+    if prepared.calibration_starts is None or isinstance(prepared.calibration, StoredRows):
         return None
     found = scores_of_steps(
-        prepared.validation,
-        prepared.validation_starts,
+        prepared.calibration,
+        prepared.calibration_starts,
         lambda windows: of_each(windows, detector.score),
     )
     calibration = Calibration()

@@ -29,9 +29,11 @@ from isthmus.data import (
     ranges_of,
     write_table,
 )
+from isthmus.data.results import Columns
 from isthmus.data.series_rows import SeriesRows
 from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.controls import Control, Decisions, deciding
 from isthmus.jobs.provenance import provenance_of
 from isthmus.registry import Pair
 from isthmus.spec.secrets import without_password
@@ -121,7 +123,8 @@ class PointsFound:
         ranges: The number of ranges of anomalous steps.
         output: The path of the scores.
         ranges_output: The path of the ranges.
-        threshold: Scores of steps above it are anomalies.
+        threshold: Scores of steps above it are anomalies; NaN if a score alone does not tell.
+        rule: What makes a step an anomaly, in words.
     """
 
     steps: int
@@ -131,12 +134,14 @@ class PointsFound:
     output: Path
     ranges_output: Path
     threshold: float
+    rule: str
 
 
 def detect_points(
     pair: Pair,
     source: str,
-    output: str | Path,
+    output: Path,
+    control: Control,
     on_rows: OnRows | None,
     options: UseOptions | None,
 ) -> PointsFound:
@@ -149,35 +154,41 @@ def detect_points(
     Raises:
         DataError: If the input does not hold such series, or an output cannot be written.
     """
-    threshold = float(calibration_of_points(pair).threshold)
+    calibration = calibration_of_points(pair)
     data = pair.manifest.data.model_copy(update={"stride": 1})
     series = open_input(data, source, pair.manifest.rows_taken, options)
     assert isinstance(series, SeriesRows)  # noqa: S101 (the pair is of series)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
-    points = score_points(pair, series, on_rows, watch)
-    provenance = provenance_of(pair, source, job="detect", threshold=threshold)
-    output = Path(output)
-    write_points(points, series, output, provenance)
+    provenance = provenance_of(pair, source, job="detect", **control.said(pair, calibration))
+    with deciding(pair, calibration, control) as decisions:
+        points = score_points(pair, series, decisions, on_rows, watch)
+        write_points(points, series, output, provenance)
     watch.report()
     return PointsFound(
         steps=len(points.scores),
         unscored=int((~points.is_scored).sum()),
-        anomalies=int(points.anomalies.sum()),
+        anomalies=decisions.anomalies,
         ranges=len(points.ranges),
         output=output,
         ranges_output=ranges_path(output),
-        threshold=threshold,
+        threshold=decisions.threshold,
+        rule=decisions.rule,
     )
 
 
 def score_points(
-    pair: Pair, series: SeriesRows, on_rows: OnRows | None = None, watch: RangeWatch | None = None
+    pair: Pair,
+    series: SeriesRows,
+    decisions: Decisions,
+    on_rows: OnRows | None = None,
+    watch: RangeWatch | None = None,
 ) -> Points:
     """Scores every step of series; memory holds some numbers for each step, and a block of windows.
 
     Args:
         pair: The pair.
         series: The series, whose windows begin at every step.
+        decisions: Decides which steps are anomalies.
         on_rows: Called with (windows done, all windows) during the work.
         watch: Looks at all that is scored.
     """
@@ -195,10 +206,12 @@ def score_points(
     scores = means.astype(np.float32)
     is_scored = series.is_covered
     p_values, anomalies = np.full_like(scores, np.nan), np.zeros(len(scores), dtype=bool)
-    calibration = calibration_of_points(pair)
-    scored = torch.from_numpy(scores[is_scored])
-    p_values[is_scored] = calibration.p_values(scored).numpy()
-    anomalies[is_scored] = calibration.is_anomaly(scored).numpy()
+    scored = scores[is_scored]
+    p_values[is_scored] = calibration_of_points(pair).p_values(torch.from_numpy(scored)).numpy()
+    judged: list[Columns] = []
+    with decisions.appending(judged.append):
+        decisions.add({"score": scored, "p_value": p_values[is_scored]})
+    anomalies[is_scored] = np.concatenate([each["anomaly"] for each in judged])
     ranges = ranges_of(scores, p_values, anomalies, series.pieces, window)
     return Points(scores, p_values, anomalies, is_scored, ranges)
 

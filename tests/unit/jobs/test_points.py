@@ -10,13 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import false_discovery_control
 
 import isthmus
 from isthmus.core.calibration import Calibration
 from isthmus.data import open_input, rows
 from isthmus.errors import DataError, UsageError
+from isthmus.jobs.controls import Control, deciding
 from isthmus.jobs.detect import detect_with
-from isthmus.jobs.points import score_points
+from isthmus.jobs.points import calibration_of_points, score_points
 from isthmus.registry import Pair
 from isthmus.spec import Settings
 
@@ -164,9 +166,11 @@ def test_memory_grows_by_numbers_of_steps_and_not_by_windows(
     machine(steps).to_csv("long.csv", index=False)
     data = pair.manifest.data.model_copy(update={"time": None, "series_id": None, "stride": 1})
     series = open_input(data, "long.csv", pair.manifest.rows_taken)
+    calibration = calibration_of_points(pair)
     tracemalloc.start()
     try:
-        score_points(pair, series)
+        with deciding(pair, calibration, Control()) as decisions:
+            score_points(pair, series, decisions)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -235,6 +239,21 @@ def test_a_pair_that_is_not_calibrated_for_steps_scores_windows_and_says_so(
             detect_with(old, "new.csv", "scores.csv", per="point")
     finally:
         pair.detector.point_calibration = calibration
+
+
+@pytest.mark.usefixtures("here")
+def test_the_rate_of_false_alarms_and_of_false_discoveries_is_kept_over_steps(pair: Pair) -> None:
+    table = machine(seed=2, bump=BUMP)
+    often, _ = detected(pair, table, control=Control(rate=0.2))
+    seldom, _ = detected(pair, table, control=Control(rate=0.02))
+    assert (often["anomaly"] == (often["p_value"] <= 0.2)).all()
+    assert (seldom["anomaly"] == (seldom["p_value"] <= 0.02)).all()
+    discovered, ranges = detected(pair, table, control=Control("fdr", level=0.2))
+    expected = false_discovery_control(discovered["p_value"]) <= 0.2
+    assert discovered["anomaly"].tolist() == expected.tolist()
+    assert expected[BUMP].all()
+    highest = ranges.loc[ranges["peak_score"].idxmax()]
+    assert highest["first_step"] <= BUMP.start < BUMP.stop <= highest["last_step"] + 1
 
 
 @pytest.mark.usefixtures("here")
