@@ -1,7 +1,7 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -9,6 +9,7 @@ from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
+    from isthmus.jobs.points import PointsFound
     from isthmus.registry import Device
 
 Model = Annotated[
@@ -37,6 +38,12 @@ Query = Annotated[
 AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
+]
+Per = Annotated[
+    Literal["auto", "point", "window"],
+    typer.Option(
+        "--per", help="What of series has a score: each point, or each window.", show_default=False
+    ),
 ]
 FalseAlarmRate = Annotated[
     float | None,
@@ -142,6 +149,7 @@ def detect(
     device: OnDevice = "auto",
     explain: Explain = False,
     report: Page = None,
+    per: Per = "auto",
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -168,9 +176,11 @@ def detect(
             control=asked,
             device=cast("Device", device),
             explain=explain,
+            per=per,
         )
+    what = "rows" if result.points is None else "steps"
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
+        f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
         f"{result.model} (pair {result.pair_id}): {result.output}"
     )
     if result.rejected:
@@ -178,8 +188,19 @@ def detect(
             f"  {result.rejected:,} rows cannot be read and are set aside: "
             f"{rejected_path(result.output)}"
         )
+    if result.points is not None:
+        _print_ranges(result.points)
     if report is not None:
         write_report(output, report, settings)
+
+
+def _print_ranges(points: "PointsFound") -> None:
+    if points.unscored:
+        out.print(
+            f"  {points.unscored:,} steps have no score, as no whole window covers them; the "
+            "column reason says why"
+        )
+    out.print(f"  {points.ranges:,} ranges of anomalous steps: {points.ranges_output}")
 
 
 def refuse_existing(output: Path, force: bool) -> None:

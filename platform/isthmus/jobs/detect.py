@@ -21,6 +21,7 @@ from isthmus.jobs.controls import Control, deciding
 from isthmus.jobs.explaining import explaining
 from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
+from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
 from isthmus.jobs.provenance import how_read, provenance_of, recorded
 from isthmus.jobs.reference_rows import ReferenceRows, no_reference_rows, reference_rows
 from isthmus.registry import Device, Pair, load
@@ -33,7 +34,7 @@ class DetectResult:
     """The result of a detection job.
 
     Attributes:
-        rows: Number of scored rows.
+        rows: Number of rows; of steps, where single steps of series are scored.
         anomalies: Number of anomalies.
         rejected: Number of rows that cannot be read. They are set aside, with their reasons, in
             `OUTPUT.rejected.csv`.
@@ -42,6 +43,7 @@ class DetectResult:
         output: The path of the scores.
         model: The pair's name and version, `digits/3`.
         pair_id: The id of the pair that scored them, which the output holds too.
+        points: Further figures, where single steps of series are scored.
     """
 
     rows: int
@@ -52,6 +54,7 @@ class DetectResult:
     output: Path
     model: str
     pair_id: str
+    points: PointsFound | None = None
 
 
 def detect(
@@ -66,13 +69,15 @@ def detect(
     control: Control | None = None,
     device: Device = "auto",
     explain: bool = False,
+    per: Per = "auto",
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
     per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (about the
     share of normal rows that score at least as high) and `anomaly`. Rows that cannot be read are
-    set aside, with their reasons, in `OUTPUT.rejected.csv`.
+    set aside, with their reasons, in `OUTPUT.rejected.csv`. Of series it has one line per step, and
+    the ranges of anomalous steps are written beside it, to `OUTPUT.ranges.csv`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -89,6 +94,7 @@ def detect(
         device: Where the pair computes; `auto` is a GPU if there is one.
         explain: Whether to add columns that say why each row is strange, and, for images, series
             and audio, pictures of the strangest rows in the folder `<output>.heatmaps`.
+        per: What of series has a score: each `point`, or each `window` alone.
 
     A log line says so if the input has drifted from the rows that were held out of training.
 
@@ -113,6 +119,7 @@ def detect(
             control=control,
             explain=explain,
             held_out=held_out,
+            per=per,
         )
         record(result.output, result.rows)
     return result
@@ -128,6 +135,7 @@ def detect_with(
     allow_unseen: bool = False,
     control: Control | None = None,
     explain: bool = False,
+    per: Per = "auto",
     held_out: ReferenceRows = no_reference_rows,
     part: InputPart | None = None,
 ) -> DetectResult:
@@ -142,21 +150,26 @@ def detect_with(
         allow_unseen: As in `detect`.
         control: As in `detect`.
         explain: As in `detect`.
+        per: As in `detect`.
         held_out: Returns the pair's held-out rows, which tell drift and what errors are usual.
         part: The part of the source that is scored, if not all of it is. It may have no rows.
     """
     refuse_replaced_input(source, output)
     options = options or UseOptions(set_aside=True)
     control = control or Control()
+    if scores_points(pair, per, explain=explain):
+        of_points = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
+        return _result_of_points(pair, of_points)
+    calibration = pair.detector.calibration
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
     watch = InputWatch(pair, source, held_out)
-    said = control.said(pair) | how_read(options) | ({} if part is None else dict(part.noted))
+    said = control.said(pair, calibration) | how_read(options) | dict(part.noted if part else {})
     provenance = provenance_of(pair, source, job="detect", **said)
     rows = 0
     with (
         explaining(pair, held_out, Path(output), provenance, is_asked=explain) as explained,
-        deciding(pair, control) as decisions,
+        deciding(pair, calibration, control) as decisions,
         open_results(Path(output), provenance) as append_now,
         open_rejected(Path(output), without_password(source), provenance) as rejected,
         write_behind(append_now) as append,
@@ -193,4 +206,18 @@ def detect_with(
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
+    )
+
+
+def _result_of_points(pair: Pair, found: PointsFound) -> DetectResult:
+    return DetectResult(
+        rows=found.steps,
+        anomalies=found.anomalies,
+        rejected=0,
+        threshold=found.threshold,
+        rule=found.rule,
+        output=found.output,
+        model=pair.reference,
+        pair_id=pair.manifest.pair_id,
+        points=found,
     )
