@@ -72,13 +72,19 @@ class Space(Fitted):
         """Returns the points of rows, shape (B, P)."""
         rows = (views.rows - self.centre) / self.scale
         if self.name == "tempered":
-            tempered: Tensor = self.of_rows(torch.asinh(rows))
+            tempered: Tensor = self.of_rows(_tempered(rows))
             return tempered
         latents = (views.latents - self.latent_centre) / self.latent_scale
         residuals = _RESIDUAL_WEIGHT * views.residuals / self.scale
         return torch.cat(
             [self.of_rows(rows), self.of_latents(latents), self.of_rows(residuals)], dim=1
         )
+
+
+def _tempered(values: Tensor) -> Tensor:
+    """Returns the inverse hyperbolic sines, with operations that ONNX's tracer supports."""
+    size = values.abs()
+    return values.sign() * torch.log(size + (size.square() + 1).sqrt())
 
 
 def _deviation(values: Tensor, *, by_feature: bool) -> Tensor:
