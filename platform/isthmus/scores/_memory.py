@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -17,6 +17,10 @@ from isthmus.spec import SpecModel
 
 # The distances of so many rows to a memory of the usual size stay in a processor's cache.
 _ROWS_AT_ONCE = 256
+# `memory: auto` keeps so many rows, and no more numbers than the score says.
+_AUTO_ROWS = (256, 1024)
+
+MemorySize = Annotated[int, Field(ge=2, le=65_536)] | Literal["auto"]
 
 
 class MemoryScore(Score):
@@ -30,15 +34,18 @@ class MemoryScore(Score):
     class Config(SpecModel):
         """The size of the memory, and the space of the distances."""
 
-        memory: int = Field(default=1024, ge=2, le=65_536)
+        memory: MemorySize = "auto"
         """The most training rows that are kept. What a score costs in time and on disk grows with
-        it."""
+        it. `auto`: from 256 to 1024, fewer for wider rows."""
         space: SpaceName = "combined"
-        """Where distances are measured. combined: in row, latent and residual side by side.
+        """Where distances are measured. combined: in the row, its residual and, except of
+        tables, its latent side by side.
         tempered: between rows whose features are scaled by their quartiles, with their tails drawn
         in."""
 
     FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths")
+    AUTO_NUMBERS: ClassVar[int] = 32_768
+    """The numbers that `memory: auto` keeps, which set what a row costs."""
     options: Config
     memory: Tensor
     lengths: Tensor
@@ -62,8 +69,9 @@ class MemoryScore(Score):
         """Keeps a sample of the training rows."""
         self.space.fit(train)
         # It is needed until the score is fitted, and not stored.
-        self._taken = rows_at_most(len(train.raw), self.options.memory, seed)
-        points = self.space(train)[self._taken]
+        points = self.space(train)
+        self._taken = rows_at_most(len(points), self._size(points.shape[1]), seed)
+        points = points[self._taken]
         self.keep("memory", points)
         self.keep("lengths", points.square().sum(dim=1))
 
@@ -89,12 +97,18 @@ class MemoryScore(Score):
             remembered = (places >= 0).nonzero().squeeze(1)
             squares[remembered, places[remembered]] = torch.inf
             found.append(self.from_distances(part, squares))
-        return settled(torch.cat([*found, self(held_out)]))
+        return settled(torch.cat(found))
 
     def apart(self) -> Tensor:
         """Returns the squared distances within the memory; that of a row to itself is infinite."""
         squares = self._squares(self.memory)
         return squares.fill_diagonal_(torch.inf)
+
+    def _size(self, width: int) -> int:
+        if self.options.memory != "auto":
+            return self.options.memory
+        fewest, most = _AUTO_ROWS
+        return min(max(self.AUTO_NUMBERS // width, fewest), most)
 
     def _score(self, points: Tensor) -> Tensor:
         return self.from_distances(points, self._squares(points))

@@ -95,7 +95,8 @@ class Score(Fitted):
         """Learns what normal rows are like.
 
         Args:
-            train: Rows that the autoencoder was trained on, or a sample of them.
+            train: Normal rows to learn from: those that the autoencoder was trained on, or a
+                sample of them, and the held-out rows too, unless calibration rests on these.
             held_out: Normal rows that it was not trained on. They may be as few as one.
             seed: The seed of whatever is drawn.
         """

@@ -30,10 +30,10 @@ _LEAST_SHARE = 0.1
 class Space(Fitted):
     """Maps rows to points, shape (B, P), such that distances between points mean something.
 
-    `combined` is the row, its latent and its residual side by side: strange is what lies far from
-    all normal rows, far in the latent space, or off the manifold. `tempered` is the row alone,
-    with each feature scaled by its quartiles and its tails drawn in by asinh, so that no single
-    feature with heavy tails decides.
+    `combined` is the row, its residual and, except of tables, its latent side by side: strange is
+    what lies far from all normal rows, off the manifold, or far in the latent space. `tempered` is
+    the row alone, with each feature scaled by its quartiles and its tails drawn in by asinh, so
+    that no single feature with heavy tails decides.
     """
 
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "latent_centre", "latent_scale")
@@ -74,11 +74,18 @@ class Space(Fitted):
         if self.name == "tempered":
             tempered: Tensor = self.of_rows(_tempered(rows))
             return tempered
-        latents = (views.latents - self.latent_centre) / self.latent_scale
         residuals = _RESIDUAL_WEIGHT * views.residuals / self.scale
-        return torch.cat(
-            [self.of_rows(rows), self.of_latents(latents), self.of_rows(residuals)], dim=1
-        )
+        parts = [self.of_rows(rows), self.of_rows(residuals)]
+        if _has_latent(views):
+            latents = (views.latents - self.latent_centre) / self.latent_scale
+            parts.append(self.of_latents(latents))
+        return torch.cat(parts, dim=1)
+
+
+def _has_latent(views: Views) -> bool:
+    # The row of a table and its residual already say what its latent says, and each value costs
+    # time. Of pixels and samples the latent says more than single values do.
+    return views.module.plan.kind is not DataKind.TABULAR
 
 
 def _tempered(values: Tensor) -> Tensor:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import ClassVar, cast
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from isthmus.core import Autoencoder
+from isthmus.scores._memory import MemorySize
 from isthmus.scores._reference import Reference
 from isthmus.scores._score import Score, Views
 from isthmus.scores.kernel_denoising import KernelDenoising
@@ -20,7 +20,7 @@ from isthmus.spec import SpecModel
 class Auto(Score):
     """Scores a row by the mean of several scores, each on the scale of normal rows.
 
-    The parts look at a row in different ways: `kernel_denoising` at row, latent and residual side
+    The parts look at a row in different ways: `kernel_denoising` at row, residual and latent side
     by side, and `neighbours` at rows whose features have their tails drawn in, which no single
     feature with rare large values decides. No label is needed: all parts weigh the same.
     """
@@ -28,9 +28,9 @@ class Auto(Score):
     class Config(SpecModel):
         """The size of the memories."""
 
-        memory: int = Field(default=1024, ge=2, le=65_536)
+        memory: MemorySize = "auto"
         """The most training rows that each part keeps. What a score costs in time and on disk
-        grows with it."""
+        grows with it. `auto`: from 256 to 1024, fewer for wider rows."""
 
     SUMMARY: ClassVar[str] = "several scores combined, without labels; the first one to try"
     options: Config

@@ -28,6 +28,8 @@ class Neighbours(MemoryScore):
         """The number of neighbours; less if the memory holds fewer rows."""
 
     SUMMARY: ClassVar[str] = "the distance to the nearest normal rows; clusters, gaps between them"
+    # To find the nearest rows takes as long as to measure the distances.
+    AUTO_NUMBERS: ClassVar[int] = 16_384
     options: Config
 
     def from_distances(self, points: Tensor, squares: Tensor) -> Tensor:
