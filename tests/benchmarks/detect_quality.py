@@ -40,6 +40,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 import isthmus
+from isthmus.spec import Settings
 
 FOLDER = Path(__file__).parents[3] / "shared/data/adbench"
 MOST_ROWS = 10_000
@@ -79,18 +80,20 @@ def task(file: Path, seed: int) -> Task:
 # -- what is compared ---------------------------------------------------------------------------
 
 
-def ours(given: Task, name: str, scoring: str | None, seed: int) -> Floats:
+def ours(given: Task, asked: argparse.Namespace, seed: int) -> Floats:
     """Trains by the minimal job file, and scores with the registered pair."""
-    file = Path(os.environ["ISTHMUS_HOME"]) / f"{name}.npy"
-    np.save(file, given.train.astype(np.float32))
-    job: dict[str, Any] = {"name": name, "data": str(file)}
-    if scoring is not None:
-        job["scoring"] = scoring
-    if seed:
-        job["training"] = {"seed": seed}
-    isthmus.train(job)
-    found = isthmus.load(f"{name}/1").detect(given.test.astype(np.float32))
-    return np.asarray(found.scores, dtype=np.float64)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.from_environment({}, Path(folder))
+        file = Path(folder) / "rows.npy"
+        np.save(file, given.train.astype(np.float32))
+        job: dict[str, Any] = {"name": "quality", "data": str(file)}
+        if asked.scoring is not None:
+            job["scoring"] = asked.scoring
+        if seed:
+            job["training"] = {"seed": seed}
+        isthmus.train(job, settings=settings)
+        found = isthmus.load("quality/1", settings=settings).detect(given.test.astype(np.float32))
+        return np.asarray(found.scores, dtype=np.float64)
 
 
 def fifth_neighbour(train: Floats, test: Floats, seed: int) -> Floats:
@@ -150,11 +153,7 @@ def quality(labels: NDArray[np.int64], scores: Floats) -> tuple[float, float]:
 def measured(file: Path, seed: int, asked: argparse.Namespace) -> dict[str, tuple[float, float]]:
     given = task(file, seed)
     began_s = time.perf_counter()
-    found = {
-        "isthmus": quality(
-            given.labels, ours(given, f"{file.stem}-seed-{seed}", asked.scoring, seed)
-        )
-    }
+    found = {"isthmus": quality(given.labels, ours(given, asked, seed))}
     seconds = time.perf_counter() - began_s
     references = {} if asked.no_references else REFERENCES
     for name, method in references.items():
@@ -189,10 +188,8 @@ def main() -> None:
     asked = parser.parse_args()
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["ISTHMUS_HOME"] = folder
-        seeds = [int(seed) for seed in asked.seeds.split(",")]
-        runs = [measured(file, seed, asked) for seed in seeds for file in files(asked)]
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    runs = [measured(file, seed, asked) for seed in seeds for file in files(asked)]
     means = {name: [mean(run[name][part] for run in runs) for part in (0, 1)] for name in runs[0]}
     mine, others = means["isthmus"], [each for name, each in means.items() if name != "isthmus"]
     tell(
