@@ -16,7 +16,7 @@ from isthmus.scores._space import Space, SpaceName
 from isthmus.spec import SpecModel
 
 # The distances of so many rows to a memory of the usual size stay in a processor's cache.
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE = 128
 # `memory: auto` keeps so many rows, and no more numbers than the score says.
 _AUTO_ROWS = (256, 1024)
 
@@ -44,7 +44,7 @@ class MemoryScore(Score):
         in."""
 
     FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths")
-    AUTO_NUMBERS: ClassVar[int] = 32_768
+    AUTO_NUMBERS: ClassVar[int] = 20_480
     """The numbers that `memory: auto` keeps, which set what a row costs."""
     options: Config
     memory: Tensor
@@ -115,4 +115,4 @@ class MemoryScore(Score):
 
     def _squares(self, points: Tensor) -> Tensor:
         products = torch.addmm(self.lengths, points, self.memory.T, alpha=-2)
-        return (products + points.square().sum(dim=1, keepdim=True)).clamp(min=0)
+        return products.add_(points.square().sum(dim=1, keepdim=True)).clamp_(min=0)

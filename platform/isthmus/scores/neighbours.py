@@ -29,7 +29,7 @@ class Neighbours(MemoryScore):
 
     SUMMARY: ClassVar[str] = "the distance to the nearest normal rows; clusters, gaps between them"
     # To find the nearest rows takes as long as to measure the distances.
-    AUTO_NUMBERS: ClassVar[int] = 16_384
+    AUTO_NUMBERS: ClassVar[int] = 10_240
     options: Config
 
     def from_distances(self, points: Tensor, squares: Tensor) -> Tensor:
