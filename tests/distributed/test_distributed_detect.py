@@ -267,3 +267,35 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_parts(model, settings, her
     with pytest.raises(UsageError, match=said):
         run(model, settings, **more)
     assert not list(here.rglob("*pair.json"))
+
+
+def test_the_command_says_how_many_parts_there_are_and_what_is_set_aside(
+    model, settings, here, isthmus, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    monkeypatch.setenv("ISTHMUS_HOME", str(settings.home))
+    save(Path("in"), 20, ending="csv")
+    with Path("in/day=0/0.csv").open("a") as file:
+        file.write("1,2\n")
+    asked = ("detect", "--model", model, "in", "out", "--address", "auto", "--form", "parquet")
+    found = isthmus(*asked)
+    assert found.code == 0, found.err
+    lines = found.out.splitlines()
+    assert lines[0] == "6 parts are written"
+    assert "anomalies in 120 rows" in lines[1]
+    assert lines[1].endswith(": out")
+    assert lines[2] == "  1 rows cannot be read and are set aside: out.rejected.csv"
+    assert len(list(Path("out").rglob("*.csv.parquet"))) == FILES
+    again = isthmus(*asked)
+    assert again.code == 2
+    assert "is complete; choose another output, or add --force" in again.err
+    assert isthmus(*asked, "--force").code == 0
+
+
+def test_the_form_of_parts_is_refused_where_there_are_none(here, isthmus):
+    found = isthmus("detect", "--model", "any", "in.csv", "out.csv", "--form", "csv")
+    assert (found.code, len(found.err.splitlines())) == (2, 1)
+    assert "--form is that of parts" in found.err
+    there = isthmus("detect", "--model", "any", "in.csv", "s3://bucket/out.csv")
+    assert (there.code, len(there.err.splitlines())) == (2, 1)
+    assert "add --address" in there.err

@@ -1,14 +1,17 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
+    from isthmus.jobs.detect import DetectResult
+    from isthmus.jobs.distributed_detect import DistributedDetectResult
     from isthmus.registry import Device
+    from isthmus.spec import Settings
 
 Model = Annotated[
     str,
@@ -22,6 +25,13 @@ Input = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Argument(help="The path of the results.", show_default=False)]
+Results = Annotated[
+    str,
+    typer.Argument(
+        help="The path of the results; with --address a folder, local or s3://.",
+        show_default=False,
+    ),
+]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Resample sounds to the sample rate of the pair.")
 ]
@@ -40,6 +50,22 @@ AllowUnseen = Annotated[
 OnDevice = Annotated[
     str,
     typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="A Ray cluster that scores a folder or a glob of files; auto is that of this machine.",
+        show_default=False,
+    ),
+]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--form",
+        help="The form of the parts with --address: parquet or csv; by default that of each file.",
+        show_default=False,
+    ),
 ]
 Strict = Annotated[
     bool,
@@ -84,33 +110,41 @@ def denoise(
 def detect(
     model: Model,
     source: Input,
-    output: Output,
+    output: Results,
     force: Force = False,
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
     strict: Strict = False,
     device: OnDevice = "auto",
+    address: Address = None,
+    form: Form = None,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
+    With --address, a Ray cluster scores the files of a folder, each to a part in the folder OUTPUT.
+    The parts that an interrupted command has done are kept by the same command.
+
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
-    _refuse_existing(output, force)
-    from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions, rejected_path
-    from isthmus.jobs.detect import detect as run
+    from isthmus.data import UseOptions
     from isthmus.spec import Settings
 
     options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
-    with rows_progress("detecting") as on_rows:
-        result = run(
-            *(model, source, output, settings, on_rows),
-            options=options,
-            allow_unseen=allow_unseen,
-            device=cast("Device", device),
-        )
+    asked = {
+        "options": options,
+        "allow_unseen": allow_unseen,
+        "device": cast("Device", device),
+    }
+    result: DetectResult | DistributedDetectResult
+    if address is None:
+        _refuse_existing(Path(output), force)
+        _refuse_form(form)
+        result = _detect_here(model, source, output, settings, asked)
+    else:
+        asked |= {"form": form, "force": force}
+        result = _detect_on_cluster(model, source, output, settings, address, asked)
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
         f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
@@ -118,8 +152,43 @@ def detect(
     if result.rejected:
         out.print(
             f"  {result.rejected:,} rows cannot be read and are set aside: "
-            f"{rejected_path(result.output)}"
+            f"{str(result.output).rstrip('/')}.rejected.csv"
         )
+
+
+def _detect_here(
+    model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
+) -> "DetectResult":
+    from isthmus.cli.progress import rows_progress
+    from isthmus.jobs.detect import detect as run
+
+    with rows_progress("detecting") as on_rows:
+        return run(model, source, output, settings, on_rows, **asked)
+
+
+def _detect_on_cluster(
+    model: str,
+    source: str,
+    output: str,
+    settings: "Settings",
+    address: str,
+    asked: dict[str, Any],
+) -> "DistributedDetectResult":
+    from isthmus.cli.progress import parts_progress
+    from isthmus.jobs.distributed_detect import detect_on_cluster as run
+
+    with parts_progress("detecting") as on_parts:
+        result = run(model, source, output, settings, address, on_parts, **asked)
+    kept = f", {result.kept:,} of them kept from before" if result.kept else ""
+    out.print(f"{result.parts:,} parts are written{kept}")
+    return result
+
+
+def _refuse_form(form: str | None) -> None:
+    from isthmus.errors import UsageError
+
+    if form is not None:
+        raise UsageError("--form is that of parts, with --address; a file's form is its ending")
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

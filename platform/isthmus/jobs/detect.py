@@ -20,6 +20,8 @@ from isthmus.data import (
     open_results,
     write_behind,
 )
+from isthmus.data.files import is_in_s3
+from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
@@ -83,12 +85,17 @@ def detect(
         device: Where the pair computes; `auto` is a GPU if there is one.
 
     Raises:
-        UsageError: If a GPU is asked for and there is none.
+        UsageError: If a GPU is asked for and there is none, or the output is in S3.
         ModelNotFound: If there is no such pair.
         DataError: If the file does not hold the kind of data that the pair was trained on, if none
             of its rows can be read, or if the output would replace it.
         RegistryError: If the pair is damaged.
     """
+    if is_in_s3(str(output)):
+        raise UsageError(
+            f"{output}: results are written to a file of this machine; name one, or add --address "
+            "to have a cluster write a folder of parts to S3"
+        )
     check_table_output(Path(output))
     pair = load(model, settings, device)
     with recorded(pair, "detect", settings) as record:
