@@ -73,6 +73,38 @@ Strict = Annotated[
         "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
     ),
 ]
+FalseAlarmRate = Annotated[
+    float | None,
+    typer.Option(
+        "--false-alarm-rate",
+        help="The share of normal rows that may be flagged; by default the pair's own, 0.01.",
+        show_default=False,
+    ),
+]
+ControlOption = Annotated[
+    str,
+    typer.Option(
+        "--control",
+        help="rate: of normal rows few are flagged. fdr: of the rows flagged in the file few are "
+        "normal. online: the same over all files of a stream.",
+    ),
+]
+Level = Annotated[
+    float | None,
+    typer.Option(
+        "--level",
+        help="The false discovery rate of --control fdr and online; by default 0.1.",
+        show_default=False,
+    ),
+]
+State = Annotated[
+    Path | None,
+    typer.Option(
+        "--state",
+        help="The file with the state of a stream (--control online).",
+        show_default=False,
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -115,6 +147,10 @@ def detect(
     resample: Resample = False,
     query: Query = None,
     allow_unseen: AllowUnseen = False,
+    false_alarm_rate: FalseAlarmRate = None,
+    control: ControlOption = "rate",
+    level: Level = None,
+    state: State = None,
     strict: Strict = False,
     device: OnDevice = "auto",
     address: Address = None,
@@ -128,13 +164,14 @@ def detect(
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
     from isthmus.data import UseOptions
+    from isthmus.jobs.controls import control_of
     from isthmus.spec import Settings
 
-    options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
-    asked = {
-        "options": options,
+    asked: dict[str, Any] = {
+        "options": UseOptions(resample=resample, query=query, set_aside=not strict),
         "allow_unseen": allow_unseen,
+        "control": control_of(control, false_alarm_rate, level, state),
         "device": cast("Device", device),
     }
     result: DetectResult | DistributedDetectResult
@@ -146,8 +183,8 @@ def detect(
         asked |= {"form": form, "force": force}
         result = _detect_on_cluster(model, source, output, settings, address, asked)
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} rows (score above "
-        f"{result.threshold:.4g}) by {result.model} (pair {result.pair_id}): {result.output}"
+        f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
+        f"{result.model} (pair {result.pair_id}): {result.output}"
     )
     if result.rejected:
         out.print(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import (
@@ -23,6 +24,7 @@ from isthmus.data import (
 from isthmus.data.files import is_in_s3
 from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
+from isthmus.jobs.controls import Control, deciding
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.registry import Device, Pair, load
@@ -36,10 +38,11 @@ class DetectResult:
 
     Attributes:
         rows: Number of scored rows.
-        anomalies: Number of rows whose score is above the threshold.
+        anomalies: Number of anomalies.
         rejected: Number of rows that cannot be read. They are set aside, with their reasons, in
             `OUTPUT.rejected.csv`.
-        threshold: Scores above it are anomalies; 1 % of normal rows have such a score.
+        threshold: Scores above it are anomalies; NaN if the control is of false discoveries.
+        rule: What makes a row an anomaly, in words.
         output: The path of the scores.
         model: The pair's name and version, `digits/3`.
         pair_id: The id of the pair that scored them, which the output holds too.
@@ -49,6 +52,7 @@ class DetectResult:
     anomalies: int
     rejected: int
     threshold: float
+    rule: str
     output: Path
     model: str
     pair_id: str
@@ -63,14 +67,15 @@ def detect(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    control: Control | None = None,
     device: Device = "auto",
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
-    per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (the share
-    of normal rows that score at least as high) and `anomaly`. Rows that cannot be read are set
-    aside, with their reasons, in `OUTPUT.rejected.csv`.
+    per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (about the
+    share of normal rows that score at least as high) and `anomaly`. Rows that cannot be read are
+    set aside, with their reasons, in `OUTPUT.rejected.csv`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -82,10 +87,13 @@ def detect(
             cannot be read are set aside.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
+        control: Which rate of false alarms or of false discoveries is kept; by default the
+            false-alarm rate that the pair was calibrated for.
         device: Where the pair computes; `auto` is a GPU if there is one.
 
     Raises:
-        UsageError: If a GPU is asked for and there is none, or the output is in S3.
+        UsageError: If the pair has too few calibration rows for that rate, if a GPU is asked for
+            and there is none, or if the output is in S3.
         ModelNotFound: If there is no such pair.
         DataError: If the file does not hold the kind of data that the pair was trained on, if none
             of its rows can be read, or if the output would replace it.
@@ -100,7 +108,10 @@ def detect(
     pair = load(model, settings, device)
     with recorded(pair, "detect", settings) as record:
         result = detect_with(
-            pair, source, output, on_rows, options=options, allow_unseen=allow_unseen
+            *(pair, source, output, on_rows),
+            options=options,
+            allow_unseen=allow_unseen,
+            control=control,
         )
         record(result.output, result.rows)
     return result
@@ -114,6 +125,7 @@ def detect_with(
     *,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    control: Control | None = None,
     part: InputPart | None = None,
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded.
@@ -125,20 +137,24 @@ def detect_with(
         on_rows: As in `detect`.
         options: As in `detect`.
         allow_unseen: As in `detect`.
+        control: As in `detect`.
         part: The part of the source that is scored, if not all of it is. It may have no rows.
     """
     refuse_replaced_input(source, output)
     options = options or UseOptions(set_aside=True)
+    control = control or Control()
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
     watch = RangeWatch(pair.manifest.rows_taken, without_password(source))
     noted = {} if part is None else part.noted
-    provenance = provenance_of(pair, source, job="detect", threshold=pair.threshold, **noted)
-    rows = anomalies = 0
+    provenance = provenance_of(pair, source, job="detect", **control.said(pair), **noted)
+    rows = 0
     with (
+        deciding(pair, control) as decisions,
         open_results(Path(output), provenance) as append_now,
         open_rejected(Path(output), without_password(source), provenance) as rejected,
         write_behind(append_now) as append,
+        decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
         for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
@@ -146,41 +162,36 @@ def detect_with(
             if not len(block.values):
                 continue
             watch.look(block.values)
-            columns = _columns(pair, block, on_block_rows, allow_unseen=allow_unseen)
-            append(columns)
+            decisions.add(*_scored(pair, block, on_block_rows, allow_unseen=allow_unseen))
             rows += len(block.values)
-            anomalies += int(columns["anomaly"].sum())
         if part is None:
             rejected.refuse_nothing_left(rows)
         elif rows == 0:
             none = no_rows(pair.manifest.data, pair.manifest.plan.row_shape)
-            append(_columns(pair, none, None, allow_unseen=allow_unseen))
+            decisions.add(*_scored(pair, none, None, allow_unseen=allow_unseen))
     watch.report()
     return DetectResult(
         rows=rows,
-        anomalies=anomalies,
+        anomalies=decisions.anomalies,
         rejected=rejected.count,
-        threshold=pair.threshold,
+        threshold=decisions.threshold,
+        rule=decisions.rule,
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )
 
 
-def _columns(
+def _scored(
     pair: Pair, block: Block, on_rows: OnRows | None, *, allow_unseen: bool
-) -> dict[str, NDArray[Any]]:
-    """Scores a block, and returns the columns of its results."""
+) -> tuple[dict[str, NDArray[Any]], NDArray[np.bool_] | None]:
+    """Scores a block.
+
+    Returns:
+        The columns of its results, and which rows are anomalies whatever they score.
+    """
     found = pair.detect(block.values, on_rows=on_rows, as_read=True)
-    is_anomaly, reasons = found.anomalies, {}
-    if block.reasons is not None:
-        reasons = {"reason": block.reasons}
-        if not allow_unseen:
-            is_anomaly = is_anomaly | (block.reasons != "")
-    return {
-        **block.index,
-        "score": found.scores,
-        "p_value": found.p_values,
-        "anomaly": is_anomaly,
-        **reasons,
-    }
+    columns = {**block.index, "score": found.scores, "p_value": found.p_values}
+    if block.reasons is None:
+        return columns, None
+    return {**columns, "reason": block.reasons}, None if allow_unseen else block.reasons != ""

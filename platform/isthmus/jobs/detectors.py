@@ -69,8 +69,13 @@ def make_detector(
     detector = Detector(modules[0], fitted, modules[1:]).eval()
     found = _unseen_scores(detector, prepared, folds)
     detector.calibration.fit(torch.from_numpy(found))
-    way: CalibrationWay = "shared" if folds is None else "crossed"
-    return Calibrated(detector, len(found), way)
+    return Calibrated(detector, len(found), _way(prepared, folds))
+
+
+def _way(prepared: Prepared, folds: Folds | None) -> CalibrationWay:
+    if folds is not None:
+        return "crossed"
+    return "split" if prepared.data.calibration_share else "shared"
 
 
 def _unseen_scores(
@@ -78,7 +83,7 @@ def _unseen_scores(
 ) -> NDArray[np.float32]:
     """Returns the scores of normal rows by members that were not trained on them, shape (n,)."""
     if folds is None:
-        return of_each(prepared.validation, detector.score)
+        return of_each(prepared.calibration, detector.score)
     train = prepared.first_view
     found = np.empty(len(train), dtype=np.float32)
     for number in range(1, len(detector.members)):

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from isthmus.data import Files, Provenance, UseOptions, rejected_path, sidecar_path
 from isthmus.data.parts_folder import PartsFolder
 from isthmus.errors import IsthmusError
+from isthmus.jobs.controls import Control
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.inputs import InputPart
 from isthmus.registry import Device, Pair
@@ -28,6 +29,28 @@ REJECTED_FOLDER = ".rejected"
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What is asked of a detection.
+
+    Attributes:
+        options: What is asked for of the input.
+        allow_unseen: Whether a row with a category that training did not have may be normal.
+        control: Which rate of false alarms is kept.
+    """
+
+    options: UseOptions
+    allow_unseen: bool
+    control: Control
+
+    def said(self) -> dict[str, object]:
+        """Returns what the provenance says of it, besides what it says of the control.
+
+        Parts that were asked for otherwise are not kept.
+        """
+        return {"allow_unseen": self.allow_unseen, "set_aside": self.options.set_aside}
+
+
+@dataclass(frozen=True)
 class PartsPlan:
     """What is to be scored, and where to.
 
@@ -37,8 +60,7 @@ class PartsPlan:
         names: The name of the part of each file.
         noted: What the provenance of each part says besides the pair and the job.
         output: The folder of the parts.
-        options: What is asked for of the input.
-        allow_unseen: Whether a row with a category that training did not have may be normal.
+        asked: What is asked of the detection.
     """
 
     source: str
@@ -46,8 +68,7 @@ class PartsPlan:
     names: tuple[str, ...]
     noted: tuple[Mapping[str, object], ...]
     output: PartsFolder
-    options: UseOptions
-    allow_unseen: bool
+    asked: Asked
 
 
 @dataclass(frozen=True)
@@ -111,8 +132,9 @@ def score_part(pair: Pair, plan: PartsPlan, number: int) -> PartOutcome:
         staged = folder / Path(name).name
         result = detect_with(
             *(pair, plan.source, staged),
-            options=plan.options,
-            allow_unseen=plan.allow_unseen,
+            options=plan.asked.options,
+            allow_unseen=plan.asked.allow_unseen,
+            control=plan.asked.control,
             part=InputPart(one, plan.noted[number]),
         )
         if result.rejected:

@@ -76,8 +76,11 @@ class Parts:
         kept = [self._kept(number) for number, name in names if name in there]
         return [each for each in kept if not each.rejected or self._has_rejected_of(each)]
 
-    def finish(self, outcomes: Sequence[PartOutcome]) -> None:
+    def finish(self, outcomes: Sequence[PartOutcome]) -> dict[str, int]:
         """Writes the rows that were set aside beside the folder, and the summary into it.
+
+        Returns:
+            The counts of all parts together.
 
         Raises:
             DataError: If no row could be read.
@@ -103,6 +106,7 @@ class Parts:
         for each in rejected:
             self._folder.remove(rejected_name(self._plan.names[each.number]))
         self._folder.remove_unfinished()
+        return total
 
     # -- what is there already ------------------------------------------------------------------
 
