@@ -287,10 +287,9 @@ def test_the_command_says_how_many_parts_there_are_and_what_is_set_aside(
     found = isthmus(*asked)
     assert found.code == 0, found.err
     lines = found.out.splitlines()
-    assert lines[0] == "6 parts are written"
-    assert "anomalies in 120 rows" in lines[1]
-    assert lines[1].endswith(": out")
-    assert lines[2] == "  1 rows cannot be read and are set aside: out.rejected.csv"
+    assert "anomalies in 120 rows (score above " in lines[0]
+    assert lines[0].endswith(": out (6 parts)")
+    assert lines[1] == "  1 rows cannot be read and are set aside: out.rejected.csv"
     assert len(list(Path("out").rglob("*.csv.parquet"))) == FILES
     again = isthmus(*asked)
     assert again.code == 2
@@ -305,3 +304,6 @@ def test_the_form_of_parts_is_refused_where_there_are_none(here, isthmus):
     there = isthmus("detect", "--model", "any", "in.csv", "s3://bucket/out.csv")
     assert (there.code, len(there.err.splitlines())) == (2, 1)
     assert "add --address" in there.err
+    of_one = isthmus("detect", "--model", "any", "in", "out", "--address", "auto", "--explain")
+    assert (of_one.code, len(of_one.err.splitlines())) == (2, 1)
+    assert "--explain does not go with --address" in of_one.err

@@ -1,15 +1,16 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from isthmus.cli.parts import detect_parts, refuse_form, refuse_of_files
+from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
-    from isthmus.jobs.detect import DetectResult
-    from isthmus.jobs.distributed_detect import DistributedDetectResult
+    from isthmus.jobs.points import PointsFound
     from isthmus.registry import Device
     from isthmus.spec import Settings
 
@@ -47,30 +48,10 @@ AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
 ]
-OnDevice = Annotated[
-    str,
-    typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
-]
-Address = Annotated[
-    str | None,
+Per = Annotated[
+    Literal["auto", "point", "window"],
     typer.Option(
-        "--address",
-        help="A Ray cluster that scores a folder or a glob of files; auto is that of this machine.",
-        show_default=False,
-    ),
-]
-Form = Annotated[
-    str | None,
-    typer.Option(
-        "--form",
-        help="The form of the parts with --address: parquet or csv; by default that of each file.",
-        show_default=False,
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
+        "--per", help="What of series has a score: each point, or each window.", show_default=False
     ),
 ]
 FalseAlarmRate = Annotated[
@@ -105,6 +86,44 @@ State = Annotated[
         show_default=False,
     ),
 ]
+OnDevice = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="A Ray cluster that scores a folder or a glob of files; auto is that of this machine.",
+        show_default=False,
+    ),
+]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--form",
+        help="The form of the parts with --address: parquet or csv; by default that of each file.",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
+    ),
+]
+Explain = Annotated[
+    bool,
+    typer.Option(
+        "--explain",
+        help="Say why each row is strange, in columns; for images, series and audio also in "
+        "pictures of the strangest, in OUTPUT.heatmaps.",
+    ),
+]
+Page = Annotated[
+    Path | None,
+    typer.Option("--report", help="Write a page about the results too.", show_default=False),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
 
 
@@ -121,7 +140,7 @@ def denoise(
 
     Example: isthmus denoise --model digits@champion noisy.npz clean.npz
     """
-    _refuse_existing(output, force)
+    refuse_existing(output, force)
     from isthmus.cli.progress import rows_progress
     from isthmus.data import UseOptions
     from isthmus.jobs.denoise import denoise as run
@@ -153,6 +172,9 @@ def detect(
     state: State = None,
     strict: Strict = False,
     device: OnDevice = "auto",
+    explain: Explain = False,
+    report: Page = None,
+    per: Per = "auto",
     address: Address = None,
     form: Form = None,
 ) -> None:
@@ -174,61 +196,55 @@ def detect(
         "control": control_of(control, false_alarm_rate, level, state),
         "device": cast("Device", device),
     }
-    result: DetectResult | DistributedDetectResult
-    if address is None:
-        _refuse_existing(Path(output), force)
-        _refuse_form(form)
-        result = _detect_here(model, source, output, settings, asked)
-    else:
+    if address is not None:
+        refuse_of_files({"explain": explain, "report": report, "per": per != "auto"})
         asked |= {"form": form, "force": force}
-        result = _detect_on_cluster(model, source, output, settings, address, asked)
+        detect_parts(model, source, output, settings, address, asked)
+        return
+    refuse_form(form)
+    for each in (Path(output), *([report] if report else [])):
+        refuse_existing(each, force)
+    if report is not None:
+        check_report(report, Path(output))
+    _detect_file(model, source, output, settings, {**asked, "explain": explain, "per": per})
+    if report is not None:
+        write_report(Path(output), report, settings)
+
+
+def _detect_file(
+    model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
+) -> None:
+    from isthmus.cli.progress import rows_progress
+    from isthmus.data import rejected_path
+    from isthmus.jobs.detect import detect as run
+
+    with rows_progress("detecting") as on_rows:
+        result = run(model, source, output, settings, on_rows, **asked)
+    what = "rows" if result.points is None else "steps"
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
+        f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
         f"{result.model} (pair {result.pair_id}): {result.output}"
     )
     if result.rejected:
         out.print(
             f"  {result.rejected:,} rows cannot be read and are set aside: "
-            f"{str(result.output).rstrip('/')}.rejected.csv"
+            f"{rejected_path(result.output)}"
         )
+    if result.points is not None:
+        _print_ranges(result.points)
 
 
-def _detect_here(
-    model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
-) -> "DetectResult":
-    from isthmus.cli.progress import rows_progress
-    from isthmus.jobs.detect import detect as run
-
-    with rows_progress("detecting") as on_rows:
-        return run(model, source, output, settings, on_rows, **asked)
-
-
-def _detect_on_cluster(
-    model: str,
-    source: str,
-    output: str,
-    settings: "Settings",
-    address: str,
-    asked: dict[str, Any],
-) -> "DistributedDetectResult":
-    from isthmus.cli.progress import parts_progress
-    from isthmus.jobs.distributed_detect import detect_on_cluster as run
-
-    with parts_progress("detecting") as on_parts:
-        result = run(model, source, output, settings, address, on_parts, **asked)
-    kept = f", {result.kept:,} of them kept from before" if result.kept else ""
-    out.print(f"{result.parts:,} parts are written{kept}")
-    return result
+def _print_ranges(points: "PointsFound") -> None:
+    if points.unscored:
+        out.print(
+            f"  {points.unscored:,} steps have no score, as no whole window covers them; the "
+            "column reason says why"
+        )
+    out.print(f"  {points.ranges:,} ranges of anomalous steps: {points.ranges_output}")
 
 
-def _refuse_form(form: str | None) -> None:
-    from isthmus.errors import UsageError
-
-    if form is not None:
-        raise UsageError("--form is that of parts, with --address; a file's form is its ending")
-
-
-def _refuse_existing(output: Path, force: bool) -> None:
+def refuse_existing(output: Path, force: bool) -> None:
+    """Refuses an output that exists, unless it may be replaced."""
     from isthmus.errors import UsageError
 
     if output.exists() and not force:

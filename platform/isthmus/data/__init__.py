@@ -15,7 +15,13 @@ from isthmus.data.opening import (
     read_paired_rows,
     read_rows,
 )
+from isthmus.data.points import (
+    mean_of_covering_windows,
+    scores_of_steps,
+    starts_in_one_line,
+)
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
+from isthmus.data.ranges import Range, ranges_of
 from isthmus.data.rejected import open_rejected, rejected_path
 from isthmus.data.results import check_table_output, open_results, write_table
 from isthmus.data.rows import (
@@ -46,6 +52,7 @@ __all__ = [
     "Labels",
     "Moments",
     "Provenance",
+    "Range",
     "RangeWatch",
     "RowSource",
     "Rows",
@@ -61,6 +68,7 @@ __all__ = [
     "is_large",
     "local_output",
     "locate",
+    "mean_of_covering_windows",
     "moments_of",
     "open_all_rows",
     "open_files",
@@ -68,6 +76,7 @@ __all__ = [
     "open_rejected",
     "open_results",
     "open_rows",
+    "ranges_of",
     "read_ahead",
     "read_opened",
     "read_paired_rows",
@@ -76,9 +85,11 @@ __all__ = [
     "rejected_path",
     "remembered",
     "scaling_by",
+    "scores_of_steps",
     "sha256_of",
     "sidecar_path",
     "split_rows",
+    "starts_in_one_line",
     "store_split",
     "write_behind",
     "write_table",

@@ -26,8 +26,8 @@ def open_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
     """Opens the rows to train on, with the labels that `data.keep_labels` keeps.
 
     Returns:
-        The rows, and the spec with `kind`, `scaling`, `key`, `columns`, `categories`, `window` and
-        `stride` filled in where the data have them.
+        The rows, and the spec with `kind`, `scaling`, `key`, `columns`, `categories` and `window`
+        filled in where the data have them.
 
     Raises:
         DataError: If the data cannot be read, or cannot be trained on as they are.

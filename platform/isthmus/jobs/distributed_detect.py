@@ -128,7 +128,7 @@ def detect_on_cluster(
     plan = _plan(pair, source, output, form, asked)
     parts = Parts(
         plan,
-        provenance_of(pair, source, job="detect", **asked.control.said(pair), **asked.said()),
+        provenance_of(pair, source, job="detect", **asked.of_all(pair)),
     )
     with recorded(pair, "detect", settings) as record, ray_session(address, 1):
         on_gpus = _on_gpus(device, address)
@@ -165,7 +165,7 @@ def _threshold(pair: Pair, control: Control) -> float:
             f"the control {control.name} decides by all rows together, and --address scores each "
             "file by itself; leave one of them out"
         )
-    return control.threshold_of(pair)
+    return control.threshold_of(pair, pair.detector.calibration)
 
 
 def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) -> PartsPlan:
@@ -174,7 +174,7 @@ def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) 
         raise UsageError(f'no form "{form}"; parts can be {" or ".join(FORMS)}')
     files = locate(source)
     kind = pair.manifest.data.kind
-    if kind in (DataKind.IMAGES, DataKind.AUDIO) or not files.is_folder:
+    if kind is not DataKind.TABULAR or not files.is_folder:
         what = f"{kind} pair" if files.is_folder else "single file"
         raise UsageError(
             f"{source}: --address scores a folder or a glob of tables, a part for each; for a "
@@ -186,7 +186,7 @@ def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) 
     open_files(pair.manifest.data, files, pair.manifest.rows_taken, asked.options)
     names = tuple(_part_name(name, form) for name in files.names)
     noted = tuple(
-        {**asked.said(), "file": name, "state": state}
+        {**asked.of_part(), "file": name, "state": state}
         for name, state in zip(files.names, _states(files), strict=True)
     )
     return PartsPlan(source, files, names, noted, PartsFolder.at(output), asked)

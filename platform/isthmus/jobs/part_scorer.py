@@ -19,6 +19,7 @@ from isthmus.errors import IsthmusError
 from isthmus.jobs.controls import Control
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.inputs import InputPart
+from isthmus.jobs.provenance import how_read
 from isthmus.registry import Device, Pair
 from isthmus.registry.carried import CarriedPair
 
@@ -42,11 +43,13 @@ class Asked:
     allow_unseen: bool
     control: Control
 
-    def said(self) -> dict[str, object]:
-        """Returns what the provenance says of it, besides what it says of the control.
+    def of_all(self, pair: Pair) -> dict[str, object]:
+        """Returns what the provenance says of it; parts that say otherwise are not kept."""
+        control = self.control.said(pair, pair.detector.calibration)
+        return {**control, **how_read(self.options), **self.of_part()}
 
-        Parts that were asked for otherwise are not kept.
-        """
+    def of_part(self) -> dict[str, object]:
+        """Returns what the provenance of a part says of it that not every detection's says."""
         return {"allow_unseen": self.allow_unseen, "set_aside": self.options.set_aside}
 
 
