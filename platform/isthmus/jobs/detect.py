@@ -8,6 +8,8 @@ from pathlib import Path
 
 from isthmus.data import (
     Block,
+    Provenance,
+    RowSource,
     UseOptions,
     check_table_output,
     locate,
@@ -20,7 +22,7 @@ from isthmus.data.files import is_in_s3
 from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.controls import Control, deciding
-from isthmus.jobs.explaining import explaining
+from isthmus.jobs.explaining import Explained, explaining
 from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
@@ -164,21 +166,60 @@ def detect_with(
     refuse_replaced_input(source, output)
     options = options or UseOptions(set_aside=True)
     control = control or Control()
+    output = Path(output)
     if scores_points(pair, per, explain=explain):
-        of_points = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
+        of_points = detect_points(pair, source, output, control, on_rows, options, held_out)
         return _result_of_points(pair, of_points)
-    calibration = pair.detector.calibration
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
+    said = how_read(options) | dict(part.noted if part else {})
+    provenance = provenance_of(
+        pair, source, job="detect", **control.said(pair, pair.detector.calibration), **said
+    )
     watch = InputWatch(pair, source, held_out)
-    said = control.said(pair, calibration) | how_read(options) | dict(part.noted if part else {})
-    provenance = provenance_of(pair, source, job="detect", **said)
+    with explaining(pair, held_out, output, provenance, is_asked=explain) as explained:
+        asked = _Asked(
+            without_password(source), control, allow_unseen, may_be_empty=part is not None
+        )
+        result = _detect_rows(pair, stream, output, provenance, asked, watch, explained, on_rows)
+    watch.report()
+    return result
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of the scoring of rows.
+
+    Attributes:
+        called: What messages call the input.
+        control: Which rate of false alarms or of false discoveries is kept.
+        allow_unseen: Whether a row with a category that training did not have may be normal.
+        may_be_empty: Whether there may be no row, because the input is a part of another.
+    """
+
+    called: str
+    control: Control
+    allow_unseen: bool
+    may_be_empty: bool
+
+
+def _detect_rows(
+    pair: Pair,
+    stream: RowSource,
+    output: Path,
+    provenance: Provenance,
+    asked: _Asked,
+    watch: InputWatch,
+    explained: Explained,
+    on_rows: OnRows | None,
+) -> DetectResult:
+    """Scores the rows of a source into a file."""
+    calibration = pair.detector.calibration
     rows = 0
     with (
-        explaining(pair, held_out, Path(output), provenance, is_asked=explain) as explained,
-        deciding(pair, calibration, control) as decisions,
-        open_results(Path(output), provenance) as append_now,
-        open_rejected(Path(output), without_password(source), provenance) as rejected,
+        deciding(pair, calibration, asked.control) as decisions,
+        open_results(output, provenance) as append_now,
+        open_rejected(output, asked.called, provenance) as rejected,
         write_behind(append_now) as append,
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
@@ -191,26 +232,25 @@ def detect_with(
             certain = None
             if block.reasons is not None:
                 columns["reason"] = block.reasons
-                certain = None if allow_unseen else block.reasons != ""
+                certain = None if asked.allow_unseen else block.reasons != ""
             decisions.add({**columns, **explained(block, found.scores)}, certain)
 
-        for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
+        for block, on_block_rows in blocks if not asked.may_be_empty or stream.count != 0 else ():
             rejected.add(block.rejected)
             if len(block.values):
                 add(block, on_block_rows)
                 rows += len(block.values)
-        if part is None:
+        if not asked.may_be_empty:
             rejected.refuse_nothing_left(rows)
         elif rows == 0:
             add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
-    watch.report()
     return DetectResult(
         rows=rows,
         anomalies=decisions.anomalies,
         rejected=rejected.count,
         threshold=decisions.threshold,
         rule=decisions.rule,
-        output=Path(output),
+        output=output,
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )

@@ -8,12 +8,11 @@ once. What an interrupted job has done is kept by the next one.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyarrow import fs
 
@@ -39,7 +38,6 @@ from isthmus.types import DataKind
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-_logger = logging.getLogger(__name__)
 OnParts = Callable[[int, int, int], None]
 """A function that is called with the parts done, all parts, and the rows done."""
 FORMS = {"parquet": ".parquet", "csv": ".csv"}
@@ -238,16 +236,11 @@ def _scored(
 
     if not numbers:
         return
-    said: set[str] = set()
     try:
         with closing(_outcomes(_dataset(plan, pair, numbers, on_gpus))) as outcomes:
             for outcome in outcomes:
                 if outcome.fault:
                     raise DataError(outcome.fault)
-                for warning in outcome.warnings:
-                    if warning not in said:
-                        said.add(warning)
-                        _logger.warning("%s", warning)
                 yield outcome
     except RayError as error:
         raise ClusterError(
@@ -259,8 +252,7 @@ def _scored(
 
 def _outcomes(dataset: Dataset) -> Generator[PartOutcome]:
     for row in dataset.iter_rows():
-        said: Mapping[str, Any] = json.loads(row["outcome"])
-        yield PartOutcome(**{**said, "warnings": tuple(said["warnings"])})
+        yield PartOutcome(**json.loads(row["outcome"]))
 
 
 def _dataset(plan: PartsPlan, pair: CarriedPair, numbers: Sequence[int], on_gpus: bool) -> Dataset:

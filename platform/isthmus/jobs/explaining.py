@@ -48,10 +48,14 @@ def _nothing(block: Block, scores: NDArray[np.float32]) -> Columns:
     return {}
 
 
+Explained = Callable[[Block, NDArray[np.float32]], Columns]
+"""Returns the columns that explain a block, given its scores."""
+
+
 @contextmanager
 def explaining(
     pair: Pair, held_out: ReferenceRows, output: Path, provenance: Provenance, *, is_asked: bool
-) -> Iterator[Callable[[Block, NDArray[np.float32]], Columns]]:
+) -> Iterator[Explained]:
     """Yields a function that returns the columns that explain a block, given its scores.
 
     At the end, the pictures are written beside the output. A table's rows have no pictures; those

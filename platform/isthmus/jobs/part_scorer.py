@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,7 +82,6 @@ class PartOutcome:
         anomalies: Number of anomalies among them.
         rejected: Number of rows that are set aside.
         fault: Why the file cannot be scored; empty if it is.
-        warnings: What was warned of.
     """
 
     number: int
@@ -92,7 +89,6 @@ class PartOutcome:
     anomalies: int = 0
     rejected: int = 0
     fault: str = ""
-    warnings: tuple[str, ...] = ()
 
 
 class PartScorer:
@@ -108,12 +104,10 @@ class PartScorer:
         return {"outcome": np.array([json.dumps(each) for each in found], dtype=np.object_)}
 
     def _outcome(self, number: int) -> PartOutcome:
-        with _warnings() as said:
-            try:
-                outcome = score_part(self._pair, self._plan, number)
-            except IsthmusError as error:
-                return PartOutcome(number, fault=str(error))
-        return replace(outcome, warnings=tuple(said))
+        try:
+            return score_part(self._pair, self._plan, number)
+        except IsthmusError as error:
+            return PartOutcome(number, fault=str(error))
 
 
 def score_part(pair: Pair, plan: PartsPlan, number: int) -> PartOutcome:
@@ -161,20 +155,3 @@ def sidecar_name(part: str) -> str:
 def rejected_name(part: str) -> str:
     """Returns the name of the file that holds the rows of a part that are set aside."""
     return f"{REJECTED_FOLDER}/{part}.csv"
-
-
-@contextmanager
-def _warnings() -> Iterator[list[str]]:
-    """Yields the warnings that Isthmus logs; whoever reads a worker's log reads them too."""
-    said: list[str] = []
-
-    class Collecting(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    handler, logger = Collecting(logging.WARNING), logging.getLogger("isthmus")
-    logger.addHandler(handler)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(handler)
