@@ -38,7 +38,7 @@ class Control:
     Attributes:
         name: `rate` keeps the share of normal rows that are flagged; `fdr` keeps the share of
             normal rows among those that are flagged in the file, by Benjamini and Hochberg;
-            `online` keeps that share over all files of a stream, by LORD++.
+            `online` keeps that share over all files of a stream, by alpha-investing.
         rate: The false-alarm rate; by default that which the pair was calibrated for.
         level: The false discovery rate; by default 0.1.
         state: The file that holds the state of the stream.
@@ -139,7 +139,7 @@ class Decisions(ABC):
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         """Takes a block's columns; rows that are `certain` are anomalies whatever they score."""
 
-    def _finish(self) -> None:
+    def _finish(self) -> None:  # noqa: B027 (most decisions wait for nothing)
         """Appends the rows that waited for the last one."""
 
     def _write(self, columns: Columns, is_anomaly: Mask, certain: Mask | None) -> None:
