@@ -17,6 +17,7 @@ from isthmus.cli import (
     gate,
     lineage,
     models,
+    report,
     schedule,
     serve,
     stack,
@@ -61,6 +62,7 @@ for _command, _panel in (
     (lineage.lineage, "Models"),
     (use.denoise, "Use"),
     (use.detect, "Use"),
+    (report.report, "Use"),
     (serve.ui, "This machine"),
     (serve.doctor, "This machine"),
 ):

@@ -15,6 +15,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
+from isthmus.core import Calibration
 from isthmus.core.discoveries import OnlineDiscoveries
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import Pair
@@ -45,10 +46,18 @@ class StreamState(SpecModel):
 
 
 @contextmanager
-def open_stream(file: Path, pair: Pair, level: float) -> Iterator[OnlineDiscoveries]:
+def open_stream(
+    file: Path, pair: Pair, calibration: Calibration, level: float
+) -> Iterator[OnlineDiscoveries]:
     """Yields a stream as its file left it, or a new one; stores it again if no error comes.
 
     No other process can use the file meanwhile.
+
+    Args:
+        file: The state file.
+        pair: The pair.
+        calibration: How normal rows score by the pair, or single steps of normal series.
+        level: The false discovery rate.
 
     Raises:
         DataError: If the file is damaged, or is that of another pair or level.
@@ -63,17 +72,16 @@ def open_stream(file: Path, pair: Pair, level: float) -> Iterator[OnlineDiscover
     except OSError as error:
         raise DataError(f"{file}: cannot be written: {error.strerror}; name another file") from None
     try:
-        stream = _read(file, pair, level)
-        _refuse_hopeless(stream, pair)
+        stream = _read(file, pair, level, calibration.least_rate)
+        _refuse_hopeless(stream, pair, calibration)
         yield stream
         _write(file, pair, stream)
-        _report_spent(stream, pair, file)
+        _report_spent(stream, calibration, file)
     finally:
         lock.release()
 
 
-def _read(file: Path, pair: Pair, level: float) -> OnlineDiscoveries:
-    smallest = pair.detector.calibration.least_rate
+def _read(file: Path, pair: Pair, level: float, smallest: float) -> OnlineDiscoveries:
     if not file.exists():
         return OnlineDiscoveries(level, smallest)
     try:
@@ -125,23 +133,23 @@ def _write(file: Path, pair: Pair, stream: OnlineDiscoveries) -> None:
         ) from error
 
 
-def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair) -> None:
+def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair, calibration: Calibration) -> None:
     """Refuses a new stream in which not even the first row could be a discovery."""
     if not stream.tested and stream.is_spent:
         raise UsageError(
             f"an online false discovery rate of {stream.level:g} needs at least "
             f"{math.ceil(1 / stream.level) - 1} calibration rows, and {pair.reference} has "
-            f"{pair.detector.calibration.rows}; ask for {stream.smallest:.2g} or more, or train "
+            f"{calibration.rows}; ask for {stream.smallest:.2g} or more, or train "
             "on more rows"
         )
 
 
-def _report_spent(stream: OnlineDiscoveries, pair: Pair, file: Path) -> None:
+def _report_spent(stream: OnlineDiscoveries, calibration: Calibration, file: Path) -> None:
     if stream.is_spent:
         _logger.warning(
             "%s: after %d rows and %d discoveries the stream has spent its level, and finds "
             "nothing more, as the smallest p-value of %d calibration rows is %.2g; train on more "
             "rows, or use --control fdr for each batch",
-            *(file, stream.tested, stream.discoveries, pair.detector.calibration.rows),
+            *(file, stream.tested, stream.discoveries, calibration.rows),
             stream.smallest,
         )
