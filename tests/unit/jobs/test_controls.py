@@ -14,7 +14,7 @@ from filelock import FileLock
 from scipy.stats import false_discovery_control
 
 from isthmus import variants
-from isthmus.data import moments_of, open_rows, read_opened, read_provenance, remembered
+from isthmus.data import UseOptions, moments_of, open_rows, read_opened, read_provenance, remembered
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.controls import Control, control_of
 from isthmus.jobs.detect import detect_with
@@ -178,7 +178,7 @@ def test_a_batch_that_fails_does_not_count(pair):
     with Path("batch-1.csv").open("a") as file:
         file.write("a,word,among,numbers\n")
     with pytest.raises(DataError):
-        detected(pair, online(), "batch-1.csv")
+        detect_with(pair, "batch-1.csv", "out.csv", control=online(), options=UseOptions())
     assert Path("stream.json").read_text() == before
 
 
