@@ -17,8 +17,8 @@ from isthmus.data import (
     write_behind,
 )
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.controls import Control, deciding
-from isthmus.jobs.explaining import explaining
+from isthmus.jobs.controls import Control, Decisions, deciding
+from isthmus.jobs.explaining import Explained, explaining
 from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
@@ -176,34 +176,51 @@ def detect_with(
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
-
-        def add(block: Block, on_block_rows: OnRows | None = None) -> None:
-            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
-            watch.look(block.values, found.anomalies)
-            columns = {**block.index, "score": found.scores, "p_value": found.p_values}
-            certain = None
-            if block.reasons is not None:
-                columns["reason"] = block.reasons
-                certain = None if allow_unseen else block.reasons != ""
-            decisions.add({**columns, **explained(block, found.scores)}, certain)
-
+        scoring = _Scoring(pair, watch, explained, decisions, allow_unseen)
         for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
             rejected.add(block.rejected)
             if len(block.values):
-                add(block, on_block_rows)
+                scoring.add(block, on_block_rows)
                 rows += len(block.values)
         if part is None:
             rejected.refuse_nothing_left(rows)
         elif rows == 0:
-            add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
+            scoring.add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
     watch.report()
+    return _result_of_rows(pair, Path(output), decisions, rows, rejected.count)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Scores blocks of rows, and hands them to what decides on them."""
+
+    pair: Pair
+    watch: InputWatch
+    explained: Explained
+    decisions: Decisions
+    allow_unseen: bool
+
+    def add(self, block: Block, on_rows: OnRows | None = None) -> None:
+        found = self.pair.detect(block.values, on_rows=on_rows, as_read=True)
+        self.watch.look(block.values, found.anomalies)
+        columns = {**block.index, "score": found.scores, "p_value": found.p_values}
+        certain = None
+        if block.reasons is not None:
+            columns["reason"] = block.reasons
+            certain = None if self.allow_unseen else block.reasons != ""
+        self.decisions.add({**columns, **self.explained(block, found.scores)}, certain)
+
+
+def _result_of_rows(
+    pair: Pair, output: Path, decisions: Decisions, rows: int, rejected: int
+) -> DetectResult:
     return DetectResult(
         rows=rows,
         anomalies=decisions.anomalies,
-        rejected=rejected.count,
+        rejected=rejected,
         threshold=decisions.threshold,
         rule=decisions.rule,
-        output=Path(output),
+        output=output,
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )
