@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core.calibration import Calibration
+from isthmus.core.calibration import DEFAULT_RATE, Calibration
 from isthmus.core.discoveries import DEFAULT_LEVEL, OnlineDiscoveries, PValueTally
 from isthmus.data.results import Columns
 from isthmus.data.spooled import SpooledColumns, spooled_columns
@@ -188,6 +188,11 @@ class _ByThreshold(Decisions):
         self._calibration, self._rate = calibration, control.rate
         self.threshold = control.threshold_of(pair, calibration)
         self.rule = f"score above {self.threshold:.4g}"
+        if control.rate is None and calibration.rate > DEFAULT_RATE:
+            self.rule += (
+                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
+                "calibration rows tell no smaller one"
+            )
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         scores = torch.from_numpy(columns["score"])

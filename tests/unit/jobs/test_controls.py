@@ -91,6 +91,13 @@ def test_by_default_the_rate_is_the_pairs_own(pair):
     assert (found["anomaly"] == (found["p_value"] <= 0.01 + 1e-7)).all()
 
 
+def test_a_pair_with_few_calibration_rows_says_that_it_flags_more_than_one_in_a_hundred(here):
+    result = detect_with(pair_of(calibrated=24), "mixed.csv", "scores.csv")
+    said = ", a false-alarm rate of 0.04, as 24 calibration rows tell no smaller one"
+    assert result.rule.endswith(said)
+    assert "rate" not in detect_with(pair_of(), "mixed.csv", "scores.csv").rule
+
+
 def test_a_rate_that_the_pair_cannot_resolve_is_refused_and_nothing_is_written(pair, here):
     said = "0.0001 needs at least 9999 calibration rows, and plant/3 has 999"
     with pytest.raises(UsageError, match=said):
