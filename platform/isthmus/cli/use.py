@@ -1,12 +1,16 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
+
+if TYPE_CHECKING:
+    from isthmus.jobs.points import PointsFound
+    from isthmus.registry import Device
 
 Model = Annotated[
     str,
@@ -34,6 +38,12 @@ Query = Annotated[
 AllowUnseen = Annotated[
     bool,
     typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
+]
+Per = Annotated[
+    Literal["auto", "point", "window"],
+    typer.Option(
+        "--per", help="What of series has a score: each point, or each window.", show_default=False
+    ),
 ]
 FalseAlarmRate = Annotated[
     float | None,
@@ -67,6 +77,16 @@ State = Annotated[
         show_default=False,
     ),
 ]
+OnDevice = Annotated[
+    str,
+    typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
+    ),
+]
 Explain = Annotated[
     bool,
     typer.Option(
@@ -89,6 +109,7 @@ def denoise(
     force: Force = False,
     resample: Resample = False,
     query: Query = None,
+    device: OnDevice = "auto",
 ) -> None:
     """Denoise every row of a file, and write the rows in the form of the input.
 
@@ -102,7 +123,11 @@ def denoise(
 
     options = UseOptions(resample=resample, query=query)
     with rows_progress("denoising") as on_rows:
-        result = run(model, source, output, Settings.from_environment(), on_rows, options=options)
+        result = run(
+            *(model, source, output, Settings.from_environment(), on_rows),
+            options=options,
+            device=cast("Device", device),
+        )
     out.print(
         f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
     )
@@ -120,8 +145,11 @@ def detect(
     control: ControlOption = "rate",
     level: Level = None,
     state: State = None,
+    strict: Strict = False,
+    device: OnDevice = "auto",
     explain: Explain = False,
     report: Page = None,
+    per: Per = "auto",
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -130,7 +158,7 @@ def detect(
     for each in (output, *([report] if report else [])):
         refuse_existing(each, force)
     from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions
+    from isthmus.data import UseOptions, rejected_path
     from isthmus.jobs.controls import control_of
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
@@ -138,7 +166,7 @@ def detect(
     if report is not None:
         check_report(report, output)
     asked = control_of(control, false_alarm_rate, level, state)
-    options = UseOptions(resample=resample, query=query)
+    options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
     with rows_progress("detecting") as on_rows:
         result = run(
@@ -146,14 +174,33 @@ def detect(
             options=options,
             allow_unseen=allow_unseen,
             control=asked,
+            device=cast("Device", device),
             explain=explain,
+            per=per,
         )
+    what = "rows" if result.points is None else "steps"
     out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} rows ({result.rule}) by "
+        f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
         f"{result.model} (pair {result.pair_id}): {result.output}"
     )
+    if result.rejected:
+        out.print(
+            f"  {result.rejected:,} rows cannot be read and are set aside: "
+            f"{rejected_path(result.output)}"
+        )
+    if result.points is not None:
+        _print_ranges(result.points)
     if report is not None:
         write_report(output, report, settings)
+
+
+def _print_ranges(points: "PointsFound") -> None:
+    if points.unscored:
+        out.print(
+            f"  {points.unscored:,} steps have no score, as no whole window covers them; the "
+            "column reason says why"
+        )
+    out.print(f"  {points.ranges:,} ranges of anomalous steps: {points.ranges_output}")
 
 
 def refuse_existing(output: Path, force: bool) -> None:

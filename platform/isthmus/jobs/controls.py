@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isthmus.core.calibration import Calibration
 from isthmus.core.discoveries import DEFAULT_LEVEL, OnlineDiscoveries, PValueTally
 from isthmus.data.results import Columns
 from isthmus.data.spooled import SpooledColumns, spooled_columns
@@ -78,13 +79,16 @@ class Control:
         """The level, or its default."""
         return DEFAULT_LEVEL if self.level is None else self.level
 
-    def threshold_of(self, pair: Pair) -> float:
+    def threshold_of(self, pair: Pair, calibration: Calibration) -> float:
         """Returns the score that anomalies exceed; NaN if a score alone does not tell.
+
+        Args:
+            pair: The pair.
+            calibration: How normal rows score by the pair, or single steps of normal series.
 
         Raises:
             UsageError: If the pair's calibration rows cannot resolve the rate.
         """
-        calibration = pair.detector.calibration
         if self.name != "rate":
             return math.nan
         if self.rate is None:
@@ -92,11 +96,12 @@ class Control:
         calibration.check_rate(self.rate, pair.reference)
         return calibration.threshold_at(self.rate)
 
-    def said(self, pair: Pair) -> dict[str, object]:
+    def said(self, pair: Pair, calibration: Calibration) -> dict[str, object]:
         """Returns what the provenance of the results says of the control."""
         if self.name == "rate":
-            rate = pair.detector.calibration.rate if self.rate is None else self.rate
-            return {"threshold": self.threshold_of(pair), "false_alarm_rate": rate}
+            rate = calibration.rate if self.rate is None else self.rate
+            threshold = self.threshold_of(pair, calibration)
+            return {"threshold": threshold, "false_alarm_rate": rate}
         return {"control": self.name, "false_discovery_rate": self.false_discovery_rate}
 
 
@@ -139,7 +144,7 @@ class Decisions(ABC):
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         """Takes a block's columns; rows that are `certain` are anomalies whatever they score."""
 
-    def _finish(self) -> None:
+    def _finish(self) -> None:  # noqa: B027 (most decisions let no row wait)
         """Appends the rows that waited for the last one."""
 
     def _write(self, columns: Columns, is_anomaly: Mask, certain: Mask | None) -> None:
@@ -155,7 +160,7 @@ class Decisions(ABC):
 
 
 @contextmanager
-def deciding(pair: Pair, control: Control) -> Iterator[Decisions]:
+def deciding(pair: Pair, calibration: Calibration, control: Control) -> Iterator[Decisions]:
     """Yields what decides on the rows of one input.
 
     The state of a stream is stored when the context ends without an error: enter it before the
@@ -168,20 +173,20 @@ def deciding(pair: Pair, control: Control) -> Iterator[Decisions]:
     level = control.false_discovery_rate
     if control.name == "fdr":
         with spooled_columns() as spool:
-            yield _OfFile(pair, level, spool)
+            yield _OfFile(calibration, level, spool)
     elif control.state is not None:
         with open_stream(control.state, pair, level) as stream:
             yield _OfStream(stream)
     else:
-        yield _ByThreshold(pair, control)
+        yield _ByThreshold(pair, calibration, control)
 
 
 class _ByThreshold(Decisions):
     """Keeps the false-alarm rate: rows above a threshold are anomalies."""
 
-    def __init__(self, pair: Pair, control: Control) -> None:
-        self._calibration, self._rate = pair.detector.calibration, control.rate
-        self.threshold = control.threshold_of(pair)
+    def __init__(self, pair: Pair, calibration: Calibration, control: Control) -> None:
+        self._calibration, self._rate = calibration, control.rate
+        self.threshold = control.threshold_of(pair, calibration)
         self.rule = f"score above {self.threshold:.4g}"
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
@@ -203,8 +208,8 @@ class _OfStream(Decisions):
 class _OfFile(Decisions):
     """Keeps the false discovery rate among the rows of one file, so only its end decides."""
 
-    def __init__(self, pair: Pair, level: float, spool: SpooledColumns) -> None:
-        self._pair, self._level, self._spool = pair, level, spool
+    def __init__(self, calibration: Calibration, level: float, spool: SpooledColumns) -> None:
+        self._calibration, self._level, self._spool = calibration, level, spool
         self._tally = PValueTally()
         self.rule = f"false discovery rate {level:g} in the file"
 
@@ -221,7 +226,7 @@ class _OfFile(Decisions):
 
     def _report_coarse(self, cut: float) -> None:
         """Warns if nothing is found because so few calibration rows give no smaller p-values."""
-        calibration, rows = self._pair.detector.calibration, int(self._tally.counts.sum())
+        calibration, rows = self._calibration, int(self._tally.counts.sum())
         needed = math.ceil(rows * calibration.least_rate / self._level)
         if not cut and needed > 1:
             _logger.warning(

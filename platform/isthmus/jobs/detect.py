@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus.data import (
+    Block,
     UseOptions,
     check_table_output,
-    open_input,
+    locate,
+    open_files,
+    open_rejected,
     open_results,
     write_behind,
 )
@@ -17,11 +20,13 @@ from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.controls import Control, deciding
 from isthmus.jobs.explaining import explaining
 from isthmus.jobs.input_watch import InputWatch
-from isthmus.jobs.inputs import refuse_replaced_input
+from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
+from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
 from isthmus.jobs.provenance import how_read, provenance_of, recorded
 from isthmus.jobs.reference_rows import ReferenceRows, no_reference_rows, reference_rows
-from isthmus.registry import Pair, load
+from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
+from isthmus.spec.secrets import without_password
 
 
 @dataclass(frozen=True)
@@ -29,22 +34,27 @@ class DetectResult:
     """The result of a detection job.
 
     Attributes:
-        rows: Number of scored rows.
+        rows: Number of rows; of steps, where single steps of series are scored.
         anomalies: Number of anomalies.
+        rejected: Number of rows that cannot be read. They are set aside, with their reasons, in
+            `OUTPUT.rejected.csv`.
         threshold: Scores above it are anomalies; NaN if the control is of false discoveries.
         rule: What makes a row an anomaly, in words.
         output: The path of the scores.
         model: The pair's name and version, `digits/3`.
         pair_id: The id of the pair that scored them, which the output holds too.
+        points: Further figures, where single steps of series are scored.
     """
 
     rows: int
     anomalies: int
+    rejected: int
     threshold: float
     rule: str
     output: Path
     model: str
     pair_id: str
+    points: PointsFound | None = None
 
 
 def detect(
@@ -57,13 +67,17 @@ def detect(
     options: UseOptions | None = None,
     allow_unseen: bool = False,
     control: Control | None = None,
+    device: Device = "auto",
     explain: bool = False,
+    per: Per = "auto",
 ) -> DetectResult:
     """Scores the rows of a file or folder with a registered pair.
 
     Tables and arrays are scored in blocks, and may be larger than memory. The output has one line
     per row, in order: `row` (from 0), the row's name if it has one, `score`, `p_value` (about the
-    share of normal rows that score at least as high) and `anomaly`.
+    share of normal rows that score at least as high) and `anomaly`. Rows that cannot be read are
+    set aside, with their reasons, in `OUTPUT.rejected.csv`. Of series it has one line per step, and
+    the ranges of anomalous steps are written beside it, to `OUTPUT.ranges.csv`.
 
     Args:
         model: `NAME@ALIAS`, `NAME/VERSION`, or `NAME` for its champion.
@@ -71,25 +85,29 @@ def detect(
         output: The path of a csv, parquet or npz file, which appears whole or not at all.
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
-        options: What is asked for of the input, such as resampling.
+        options: What is asked for of the input, such as resampling; by default that rows which
+            cannot be read are set aside.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
         control: Which rate of false alarms or of false discoveries is kept; by default the
             false-alarm rate that the pair was calibrated for.
+        device: Where the pair computes; `auto` is a GPU if there is one.
         explain: Whether to add columns that say why each row is strange, and, for images, series
             and audio, pictures of the strangest rows in the folder `<output>.heatmaps`.
+        per: What of series has a score: each `point`, or each `window` alone.
 
     A log line says so if the input has drifted from the rows that were held out of training.
 
     Raises:
-        UsageError: If the pair has too few calibration rows for that rate.
+        UsageError: If the pair has too few calibration rows for that rate, or if a GPU is asked for
+            and there is none.
         ModelNotFound: If there is no such pair.
-        DataError: If the file does not hold the kind of data that the pair was trained on, or if
-            the output would replace it.
+        DataError: If the file does not hold the kind of data that the pair was trained on, if none
+            of its rows can be read, or if the output would replace it.
         RegistryError: If the pair is damaged.
     """
     check_table_output(Path(output))
-    pair = load(model, settings)
+    pair = load(model, settings, device)
     with (
         recorded(pair, "detect", settings) as record,
         reference_rows(pair, settings) as held_out,
@@ -101,6 +119,7 @@ def detect(
             control=control,
             explain=explain,
             held_out=held_out,
+            per=per,
         )
         record(result.output, result.rows)
     return result
@@ -116,28 +135,49 @@ def detect_with(
     allow_unseen: bool = False,
     control: Control | None = None,
     explain: bool = False,
+    per: Per = "auto",
     held_out: ReferenceRows = no_reference_rows,
+    part: InputPart | None = None,
 ) -> DetectResult:
     """Does the same as `detect`, with a pair that is already loaded.
 
-    `held_out` returns the pair's held-out rows, which tell drift and what errors are usual.
+    Args:
+        pair: The pair.
+        source: As in `detect`.
+        output: As in `detect`.
+        on_rows: As in `detect`.
+        options: As in `detect`.
+        allow_unseen: As in `detect`.
+        control: As in `detect`.
+        explain: As in `detect`.
+        per: As in `detect`.
+        held_out: Returns the pair's held-out rows, which tell drift and what errors are usual.
+        part: The part of the source that is scored, if not all of it is. It may have no rows.
     """
     refuse_replaced_input(source, output)
+    options = options or UseOptions(set_aside=True)
     control = control or Control()
-    stream = open_input(pair.manifest.data, source, pair.manifest.rows_taken, options)
+    if scores_points(pair, per, explain=explain):
+        of_points = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
+        return _result_of_points(pair, of_points)
+    calibration = pair.detector.calibration
+    files = locate(without_password(source)) if part is None else part.files
+    stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
     watch = InputWatch(pair, source, held_out)
-    said = control.said(pair) | how_read(options)
+    said = control.said(pair, calibration) | how_read(options) | dict(part.noted if part else {})
     provenance = provenance_of(pair, source, job="detect", **said)
     rows = 0
     with (
         explaining(pair, held_out, Path(output), provenance, is_asked=explain) as explained,
-        deciding(pair, control) as decisions,
+        deciding(pair, calibration, control) as decisions,
         open_results(Path(output), provenance) as append_now,
+        open_rejected(Path(output), without_password(source), provenance) as rejected,
         write_behind(append_now) as append,
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
-        for block, on_block_rows in blocks:
+
+        def add(block: Block, on_block_rows: OnRows | None = None) -> None:
             found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
             watch.look(block.values, found.anomalies)
             columns = {**block.index, "score": found.scores, "p_value": found.p_values}
@@ -146,14 +186,38 @@ def detect_with(
                 columns["reason"] = block.reasons
                 certain = None if allow_unseen else block.reasons != ""
             decisions.add({**columns, **explained(block, found.scores)}, certain)
-            rows += len(found.scores)
+
+        for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
+            rejected.add(block.rejected)
+            if len(block.values):
+                add(block, on_block_rows)
+                rows += len(block.values)
+        if part is None:
+            rejected.refuse_nothing_left(rows)
+        elif rows == 0:
+            add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
     watch.report()
     return DetectResult(
         rows=rows,
         anomalies=decisions.anomalies,
+        rejected=rejected.count,
         threshold=decisions.threshold,
         rule=decisions.rule,
         output=Path(output),
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
+    )
+
+
+def _result_of_points(pair: Pair, found: PointsFound) -> DetectResult:
+    return DetectResult(
+        rows=found.steps,
+        anomalies=found.anomalies,
+        rejected=0,
+        threshold=found.threshold,
+        rule=found.rule,
+        output=found.output,
+        model=pair.reference,
+        pair_id=pair.manifest.pair_id,
+        points=found,
     )

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from isthmus import scores
 from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
-from isthmus.data import StoredRows
+from isthmus.core.calibration import Calibration
+from isthmus.data import StoredRows, scores_of_steps
 from isthmus.jobs.ensembles import Folds
 from isthmus.jobs.evaluation import of_each
 from isthmus.jobs.preparation import Prepared
@@ -69,6 +70,7 @@ def make_detector(
     detector = Detector(modules[0], fitted, modules[1:]).eval()
     found = _unseen_scores(detector, prepared, folds)
     detector.calibration.fit(torch.from_numpy(found))
+    detector.point_calibration = _point_calibration(detector, prepared)
     return Calibrated(detector, len(found), _way(prepared, folds))
 
 
@@ -91,6 +93,20 @@ def _unseen_scores(
         rows = _raw(detector.module, train, unseen, seed=0).numpy()
         found[unseen] = of_each(rows, partial(detector.score_by, number))
     return found
+
+
+def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | None:
+    """Returns how the steps of normal series score; `None` for other kinds of data."""
+    if prepared.calibration_starts is None or isinstance(prepared.calibration, StoredRows):
+        return None
+    found = scores_of_steps(
+        prepared.calibration,
+        prepared.calibration_starts,
+        lambda windows: of_each(windows, detector.score),
+    )
+    calibration = Calibration()
+    calibration.fit(torch.from_numpy(found.astype(np.float32)))
+    return calibration
 
 
 def _raw(

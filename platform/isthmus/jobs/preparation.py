@@ -27,6 +27,7 @@ from isthmus.data import (
     remembered,
     scaling_by,
     split_rows,
+    starts_in_one_line,
     store_split,
 )
 from isthmus.data.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
@@ -70,6 +71,7 @@ class Prepared:
         calibration_files: The number of audio files that the calibration rows are windows of;
             `None` for other kinds of data.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        calibration_starts: The first step of each row of `calibration`, for windows of series.
         is_crossed: Whether calibration uses the training rows, each scored by members of an
             ensemble that were not trained on it.
     """
@@ -87,6 +89,7 @@ class Prepared:
     part_sizes: Mapping[str, int] | None = None
     calibration_files: int | None = None
     places: Places | None = None
+    calibration_starts: NDArray[np.int64] | None = None
     is_crossed: bool = False
 
     def close(self) -> None:
@@ -136,6 +139,7 @@ class _Parts:
         sizes: The number of all rows in each part, if those here are samples.
         calibration_files: The number of audio files that the calibration rows are windows of.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        calibration_starts: The first step of each row of `calibration`, for windows of series.
         calibration_fraction: `data.calibration_fraction`, settled.
         is_crossed: As in `Prepared`.
     """
@@ -151,6 +155,7 @@ class _Parts:
     sizes: Mapping[str, int] = field(default_factory=dict)
     calibration_files: int | None = None
     places: Places | None = None
+    calibration_starts: NDArray[np.int64] | None = None
     calibration_fraction: float = 0.0
     is_crossed: bool = False
 
@@ -203,6 +208,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         part_sizes=parts.sizes or None,
         calibration_files=parts.calibration_files,
         places=parts.places,
+        calibration_starts=parts.calibration_starts,
         is_crossed=parts.is_crossed,
     )
 
@@ -213,6 +219,8 @@ def _in_memory(source: RowSource, data: DataSpec, spec: JobSpec) -> _Parts:
     split, is_crossed = _split(rows, data, spec)
     views: list[Rows] = [rows] if paired is None else [rows, paired]
     train = rows.values[split.train]
+    starts = starts_in_one_line(rows)
+    calibration = split.calibration if split.calibration_fraction else split.validation
     return _Parts(
         moments=moments_of(train),
         fingerprint=fingerprint(*views),
@@ -224,10 +232,9 @@ def _in_memory(source: RowSource, data: DataSpec, spec: JobSpec) -> _Parts:
         if paired is None
         else (paired.values[split.train], paired.values[split.validation]),
         test_labels=None if rows.labels is None else rows.labels[split.test],
-        calibration_files=_count_files(
-            rows, split.calibration if split.calibration_fraction else split.validation
-        ),
+        calibration_files=_count_files(rows, calibration),
         places=_places(rows, split),
+        calibration_starts=None if starts is None else starts[calibration],
         calibration_fraction=split.calibration_fraction,
         is_crossed=is_crossed,
     )

@@ -5,32 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from isthmus.allocation import raise_malloc_thresholds
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
 from isthmus.data.centring import centred, restored
 from isthmus.data.quality import Missing, MissingInBlocks
 from isthmus.errors import DataError, RegistryError
+from isthmus.registry.batches import Floats, OnRows, apply_in_batches
+from isthmus.registry.device import Device, chosen_device
 from isthmus.scores import Detector
 from isthmus.types import Shape
-
-Floats = NDArray[np.float32]
-OnRows = Callable[[int, int], None]
-# The batch sizes below were measured. The feature maps of a conv net are many times larger than
-# its input, and a batch of 2**16 numbers keeps them near a core's cache: a conv net takes up to
-# twice as long with ten times as many pictures at once. The layers of a dense net are not much
-# wider than its rows, and its matrix products are faster with more rows; beyond 4096 rows they
-# gain nothing.
-_NUMBERS_IN_A_BATCH = 2**16
-_NUMBERS_OF_A_TABLE_IN_A_BATCH = 2**18
-_MOST_ROWS_IN_A_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +84,22 @@ class Pair:
         return self.detector.module
 
     @property
+    def device(self) -> torch.device:
+        """The device that the pair computes on. What it takes and gives is in the CPU's memory."""
+        return next(self.module.parameters()).device
+
+    def to(self, device: Device) -> Self:
+        """Moves the pair to a device, and returns it.
+
+        Raises:
+            UsageError: If a GPU is asked for and there is none.
+        """
+        self.detector.to(chosen_device(device))
+        # Scores come back to the CPU before they are compared with those of normal rows.
+        self.detector.calibration.to("cpu")
+        return self
+
+    @property
     def threshold(self) -> float:
         """The score that 1 % of normal rows are above. Rows with a higher score are anomalies."""
         return float(self.detector.calibration.threshold)
@@ -116,7 +122,7 @@ class Pair:
         """
         rows, _ = self._as_rows(x, as_read)
         width = (self.manifest.plan.latent_dim,)
-        return Latents(_apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
+        return Latents(self._apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
 
     def decode(self, latents: Latents, on_rows: OnRows | None = None) -> NDArray[Any]:
         """Decodes latents.
@@ -133,7 +139,9 @@ class Pair:
                 f"{self.manifest.pair_id}; decode them with the pair that made them"
             )
         shape = self.manifest.plan.row_shape
-        return restored(_apply(self.module.decode, latents.values, shape, on_rows), self._centre)
+        return restored(
+            self._apply(self.module.decode, latents.values, shape, on_rows), self._centre
+        )
 
     def reconstruct(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
@@ -145,7 +153,7 @@ class Pair:
         """
         rows, shape = self._as_rows(x, as_read)
         row_shape = self.manifest.plan.row_shape
-        made = _apply(self.module.reconstruct, rows, row_shape, on_rows)
+        made = self._apply(self.module.reconstruct, rows, row_shape, on_rows)
         return made if as_read else restored(made, self._centre).reshape(shape)
 
     def denoise(
@@ -162,7 +170,7 @@ class Pair:
     ) -> Detections:
         """Scores rows and says which of them are anomalies; the arguments are those of `encode`."""
         rows, _ = self._as_rows(x, as_read)
-        scores = _apply(self.detector.score, rows, (), on_rows)
+        scores = self._apply(self.detector.score, rows, (), on_rows)
         calibration = self.detector.calibration
         with torch.inference_mode():
             tensor = torch.from_numpy(scores)
@@ -172,6 +180,15 @@ class Pair:
                 anomalies=calibration.is_anomaly(tensor).numpy(),
                 threshold=self.threshold,
             )
+
+    def _apply(
+        self,
+        function: Callable[[Tensor], Tensor],
+        rows: Floats,
+        shape: Shape,
+        on_rows: OnRows | None,
+    ) -> Floats:
+        return apply_in_batches(function, rows, shape, on_rows, self.device)
 
     @property
     def _centre(self) -> tuple[float, ...] | None:
@@ -198,26 +215,3 @@ class Pair:
         columns = self.manifest.rows_taken.features if len(wanted) == 1 else None
         MissingInBlocks(missing, columns, f"rows for {self.reference}").kept(rows)
         return rows, values.shape
-
-
-def _apply(
-    function: Callable[[Tensor], Tensor], rows: Floats, shape: Shape, on_rows: OnRows | None
-) -> Floats:
-    """Applies a function to the rows in batches. Returns the results, shape (N, *shape)."""
-    raise_malloc_thresholds()
-    result = np.empty((len(rows), *shape), dtype=np.float32)
-    at_once = _rows_at_once(max(rows.shape[1:], shape, key=prod))
-    with torch.inference_mode():
-        for start in range(0, len(rows), at_once):
-            part = torch.from_numpy(rows[start : start + at_once])
-            result[start : start + at_once] = function(part).numpy()
-            if on_rows:
-                on_rows(min(start + at_once, len(rows)), len(rows))
-    return result
-
-
-def _rows_at_once(row_shape: Shape) -> int:
-    """Returns how many rows a batch has, given the larger of a net's input and output shapes."""
-    is_table = len(row_shape) == 1
-    numbers = _NUMBERS_OF_A_TABLE_IN_A_BATCH if is_table else _NUMBERS_IN_A_BATCH
-    return max(1, min(numbers // prod(row_shape), _MOST_ROWS_IN_A_BATCH))

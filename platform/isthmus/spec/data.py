@@ -89,9 +89,11 @@ class DataSpec(SpecModel):
     ) = None
     """Height and width in pixels that images are resized to. Needed if their sizes differ."""
     window: int | None = Field(default=None, ge=4, le=1_048_576)
-    """Length of a window of a series (steps; by default 64) or of audio (samples; 1024)."""
+    """Length of a window. Of a series in steps: by default 128, or what is left of it after
+    halving until each held-out part has windows. Of audio in samples: by default 1024."""
     stride: int | None = Field(default=None, ge=1)
-    """Steps from one window's start to the next; by default half a window."""
+    """Steps from one window's start to the next; by default half a window. Where this is left out,
+    a series trains on windows that overlap more, up to some 20,000 of them."""
     validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows for early stopping, which choose the epoch."""
     calibration_fraction: Annotated[float, Field(ge=0.0, lt=0.9)] | Literal["auto"] = "auto"
