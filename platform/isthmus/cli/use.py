@@ -10,6 +10,7 @@ from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
+    from isthmus.jobs.detect import DetectResult
     from isthmus.jobs.points import PointsFound
     from isthmus.registry import Device
     from isthmus.spec import Settings
@@ -215,11 +216,16 @@ def _detect_file(
     model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
 ) -> None:
     from isthmus.cli.progress import rows_progress
-    from isthmus.data import rejected_path
     from isthmus.jobs.detect import detect as run
 
     with rows_progress("detecting") as on_rows:
         result = run(model, source, output, settings, on_rows, **asked)
+    _summarise(result)
+
+
+def _summarise(result: "DetectResult") -> None:
+    from isthmus.data import rejected_path
+
     what = "rows" if result.points is None else "steps"
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "

@@ -27,6 +27,8 @@ from isthmus.jobs.reference_rows import ReferenceRows
 from isthmus.registry import Pair
 
 Columns = Mapping[str, NDArray[Any]]
+Explained = Callable[[Block, NDArray[np.float32]], Columns]
+"""Returns the columns that explain a block of rows, given their scores."""
 
 
 class Explaining:
@@ -46,10 +48,6 @@ class Explaining:
 
 def _nothing(block: Block, scores: NDArray[np.float32]) -> Columns:
     return {}
-
-
-Explained = Callable[[Block, NDArray[np.float32]], Columns]
-"""Returns the columns that explain a block, given its scores."""
 
 
 @contextmanager
