@@ -72,10 +72,15 @@ class Parts:
             return []
         self._folder.remove_unfinished()
         self._refuse_other(there)
-        return [self._kept(number) for number, name in enumerate(self._plan.names) if name in there]
+        names = enumerate(self._plan.names)
+        kept = [self._kept(number) for number, name in names if name in there]
+        return [each for each in kept if not each.rejected or self._has_rejected_of(each)]
 
-    def finish(self, outcomes: Sequence[PartOutcome]) -> None:
+    def finish(self, outcomes: Sequence[PartOutcome]) -> dict[str, int]:
         """Writes the rows that were set aside beside the folder, and the summary into it.
+
+        Returns:
+            The counts of all parts together.
 
         Raises:
             DataError: If no row could be read.
@@ -101,6 +106,7 @@ class Parts:
         for each in rejected:
             self._folder.remove(rejected_name(self._plan.names[each.number]))
         self._folder.remove_unfinished()
+        return total
 
     # -- what is there already ------------------------------------------------------------------
 
@@ -168,6 +174,9 @@ class Parts:
             if not self._folder.is_local:
                 beside.put(sidecar_path(folder / target), sidecar_path(Path(target)).name)
                 beside.put(folder / target, target)
+
+    def _has_rejected_of(self, outcome: PartOutcome) -> bool:
+        return self._folder.read(rejected_name(self._plan.names[outcome.number])) is not None
 
     def _rejected_of(self, outcome: PartOutcome) -> pa.Table:
         content = self._folder.read(rejected_name(self._plan.names[outcome.number]))
