@@ -158,8 +158,8 @@ def detect_with(
     options = options or UseOptions(set_aside=True)
     control = control or Control()
     if scores_points(pair, per, explain=explain):
-        of_points = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
-        return _result_of_points(pair, of_points)
+        asked = (control, on_rows, options, held_out, part)
+        return _result_of_points(pair, detect_points(pair, source, Path(output), *asked))
     calibration = pair.detector.calibration
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
