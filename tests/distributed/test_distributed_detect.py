@@ -17,6 +17,7 @@ import pandas as pd
 import psutil
 import pytest
 
+import isthmus
 from isthmus.data import UseOptions, read_provenance
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.controls import Control
@@ -100,6 +101,33 @@ def test_parts_have_the_names_and_the_rows_of_their_files(model, settings, here,
         said = read_provenance(Path("out", name))
         assert said is not None
         assert (said.pair_id, said.extra["file"]) == (result.pair_id, name)
+
+
+def test_series_of_a_folder_are_scored_step_by_step_with_the_ranges_of_all(settings, here):
+    steps = np.arange(600)
+    for number, length in enumerate((600, 500, 10)):
+        load = np.sin(steps[:length] / 4) + 0.05 * RNG.normal(size=length)
+        if number == 1:
+            load[300:310] += 3
+        Path("in").mkdir(exist_ok=True)
+        pd.DataFrame({"load": load}).to_csv(f"in/{number}.csv", index=False)
+    data = {"path": "in/0.csv", "window": 16, "columns": ["load"]}
+    job = {"name": "waves", "data": data, "latent_dim": 2, "training": {"epochs": 5}}
+    model = str(isthmus.train(job, settings=settings).pair)
+    result = run(model, settings)
+    assert result.rows == 1110
+    assert [len(read(Path("out", f"{number}.csv"))) for number in range(3)] == [600, 500, 10]
+    assert read(Path("out/2.csv"))["score"].isna().all()
+    detect(model, "in", "local.csv", settings)
+    parts = pd.concat([read(Path("out", f"{number}.csv")) for number in range(3)])
+    local = read(Path("local.csv"))
+    np.testing.assert_allclose(parts["score"], local["score"], rtol=1e-4)
+    ranges = read(Path("out.ranges.csv"))
+    highest = ranges.loc[ranges["peak_score"].idxmax()]
+    assert highest["series_id"] == "1.csv"
+    assert 300 <= highest["peak_step"] < 310
+    assert len(ranges) == len(read(Path("local.csv.ranges.csv")))
+    assert ".ranges" not in {path.parent.name for path in Path("out").rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize(

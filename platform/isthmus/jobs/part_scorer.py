@@ -25,6 +25,8 @@ COUNTS = ("rows", "anomalies", "rejected")
 """What the provenance of a part says besides that which is known before it is scored."""
 REJECTED_FOLDER = ".rejected"
 """The folder of the rows of each part that are set aside; hidden, because they are no results."""
+RANGES_FOLDER = ".ranges"
+"""The folder of the ranges of each part, until they are put together."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,8 @@ def score_part(pair: Pair, plan: PartsPlan, number: int) -> PartOutcome:
         )
         if result.rejected:
             plan.output.put(rejected_path(staged), rejected_name(name))
+        if result.points is not None:
+            plan.output.put(result.points.ranges_output, ranges_name(name))
         counts = {count: getattr(result, count) for count in COUNTS}
         note = sidecar_path(staged)
         provenance = Provenance.from_json(note.read_text(encoding="utf-8"))
@@ -155,3 +159,8 @@ def sidecar_name(part: str) -> str:
 def rejected_name(part: str) -> str:
     """Returns the name of the file that holds the rows of a part that are set aside."""
     return f"{REJECTED_FOLDER}/{part}.csv"
+
+
+def ranges_name(part: str) -> str:
+    """Returns the name of the file that holds the ranges of anomalous steps of a part."""
+    return f"{RANGES_FOLDER}/{part}.csv"
