@@ -9,6 +9,7 @@ from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
+    from isthmus.jobs.detect import DetectResult
     from isthmus.jobs.points import PointsFound
     from isthmus.registry import Device
 
@@ -158,7 +159,7 @@ def detect(
     for each in (output, *([report] if report else [])):
         refuse_existing(each, force)
     from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions, rejected_path
+    from isthmus.data import UseOptions
     from isthmus.jobs.controls import control_of
     from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
@@ -178,6 +179,14 @@ def detect(
             explain=explain,
             per=per,
         )
+    _print_result(result)
+    if report is not None:
+        write_report(output, report, settings)
+
+
+def _print_result(result: "DetectResult") -> None:
+    from isthmus.data import rejected_path
+
     what = "rows" if result.points is None else "steps"
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
@@ -190,8 +199,6 @@ def detect(
         )
     if result.points is not None:
         _print_ranges(result.points)
-    if report is not None:
-        write_report(output, report, settings)
 
 
 def _print_ranges(points: "PointsFound") -> None:

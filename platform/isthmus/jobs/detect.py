@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.data import (
     Block,
@@ -16,8 +21,9 @@ from isthmus.data import (
     open_results,
     write_behind,
 )
+from isthmus.data.results import Columns
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.controls import Control, deciding
+from isthmus.jobs.controls import Control, Decisions, deciding
 from isthmus.jobs.explaining import explaining
 from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
@@ -158,8 +164,8 @@ def detect_with(
     options = options or UseOptions(set_aside=True)
     control = control or Control()
     if scores_points(pair, per, explain=explain):
-        of_points = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
-        return _result_of_points(pair, of_points)
+        steps = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
+        return _result(pair, steps.output, steps, rows=steps.steps, points=steps)
     calibration = pair.detector.calibration
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
@@ -176,48 +182,59 @@ def detect_with(
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
-
-        def add(block: Block, on_block_rows: OnRows | None = None) -> None:
-            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
-            watch.look(block.values, found.anomalies)
-            columns = {**block.index, "score": found.scores, "p_value": found.p_values}
-            certain = None
-            if block.reasons is not None:
-                columns["reason"] = block.reasons
-                certain = None if allow_unseen else block.reasons != ""
-            decisions.add({**columns, **explained(block, found.scores)}, certain)
-
+        score = partial(_scored, pair, watch, explained, allow_unseen)
         for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
             rejected.add(block.rejected)
             if len(block.values):
-                add(block, on_block_rows)
+                decisions.add(*score(block, on_block_rows))
                 rows += len(block.values)
         if part is None:
             rejected.refuse_nothing_left(rows)
         elif rows == 0:
-            add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
+            decisions.add(*score(no_rows(pair.manifest.data, pair.manifest.plan.row_shape)))
     watch.report()
+    return _result(pair, Path(output), decisions, rows=rows, rejected=rejected.count)
+
+
+def _scored(
+    pair: Pair,
+    watch: InputWatch,
+    explained: Callable[[Block, NDArray[np.float32]], Columns],
+    allow_unseen: bool,
+    block: Block,
+    on_block_rows: OnRows | None = None,
+) -> tuple[Columns, NDArray[np.bool_] | None]:
+    """Returns the columns of a block, and which rows are anomalies whatever they score."""
+    found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
+    watch.look(block.values, found.anomalies)
+    reasons = {} if block.reasons is None else {"reason": block.reasons}
+    columns = {
+        **block.index,
+        "score": found.scores,
+        "p_value": found.p_values,
+        **reasons,
+        **explained(block, found.scores),
+    }
+    return columns, None if block.reasons is None or allow_unseen else block.reasons != ""
+
+
+def _result(
+    pair: Pair,
+    output: Path,
+    found: Decisions | PointsFound,
+    *,
+    rows: int,
+    rejected: int = 0,
+    points: PointsFound | None = None,
+) -> DetectResult:
     return DetectResult(
         rows=rows,
-        anomalies=decisions.anomalies,
-        rejected=rejected.count,
-        threshold=decisions.threshold,
-        rule=decisions.rule,
-        output=Path(output),
-        model=pair.reference,
-        pair_id=pair.manifest.pair_id,
-    )
-
-
-def _result_of_points(pair: Pair, found: PointsFound) -> DetectResult:
-    return DetectResult(
-        rows=found.steps,
         anomalies=found.anomalies,
-        rejected=0,
+        rejected=rejected,
         threshold=found.threshold,
         rule=found.rule,
-        output=found.output,
+        output=output,
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
-        points=found,
+        points=points,
     )
