@@ -148,7 +148,13 @@ class SeriesRows:
 
 
 def series_rows(
-    steps: RowSource, spec: DataSpec, name: str, *, step_s: float | None, is_training: bool = False
+    steps: RowSource,
+    spec: DataSpec,
+    name: str,
+    *,
+    step_s: float | None,
+    is_training: bool = False,
+    let_short: bool = False,
 ) -> SeriesRows:
     """Cuts steps into windows.
 
@@ -159,6 +165,7 @@ def series_rows(
         step_s: The time between two steps that a trained pair is used to, in seconds.
         is_training: Whether a window and a stride that the section leaves open are chosen to train
             on these steps. By default the stride is half a window then.
+        let_short: Whether the result may have no window.
 
     Raises:
         DataError: If no series is long enough, the times are not those of series, or steps are
@@ -187,7 +194,7 @@ def series_rows(
     stride = spec.stride or max(1, window // 2)
     if is_training and spec.stride is None:
         stride = training_stride(len(rows), rows.values.shape[1], window)
-    starts = _window_starts(is_break, window, stride, name, spec)
+    starts = _window_starts(is_break, window, stride, name, let_short=let_short)
     begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
     sizes = np.bincount(np.cumsum(new_series))
     result = SeriesRows(
@@ -301,7 +308,7 @@ def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, n
 
 
 def _window_starts(
-    is_break: NDArray[np.bool_], window: int, stride: int, name: str, spec: DataSpec
+    is_break: NDArray[np.bool_], window: int, stride: int, name: str, *, let_short: bool
 ) -> IndexArray:
     """Returns the first steps of windows within each unbroken run of steps."""
     borders = [0, *np.flatnonzero(is_break).tolist(), len(is_break)]
@@ -312,6 +319,8 @@ def _window_starts(
             found.append(begin + window_starts(end - begin, window, stride))
         elif end > begin:
             short += 1
+    if not found and let_short:
+        return np.empty(0, dtype=np.int64)
     if not found:
         what = "the series has" if len(borders) == 2 else "the longest unbroken series has"
         raise DataError(
