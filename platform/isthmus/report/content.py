@@ -138,7 +138,11 @@ def gather(
     more = [] if drift else [_no_drift(held_out)]
     return replace(
         content,
-        cards=cards_of(content.cards, rows.strange, Contributions(pair, held_out)),
+        cards=cards_of(
+            content.cards if rows.scores is None else plain_cards(rows.scores),
+            rows.strange,
+            Contributions(pair, held_out),
+        ),
         drift=drift,
         rates=_rates(summary, truth_of(file, pair, summary, rows)),
         notes=[*notes, *more],

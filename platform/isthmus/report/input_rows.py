@@ -16,6 +16,7 @@ from isthmus.drift import RowSample
 from isthmus.errors import DataError
 from isthmus.explanations import StrangeRows, Strangest
 from isthmus.registry import Pair
+from isthmus.report.input_steps import read_steps
 from isthmus.report.scores_file import ScoreBlock, ScoresFile
 from isthmus.report.summary import ScoresBeside, ScoresSummary
 from isthmus.spec.paths import is_local
@@ -32,11 +33,13 @@ class InputRows:
         strange: The strangest rows.
         sample: Rows drawn at random, with which of them are anomalies.
         files: The file of each row of the summary's sample, if rows are files.
+        scores: The scores of the strangest rows, if rows are no lines of the file of scores.
     """
 
     strange: StrangeRows
     sample: RowSample
     files: NDArray[np.str_] | None
+    scores: ScoreBlock | None = None
 
 
 def place_of(file: ScoresFile) -> str:
@@ -67,6 +70,15 @@ def read_input(file: ScoresFile, pair: Pair, summary: ScoresSummary) -> InputRow
     )
     place = place_of(file)
     schema = pair.manifest.rows_taken
+    if file.is_of_steps:
+        # Windows side by side, so that no two cards show the same steps.
+        apart = pair.manifest.data.model_copy(update={"stride": schema.shape[1]})
+        windows = open_input(apart, place, schema, options)
+        of_steps = read_steps(file, windows, len(summary.strangest))
+        if of_steps is None:
+            raise _changed(place)
+        strange, scores_of_windows, sampled = of_steps
+        return InputRows(strange, sampled, None, scores_of_windows)
     source = open_input(pair.manifest.data, place, schema, options)
     sample, strangest = RowSample(schema.shape), Strangest(len(summary.strangest))
     beside, done, files = ScoresBeside(file), 0, []

@@ -98,8 +98,13 @@ class ScoresFile:
             if name.startswith(first) and name not in self.index_columns
         )
 
+    @property
+    def is_of_steps(self) -> bool:
+        """Whether each line is a single step of a series."""
+        return "step" in self.index_columns
+
     def blocks(self) -> Iterator[ScoreBlock]:
-        """Reads the scores.
+        """Reads the scores; steps of series that have none are left out.
 
         Raises:
             DataError: If the file is damaged.
@@ -120,13 +125,17 @@ class ScoresFile:
             yield self._block({name: array[rows] for name, array in arrays.items()})
 
     def _block(self, found: Mapping[str, NDArray[Any]]) -> ScoreBlock:
-        return ScoreBlock(
+        block = ScoreBlock(
             scores=found["score"].astype(np.float64),
             p_values=found["p_value"].astype(np.float64),
             anomalies=np.isin(found["anomaly"].astype(str), _TRUE),
             index={name: found[name].astype(str) for name in self.index_columns},
             explained={name: found[name].astype(str) for name in self.explained_columns},
         )
+        if not self.is_of_steps:
+            return block
+        # A score that is NaN because values overflow is an anomaly.
+        return block.part(np.flatnonzero(~np.isnan(block.scores) | block.anomalies))
 
 
 def open_scores(path: Path) -> ScoresFile:

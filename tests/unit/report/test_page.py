@@ -104,8 +104,9 @@ def test_images_are_shown_with_their_reconstruction_and_the_error(here, strange)
 
 def test_series_are_shown_as_curves_with_the_step_that_is_strange(here, strange):
     page = page_of(strange["series"])
-    steps = [int(each.split("load step ")[1].split()[0]) for each in page.articles[:2]]
-    assert all(1000 <= step <= 1011 for step in steps)
+    # Windows lie side by side, so that one of them shows all that is strange.
+    assert page.articles[0].startswith("first step 992")
+    assert 1000 <= int(page.articles[0].split("load step ")[1].split()[0]) <= 1011
     assert len(page.all("svg", kind="chart")) == 2 + 2 * 12
     assert page.all("rect", kind="heat")
     assert page.outside() == []
