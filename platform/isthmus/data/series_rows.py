@@ -179,8 +179,7 @@ def series_rows(
     order = _order(series, times, len(rows), name)
     names = _names(rows, series, spec, order)
     found_step_s = None
-    new_series = _first_steps(series, order)
-    is_break = new_series
+    is_break = new_series = _first_steps(series, order)
     if times is not None:
         steps_s, gaps = _gaps(times, order, new_series, name)
         is_break = new_series | gaps

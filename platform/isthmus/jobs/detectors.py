@@ -61,11 +61,12 @@ def make_detector(
         for number, module in enumerate(modules):
             seen = np.arange(len(train)) if folds is None else folds.trained_on(number)
             score = scores.build(spec)
-            score.fit(
-                Views(module, _raw(module, train, seen, seed)),
-                Views(module, _tensor(prepared.validation, seed)),
-                seed,
-            )
+            held_out = _tensor(prepared.validation, seed)
+            known = _raw(module, train, seen, seed)
+            if _way(prepared, folds) != "shared":
+                # No calibration rests on these rows, so the score may know them.
+                known = torch.cat([known, held_out])
+            score.fit(Views(module, known), Views(module, held_out), seed)
             fitted.append(score.eval())
     detector = Detector(modules[0], fitted, modules[1:]).eval()
     found = _unseen_scores(detector, prepared, folds)

@@ -75,10 +75,15 @@ class Parts:
             return []
         self._folder.remove_unfinished()
         self._refuse_other(there)
-        return [self._kept(number) for number, name in enumerate(self._plan.names) if name in there]
+        names = enumerate(self._plan.names)
+        kept = [self._kept(number) for number, name in names if name in there]
+        return [each for each in kept if not each.rejected or self._has_rejected_of(each)]
 
-    def finish(self, outcomes: Sequence[PartOutcome]) -> None:
+    def finish(self, outcomes: Sequence[PartOutcome]) -> dict[str, int]:
         """Writes the rows that were set aside and the ranges beside the folder, and the summary.
+
+        Returns:
+            The counts of all parts together.
 
         Raises:
             DataError: If no row could be read.
@@ -108,6 +113,7 @@ class Parts:
         for name in self._plan.names:
             self._folder.remove(ranges_name(name))
         self._folder.remove_unfinished()
+        return total
 
     # -- what is there already ------------------------------------------------------------------
 
@@ -187,6 +193,9 @@ class Parts:
             content = self._folder.read(ranges_name(self._plan.names[each.number]))
             if content is not None:
                 yield _table_of(content, {**texts, **numbers, **_STEPS_OF_RANGES})
+
+    def _has_rejected_of(self, outcome: PartOutcome) -> bool:
+        return self._folder.read(rejected_name(self._plan.names[outcome.number])) is not None
 
     def _rejected_of(self, outcome: PartOutcome) -> pa.Table:
         content = self._folder.read(rejected_name(self._plan.names[outcome.number]))

@@ -89,6 +89,11 @@ class ScoresFile:
         return self.columns[: self.columns.index("score")]
 
     @property
+    def is_of_steps(self) -> bool:
+        """Whether each step of series has a score of its own, and not each row."""
+        return "step" in self.index_columns
+
+    @property
     def explained_columns(self) -> tuple[str, ...]:
         """The columns that `--explain` added."""
         first = ("feature_", "share_", "step_", "value_", "reconstruction_", "usual_", "peak_")
@@ -98,13 +103,8 @@ class ScoresFile:
             if name.startswith(first) and name not in self.index_columns
         )
 
-    @property
-    def is_of_steps(self) -> bool:
-        """Whether each line is a single step of a series."""
-        return "step" in self.index_columns
-
     def blocks(self) -> Iterator[ScoreBlock]:
-        """Reads the scores; steps of series that have none are left out.
+        """Reads the scores.
 
         Raises:
             DataError: If the file is damaged.
@@ -125,17 +125,13 @@ class ScoresFile:
             yield self._block({name: array[rows] for name, array in arrays.items()})
 
     def _block(self, found: Mapping[str, NDArray[Any]]) -> ScoreBlock:
-        block = ScoreBlock(
+        return ScoreBlock(
             scores=found["score"].astype(np.float64),
             p_values=found["p_value"].astype(np.float64),
             anomalies=np.isin(found["anomaly"].astype(str), _TRUE),
             index={name: found[name].astype(str) for name in self.index_columns},
             explained={name: found[name].astype(str) for name in self.explained_columns},
         )
-        if not self.is_of_steps:
-            return block
-        # A score that is NaN because values overflow is an anomaly.
-        return block.part(np.flatnonzero(~np.isnan(block.scores) | block.anomalies))
 
 
 def open_scores(path: Path) -> ScoresFile:
