@@ -168,10 +168,8 @@ def detect_with(
     control = control or Control()
     output = Path(output)
     if scores_points(pair, per, explain=explain):
-        of_points = detect_points(
-            *(pair, source, output, control, on_rows), options, held_out, part
-        )
-        return _result_of_points(pair, of_points)
+        how = (control, on_rows, options, held_out, part)
+        return _result_of_points(pair, detect_points(pair, source, output, *how))
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
     said = how_read(options) | dict(part.noted if part else {})

@@ -183,6 +183,9 @@ class Parts:
                 beside.put(sidecar_path(folder / target), sidecar_path(Path(target)).name)
                 beside.put(folder / target, target)
 
+    def _has_rejected_of(self, outcome: PartOutcome) -> bool:
+        return self._folder.read(rejected_name(self._plan.names[outcome.number])) is not None
+
     def _ranges_of(self, outcomes: Sequence[PartOutcome]) -> Iterator[pa.Table]:
         """Yields the ranges of anomalous steps of each part that has steps."""
         texts = {
@@ -193,9 +196,6 @@ class Parts:
             content = self._folder.read(ranges_name(self._plan.names[each.number]))
             if content is not None:
                 yield _table_of(content, {**texts, **numbers, **_STEPS_OF_RANGES})
-
-    def _has_rejected_of(self, outcome: PartOutcome) -> bool:
-        return self._folder.read(rejected_name(self._plan.names[outcome.number])) is not None
 
     def _rejected_of(self, outcome: PartOutcome) -> pa.Table:
         content = self._folder.read(rejected_name(self._plan.names[outcome.number]))
