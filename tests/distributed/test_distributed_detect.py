@@ -17,8 +17,10 @@ import pandas as pd
 import psutil
 import pytest
 
+import isthmus
 from isthmus.data import UseOptions, read_provenance
 from isthmus.errors import DataError, UsageError
+from isthmus.jobs.controls import Control
 from isthmus.jobs.detect import detect
 from isthmus.jobs.distributed_detect import DistributedDetectResult, detect_on_cluster
 from isthmus.registry import register_pair
@@ -27,7 +29,7 @@ from tests import untrained
 
 settings = untrained.settings
 
-pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 RNG = np.random.default_rng(0)
 FILES = 6
@@ -101,12 +103,38 @@ def test_parts_have_the_names_and_the_rows_of_their_files(model, settings, here,
         assert (said.pair_id, said.extra["file"]) == (result.pair_id, name)
 
 
+def test_series_of_a_folder_are_scored_step_by_step_with_the_ranges_of_all(settings, here):
+    steps = np.arange(600)
+    for number, length in enumerate((600, 500, 10)):
+        load = np.sin(steps[:length] / 4) + 0.05 * RNG.normal(size=length)
+        if number == 1:
+            load[300:310] += 3
+        Path("in").mkdir(exist_ok=True)
+        pd.DataFrame({"load": load}).to_csv(f"in/{number}.csv", index=False)
+    data = {"path": "in/0.csv", "window": 16, "columns": ["load"]}
+    job = {"name": "waves", "data": data, "latent_dim": 2, "training": {"epochs": 5}}
+    model = str(isthmus.train(job, settings=settings).pair)
+    result = run(model, settings)
+    assert result.rows == 1110
+    assert [len(read(Path("out", f"{number}.csv"))) for number in range(3)] == [600, 500, 10]
+    assert read(Path("out/2.csv"))["score"].isna().all()
+    detect(model, "in", "local.csv", settings)
+    parts = pd.concat([read(Path("out", f"{number}.csv")) for number in range(3)])
+    local = read(Path("local.csv"))
+    np.testing.assert_allclose(parts["score"], local["score"], rtol=1e-4)
+    ranges = read(Path("out.ranges.csv"))
+    highest = ranges.loc[ranges["peak_score"].idxmax()]
+    assert highest["series_id"] == "1.csv"
+    assert 300 <= highest["peak_step"] < 310
+    assert len(ranges) == len(read(Path("local.csv.ranges.csv")))
+    assert ".ranges" not in {path.parent.name for path in Path("out").rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(
     ("ending", "form", "expected"),
     [
         ("parquet", "csv", "day=0/0.parquet.csv"),
         ("csv", "parquet", "day=0/0.csv.parquet"),
-        ("csv", "csv", "day=0/0.csv"),
     ],
 )
 def test_parts_are_written_in_the_form_that_is_asked_for(
@@ -158,6 +186,12 @@ def test_a_part_whose_worker_is_killed_is_done_again(model, settings, here):
     assert not [name for name in visible() if name.startswith(".")]
 
 
+def test_false_discoveries_are_not_controlled_file_by_file(model, settings, here):
+    save(Path("in"), 20)
+    with pytest.raises(UsageError, match="the control fdr decides by all rows together"):
+        run(model, settings, control=Control("fdr"))
+
+
 def interrupt(parts: int) -> Callable[[int, int, int], None]:
     def on_parts(done: int, of: int, rows: int) -> None:
         if done >= parts:
@@ -172,7 +206,7 @@ def interrupted(model: str, settings: Settings) -> dict[str, int]:
     with pytest.raises(KeyboardInterrupt):
         run(model, settings, on_parts=interrupt(2))
     assert not Path("out/summary.json").exists()
-    parts = {str(path): path.stat().st_mtime_ns for path in Path("out").rglob("*.parquet")}
+    parts = {str(path): path.stat().st_mtime_ns for path in Path("out").glob("day=*/*.parquet")}
     assert len(parts) >= 2
     return parts
 
@@ -180,7 +214,7 @@ def interrupted(model: str, settings: Settings) -> dict[str, int]:
 def test_what_an_interrupted_job_has_done_is_kept(model, settings, here):
     before = interrupted(model, settings)
     result = run(model, settings)
-    assert result.kept == len(before)
+    assert len(before) <= result.kept < FILES
     after = {name: Path(name).stat().st_mtime_ns for name in before}
     assert after == before
     check_equals_the_local_job(model, settings, "in", ".parquet")
@@ -267,3 +301,37 @@ def test_what_cannot_be_done_is_refused_and_leaves_no_parts(model, settings, her
     with pytest.raises(UsageError, match=said):
         run(model, settings, **more)
     assert not list(here.rglob("*pair.json"))
+
+
+def test_the_command_says_how_many_parts_there_are_and_what_is_set_aside(
+    model, settings, here, isthmus, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", settings.tracking_uri)
+    monkeypatch.setenv("ISTHMUS_HOME", str(settings.home))
+    save(Path("in"), 20, ending="csv")
+    with Path("in/day=0/0.csv").open("a") as file:
+        file.write("1,2\n")
+    asked = ("detect", "--model", model, "in", "out", "--address", "auto", "--form", "parquet")
+    found = isthmus(*asked)
+    assert found.code == 0, found.err
+    lines = found.out.splitlines()
+    assert "anomalies in 120 rows (score above " in lines[0]
+    assert lines[0].endswith(": out (6 parts)")
+    assert lines[1] == "  1 rows cannot be read and are set aside: out.rejected.csv"
+    assert len(list(Path("out").rglob("*.csv.parquet"))) == FILES
+    again = isthmus(*asked)
+    assert again.code == 2
+    assert "is complete; choose another output, or add --force" in again.err
+    assert isthmus(*asked, "--force").code == 0
+
+
+def test_the_form_of_parts_is_refused_where_there_are_none(here, isthmus):
+    found = isthmus("detect", "--model", "any", "in.csv", "out.csv", "--form", "csv")
+    assert (found.code, len(found.err.splitlines())) == (2, 1)
+    assert "--form is that of parts" in found.err
+    there = isthmus("detect", "--model", "any", "in.csv", "s3://bucket/out.csv")
+    assert (there.code, len(there.err.splitlines())) == (2, 1)
+    assert "add --address" in there.err
+    of_one = isthmus("detect", "--model", "any", "in", "out", "--address", "auto", "--explain")
+    assert (of_one.code, len(of_one.err.splitlines())) == (2, 1)
+    assert "--explain does not go with --address" in of_one.err

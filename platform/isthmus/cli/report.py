@@ -58,4 +58,5 @@ def write_report(scores: Path, page: Path, settings: "Settings") -> None:
         result = run(scores, page, settings)
     for lack in result.lacks:
         err.print(lack)
-    out.print(f"{result.anomalies:,} anomalies in {result.rows:,} rows: {result.page}")
+    what = "steps" if result.is_of_steps else "rows"
+    out.print(f"{result.anomalies:,} anomalies in {result.rows:,} {what}: {result.page}")

@@ -1,16 +1,19 @@
 """The commands `denoise` and `detect`, which apply a registered pair to a file."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from isthmus.cli.parts import detect_parts, refuse_form, refuse_of_files
 from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
 
 if TYPE_CHECKING:
+    from isthmus.jobs.detect import DetectResult
     from isthmus.jobs.points import PointsFound
     from isthmus.registry import Device
+    from isthmus.spec import Settings
 
 Model = Annotated[
     str,
@@ -24,6 +27,13 @@ Input = Annotated[
     ),
 ]
 Output = Annotated[Path, typer.Argument(help="The path of the results.", show_default=False)]
+Results = Annotated[
+    str,
+    typer.Argument(
+        help="The path of the results; with --address a folder, local or s3://.",
+        show_default=False,
+    ),
+]
 Resample = Annotated[
     bool, typer.Option("--resample", help="Resample sounds to the sample rate of the pair.")
 ]
@@ -81,6 +91,22 @@ OnDevice = Annotated[
     str,
     typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
 ]
+Address = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        help="A Ray cluster that scores a folder or a glob of files; auto is that of this machine.",
+        show_default=False,
+    ),
+]
+Form = Annotated[
+    str | None,
+    typer.Option(
+        "--form",
+        help="The form of the parts with --address: parquet or csv; by default that of each file.",
+        show_default=False,
+    ),
+]
 Strict = Annotated[
     bool,
     typer.Option(
@@ -136,7 +162,7 @@ def denoise(
 def detect(
     model: Model,
     source: Input,
-    output: Output,
+    output: Results,
     force: Force = False,
     resample: Resample = False,
     query: Query = None,
@@ -150,34 +176,56 @@ def detect(
     explain: Explain = False,
     report: Page = None,
     per: Per = "auto",
+    address: Address = None,
+    form: Form = None,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
+    With --address, a Ray cluster scores the files of a folder, each to a part in the folder OUTPUT.
+    The parts that an interrupted command has done are kept by the same command.
+
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
-    for each in (output, *([report] if report else [])):
-        refuse_existing(each, force)
-    from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions, rejected_path
+    from isthmus.data import UseOptions
     from isthmus.jobs.controls import control_of
-    from isthmus.jobs.detect import detect as run
     from isthmus.spec import Settings
 
-    if report is not None:
-        check_report(report, output)
-    asked = control_of(control, false_alarm_rate, level, state)
-    options = UseOptions(resample=resample, query=query, set_aside=not strict)
     settings = Settings.from_environment()
+    asked: dict[str, Any] = {
+        "options": UseOptions(resample=resample, query=query, set_aside=not strict),
+        "allow_unseen": allow_unseen,
+        "control": control_of(control, false_alarm_rate, level, state),
+        "device": cast("Device", device),
+    }
+    if address is not None:
+        refuse_of_files({"explain": explain, "report": report, "per": per != "auto"})
+        asked |= {"form": form, "force": force}
+        detect_parts(model, source, output, settings, address, asked)
+        return
+    refuse_form(form)
+    for each in (Path(output), *([report] if report else [])):
+        refuse_existing(each, force)
+    if report is not None:
+        check_report(report, Path(output))
+    _detect_file(model, source, output, settings, {**asked, "explain": explain, "per": per})
+    if report is not None:
+        write_report(Path(output), report, settings)
+
+
+def _detect_file(
+    model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
+) -> None:
+    from isthmus.cli.progress import rows_progress
+    from isthmus.jobs.detect import detect as run
+
     with rows_progress("detecting") as on_rows:
-        result = run(
-            *(model, source, output, settings, on_rows),
-            options=options,
-            allow_unseen=allow_unseen,
-            control=asked,
-            device=cast("Device", device),
-            explain=explain,
-            per=per,
-        )
+        result = run(model, source, output, settings, on_rows, **asked)
+    _summarise(result)
+
+
+def _summarise(result: "DetectResult") -> None:
+    from isthmus.data import rejected_path
+
     what = "rows" if result.points is None else "steps"
     out.print(
         f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
@@ -190,8 +238,6 @@ def detect(
         )
     if result.points is not None:
         _print_ranges(result.points)
-    if report is not None:
-        write_report(output, report, settings)
 
 
 def _print_ranges(points: "PointsFound") -> None:

@@ -6,13 +6,12 @@ are found, on average; both procedures here keep it below a level.
 
 P-values of one calibration share its rows, and are so positively dependent (PRDS): the procedure of
 Benjamini and Hochberg keeps its level under that dependence (Bates et al. 2023, arXiv:2104.08279).
-LORD++ is proven for p-values that are independent given the past; those of one calibration are that
-given its rows, but exact only on average over them.
+Alpha-investing is proven for p-values that are independent; those of one calibration are that given
+its rows, but exact only on average over them, so a stream should be short beside their number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,104 +47,74 @@ class PValueTally:
         self.values, self.counts = merged, total
 
     def cut(self, level: float) -> float:
-        """Returns the largest p-value of a discovery at that false discovery rate; 0 if none is."""
+        """Returns up to which p-value rows are discoveries at a false discovery rate; 0 if none is.
+
+        It is that of the last discovery, plus what float32 may have rounded away.
+        """
         ranks = np.cumsum(self.counts)
         if not len(ranks):
             return 0.0
         found = self.values <= level * ranks / ranks[-1] * (1 + _ROUNDING)
-        return float(self.values[found][-1]) if found.any() else 0.0
+        return float(self.values[found][-1]) * (1 + _ROUNDING) if found.any() else 0.0
 
 
-# LORD++ holds for any weights that fall and sum to at most 1. These fall fast, as SAFFRON's do:
-# p-values of n calibration rows are at least 1 / (n + 1), so a thin tail of levels finds nothing.
-_EXPONENT, _SUM = 1.6, 2.285765666  # the sum over j of j ** -1.6, rounded up
-# The share of the level that a stream has before its first discovery.
-_WEALTH = 0.5
-_MOST_RECENT = 256
-_AT_ONCE = 4096
+# A row is tested at least at this share of the wealth: more of it is spent while there is much.
+_SHARE_SPENT = 1 / 1000
 
 
 class OnlineDiscoveries:
-    """LORD++: decides on one row after another, and never takes a decision back.
+    """Alpha-investing: decides on one row after another, and never takes a decision back.
 
-    The level of each row falls with the rows since the discoveries before it, and rises with every
-    discovery. Only the latest 256 discoveries are remembered: this lowers levels a little, which
-    keeps the false discovery rate, and bounds time and memory however long the stream is.
+    The stream begins with a wealth of the level. Each row is tested at a level of its own, which is
+    paid for, and each discovery but the first earns the level again; so the levels of all rows sum
+    to at most the level times the discoveries, which keeps the false discovery rate.
+
+    LORD++ and SAFFRON are of the same family, and spread the wealth over infinitely many rows. The
+    p-values of n calibration rows are at least 1 / (n + 1), so after some ten rows without a
+    discovery their levels could find nothing. Here a row is never tested below the smallest
+    p-value, until the wealth is spent.
 
     Source: Ramdas et al. 2017, "Online control of the false discovery rate with decaying memory",
-    arXiv:1710.00499, section 3.
+    arXiv:1710.00499, section 3 (GAI++), for levels that rise with each discovery before them.
 
     Attributes:
         level: The false discovery rate that is kept.
+        smallest: The smallest p-value.
+        wealth: What is left to be spent.
         tested: The number of rows so far.
         discoveries: The number of discoveries so far.
-        first: The place of the first discovery, counted from 1; `None` if there is none.
-        recent: The places of the latest discoveries, ascending.
     """
 
     def __init__(
         self,
         level: float,
+        smallest: float,
+        wealth: float | None = None,
         tested: int = 0,
         discoveries: int = 0,
-        first: int | None = None,
-        recent: Sequence[int] = (),
     ) -> None:
         """Begins a stream, or goes on with one whose attributes are given."""
         self.level = level
+        self.smallest = smallest
+        self.wealth = level if wealth is None else wealth
         self.tested = tested
         self.discoveries = discoveries
-        self.first = first
-        self.recent = list(recent)[-_MOST_RECENT:]
 
     @property
-    def next_level(self) -> float:
-        """The p-value that the next row must not exceed to be a discovery."""
-        return float(self._levels(1)[0])
+    def is_spent(self) -> bool:
+        """Whether no row can be a discovery any more."""
+        return self.wealth < self.smallest * (1 - _ROUNDING)
 
     def test(self, p_values: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Decides on the next rows of the stream, shape (B,); returns which are discoveries."""
-        found = [
-            self._test(p_values[start : start + _AT_ONCE])
-            for start in range(0, len(p_values), _AT_ONCE)
-        ]
-        return np.concatenate([np.empty(0, dtype=bool), *found])
-
-    def _test(self, p_values: NDArray[np.floating]) -> NDArray[np.bool_]:
-        levels, is_found = self._levels(len(p_values)), np.zeros(len(p_values), dtype=bool)
-        begun, done = self.tested, 0
-        while (hits := np.flatnonzero(p_values[done:] <= levels[done:])).size:
-            place = done + int(hits[0])
-            is_found[place], done = True, place + 1
-            levels[done:] += self._weight(begun + done) * _falling(len(levels) - done)
-            self._remember(begun + done)
-        self.tested = begun + len(p_values)
-        return is_found
-
-    def _remember(self, place: int) -> None:
-        self.first = place if self.first is None else self.first
-        self.discoveries += 1
-        self.recent = [*self.recent, place][-_MOST_RECENT:]
-
-    def _weight(self, place: int) -> float:
-        """Returns the level that a discovery gives back: less for the first, as some was there."""
-        is_first = self.first in (None, place)
-        return self.level * (1 - _WEALTH) if is_first else self.level
-
-    def _levels(self, count: int) -> Numbers:
-        """Returns the levels of the next rows if none of them is a discovery, shape (count,)."""
-        places = self.tested + 1 + np.arange(count, dtype=np.float64)
-        levels = self.level * _WEALTH * places**-_EXPONENT / _SUM
-        for place in self.recent:
-            levels += self._weight(place) * (places - place) ** -_EXPONENT / _SUM
-        return levels
-
-
-def _falling(count: int) -> Numbers:
-    """Returns the first weights of the sequence, shape (count,)."""
-    return (1 + np.arange(count, dtype=np.float64)) ** -_EXPONENT / _SUM
-
-
-def online_rows_needed(level: float) -> int:
-    """Returns how many calibration rows a stream needs for its first row to be a discovery."""
-    return int(np.ceil(_SUM / (level * _WEALTH))) - 1
+        found = np.zeros(len(p_values), dtype=bool)
+        wealth, smallest = self.wealth, self.smallest
+        for place, p_value in enumerate(p_values.tolist()):
+            level = min(wealth, max(smallest, wealth * _SHARE_SPENT))
+            wealth -= level
+            if p_value <= level * (1 + _ROUNDING):
+                found[place] = True
+                wealth += self.level if self.discoveries else 0.0
+                self.discoveries += 1
+        self.wealth, self.tested = wealth, self.tested + len(p_values)
+        return found

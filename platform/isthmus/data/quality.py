@@ -43,6 +43,33 @@ def refuse_infinite(
     )
 
 
+def refuse_too_large(
+    values: NDArray[np.floating],
+    is_bad: NDArray[np.bool_],
+    columns: Sequence[str] | None,
+    name: str,
+) -> None:
+    """Refuses rows with a number that is finite, but too large to compute with in float32.
+
+    Args:
+        values: Shape (N, ...).
+        is_bad: Shape (N,). Which rows overflow; the largest number of the first is named.
+        columns: Names of the columns, if they have any.
+        name: What the message calls the source.
+
+    Raises:
+        DataError: Naming the row, the column and the number.
+    """
+    if not is_bad.any():
+        return
+    row = int(is_bad.argmax())
+    column = int(np.nanargmax(np.abs(values[row].ravel())))
+    raise DataError(
+        f"{name}: {_column(column, columns, values.ndim)}has {values[row].ravel()[column]:g} in "
+        f"row {row}, counted from 0, which is too large for a score in float32; check its unit"
+    )
+
+
 @dataclass
 class MissingInBlocks:
     """Applies `data.missing` to rows that come a block at a time.

@@ -148,7 +148,13 @@ class SeriesRows:
 
 
 def series_rows(
-    steps: RowSource, spec: DataSpec, name: str, *, step_s: float | None, is_training: bool = False
+    steps: RowSource,
+    spec: DataSpec,
+    name: str,
+    *,
+    step_s: float | None,
+    is_training: bool = False,
+    let_short: bool = False,
 ) -> SeriesRows:
     """Cuts steps into windows.
 
@@ -159,6 +165,7 @@ def series_rows(
         step_s: The time between two steps that a trained pair is used to, in seconds.
         is_training: Whether a window and a stride that the section leaves open are chosen to train
             on these steps. By default the stride is half a window then.
+        let_short: Whether the result may have no window.
 
     Raises:
         DataError: If no series is long enough, the times are not those of series, or steps are
@@ -172,22 +179,17 @@ def series_rows(
     order = _order(series, times, len(rows), name)
     names = _names(rows, series, spec, order)
     found_step_s = None
-    is_break = np.zeros(len(rows), dtype=bool)
-    new_series = np.zeros(len(rows), dtype=bool)
-    if series is not None:
-        ordered = series[order]
-        new_series[1:] = ordered[1:] != ordered[:-1]
-    is_break |= new_series
+    is_break = new_series = _first_steps(series, order)
     if times is not None:
         steps_s, gaps = _gaps(times, order, new_series, name)
-        is_break |= gaps
+        is_break = new_series | gaps
         _refuse_other_steps(steps_s, step_s, name)
         found_step_s = _common_step(steps_s, name)
     window = spec.window or default_window(is_break, new_series, spec)
     stride = spec.stride or max(1, window // 2)
     if is_training and spec.stride is None:
         stride = training_stride(len(rows), rows.values.shape[1], window)
-    starts = _window_starts(is_break, window, stride, name, spec)
+    starts = _window_starts(is_break, window, stride, name, let_short=let_short)
     begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
     sizes = np.bincount(np.cumsum(new_series))
     result = SeriesRows(
@@ -219,6 +221,14 @@ def _series_of(rows: Rows, spec: DataSpec) -> NDArray[Any] | None:
     if file is None or own is None:
         return own if file is None else file
     return np.char.add(np.char.add(file, "/"), own)
+
+
+def _first_steps(series: NDArray[Any] | None, order: IndexArray) -> NDArray[np.bool_]:
+    """Returns the steps, in their order, at which another series than before begins."""
+    is_first = np.zeros(len(order), dtype=bool)
+    if series is not None:
+        is_first[1:] = series[order][1:] != series[order][:-1]
+    return is_first
 
 
 def _order(series: NDArray[Any] | None, times: Times | None, count: int, name: str) -> IndexArray:
@@ -301,7 +311,7 @@ def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, n
 
 
 def _window_starts(
-    is_break: NDArray[np.bool_], window: int, stride: int, name: str, spec: DataSpec
+    is_break: NDArray[np.bool_], window: int, stride: int, name: str, *, let_short: bool
 ) -> IndexArray:
     """Returns the first steps of windows within each unbroken run of steps."""
     borders = [0, *np.flatnonzero(is_break).tolist(), len(is_break)]
@@ -312,6 +322,8 @@ def _window_starts(
             found.append(begin + window_starts(end - begin, window, stride))
         elif end > begin:
             short += 1
+    if not found and let_short:
+        return np.empty(0, dtype=np.int64)
     if not found:
         what = "the series has" if len(borders) == 2 else "the longest unbroken series has"
         raise DataError(

@@ -169,6 +169,9 @@ def _by_hash(numbers: NDArray[np.float64], spec: DataSpec, fewest: int) -> Split
     sizes = [max(1, round(len(ranked) * share)) for share in held_out.values()]
     while sum(sizes) >= len(ranked):
         sizes = [max(1, size - 1) for size in sizes]
+    # None that the hash holds out is trained on: the gate tells the trained rows by it.
+    held_out_by_hash = len(ranked) - len(np.unique(numbers[split.train]))
+    sizes[0] += max(0, min(held_out_by_hash, len(ranked) - 1) - sum(sizes))
     borders = dict(zip(held_out, np.cumsum(sizes), strict=True))
     return _between(np.searchsorted(ranked, numbers), borders, spec)
 

@@ -67,6 +67,11 @@ def is_large(source: RowSource, spec: DataSpec) -> bool:
     return _bytes_in_memory(source) > _MOST_BYTES_IN_MEMORY
 
 
+def rows_expected(source: RowSource) -> float:
+    """Returns about how many rows a source has, by the size of its files where only that tells."""
+    return _bytes_in_memory(source) / (4 * prod(source.schema.shape))
+
+
 def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:
     """Splits rows into files, in one pass over them and in little memory.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from isthmus.data import Block
 from isthmus.explanations.contributions import Contributions, Explained
-from isthmus.explanations.features import TableFeatures, most_responsible
+from isthmus.explanations.features import Responsible, TableFeatures, most_responsible
 from isthmus.types import DataKind
 
 MOST_FEATURES = 3
@@ -42,11 +42,11 @@ def columns_of(contributions: Contributions, features: TableFeatures, block: Blo
         case DataKind.AUDIO:
             rate_hz = contributions.pair.manifest.rows_taken.sample_rate_hz
             return _of_audio(explained, block, rate_hz)
-    return _of_features(features, explained, block)
+    found = most_responsible(contributions, features, block.values, explained, MOST_FEATURES)
+    return _of_features(found, block)
 
 
-def _of_features(features: TableFeatures, explained: Explained, block: Block) -> Columns:
-    found = most_responsible(features, explained, MOST_FEATURES)
+def _of_features(found: Responsible, block: Block) -> Columns:
     columns: dict[str, NDArray[Any]] = {}
     for place in range(found.names.shape[1]):
         number = place + 1

@@ -16,15 +16,18 @@ from isthmus.registry import Pair
 NEW_VALUE = "not in training"
 """What stands for a category's value that no training row had; `reason` names it."""
 _SHOWN_VALUES = 3
+# How many features of each row are repaired: more make no difference.
+_CANDIDATES = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Responsible:
-    """The k features of each of N rows that contribute most, the first of them first.
+    """The k features of each of N rows that are most responsible, the first of them first.
 
     Attributes:
         names: Shape (N, k). The names of the features or channels.
-        shares: Shape (N, k). The share of each in the contributions of the whole row, 0 to 1.
+        shares: Shape (N, k). The share of the row's strangeness that would be gone if the feature
+            were as the others say, 0 to 1; a strange feature that makes others strange has both.
         values: Shape (N, k). The values, as numbers, or as texts if a table has categories.
         reconstructions: Shape (N, k). The reconstructions of these values.
         usual: Shape (N, k), texts. The usual range: `0.2..3.1`, or the usual values: `red|blue`.
@@ -85,6 +88,20 @@ class TableFeatures:
             },
         )
 
+    def strangeness(self, contributions: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Returns what each feature or channel contributes, shape (N, G).
+
+        A category counts as one feature, however many values it has.
+
+        Args:
+            contributions: Shape (N, F) or (N, C, T).
+        """
+        by_column = contributions.astype(np.float64)
+        if by_column.ndim > 2:
+            by_column = by_column.sum(axis=2)
+        widths = np.diff(np.append(self.starts, by_column.shape[1]))
+        return np.asarray(np.add.reduceat(by_column, self.starts, axis=1) / widths)
+
     def cells(self, rows: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
         """Returns the values of chosen features of rows.
 
@@ -108,38 +125,67 @@ class TableFeatures:
         return texts.astype(np.str_)
 
 
-def most_responsible(features: TableFeatures, explained: Explained, most: int) -> Responsible:
-    """Returns the features or channels of each row that contribute most.
+def most_responsible(
+    contributions: Contributions,
+    features: TableFeatures,
+    rows: NDArray[np.float32],
+    explained: Explained,
+    most: int,
+) -> Responsible:
+    """Returns the features or channels of each row that are most responsible for its strangeness.
+
+    A strange value pulls the reconstruction of all others along, so that the largest residual may
+    be another's. Each of the features with the largest residuals is therefore repaired by itself,
+    and is as responsible as the strangeness of the row becomes less by that.
 
     Args:
-        features: The features of the pair's rows, shape (F,) or (C, T).
-        explained: The rows.
+        contributions: What explains the rows of the pair.
+        features: The pair's features.
+        rows: Shape (N, F) or (N, C, T), as a source reads them.
+        explained: The same rows, explained.
         most: How many features are named, if there are so many.
     """
-    contributions = explained.contributions.astype(np.float64)
-    steps = None
-    rows, made = explained.rows, explained.reconstructions
-    if contributions.ndim == 3:  # of the steps of each channel, the one that contributes most
-        steps = contributions.argmax(axis=2)
-        rows, made = (
-            np.take_along_axis(each, steps[:, :, None], axis=2)[:, :, 0] for each in (rows, made)
-        )
-        contributions = contributions.sum(axis=2)
-    # A category is one feature, however many values it has.
-    widths = np.diff(np.append(features.starts, contributions.shape[1]))
-    grouped = np.add.reduceat(contributions, features.starts, axis=1) / widths
-    most = min(most, len(features.names))
-    places = np.argsort(-grouped, axis=1, kind="stable")[:, :most]
-    total = grouped.sum(axis=1, keepdims=True)
-    shares = np.take_along_axis(grouped, places, axis=1) / np.where(total > 0, total, 1)
+    strangeness = features.strangeness(explained.contributions)
+    total = strangeness.sum(axis=1, keepdims=True)
+    count = len(features.names)
+    candidates = np.argsort(-strangeness, axis=1, kind="stable")[:, :_CANDIDATES]
+    of_column = np.searchsorted(features.starts, np.arange(rows.shape[1]), side="right") - 1
+    drops = np.empty(candidates.shape)
+    for rank in range(candidates.shape[1]):
+        is_repaired = of_column == candidates[:, rank, None]
+        is_repaired = is_repaired.reshape(*is_repaired.shape, *[1] * (rows.ndim - 2))
+        remaining = features.strangeness(contributions.remaining(rows, is_repaired))
+        drops[:, rank] = total[:, 0] - remaining.sum(axis=1)
+    order = np.argsort(-drops, axis=1, kind="stable")[:, : min(most, count)]
+    places = np.take_along_axis(candidates, order, axis=1)
+    shares = np.take_along_axis(drops, order, axis=1) / np.where(total > 0, total, 1)
+    values, made, steps = _at_the_peak(explained)
     return Responsible(
         names=features.names[places],
-        shares=shares.astype(np.float32),
-        values=features.cells(rows, places),
+        shares=np.clip(shares, 0, 1).astype(np.float32),
+        values=features.cells(values, places),
         reconstructions=features.cells(made, places),
         usual=features.usual[places],
         steps=None if steps is None else np.take_along_axis(steps, places, axis=1),
     )
+
+
+def _at_the_peak(
+    explained: Explained,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.int64] | None]:
+    """Returns rows and reconstructions, of series at the step of each channel that is strangest.
+
+    Returns:
+        Both of shape (N, F), and the steps of series, shape (N, C).
+    """
+    if explained.contributions.ndim == 2:
+        return explained.rows, explained.reconstructions, None
+    steps = explained.contributions.argmax(axis=2)
+    rows, made = (
+        np.take_along_axis(each, steps[:, :, None], axis=2)[:, :, 0]
+        for each in (explained.rows, explained.reconstructions)
+    )
+    return rows, made, steps
 
 
 def _expansion(pair: Pair) -> Expansion | None:

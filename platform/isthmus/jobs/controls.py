@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core.calibration import Calibration
+from isthmus.core.calibration import DEFAULT_RATE, Calibration
 from isthmus.core.discoveries import DEFAULT_LEVEL, OnlineDiscoveries, PValueTally
 from isthmus.data.results import Columns
 from isthmus.data.spooled import SpooledColumns, spooled_columns
@@ -39,7 +39,7 @@ class Control:
     Attributes:
         name: `rate` keeps the share of normal rows that are flagged; `fdr` keeps the share of
             normal rows among those that are flagged in the file, by Benjamini and Hochberg;
-            `online` keeps that share over all files of a stream, by LORD++.
+            `online` keeps that share over all files of a stream, by alpha-investing.
         rate: The false-alarm rate; by default that which the pair was calibrated for.
         level: The false discovery rate; by default 0.1.
         state: The file that holds the state of the stream.
@@ -175,7 +175,7 @@ def deciding(pair: Pair, calibration: Calibration, control: Control) -> Iterator
         with spooled_columns() as spool:
             yield _OfFile(calibration, level, spool)
     elif control.state is not None:
-        with open_stream(control.state, pair, level) as stream:
+        with open_stream(control.state, pair, calibration, level) as stream:
             yield _OfStream(stream)
     else:
         yield _ByThreshold(pair, calibration, control)
@@ -188,6 +188,11 @@ class _ByThreshold(Decisions):
         self._calibration, self._rate = calibration, control.rate
         self.threshold = control.threshold_of(pair, calibration)
         self.rule = f"score above {self.threshold:.4g}"
+        if control.rate is None and calibration.rate > DEFAULT_RATE:
+            self.rule += (
+                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
+                "calibration rows tell no smaller one"
+            )
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         scores = torch.from_numpy(columns["score"])

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from isthmus.data import (
     Block,
+    Provenance,
+    RowSource,
     UseOptions,
     check_table_output,
     locate,
@@ -16,9 +18,11 @@ from isthmus.data import (
     open_results,
     write_behind,
 )
+from isthmus.data.files import is_in_s3
+from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
-from isthmus.jobs.controls import Control, deciding
-from isthmus.jobs.explaining import explaining
+from isthmus.jobs.controls import Control, Decisions, deciding
+from isthmus.jobs.explaining import Explained, explaining
 from isthmus.jobs.input_watch import InputWatch
 from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
 from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
@@ -99,13 +103,18 @@ def detect(
     A log line says so if the input has drifted from the rows that were held out of training.
 
     Raises:
-        UsageError: If the pair has too few calibration rows for that rate, or if a GPU is asked for
-            and there is none.
+        UsageError: If the pair has too few calibration rows for that rate, if a GPU is asked for
+            and there is none, or if the output is in S3.
         ModelNotFound: If there is no such pair.
         DataError: If the file does not hold the kind of data that the pair was trained on, if none
             of its rows can be read, or if the output would replace it.
         RegistryError: If the pair is damaged.
     """
+    if is_in_s3(str(output)):
+        raise UsageError(
+            f"{output}: results are written to a file of this machine; name one, or add --address "
+            "to have a cluster write a folder of parts to S3"
+        )
     check_table_output(Path(output))
     pair = load(model, settings, device)
     with (
@@ -157,53 +166,108 @@ def detect_with(
     refuse_replaced_input(source, output)
     options = options or UseOptions(set_aside=True)
     control = control or Control()
+    output = Path(output)
     if scores_points(pair, per, explain=explain):
-        of_points = detect_points(pair, source, Path(output), control, on_rows, options, held_out)
-        return _result_of_points(pair, of_points)
-    calibration = pair.detector.calibration
+        how = (control, on_rows, options, held_out, part)
+        return _result_of_points(pair, detect_points(pair, source, output, *how))
     files = locate(without_password(source)) if part is None else part.files
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
+    said = how_read(options) | dict(part.noted if part else {})
+    provenance = provenance_of(
+        pair, source, job="detect", **control.said(pair, pair.detector.calibration), **said
+    )
     watch = InputWatch(pair, source, held_out)
-    said = control.said(pair, calibration) | how_read(options) | dict(part.noted if part else {})
-    provenance = provenance_of(pair, source, job="detect", **said)
+    with explaining(pair, held_out, output, provenance, is_asked=explain) as explained:
+        asked = _Asked(
+            without_password(source), control, allow_unseen, may_be_empty=part is not None
+        )
+        result = _detect_rows(pair, stream, output, provenance, asked, watch, explained, on_rows)
+    watch.report()
+    return result
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of the scoring of rows.
+
+    Attributes:
+        called: What messages call the input.
+        control: Which rate of false alarms or of false discoveries is kept.
+        allow_unseen: Whether a row with a category that training did not have may be normal.
+        may_be_empty: Whether there may be no row, because the input is a part of another.
+    """
+
+    called: str
+    control: Control
+    allow_unseen: bool
+    may_be_empty: bool
+
+
+def _detect_rows(
+    pair: Pair,
+    stream: RowSource,
+    output: Path,
+    provenance: Provenance,
+    asked: _Asked,
+    watch: InputWatch,
+    explained: Explained,
+    on_rows: OnRows | None,
+) -> DetectResult:
+    """Scores the rows of a source into a file."""
+    calibration = pair.detector.calibration
     rows = 0
     with (
-        explaining(pair, held_out, Path(output), provenance, is_asked=explain) as explained,
-        deciding(pair, calibration, control) as decisions,
-        open_results(Path(output), provenance) as append_now,
-        open_rejected(Path(output), without_password(source), provenance) as rejected,
+        deciding(pair, calibration, asked.control) as decisions,
+        open_results(output, provenance) as append_now,
+        open_rejected(output, asked.called, provenance) as rejected,
         write_behind(append_now) as append,
         decisions.appending(append),
         closing(blocks_of(stream, on_rows)) as blocks,
     ):
-
-        def add(block: Block, on_block_rows: OnRows | None = None) -> None:
-            found = pair.detect(block.values, on_rows=on_block_rows, as_read=True)
-            watch.look(block.values, found.anomalies)
-            columns = {**block.index, "score": found.scores, "p_value": found.p_values}
-            certain = None
-            if block.reasons is not None:
-                columns["reason"] = block.reasons
-                certain = None if allow_unseen else block.reasons != ""
-            decisions.add({**columns, **explained(block, found.scores)}, certain)
-
-        for block, on_block_rows in blocks if part is None or stream.count != 0 else ():
+        scoring = _Scoring(pair, watch, explained, decisions, asked.allow_unseen)
+        for block, on_block_rows in blocks if not asked.may_be_empty or stream.count != 0 else ():
             rejected.add(block.rejected)
             if len(block.values):
-                add(block, on_block_rows)
+                scoring.add(block, on_block_rows)
                 rows += len(block.values)
-        if part is None:
+        if not asked.may_be_empty:
             rejected.refuse_nothing_left(rows)
         elif rows == 0:
-            add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
-    watch.report()
+            scoring.add(no_rows(pair.manifest.data, pair.manifest.plan.row_shape))
+    return _result_of_rows(pair, output, decisions, rows, rejected.count)
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """Scores blocks of rows, and hands them to what decides on them."""
+
+    pair: Pair
+    watch: InputWatch
+    explained: Explained
+    decisions: Decisions
+    allow_unseen: bool
+
+    def add(self, block: Block, on_rows: OnRows | None = None) -> None:
+        found = self.pair.detect(block.values, on_rows=on_rows, as_read=True)
+        self.watch.look(block.values, found.anomalies)
+        columns = {**block.index, "score": found.scores, "p_value": found.p_values}
+        certain = None
+        if block.reasons is not None:
+            columns["reason"] = block.reasons
+            certain = None if self.allow_unseen else block.reasons != ""
+        self.decisions.add({**columns, **self.explained(block, found.scores)}, certain)
+
+
+def _result_of_rows(
+    pair: Pair, output: Path, decisions: Decisions, rows: int, rejected: int
+) -> DetectResult:
     return DetectResult(
         rows=rows,
         anomalies=decisions.anomalies,
-        rejected=rejected.count,
+        rejected=rejected,
         threshold=decisions.threshold,
         rule=decisions.rule,
-        output=Path(output),
+        output=output,
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
     )

@@ -8,12 +8,11 @@ once. What an interrupted job has done is kept by the next one.
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pyarrow import fs
 
@@ -21,10 +20,13 @@ from isthmus.data import Files, UseOptions, locate, open_files
 from isthmus.data.files import ending_of, is_in_s3
 from isthmus.data.parts_folder import PartsFolder
 from isthmus.data.results import RESULT_ENDINGS
+from isthmus.data.tables import first_line
 from isthmus.errors import ClusterError, DataError, UsageError
+from isthmus.jobs.controls import Control
 from isthmus.jobs.inputs import refuse_replaced_input
-from isthmus.jobs.part_scorer import PartOutcome, PartScorer, PartsPlan
+from isthmus.jobs.part_scorer import Asked, PartOutcome, PartScorer, PartsPlan
 from isthmus.jobs.parts import Parts
+from isthmus.jobs.points import calibration_of
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.launch.session import ray_session
 from isthmus.registry import Device, Pair
@@ -37,7 +39,6 @@ from isthmus.types import DataKind
 if TYPE_CHECKING:
     from ray.data import Dataset
 
-_logger = logging.getLogger(__name__)
 OnParts = Callable[[int, int, int], None]
 """A function that is called with the parts done, all parts, and the rows done."""
 FORMS = {"parquet": ".parquet", "csv": ".csv"}
@@ -55,6 +56,7 @@ class DistributedDetectResult:
         anomalies: Number of rows that are anomalies.
         rejected: Number of rows that cannot be read, which are in `OUTPUT.rejected.csv`.
         threshold: Scores above it are anomalies.
+        rule: What makes a row an anomaly, in words.
         output: The folder of the parts.
         model: The pair's name and version.
         pair_id: The id of the pair that scored them.
@@ -66,6 +68,7 @@ class DistributedDetectResult:
     anomalies: int
     rejected: int
     threshold: float
+    rule: str
     output: str
     model: str
     pair_id: str
@@ -82,6 +85,7 @@ def detect_on_cluster(
     form: str | None = None,
     options: UseOptions | None = None,
     allow_unseen: bool = False,
+    control: Control | None = None,
     device: Device = "auto",
     force: bool = False,
 ) -> DistributedDetectResult:
@@ -101,12 +105,15 @@ def detect_on_cluster(
             after that if it is another.
         options: What is asked for of the input, as in `detect`.
         allow_unseen: As in `detect`.
+        control: The rate of false alarms that is kept, as in `detect`; false discoveries are not
+            controlled, as that needs all rows at once.
         device: `auto` gives each worker a GPU if the cluster has any.
         force: Whether earlier results in the folder are removed first. Without it, the parts of
             an interrupted job of the same pair, input and options are kept.
 
     Raises:
-        UsageError: If the folder holds other results, or a GPU is asked for and there is none.
+        UsageError: If the folder holds other results, if a GPU is asked for and there is none, or
+            if the pair has too few calibration rows for the rate.
         ModelNotFound: If there is no such pair.
         DataError: If a file cannot be read, or if no row can.
         ClusterError: If the cluster does not answer, or gives up.
@@ -115,32 +122,33 @@ def detect_on_cluster(
         refuse_replaced_input(source, output)
     resolved = resolve(model, settings)
     pair = build(resolved)
-    plan = _plan(pair, source, output, form, options or UseOptions(set_aside=True), allow_unseen)
-    asked = _asked(plan.options, allow_unseen)
-    of_all = provenance_of(pair, source, job="detect", threshold=pair.threshold, **asked)
-    parts = Parts(plan, of_all)
+    asked = Asked(options or UseOptions(set_aside=True), allow_unseen, control or Control())
+    threshold = _threshold(pair, asked.control)
+    plan = _plan(pair, source, output, form, asked)
+    parts = Parts(
+        plan,
+        provenance_of(pair, source, job="detect", **asked.of_all(pair)),
+    )
     with recorded(pair, "detect", settings) as record, ray_session(address, 1):
         on_gpus = _on_gpus(device, address)
         kept = parts.begin(force=force)
         outcomes = {each.number: each for each in kept}
         unread = [number for number in range(len(plan.names)) if number not in outcomes]
         carried = CarriedPair.of(resolved)
+        rows = sum(each.rows for each in kept)
         for outcome in _scored(plan, carried, unread, on_gpus, address):
             outcomes[outcome.number] = outcome
+            rows += outcome.rows
             if on_parts:
-                rows = sum(each.rows for each in outcomes.values())
                 on_parts(len(outcomes), len(plan.names), rows)
-        parts.finish([outcomes[number] for number in sorted(outcomes)])
-        total = {
-            name: sum(getattr(each, name) for each in outcomes.values())
-            for name in ("rows", "anomalies", "rejected")
-        }
+        total = parts.finish([outcomes[number] for number in sorted(outcomes)])
         record(Path(plan.output.address), total["rows"])
     return DistributedDetectResult(
         parts=len(plan.names),
         kept=len(kept),
         **total,
-        threshold=pair.threshold,
+        threshold=threshold,
+        rule=f"score above {threshold:.4g}",
         output=output,
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
@@ -150,9 +158,16 @@ def detect_on_cluster(
 # -- what is to be done ---------------------------------------------------------------------------
 
 
-def _plan(
-    pair: Pair, source: str, output: str, form: str | None, options: UseOptions, unseen: bool
-) -> PartsPlan:
+def _threshold(pair: Pair, control: Control) -> float:
+    if control.name != "rate":
+        raise UsageError(
+            f"the control {control.name} decides by all rows together, and --address scores each "
+            "file by itself; leave one of them out"
+        )
+    return control.threshold_of(pair, calibration_of(pair))
+
+
+def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) -> PartsPlan:
     """Finds the files, and settles the name and the provenance of the part of each."""
     if form is not None and form not in FORMS:
         raise UsageError(f'no form "{form}"; parts can be {" or ".join(FORMS)}')
@@ -166,13 +181,14 @@ def _plan(
         )
     addresses = [each if is_in_s3(each) else str(Path(each).absolute()) for each in files.addresses]
     files = Files(files.name, files.names, tuple(addresses), is_folder=True)
-    open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)  # refuses before Ray
+    # What does not fit is refused before Ray is connected.
+    open_files(pair.manifest.data, files, pair.manifest.rows_taken, asked.options)
     names = tuple(_part_name(name, form) for name in files.names)
     noted = tuple(
-        {**_asked(options, unseen), "file": name, "state": state}
+        {**asked.of_part(), "file": name, "state": state}
         for name, state in zip(files.names, _states(files), strict=True)
     )
-    return PartsPlan(source, files, names, noted, PartsFolder.at(output), options, unseen)
+    return PartsPlan(source, files, names, noted, PartsFolder.at(output), asked)
 
 
 def _part_name(name: str, form: str | None) -> str:
@@ -180,11 +196,6 @@ def _part_name(name: str, form: str | None) -> str:
     if form is None:
         return name if ending in RESULT_ENDINGS else f"{name}{FORMS['parquet']}"
     return name if ending == FORMS[form] else f"{name}{FORMS[form]}"
-
-
-def _asked(options: UseOptions, allow_unseen: bool) -> dict[str, object]:
-    """Returns what the provenance says of what was asked for: other parts are not kept."""
-    return {"allow_unseen": allow_unseen, "set_aside": options.set_aside}
 
 
 def _states(files: Files) -> list[str]:
@@ -226,29 +237,23 @@ def _scored(
 
     if not numbers:
         return
-    said: set[str] = set()
     try:
         with closing(_outcomes(_dataset(plan, pair, numbers, on_gpus))) as outcomes:
             for outcome in outcomes:
                 if outcome.fault:
                     raise DataError(outcome.fault)
-                for warning in outcome.warnings:
-                    if warning not in said:
-                        said.add(warning)
-                        _logger.warning("%s", warning)
                 yield outcome
     except RayError as error:
         raise ClusterError(
             f"{without_password(plan.source)}: the cluster at {address} gave up "
-            f"({str(error).splitlines()[0]}); its log says more, and the same command goes on with "
+            f"({first_line(error)}); its log says more, and the same command goes on with "
             "the parts that are left"
         ) from error
 
 
 def _outcomes(dataset: Dataset) -> Generator[PartOutcome]:
     for row in dataset.iter_rows():
-        said: Mapping[str, Any] = json.loads(row["outcome"])
-        yield PartOutcome(**{**said, "warnings": tuple(said["warnings"])})
+        yield PartOutcome(**json.loads(row["outcome"]))
 
 
 def _dataset(plan: PartsPlan, pair: CarriedPair, numbers: Sequence[int], on_gpus: bool) -> Dataset:

@@ -27,6 +27,8 @@ from isthmus.jobs.reference_rows import ReferenceRows
 from isthmus.registry import Pair
 
 Columns = Mapping[str, NDArray[Any]]
+Explained = Callable[[Block, NDArray[np.float32]], Columns]
+"""Returns the columns that explain a block of rows, given their scores."""
 
 
 class Explaining:
@@ -51,7 +53,7 @@ def _nothing(block: Block, scores: NDArray[np.float32]) -> Columns:
 @contextmanager
 def explaining(
     pair: Pair, held_out: ReferenceRows, output: Path, provenance: Provenance, *, is_asked: bool
-) -> Iterator[Callable[[Block, NDArray[np.float32]], Columns]]:
+) -> Iterator[Explained]:
     """Yields a function that returns the columns that explain a block, given its scores.
 
     At the end, the pictures are written beside the output. A table's rows have no pictures; those

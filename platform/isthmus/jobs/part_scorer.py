@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,11 @@ from numpy.typing import NDArray
 from isthmus.data import Files, Provenance, UseOptions, rejected_path, sidecar_path
 from isthmus.data.parts_folder import PartsFolder
 from isthmus.errors import IsthmusError
+from isthmus.jobs.controls import Control
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.inputs import InputPart
+from isthmus.jobs.points import calibration_of
+from isthmus.jobs.provenance import how_read
 from isthmus.registry import Device, Pair
 from isthmus.registry.carried import CarriedPair
 
@@ -25,6 +26,32 @@ COUNTS = ("rows", "anomalies", "rejected")
 """What the provenance of a part says besides that which is known before it is scored."""
 REJECTED_FOLDER = ".rejected"
 """The folder of the rows of each part that are set aside; hidden, because they are no results."""
+RANGES_FOLDER = ".ranges"
+"""The folder of the ranges of each part, until they are put together."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a detection.
+
+    Attributes:
+        options: What is asked for of the input.
+        allow_unseen: Whether a row with a category that training did not have may be normal.
+        control: Which rate of false alarms is kept.
+    """
+
+    options: UseOptions
+    allow_unseen: bool
+    control: Control
+
+    def of_all(self, pair: Pair) -> dict[str, object]:
+        """Returns what the provenance says of it; parts that say otherwise are not kept."""
+        control = self.control.said(pair, calibration_of(pair))
+        return {**control, **how_read(self.options), **self.of_part()}
+
+    def of_part(self) -> dict[str, object]:
+        """Returns what the provenance of a part says of it that not every detection's says."""
+        return {"allow_unseen": self.allow_unseen, "set_aside": self.options.set_aside}
 
 
 @dataclass(frozen=True)
@@ -37,8 +64,7 @@ class PartsPlan:
         names: The name of the part of each file.
         noted: What the provenance of each part says besides the pair and the job.
         output: The folder of the parts.
-        options: What is asked for of the input.
-        allow_unseen: Whether a row with a category that training did not have may be normal.
+        asked: What is asked of the detection.
     """
 
     source: str
@@ -46,8 +72,7 @@ class PartsPlan:
     names: tuple[str, ...]
     noted: tuple[Mapping[str, object], ...]
     output: PartsFolder
-    options: UseOptions
-    allow_unseen: bool
+    asked: Asked
 
 
 @dataclass(frozen=True)
@@ -60,7 +85,6 @@ class PartOutcome:
         anomalies: Number of anomalies among them.
         rejected: Number of rows that are set aside.
         fault: Why the file cannot be scored; empty if it is.
-        warnings: What was warned of.
     """
 
     number: int
@@ -68,7 +92,6 @@ class PartOutcome:
     anomalies: int = 0
     rejected: int = 0
     fault: str = ""
-    warnings: tuple[str, ...] = ()
 
 
 class PartScorer:
@@ -84,12 +107,10 @@ class PartScorer:
         return {"outcome": np.array([json.dumps(each) for each in found], dtype=np.object_)}
 
     def _outcome(self, number: int) -> PartOutcome:
-        with _warnings() as said:
-            try:
-                outcome = score_part(self._pair, self._plan, number)
-            except IsthmusError as error:
-                return PartOutcome(number, fault=str(error))
-        return replace(outcome, warnings=tuple(said))
+        try:
+            return score_part(self._pair, self._plan, number)
+        except IsthmusError as error:
+            return PartOutcome(number, fault=str(error))
 
 
 def score_part(pair: Pair, plan: PartsPlan, number: int) -> PartOutcome:
@@ -111,12 +132,15 @@ def score_part(pair: Pair, plan: PartsPlan, number: int) -> PartOutcome:
         staged = folder / Path(name).name
         result = detect_with(
             *(pair, plan.source, staged),
-            options=plan.options,
-            allow_unseen=plan.allow_unseen,
+            options=plan.asked.options,
+            allow_unseen=plan.asked.allow_unseen,
+            control=plan.asked.control,
             part=InputPart(one, plan.noted[number]),
         )
         if result.rejected:
             plan.output.put(rejected_path(staged), rejected_name(name))
+        if result.points is not None:
+            plan.output.put(result.points.ranges_output, ranges_name(name))
         counts = {count: getattr(result, count) for count in COUNTS}
         note = sidecar_path(staged)
         provenance = Provenance.from_json(note.read_text(encoding="utf-8"))
@@ -138,18 +162,6 @@ def rejected_name(part: str) -> str:
     return f"{REJECTED_FOLDER}/{part}.csv"
 
 
-@contextmanager
-def _warnings() -> Iterator[list[str]]:
-    """Yields the warnings that Isthmus logs; whoever reads a worker's log reads them too."""
-    said: list[str] = []
-
-    class Collecting(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            said.append(record.getMessage())
-
-    handler, logger = Collecting(logging.WARNING), logging.getLogger("isthmus")
-    logger.addHandler(handler)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(handler)
+def ranges_name(part: str) -> str:
+    """Returns the name of the file that holds the ranges of anomalous steps of a part."""
+    return f"{RANGES_FOLDER}/{part}.csv"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,12 +23,15 @@ from isthmus.jobs.part_scorer import (
     COUNTS,
     PartOutcome,
     PartsPlan,
+    ranges_name,
     rejected_name,
     sidecar_name,
 )
+from isthmus.jobs.points import ranges_path
 
 SUMMARY = "summary.json"
 """The file of the folder that is written last."""
+_STEPS_OF_RANGES = {name: pa.int64() for name in ("first_step", "last_step", "steps", "peak_step")}
 
 
 class Parts:
@@ -72,10 +75,15 @@ class Parts:
             return []
         self._folder.remove_unfinished()
         self._refuse_other(there)
-        return [self._kept(number) for number, name in enumerate(self._plan.names) if name in there]
+        names = enumerate(self._plan.names)
+        kept = [self._kept(number) for number, name in names if name in there]
+        return [each for each in kept if not each.rejected or self._has_rejected_of(each)]
 
-    def finish(self, outcomes: Sequence[PartOutcome]) -> None:
-        """Writes the rows that were set aside beside the folder, and the summary into it.
+    def finish(self, outcomes: Sequence[PartOutcome]) -> dict[str, int]:
+        """Writes the rows that were set aside and the ranges beside the folder, and the summary.
+
+        Returns:
+            The counts of all parts together.
 
         Raises:
             DataError: If no row could be read.
@@ -83,7 +91,9 @@ class Parts:
         rejected = [each for each in outcomes if each.rejected]
         if not any(each.rows for each in outcomes) and rejected:
             self._refuse_nothing_left(rejected[0], sum(each.rejected for each in rejected))
-        self._write_rejected(rejected)
+        address = Path(self._folder.address)
+        self._write_beside(rejected_path(address).name, map(self._rejected_of, rejected))
+        self._write_beside(ranges_path(address).name, self._ranges_of(outcomes))
         total = {name: sum(getattr(each, name) for each in outcomes) for name in COUNTS}
         summary = {
             "pair_id": self._provenance.pair_id,
@@ -100,7 +110,10 @@ class Parts:
         self._folder.write(SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
         for each in rejected:
             self._folder.remove(rejected_name(self._plan.names[each.number]))
+        for name in self._plan.names:
+            self._folder.remove(ranges_name(name))
         self._folder.remove_unfinished()
+        return total
 
     # -- what is there already ------------------------------------------------------------------
 
@@ -148,13 +161,13 @@ class Parts:
         content = self._folder.read(name)
         return None if content is None else Provenance.from_json(content.decode(errors="replace"))
 
-    # -- rows that were set aside ---------------------------------------------------------------
+    # -- tables beside the folder ---------------------------------------------------------------
 
-    def _write_rejected(self, outcomes: Sequence[PartOutcome]) -> None:
-        """Writes `OUTPUT.rejected.csv`, or removes that of an earlier job if no row is rejected."""
-        target = rejected_path(Path(self._folder.address)).name
+    def _write_beside(self, target: str, tables: Iterator[pa.Table]) -> None:
+        """Writes a table of the tables of parts, or removes that of an earlier job without any."""
         beside = self._folder.beside()
-        if not outcomes:
+        first = next(tables, None)
+        if first is None:
             beside.remove(target)
             beside.remove(sidecar_path(Path(target)).name)
             return
@@ -163,18 +176,31 @@ class Parts:
             if not self._folder.is_local:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             with open_table_output(folder / target, self._provenance) as append:
-                for each in outcomes:
-                    append(self._rejected_of(each))
+                append(first)
+                for each in tables:
+                    append(each)
             if not self._folder.is_local:
                 beside.put(sidecar_path(folder / target), sidecar_path(Path(target)).name)
                 beside.put(folder / target, target)
 
+    def _has_rejected_of(self, outcome: PartOutcome) -> bool:
+        return self._folder.read(rejected_name(self._plan.names[outcome.number])) is not None
+
+    def _ranges_of(self, outcomes: Sequence[PartOutcome]) -> Iterator[pa.Table]:
+        """Yields the ranges of anomalous steps of each part that has steps."""
+        texts = {
+            name: pa.string() for name in ("series_id", "first_time", "last_time", "peak_time")
+        }
+        numbers = {name: pa.float64() for name in ("peak_score", "p_value")}
+        for each in outcomes:
+            content = self._folder.read(ranges_name(self._plan.names[each.number]))
+            if content is not None:
+                yield _table_of(content, {**texts, **numbers, **_STEPS_OF_RANGES})
+
     def _rejected_of(self, outcome: PartOutcome) -> pa.Table:
         content = self._folder.read(rejected_name(self._plan.names[outcome.number]))
         types = {"row": pa.int64(), "file": pa.string(), "reason": pa.string()}
-        convert = pa_csv.ConvertOptions(column_types=types)
-        parse = pa_csv.ParseOptions(newlines_in_values=True)
-        return pa_csv.read_csv(pa.BufferReader(content or b""), None, parse, convert)
+        return _table_of(content or b"", types)
 
     def _refuse_nothing_left(self, outcome: PartOutcome, count: int) -> None:
         first = self._rejected_of(outcome).slice(0, 1).to_pylist()[0]
@@ -182,6 +208,12 @@ class Parts:
             f"{self._plan.source}: none of its {count} row(s) can be read; row {first['row']} of "
             f"{first['file']}: {first['reason']}"
         )
+
+
+def _table_of(content: bytes, types: Mapping[str, pa.DataType]) -> pa.Table:
+    convert = pa_csv.ConvertOptions(column_types=dict(types))
+    parse = pa_csv.ParseOptions(newlines_in_values=True)
+    return pa_csv.read_csv(pa.BufferReader(content), None, parse, convert)
 
 
 def _differs(said: Provenance, wanted: Provenance, extra: dict[str, object] | None = None) -> bool:

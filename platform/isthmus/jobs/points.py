@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +22,9 @@ from isthmus.data import (
     Provenance,
     Range,
     UseOptions,
+    locate,
     mean_of_covering_windows,
-    open_input,
+    open_files,
     open_results,
     ranges_of,
     write_table,
@@ -34,9 +35,11 @@ from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.controls import Control, Decisions, deciding
 from isthmus.jobs.input_watch import InputWatch
+from isthmus.jobs.inputs import InputPart
 from isthmus.jobs.provenance import how_read, provenance_of
 from isthmus.jobs.reference_rows import ReferenceRows
 from isthmus.registry import Pair
+from isthmus.spec.secrets import without_password
 from isthmus.types import DataKind
 
 _logger = logging.getLogger(__name__)
@@ -96,6 +99,11 @@ def scores_points(pair: Pair, per: Per, *, explain: bool) -> bool:
     return per != "window"
 
 
+def calibration_of(pair: Pair) -> Calibration:
+    """Returns how what `detect` scores by default scores where it is normal: steps, or rows."""
+    return pair.detector.point_calibration or pair.detector.calibration
+
+
 def calibration_of_points(pair: Pair) -> Calibration:
     """Returns how single steps of normal series score.
 
@@ -149,6 +157,7 @@ def detect_points(
     on_rows: OnRows | None,
     options: UseOptions,
     held_out: ReferenceRows,
+    part: InputPart | None,
 ) -> PointsFound:
     """Scores every step of the series of a file or folder, and writes the scores and the ranges.
 
@@ -163,10 +172,13 @@ def detect_points(
     """
     calibration = calibration_of_points(pair)
     data = pair.manifest.data.model_copy(update={"stride": 1})
-    series = open_input(data, source, pair.manifest.rows_taken, options)
+    files = locate(without_password(source)) if part is None else part.files
+    # A file without a window is no fault where others of the input have some.
+    options = replace(options, let_short=part is not None)
+    series = open_files(data, files, pair.manifest.rows_taken, options)
     assert isinstance(series, SeriesRows)  # noqa: S101 (the pair is of series)
     watch = InputWatch(pair, source, held_out)
-    said = control.said(pair, calibration) | how_read(options)
+    said = control.said(pair, calibration) | how_read(options) | dict(part.noted if part else {})
     provenance = provenance_of(pair, source, job="detect", **said)
     with deciding(pair, calibration, control) as decisions:
         points = score_points(pair, series, decisions, on_rows, watch)

@@ -31,6 +31,7 @@ from isthmus.data import (
     store_split,
 )
 from isthmus.data.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
+from isthmus.data.storing import rows_expected
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 # The pair's own member, which is trained on all rows, and two that leave out a half each.
 _FEWEST_CROSSED = 3
+# Fewer rows go to the memory, where those that are too few for four parts are known.
+_FEWEST_DISTRIBUTED = 2000
 _SHARED = (
     "%s: no rows of their own calibrate the scores, so the rows that choose the epoch do: new "
     "normal rows may be flagged more often than the false-alarm rate says; give more data, or "
@@ -298,7 +301,9 @@ def _with_calibration(data: DataSpec) -> DataSpec:
 def _distributed(
     source: RowSource, data: DataSpec, spec: JobSpec, ray_address: str
 ) -> _Parts | None:
-    """Splits a table of many files on the cluster; returns `None` for any other source."""
+    """Splits a table of many files on the cluster; returns `None` for few rows, or no table."""
+    if rows_expected(source) < _FEWEST_DISTRIBUTED:
+        return None
     from isthmus.data.distributed_table import distributable, distribute_split
 
     files = distributable(source, data)

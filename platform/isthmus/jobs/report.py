@@ -21,13 +21,15 @@ class ReportResult:
 
     Attributes:
         page: The page.
-        rows: The number of rows that it is about.
+        rows: The number of rows, or of steps of series, that it is about.
+        is_of_steps: Whether each step of series has a score of its own.
         anomalies: The number of anomalies among them.
         lacks: What the page lacks, and why; empty if it has everything.
     """
 
     page: Path
     rows: int
+    is_of_steps: bool
     anomalies: int
     lacks: tuple[str, ...]
 
@@ -67,7 +69,8 @@ def report(scores: str | Path, page: str | Path, settings: Settings) -> ReportRe
     lacks = tuple(content.notes)
     for note in lacks:
         _logger.info("%s: %s", page, note)
-    return ReportResult(Path(page), content.summary.rows, content.summary.anomalies, lacks)
+    summary = content.summary
+    return ReportResult(Path(page), summary.rows, file.is_of_steps, summary.anomalies, lacks)
 
 
 def _pair_of(file: ScoresFile, settings: Settings, notes: list[str]) -> Pair | None:

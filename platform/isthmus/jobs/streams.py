@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
-from isthmus.core.discoveries import OnlineDiscoveries, online_rows_needed
+from isthmus.core import Calibration
+from isthmus.core.discoveries import OnlineDiscoveries
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import Pair
 from isthmus.spec import SpecModel
@@ -27,7 +29,7 @@ class StreamState(SpecModel):
 
     format_version: Literal[1] = 1
     """The format of the file."""
-    method: Literal["LORD++"] = "LORD++"
+    method: Literal["GAI++"] = "GAI++"
     """The procedure."""
     pair_id: str
     """The pair whose p-values the stream is of."""
@@ -35,21 +37,27 @@ class StreamState(SpecModel):
     """The name and version of the pair."""
     level: float = Field(gt=0, lt=1)
     """The false discovery rate that is kept."""
+    wealth: float = Field(ge=0)
+    """What is left to be spent on the levels of rows."""
     tested: int = Field(ge=0)
     """The number of rows so far."""
     discoveries: int = Field(ge=0)
     """The number of discoveries so far."""
-    first: int | None = None
-    """The place of the first discovery in the stream, counted from 1."""
-    recent: tuple[int, ...] = ()
-    """The places of the latest discoveries."""
 
 
 @contextmanager
-def open_stream(file: Path, pair: Pair, level: float) -> Iterator[OnlineDiscoveries]:
+def open_stream(
+    file: Path, pair: Pair, calibration: Calibration, level: float
+) -> Iterator[OnlineDiscoveries]:
     """Yields a stream as its file left it, or a new one; stores it again if no error comes.
 
     No other process can use the file meanwhile.
+
+    Args:
+        file: The state file.
+        pair: The pair.
+        calibration: How normal rows score by the pair, or single steps of normal series.
+        level: The false discovery rate.
 
     Raises:
         DataError: If the file is damaged, or is that of another pair or level.
@@ -64,18 +72,18 @@ def open_stream(file: Path, pair: Pair, level: float) -> Iterator[OnlineDiscover
     except OSError as error:
         raise DataError(f"{file}: cannot be written: {error.strerror}; name another file") from None
     try:
-        stream = _read(file, pair, level)
-        _refuse_hopeless(stream, pair)
+        stream = _read(file, pair, level, calibration.least_rate)
+        _refuse_hopeless(stream, pair, calibration)
         yield stream
         _write(file, pair, stream)
-        _report_spent(stream, pair, file)
+        _report_spent(stream, calibration, file)
     finally:
         lock.release()
 
 
-def _read(file: Path, pair: Pair, level: float) -> OnlineDiscoveries:
+def _read(file: Path, pair: Pair, level: float, smallest: float) -> OnlineDiscoveries:
     if not file.exists():
-        return OnlineDiscoveries(level)
+        return OnlineDiscoveries(level, smallest)
     try:
         state = StreamState.model_validate(json.loads(file.read_text(encoding="utf-8")))
         is_whole = _is_consistent(state)
@@ -96,14 +104,12 @@ def _read(file: Path, pair: Pair, level: float) -> OnlineDiscoveries:
             f"{file}: keeps a false discovery rate of {state.level:g}, not {level:g}; use --level "
             f"{state.level:g}, or name a new file to begin a new stream"
         )
-    return OnlineDiscoveries(level, state.tested, state.discoveries, state.first, state.recent)
+    return OnlineDiscoveries(level, smallest, state.wealth, state.tested, state.discoveries)
 
 
 def _is_consistent(state: StreamState) -> bool:
-    places = [*([] if state.first is None else [state.first]), *state.recent]
-    is_ordered = list(state.recent) == sorted(set(state.recent))
-    is_within = all(1 <= place <= state.tested for place in places)
-    return is_ordered and is_within and bool(places) == (state.discoveries > 0)
+    earned = state.level * max(1, state.discoveries)
+    return state.discoveries <= state.tested and state.wealth <= earned * (1 + 1e-9)
 
 
 def _write(file: Path, pair: Pair, stream: OnlineDiscoveries) -> None:
@@ -111,10 +117,9 @@ def _write(file: Path, pair: Pair, stream: OnlineDiscoveries) -> None:
         pair_id=pair.manifest.pair_id,
         model=pair.reference,
         level=stream.level,
+        wealth=stream.wealth,
         tested=stream.tested,
         discoveries=stream.discoveries,
-        first=stream.first,
-        recent=tuple(stream.recent),
     )
     try:
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
@@ -128,24 +133,23 @@ def _write(file: Path, pair: Pair, stream: OnlineDiscoveries) -> None:
         ) from error
 
 
-def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair) -> None:
+def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair, calibration: Calibration) -> None:
     """Refuses a new stream in which not even the first row could be a discovery."""
-    calibration = pair.detector.calibration
-    if not stream.tested and stream.next_level < calibration.least_rate:
+    if not stream.tested and stream.is_spent:
         raise UsageError(
             f"an online false discovery rate of {stream.level:g} needs at least "
-            f"{online_rows_needed(stream.level)} calibration rows, and {pair.reference} has "
-            f"{calibration.rows}; train on more rows, or use --control fdr"
+            f"{math.ceil(1 / stream.level) - 1} calibration rows, and {pair.reference} has "
+            f"{calibration.rows}; ask for {stream.smallest:.2g} or more, or train "
+            "on more rows"
         )
 
 
-def _report_spent(stream: OnlineDiscoveries, pair: Pair, file: Path) -> None:
-    """Warns if no row can be a discovery any more: levels only fall between discoveries."""
-    least = pair.detector.calibration.least_rate
-    if stream.next_level < least:
+def _report_spent(stream: OnlineDiscoveries, calibration: Calibration, file: Path) -> None:
+    if stream.is_spent:
         _logger.warning(
-            "%s: after %d rows a p-value must be below %.2g, and the smallest of %d calibration "
-            "rows is %.2g: nothing more can be found in this stream; train on more rows, or use "
-            "--control fdr for each batch",
-            *(file, stream.tested, stream.next_level, pair.detector.calibration.rows, least),
+            "%s: after %d rows and %d discoveries the stream has spent its level, and finds "
+            "nothing more, as the smallest p-value of %d calibration rows is %.2g; train on more "
+            "rows, or use --control fdr for each batch",
+            *(file, stream.tested, stream.discoveries, calibration.rows),
+            stream.smallest,
         )

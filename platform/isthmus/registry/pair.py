@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
+from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally
 from isthmus.data.centring import centred, restored
-from isthmus.data.quality import Missing, MissingInBlocks
+from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.errors import DataError, RegistryError
 from isthmus.registry.batches import Floats, OnRows, apply_in_batches
 from isthmus.registry.device import Device, chosen_device
@@ -43,9 +44,10 @@ class Detections:
     Attributes:
         scores: Shape (N,), by the score that the job's `scoring` chose; a higher score means a more
             unusual row.
-        p_values: Shape (N,). The share of normal rows that score at least as high.
+        p_values: Shape (N,). The conformal p-values: (1 + the number of calibration rows that score
+            at least as high) / (1 + their number).
         anomalies: Shape (N,), bool. Which scores are above the threshold.
-        threshold: The score that 1 % of normal rows are above.
+        threshold: The score that rows must exceed at the rate that was asked for.
     """
 
     scores: Floats
@@ -101,7 +103,7 @@ class Pair:
 
     @property
     def threshold(self) -> float:
-        """The score that 1 % of normal rows are above. Rows with a higher score are anomalies."""
+        """The score that rows must exceed to be anomalies at the pair's own false-alarm rate."""
         return float(self.detector.calibration.threshold)
 
     def encode(
@@ -166,20 +168,61 @@ class Pair:
         return self.reconstruct(x, on_rows, as_read=as_read)
 
     def detect(
-        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+        self,
+        x: ArrayLike,
+        on_rows: OnRows | None = None,
+        *,
+        as_read: bool = False,
+        false_alarm_rate: float | None = None,
+        control: Literal["rate", "fdr"] = "rate",
+        level: float = DEFAULT_LEVEL,
     ) -> Detections:
-        """Scores rows and says which of them are anomalies; the arguments are those of `encode`."""
+        """Scores rows and says which of them are anomalies.
+
+        Args:
+            x: Rows, as in `encode`.
+            on_rows: As in `encode`.
+            as_read: As in `encode`.
+            false_alarm_rate: The share of normal rows that may be flagged; by default the pair's
+                own.
+            control: `rate` keeps that share. `fdr` keeps the share of normal rows among the rows
+                that are flagged, by Benjamini and Hochberg over all rows of `x`.
+            level: That share, for `fdr`.
+
+        Raises:
+            DataError: As in `encode`, and if a finite number is too large for a score in float32.
+            UsageError: If so few calibration rows cannot resolve the false-alarm rate.
+        """
         rows, _ = self._as_rows(x, as_read)
         scores = self._apply(self.detector.score, rows, (), on_rows)
+        if not as_read:
+            name = f"rows for {self.reference}"
+            refuse_too_large(rows, ~np.isfinite(scores), self._columns, name)
         calibration = self.detector.calibration
+        rate = calibration.rate if false_alarm_rate is None else false_alarm_rate
+        threshold = self.threshold
         with torch.inference_mode():
-            tensor = torch.from_numpy(scores)
-            return Detections(
-                scores=scores,
-                p_values=calibration.p_values(tensor).numpy(),
-                anomalies=calibration.is_anomaly(tensor).numpy(),
-                threshold=self.threshold,
-            )
+            p_values = calibration.p_values(torch.from_numpy(scores)).numpy()
+        if control == "fdr":
+            tally = PValueTally()
+            tally.add(p_values)
+            rate = tally.cut(level)
+            threshold = calibration.threshold_at(rate)
+        elif false_alarm_rate is not None:
+            calibration.check_rate(rate, self.reference)
+            threshold = calibration.threshold_at(rate)
+        return Detections(
+            scores=scores,
+            p_values=p_values,
+            anomalies=(scores > threshold) | (np.isnan(scores) & (rate > 0)),
+            threshold=threshold,
+        )
+
+    @property
+    def _columns(self) -> tuple[str, ...] | None:
+        """The names of a table's features."""
+        is_table = len(self.manifest.plan.row_shape) == 1
+        return self.manifest.rows_taken.features if is_table else None
 
     def _apply(
         self,
@@ -212,6 +255,5 @@ class Pair:
         data = self.manifest.data
         # The rows cannot be dropped, so that "drop" refuses as well.
         missing: Missing = "mean" if data.missing == "mean" else "refuse"
-        columns = self.manifest.rows_taken.features if len(wanted) == 1 else None
-        MissingInBlocks(missing, columns, f"rows for {self.reference}").kept(rows)
+        MissingInBlocks(missing, self._columns, f"rows for {self.reference}").kept(rows)
         return rows, values.shape

@@ -130,7 +130,13 @@ def _with_features(
     explained: Explained,
     contributions: Contributions,
 ) -> list[Card]:
-    found = most_responsible(TableFeatures.of(contributions), explained, _MOST_FEATURES)
+    found = most_responsible(
+        contributions,
+        TableFeatures.of(contributions),
+        strange.block.values,
+        explained,
+        _MOST_FEATURES,
+    )
     return [
         replace(
             card,

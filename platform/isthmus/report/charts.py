@@ -92,7 +92,7 @@ def histogram(
     counts, _ = np.histogram(inside, edges)
     strange, _ = np.histogram(inside[is_anomaly[is_known]], edges)
     y = Scale.of_counts(int(counts.max()), is_log=bool(counts.max() > _LOG_COUNTS_FROM))
-    frame = _frame(x, y, "score", "rows")
+    frame = _frame(x, y, "score", "count")
     bars = []
     floor = HEIGHT - _BOTTOM
     for count, odd, left, right in zip(counts, strange, edges[:-1], edges[1:], strict=True):

@@ -134,11 +134,12 @@ def gather(
             f"The input cannot be read any more, so this page is made of the scores alone: {error}"
         )
         return replace(content, notes=[*notes, note])
+    cards = content.cards if rows.peaks is None else plain_cards(rows.peaks)
     drift = _drift(rows, pair, held_out)
     more = [] if drift else [_no_drift(held_out)]
     return replace(
         content,
-        cards=cards_of(content.cards, rows.strange, Contributions(pair, held_out)),
+        cards=cards_of(cards, rows.strange, Contributions(pair, held_out)),
         drift=drift,
         rates=_rates(summary, truth_of(file, pair, summary, rows)),
         notes=[*notes, *more],

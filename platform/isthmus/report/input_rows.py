@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 
 from isthmus.data import Block, UseOptions, open_all_rows, open_input, read_ahead
 from isthmus.data.labels import FOLDER_LABELS, matching
+from isthmus.data.rows import rows_in_a_block
+from isthmus.data.series_rows import SeriesRows
+from isthmus.data.windows import cut_windows
 from isthmus.drift import RowSample
 from isthmus.errors import DataError
 from isthmus.explanations import StrangeRows, Strangest
 from isthmus.registry import Pair
 from isthmus.report.scores_file import ScoreBlock, ScoresFile
+from isthmus.report.series_steps import StepScores, strangest_windows
 from isthmus.report.summary import ScoresBeside, ScoresSummary
 from isthmus.spec.paths import is_local
 from isthmus.types import DataKind
@@ -32,11 +36,14 @@ class InputRows:
         strange: The strangest rows.
         sample: Rows drawn at random, with which of them are anomalies.
         files: The file of each row of the summary's sample, if rows are files.
+        peaks: The scores of the strangest steps, if each step of series has a score of its own;
+            the strangest rows are then the windows around them.
     """
 
     strange: StrangeRows
     sample: RowSample
-    files: NDArray[np.str_] | None
+    files: NDArray[np.str_] | None = None
+    peaks: ScoreBlock | None = None
 
 
 def place_of(file: ScoresFile) -> str:
@@ -63,9 +70,13 @@ def read_input(file: ScoresFile, pair: Pair, summary: ScoresSummary) -> InputRow
     extra = file.provenance.extra
     query = extra.get("query")
     options = UseOptions(
-        resample=extra.get("resample") is True, query=query if isinstance(query, str) else None
+        set_aside=True,
+        resample=extra.get("resample") is True,
+        query=query if isinstance(query, str) else None,
     )
     place = place_of(file)
+    if file.is_of_steps:
+        return _read_steps(file, pair, len(summary.strangest), place, options)
     schema = pair.manifest.rows_taken
     source = open_input(pair.manifest.data, place, schema, options)
     sample, strangest = RowSample(schema.shape), Strangest(len(summary.strangest))
@@ -84,6 +95,30 @@ def read_input(file: ScoresFile, pair: Pair, summary: ScoresSummary) -> InputRow
     if not beside.is_at_end or strangest.rows is None:
         raise _changed(place)
     return InputRows(strangest.rows, sample, np.concatenate(files) if files else None)
+
+
+def _read_steps(
+    file: ScoresFile, pair: Pair, most: int, place: str, options: UseOptions
+) -> InputRows:
+    data, schema = pair.manifest.data, pair.manifest.rows_taken
+    every = data.model_copy(update={"stride": 1})
+    series = open_input(every, place, schema, options)
+    if not isinstance(series, SeriesRows):
+        raise _changed(place)
+    steps = StepScores.read(file, series)
+    if steps is None:
+        raise _changed(place)
+    strange, peaks = strangest_windows(series, steps, most)
+    window = schema.shape[1]
+    # Windows that overlap by half say all, and are less alike.
+    starts = series.starts[:: max(1, window // 2)]
+    sample = RowSample(schema.shape)
+    at_once = rows_in_a_block(schema.shape)
+    for first in range(0, len(starts), at_once):
+        own = starts[first : first + at_once]
+        windows = cut_windows(series.signal_TC, own, window)
+        sample.look(windows, steps.are_windows_anomalous(own, window))
+    return InputRows(strange, sample, peaks=peaks)
 
 
 def _are_the_same(block: Block, scores: ScoreBlock) -> bool:

@@ -89,6 +89,11 @@ class ScoresFile:
         return self.columns[: self.columns.index("score")]
 
     @property
+    def is_of_steps(self) -> bool:
+        """Whether each step of series has a score of its own, and not each row."""
+        return "step" in self.index_columns
+
+    @property
     def explained_columns(self) -> tuple[str, ...]:
         """The columns that `--explain` added."""
         first = ("feature_", "share_", "step_", "value_", "reconstruction_", "usual_", "peak_")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.report.scores_file import ScoreBlock, ScoresFile
+from isthmus.report.series_steps import MOST_STEPS_APART
 
 _MOST_SAMPLED = 100_000
 
@@ -54,6 +55,7 @@ def summarise(file: ScoresFile, most_strange: int, seed: int = 0) -> ScoresSumma
     rows = anomalies = 0
     sample: _Kept | None = None
     strange: _Kept | None = None
+    most_kept = most_strange * (MOST_STEPS_APART * 2 if file.is_of_steps else 1)
     for block in file.blocks():
         positions = np.arange(rows, rows + len(block))
         rows += len(block)
@@ -61,11 +63,14 @@ def summarise(file: ScoresFile, most_strange: int, seed: int = 0) -> ScoresSumma
         keys = generator.random(len(block))
         bare = ScoreBlock(block.scores, block.p_values, block.anomalies, {}, {})
         sample = _lowest(sample, _Kept(bare, positions, keys), _MOST_SAMPLED)
-        # A score that is NaN is no normal row's.
-        ranks = -np.nan_to_num(block.scores, nan=np.inf, posinf=np.inf)
-        strange = _lowest(strange, _Kept(block, positions, ranks), most_strange)
+        # A score that is NaN is no normal row's; but steps of series may have none at all.
+        unknown = np.where(block.anomalies, np.inf, -np.inf)
+        ranks = -np.where(np.isnan(block.scores), unknown, block.scores)
+        strange = _lowest(strange, _Kept(block, positions, ranks), most_kept)
     if sample is None or strange is None or not rows:
         return None
+    if file.is_of_steps:
+        strange = _apart(strange, most_strange)
     in_order = np.argsort(sample.positions)
     return ScoresSummary(
         rows,
@@ -93,6 +98,18 @@ def _lowest(kept: _Kept | None, more: _Kept, most: int) -> _Kept:
     positions = np.concatenate([kept.positions, more.positions])
     block = _joined(kept.block, more.block)
     return _Kept(block.part(order), positions[order], keys[order])
+
+
+def _apart(kept: _Kept, most: int) -> _Kept:
+    """Returns the first of the entries, without the neighbours of those before them."""
+    chosen: list[int] = []
+    for place, position in enumerate(kept.positions):
+        if len(chosen) < most and all(
+            abs(position - kept.positions[other]) >= MOST_STEPS_APART for other in chosen
+        ):
+            chosen.append(place)
+    places = np.array(chosen)
+    return _Kept(kept.block.part(places), kept.positions[places], kept.keys[places])
 
 
 def _joined(one: ScoreBlock, other: ScoreBlock) -> ScoreBlock:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from isthmus.data import Rows, Split, split_rows
 from isthmus.data.rows import FloatArray
+from isthmus.data.splits import split_block
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
@@ -181,6 +182,10 @@ def test_few_rows_are_split_whatever_the_seed(count: int, fraction: Literal["aut
         assert min(held_out[0], held_out[2]) >= 1
         assert (held_out[1] > 0) == (fraction != "auto")
         assert len(split.train) >= count / 2
+        # The gate takes those for trained on that the hash does not hold out.
+        data = spec.model_copy(update={"calibration_fraction": split.calibration_fraction})
+        by_hash = split_block(random_rows(count, 4, seed), data, seed)["train"]
+        assert set(split.train) <= set(by_hash)
 
 
 def test_calibration_rows_are_rows_that_would_train_without_them() -> None:

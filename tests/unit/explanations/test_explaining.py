@@ -36,8 +36,8 @@ def test_the_changed_feature_of_a_row_is_named_first(here, strange, ending):
     odd = found.loc[rows]
     assert odd["anomaly"].mean() > 0.85
     names = odd[["feature_1", "feature_2", "feature_3"]]
-    assert (odd["feature_1"] == "product").mean() > 0.75
-    assert (names == "product").any(axis=1).mean() > 0.9
+    assert (odd["feature_1"] == "product").mean() > 0.9
+    assert (names == "product").any(axis=1).mean() > 0.95
     first = odd[odd["feature_1"] == "product"]
     expected = new.loc[first.index, "product"]
     np.testing.assert_allclose(first["value_1"].astype(float), expected, rtol=1e-4)
@@ -50,6 +50,20 @@ def test_the_changed_feature_of_a_row_is_named_first(here, strange, ending):
     assert (found["share_1"] >= found["share_2"]).all()
 
 
+@pytest.mark.parametrize("feature", ["pressure", "product", "squared", "sine"])
+def test_a_feature_that_pulls_the_others_along_is_still_the_one_that_is_named(
+    here, strange, feature
+):
+    found = strange["tabular"]
+    new = table_rows(200, 4)
+    new[feature] += 5
+    new.to_csv("pulled.csv", index=False)
+    detect_with(found.pair, "pulled.csv", "o.csv", explain=True, held_out=lambda: found.held_out)
+    named = pd.read_csv("o.csv")
+    assert (named["feature_1"] == feature).mean() > 0.9
+    assert named["share_1"].median() > 0.6
+
+
 def test_a_category_is_one_feature_with_texts_for_values(here, strange):
     pair, held_out = strange["tabular"].pair, strange["tabular"].held_out
     new = table_rows(60, 3)
@@ -59,7 +73,9 @@ def test_a_category_is_one_feature_with_texts_for_values(here, strange):
     detect_with(pair, "modes.csv", "o.csv", explain=True, held_out=lambda: held_out)
     found = pd.read_csv("o.csv")
     far = found[new["pressure"].abs() > 1.3]
-    assert (far["feature_1"] == "mode").mean() > 0.8
+    # Either of the two may be the one that is wrong.
+    assert (far["feature_1"] == "mode").mean() > 0.5
+    assert far["feature_1"].isin(["mode", "pressure"]).mean() > 0.9
     named = far[far["feature_1"] == "mode"]
     assert set(named["value_1"]) == {"hot", "cold"}
     assert set(named["usual_1"]) == {"mild|cold|hot"} or set(named["usual_1"]) == {"mild|hot|cold"}

