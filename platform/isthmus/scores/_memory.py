@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
+from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from isthmus.core import Autoencoder
-from isthmus.scores._score import Score, Views, rows_at_most, settled
+from isthmus.scores._score import Score, Views, settled
 from isthmus.scores._space import Space, SpaceName
 from isthmus.spec import SpecModel
 
@@ -35,8 +36,9 @@ class MemoryScore(Score):
         """The size of the memory, and the space of the distances."""
 
         memory: MemorySize = "auto"
-        """The most training rows that are kept. What a score costs in time and on disk grows with
-        it. `auto`: from 256 to 1024, fewer for wider rows."""
+        """The most rows that are kept; of more training rows, as many centres of k-means. What a
+        score costs in time and on disk grows with it. `auto`: from 256 to 1024, fewer for wider
+        rows."""
         space: SpaceName = "combined"
         """Where distances are measured. combined: in the row, its residual and, except of
         tables, its latent side by side.
@@ -66,12 +68,15 @@ class MemoryScore(Score):
         """
 
     def fit(self, train: Views, held_out: Views, seed: int) -> None:
-        """Keeps a sample of the training rows."""
+        """Keeps the training rows, or as many centres of them as the memory holds."""
         self.space.fit(train)
         # It is needed until the score is fitted, and not stored.
         points = self.space(train)
-        self._taken = rows_at_most(len(points), self._size(points.shape[1]), seed)
-        points = points[self._taken]
+        size = self._size(points.shape[1])
+        is_whole = len(points) <= size
+        self._taken = torch.arange(len(points) if is_whole else 0)
+        if not is_whole:
+            points = _centres(points, size, seed)
         self.keep("memory", points)
         self.keep("lengths", points.square().sum(dim=1))
 
@@ -116,3 +121,15 @@ class MemoryScore(Score):
     def _squares(self, points: Tensor) -> Tensor:
         products = torch.addmm(self.lengths, points, self.memory.T, alpha=-2)
         return products.add_(points.square().sum(dim=1, keepdim=True)).clamp_(min=0)
+
+
+def _centres(points: Tensor, count: int, seed: int) -> Tensor:
+    """Returns the centres of k-means, which stand for rows better than a sample does.
+
+    Source: Sculley 2010, "Web-scale k-means clustering", WWW.
+    """
+    clustering = MiniBatchKMeans(
+        count, init="random", n_init=1, max_iter=10, batch_size=2048, random_state=seed
+    )
+    found = clustering.fit(points.cpu().numpy()).cluster_centers_
+    return torch.from_numpy(found).to(points)

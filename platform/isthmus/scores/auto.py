@@ -29,7 +29,7 @@ class Auto(Score):
         """The size of the memories."""
 
         memory: MemorySize = "auto"
-        """The most training rows that each part keeps. What a score costs in time and on disk
+        """The most rows that each part keeps. What a score costs in time and on disk
         grows with it. `auto`: from 256 to 1024, fewer for wider rows."""
 
     SUMMARY: ClassVar[str] = "several scores combined, without labels; the first one to try"
