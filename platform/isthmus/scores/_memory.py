@@ -70,10 +70,10 @@ class MemoryScore(Score):
     def fit(self, train: Views, held_out: Views, seed: int) -> None:
         """Keeps the training rows, or as many centres of them as the memory holds."""
         self.space.fit(train)
-        # It is needed until the score is fitted, and not stored.
         points = self.space(train)
         size = self._size(points.shape[1])
         is_whole = len(points) <= size
+        # Which of the rows are in the memory is only asked while fitting, and not stored.
         self._taken = torch.arange(len(points) if is_whole else 0)
         if not is_whole:
             points = _centres(points, size, seed)

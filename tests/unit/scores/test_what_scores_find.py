@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from isthmus import scores, variants
 from isthmus.core import Autoencoder
 from isthmus.scores import Score, Views
-from isthmus.spec import ModelPlan, PluginSpec
+from isthmus.spec import DataSpec, JobSpec, ModelPlan, PluginSpec
 from isthmus.types import DataKind, ReconstructionLoss
 
 FEATURES = 6
@@ -139,3 +139,7 @@ def test_each_feature_is_weighed_by_its_own_usual_error(module: Autoencoder) -> 
     with torch.no_grad():
         score.fit(Views(module, rows[:400]), Views(module, rows[400:]), seed=0)
         assert score(Views(module, strange)) > score(Views(module, usual))
+
+
+def test_a_job_that_says_nothing_is_scored_by_auto() -> None:
+    assert JobSpec(name="job", data=DataSpec(path="rows.csv")).scoring.name == "auto"
