@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus import scores
+from isthmus import scores, variants
 from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import Calibration
@@ -20,6 +20,7 @@ from isthmus.jobs.ensembles import Folds
 from isthmus.jobs.evaluation import of_each
 from isthmus.jobs.preparation import Prepared
 from isthmus.scores import Detector, Views
+from isthmus.spec import PluginSpec
 
 # A score is fitted on at most so many rows, and so many values.
 _MOST_ROWS = 20_000
@@ -36,11 +37,13 @@ class Calibrated:
         detector: The detector.
         rows: The number of rows that its calibration rests on.
         way: How these rows were kept from training.
+        scoring: The score, with `auto` resolved.
     """
 
     detector: Detector
     rows: int
     way: CalibrationWay
+    scoring: PluginSpec
 
 
 def make_detector(
@@ -54,7 +57,7 @@ def make_detector(
         folds: The training rows that each other member was not trained on; `None` if all members
             were trained on all of them.
     """
-    spec, seed = prepared.spec.scoring, prepared.spec.training.seed
+    spec, seed = _scoring(prepared), prepared.spec.training.seed
     train = prepared.first_view
     fitted = []
     with torch.no_grad():
@@ -72,7 +75,16 @@ def make_detector(
     found = _unseen_scores(detector, prepared, folds)
     detector.calibration.fit(torch.from_numpy(found))
     detector.point_calibration = _point_calibration(detector, prepared)
-    return Calibrated(detector, len(found), _way(prepared, folds))
+    return Calibrated(detector, len(found), _way(prepared, folds), spec)
+
+
+def _scoring(prepared: Prepared) -> PluginSpec:
+    """Returns the job's score, with `auto` resolved: a variant with a score of its own uses it."""
+    asked, plan = prepared.spec.scoring, prepared.plan
+    if asked.name != "auto":
+        return asked
+    has_own = variants.get(plan.variant.name).score is not Autoencoder.score
+    return PluginSpec(name="own") if has_own else scores.for_kind(plan.kind)
 
 
 def _way(prepared: Prepared, folds: Folds | None) -> CalibrationWay:

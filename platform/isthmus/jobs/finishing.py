@@ -105,6 +105,7 @@ def finish(
         succession=succession,
         not_reconstructed=features,
         held_out=draw_sample(prepared, evaluation.pca) if is_kept else None,
+        scoring=calibrated.scoring,
         calibration_rows=calibrated.rows,
         calibrated_by=calibrated.way,
     )

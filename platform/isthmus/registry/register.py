@@ -38,7 +38,7 @@ from isthmus.registry.reference import half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.scores import Detector
-from isthmus.spec import DataSpec, JobSpec, RowSchema, Settings
+from isthmus.spec import DataSpec, JobSpec, PluginSpec, RowSchema, Settings
 from isthmus.tracking import open_store, store_errors
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class TrainedPair:
         succession: The champion at this registration, and how their latents relate.
         not_reconstructed: The names of the features that are hardly reconstructed, if at all.
         held_out: The sample of held-out rows to store with the pair; `None` if none may be stored.
+        scoring: The score of the detector, with all its options.
         calibration_rows: The number of rows that the detector's calibration rests on.
         calibrated_by: How these rows were kept from training.
     """
@@ -85,6 +86,7 @@ class TrainedPair:
     succession: Succession = NO_SUCCESSION
     not_reconstructed: tuple[str, ...] = ()
     held_out: HeldOutSample | None = None
+    scoring: PluginSpec = field(default_factory=lambda: PluginSpec(name="own"))
     calibration_rows: int = 0
     calibrated_by: CalibrationWay = "shared"
 
@@ -197,7 +199,7 @@ def _manifest(
         not_reconstructed=trained.not_reconstructed,
         threshold=float(trained.detector.calibration.threshold),
         detector=DetectorRecord(
-            scoring=trained.spec.scoring,
+            scoring=trained.scoring,
             members=len(trained.detector.members),
             calibration_rows=trained.calibration_rows,
             calibrated_by=trained.calibrated_by,

@@ -18,8 +18,10 @@ from isthmus.spec import SpecModel
 
 # The distances of so many rows to a memory of the usual size stay in a processor's cache.
 _ROWS_AT_ONCE = 128
-# `memory: auto` keeps so many rows, and no more numbers than the score says.
+# `memory: auto` keeps so many of many rows, and no more numbers than the score says.
 _AUTO_ROWS = (256, 1024)
+# So few training rows are all kept: leaving any out costs more than their distances.
+_KEPT_WHOLE = 2000
 
 MemorySize = Annotated[int, Field(ge=2, le=65_536)] | Literal["auto"]
 
@@ -37,8 +39,8 @@ class MemoryScore(Score):
 
         memory: MemorySize = "auto"
         """The most rows that are kept; of more training rows, as many centres of k-means. What a
-        score costs in time and on disk grows with it. `auto`: from 256 to 1024, fewer for wider
-        rows."""
+        score costs in time and on disk grows with it. `auto`: all of up to 2000 training rows;
+        of more, from 256 to 1024, fewer for wider rows."""
         space: SpaceName = "combined"
         """Where distances are measured. combined: in the row, its residual and, except of
         tables, its latent side by side.
@@ -71,7 +73,7 @@ class MemoryScore(Score):
         """Keeps the training rows, or as many centres of them as the memory holds."""
         self.space.fit(train)
         points = self.space(train)
-        size = self._size(points.shape[1])
+        size = self._size(*points.shape)
         is_whole = len(points) <= size
         # Which of the rows are in the memory is only asked while fitting, and not stored.
         self._taken = torch.arange(len(points) if is_whole else 0)
@@ -109,9 +111,11 @@ class MemoryScore(Score):
         squares = self._squares(self.memory)
         return squares.fill_diagonal_(torch.inf)
 
-    def _size(self, width: int) -> int:
+    def _size(self, count: int, width: int) -> int:
         if self.options.memory != "auto":
             return self.options.memory
+        if count <= _KEPT_WHOLE:
+            return _KEPT_WHOLE
         fewest, most = _AUTO_ROWS
         return min(max(self.AUTO_NUMBERS // width, fewest), most)
 

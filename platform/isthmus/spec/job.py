@@ -258,7 +258,8 @@ class JobSpec(SpecModel):
     net: PluginSpec = PluginSpec(name="auto")
     """The network, by name or with options. `auto` chooses by the kind of the data."""
     scoring: PluginSpec = PluginSpec(name="auto")
-    """The anomaly score, by name or with options. `isthmus scores` lists them."""
+    """The anomaly score, by name or with options. `isthmus scores` lists them. `auto` chooses by
+    the kind of the data; it is the variant's own score where the variant defines one."""
     latent_dim: int | Literal["auto"] = "auto"
     """The number of values in one latent. `auto` is a quarter of the values in a row, between 2
     and 32."""

@@ -18,6 +18,8 @@ from isthmus.spec.tuning import parse_search
 from isthmus.spec.yaml_file import parse_value, read_yaml
 
 ConfigLookup = Callable[[str], type[BaseModel]]
+# The fields that may leave the choice to the kind of the data.
+_CAN_BE_AUTO = ("net", "scoring")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Catalog:
     Attributes:
         variants: The names of the variants.
         nets: The names of the nets, without `auto`, which a job file may name too.
-        scores: The names of the scores.
+        scores: The names of the scores, also without `auto`.
         variant_config: A function that returns the `Config` class of a variant, by name.
         net_config: A function that returns the `Config` class of a net, by name.
         score_config: A function that returns the `Config` class of a score, by name.
@@ -94,7 +96,7 @@ def job_schema(catalog: Catalog) -> dict[str, Any]:
     definitions.pop("PluginSpec", None)
     for field, names, lookup in catalog.axes:
         choices: list[dict[str, Any]] = [
-            {"enum": sorted(names) + (["auto"] if field == "net" else [])}
+            {"enum": sorted(names) + (["auto"] if field in _CAN_BE_AUTO else [])}
         ]
         for name in sorted(names):
             config = lookup(name).model_json_schema()
@@ -182,20 +184,20 @@ def _check_plugin(
         return None  # the check of the job has found the same fault
     if plugin is None:
         plugin = JobSpec.model_fields[field].default
-    if field == "net" and plugin.name == "auto":
+    if field in _CAN_BE_AUTO and plugin.name == "auto":
         if plugin.options:
             option = next(iter(plugin.options))
             where = f"{field}.{option}"
             faults.append(
                 Fault(
                     where,
-                    f"auto takes no options; name the net: {', '.join(sorted(names))}",
+                    f"auto takes no options; name the {field}: {', '.join(sorted(names))}",
                     line_of(where, lines),
                 )
             )
         return plugin
     if plugin.name not in names:
-        valid = [*names, "auto"] if field == "net" else list(names)
+        valid = [*names, "auto"] if field in _CAN_BE_AUTO else list(names)
         where = f"{field}.name" if f"{field}.name" in lines else field
         faults.append(
             Fault(

@@ -138,6 +138,24 @@ def test_a_run_that_was_stopped_in_a_member_resumes_with_that_member(
     np.testing.assert_allclose(pairs[0].detect(rows).scores, pairs[1].detect(rows).scores)
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({}, "consensus"),
+        ({"variant": "dagmm"}, "own"),
+        ({"scoring": "neighbours"}, "neighbours"),
+        ({"data": {"path": "rows.csv", "window": 8, "stride": 1}}, "kernel_denoising"),
+    ],
+    ids=["table", "variant with a score of its own", "as asked", "series"],
+)
+def test_the_score_is_chosen_by_the_data_unless_variant_or_job_say_it(
+    settings: Settings, asked: dict[str, object], found: str
+):
+    result = isthmus.train({**job(), **asked}, settings=settings)
+    loaded = isthmus.load(str(result.pair), settings=settings)
+    assert loaded.manifest.detector.scoring.name == found
+
+
 def test_small_data_are_calibrated_on_rows_that_members_left_out(settings: Settings):
     result = isthmus.train(job(), settings=settings)
     record = isthmus.load(str(result.pair), settings=settings).manifest.detector

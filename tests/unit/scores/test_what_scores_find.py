@@ -57,7 +57,7 @@ FOUND = {
     "latent_density": ["far in the latent", "in the gap"],
     "neighbours": list(PLANTED),
     "kernel_denoising": list(PLANTED),
-    "auto": list(PLANTED),
+    "consensus": list(PLANTED),
 }
 
 
@@ -111,7 +111,7 @@ def test_the_reconstruction_error_alone_is_blind_to_gaps(module: Autoencoder) ->
     assert auroc(fitted("reconstruction", module), module, between_the_clusters(100)) < 0.7
 
 
-@pytest.mark.parametrize("name", ["neighbours", "kernel_denoising", "auto"])
+@pytest.mark.parametrize("name", ["neighbours", "kernel_denoising", "consensus"])
 def test_a_memory_holds_no_more_rows_than_asked(name: str, module: Autoencoder) -> None:
     score = fitted(name, module, rows=300, memory=32)
     memories = [kept for at, kept in score.state_dict().items() if at.endswith("memory")]
@@ -120,7 +120,7 @@ def test_a_memory_holds_no_more_rows_than_asked(name: str, module: Autoencoder) 
 
 
 def test_few_held_out_rows_do_not_tie_the_strangest_rows(module: Autoencoder) -> None:
-    score = scores.build(PluginSpec(name="auto"))
+    score = scores.build(PluginSpec(name="consensus"))
     with torch.no_grad():
         score.fit(Views(module, normal_rows(20)), Views(module, normal_rows(1)), seed=0)
         stranger = normal_rows(1) + torch.tensor([1e1, 1e2, 1e3, 1e4, 1e6, 1e9])[:, None]

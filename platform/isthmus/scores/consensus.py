@@ -1,4 +1,4 @@
-"""The default score: several scores, each measured in what is usual for normal rows."""
+"""The mean of several scores, each measured in what is usual for normal rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isthmus.scores.neighbours import Neighbours
 from isthmus.spec import SpecModel
 
 
-class Auto(Score):
+class Consensus(Score):
     """Scores a row by the mean of several scores, each on the scale of normal rows.
 
     The parts look at a row in different ways: `kernel_denoising` at row, residual and latent side
@@ -30,9 +30,10 @@ class Auto(Score):
 
         memory: MemorySize = "auto"
         """The most rows that each part keeps. What a score costs in time and on disk
-        grows with it. `auto`: from 256 to 1024, fewer for wider rows."""
+        grows with it. `auto`: all of up to 2000 training rows; of more, from 256 to 1024, fewer
+        for wider rows."""
 
-    SUMMARY: ClassVar[str] = "several scores combined, without labels; the first one to try"
+    SUMMARY: ClassVar[str] = "two scores combined, without labels; the best for tables"
     options: Config
 
     def __init__(self, options: SpecModel) -> None:
