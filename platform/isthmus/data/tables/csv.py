@@ -169,8 +169,8 @@ class Csv(TableFormat):
         except pa.ArrowInvalid:
             for row, value in enumerate(plain.to_pylist()):
                 if value is not None and not _is_number(value, "."):
-                    raise DataError(
-                        not_a_number(self.name, name, str(column[row].as_py()), first + row)
+                    raise not_a_number(
+                        self.name, name, str(column[row].as_py()), first + row
                     ) from None
             raise
 
@@ -279,11 +279,9 @@ class Csv(TableFormat):
             # Arrow counts rows from 1, and the header too.
             before = 1 if self.spec.header == "none" else 2
             row = None if found["row"] is None else int(found["row"]) - before
-            return DataError(
-                not_a_number(self.name, names[int(found["column"])], found["value"], row)
-            )
+            return not_a_number(self.name, names[int(found["column"])], found["value"], row)
         if wrong:
-            return DataError(not_a_number(self.name, wrong[0], ""))
+            return not_a_number(self.name, wrong[0], "")
         return DataError(self._unreadable(error))
 
     def _again(self, convert: pa_csv.ConvertOptions, error: pa.ArrowInvalid) -> pa.ArrowInvalid:
