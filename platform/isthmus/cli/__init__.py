@@ -15,6 +15,7 @@ from isthmus.cli import (
     choices,
     cluster,
     gate,
+    init,
     lineage,
     models,
     schedule,
@@ -41,6 +42,7 @@ app = typer.Typer(
     help="Train autoencoders, keep every encoder and decoder as a pair, put the pairs to work.",
 )
 for _command, _panel in (
+    (init.init, "Train"),
     (train.train, "Train"),
     (tune.tune, "Train"),
     (train.validate, "Train"),

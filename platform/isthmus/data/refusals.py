@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import yaml
-
 from isthmus.data.survey import Column, Holds, survey
 from isthmus.data.tables import TableFormat
 from isthmus.errors import DataError, printable
 from isthmus.spec import DataSpec
+from isthmus.spec.yaml_file import in_yaml
 
 
 @dataclass(frozen=True)
@@ -49,21 +47,13 @@ class ColumnsRefused(DataError):
         ]
         if self.changes:
             lines += ["These lines in the job file would let the table be read:", "  data:"]
-            lines += [f"    {yaml_line(field, value)}" for field, value in self.changes.items()]
+            lines += [f"    {field}: {in_yaml(value)}" for field, value in self.changes.items()]
         return "\n".join(printable(line) for line in lines)
 
     def __reduce__(self) -> tuple[type[ColumnsRefused], tuple[object, ...]]:
         # Python unpickles exceptions from `args`, which are not our parameters, and Ray pickles
         # errors.
         return (type(self), (self.name, self.refusals, self.changes))
-
-
-def yaml_line(field: str, value: object) -> str:
-    """Returns a field of a job file with its value, on one line of YAML."""
-    shown = list(value) if isinstance(value, tuple) else value
-    text = yaml.safe_dump(shown, default_flow_style=True, width=float("inf"), allow_unicode=True)
-    written = text.removesuffix("...\n").strip()
-    return f"{field}: {written}"
 
 
 def refusals_of(
@@ -113,7 +103,7 @@ def changes_for(
     exclude, categories, signs = list(spec.exclude), list(spec.categories), list[str]()
     changes: dict[str, object] = {}
     may_have_categories = spec.kind != "series" and not isinstance(spec.categories, Mapping)
-    has_points = any(_has_fractions(each) for each in columns)
+    has_points = any(each.has_fractions for each in columns)
     for each in wrong:
         if each.is_numeric:
             if each.is_infinite.any() or each.is_missing.all():
@@ -136,8 +126,3 @@ def changes_for(
     if spec.missing == "refuse" and (signs or has_gaps):
         changes["missing"] = "mean" if spec.scaling in ("auto", "standard") else "drop"
     return changes
-
-
-def _has_fractions(column: Column) -> bool:
-    there = column.numbers[np.isfinite(column.numbers)]
-    return bool((there != np.round(there)).any())

@@ -135,10 +135,14 @@ def check_sizes(sizes: Mapping[str, int], spec: DataSpec) -> None:
     _report_uneven(sizes, count, spec, together="equal rows")
 
 
+class TooFewRows(DataError):
+    """So few rows are there that a part of the split would be empty."""
+
+
 def _refuse_empty(sizes: Mapping[str, int], found: str, needed: str, spec: DataSpec) -> None:
     for part, size in sizes.items():
         if not size:
-            raise DataError(
+            raise TooFewRows(
                 f"{spec.shown_path}: {found} leave none for {part}; {needed} are needed, or other "
                 "values of data.validation_fraction and data.test_fraction"
             )

@@ -27,7 +27,9 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,
 _MISSING_SIGN = re.compile(r"[?.*-]|--+|#?n/?a|null|none|missing|unknown|nil", re.IGNORECASE)
 _MOST_MISSING_SIGNS = 3
 _COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_BOOLEANS = ("true", "false")
 _LONGEST_SHOWN = 40
 
 
@@ -80,12 +82,36 @@ class Column:
         return np.abs(self.numbers) > _LARGEST_FLOAT32
 
     @property
+    def has_fractions(self) -> bool:
+        """Whether some of its numbers are not whole."""
+        there = self.numbers[np.isfinite(self.numbers)]
+        return bool((there != np.round(there)).any())
+
+    @property
     def example(self) -> str:
         """The first cell that is no number, cut if it is long; empty if there is none."""
         if self.texts is None or self.first_text < 0:
             return ""
         text = str(self.texts[self.first_text])
         return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+    @property
+    def cells(self) -> list[int | float | str]:
+        """The cells that are there, as labels: whole numbers as such, others as texts."""
+        there = ~self.is_missing
+        numbers = self.numbers[there]
+        if self.is_numeric and not self.is_boolean and (numbers == np.round(numbers)).all():
+            return [int(each) for each in numbers]
+        if self.texts is not None:
+            return [str(each) for each in self.texts[there]]
+        return [float(each) for each in numbers]
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the cells are true and false, which training takes as 1 and 0."""
+        if self.texts is None or not self.is_numeric:
+            return False
+        return all(str(each).lower() in _BOOLEANS for each in self.texts[~self.is_missing])
 
     @property
     def values(self) -> list[str]:
@@ -101,8 +127,9 @@ class Column:
         if self.texts is None or self.is_numeric:
             return False
         texts = [str(each) for each in self.texts[~self.is_missing]]
-        fit = all(_COMMA_NUMBER.fullmatch(each.strip()) for each in texts)
-        return fit and any("," in each for each in texts)
+        with_commas = [each for each in texts if "," in each]
+        are_thousands = all(_THOUSANDS.fullmatch(each.strip()) for each in with_commas)
+        return not are_thousands and all(_COMMA_NUMBER.fullmatch(each.strip()) for each in texts)
 
 
 def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Column]:
@@ -165,10 +192,11 @@ def _of_type(name: str, cells: pa.Array, is_number: bool) -> Column:
     if is_number or is_numeric(kind):
         numbers = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         numbers = np.asarray(numbers, dtype=np.float64)
-        texts = None if is_number else np.array(cells.cast(pa.string()).to_pylist(), object)
+        is_kept = not is_number or types.is_boolean(kind)
+        texts = np.array(cells.cast(pa.string()).to_pylist(), object) if is_kept else None
         holds = Holds.NOTHING if np.isnan(numbers).all() else Holds.NUMBERS
         if is_number:
-            return Column(name, holds, True, numbers)
+            return Column(name, holds, True, numbers, texts)
         return _judged(name, texts, numbers, is_numeric=False)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
         texts = np.array([each or None for each in cells.to_pylist()], object)
@@ -220,6 +248,6 @@ def _judged(
 def _numbers(texts: pd.Series[str]) -> NDArray[np.float64]:
     """Returns texts as numbers, as pyarrow reads them; NaN where a text is none."""
     there = texts.dropna().str.lower()
-    if len(there) and there.isin(["true", "false"]).all():
+    if len(there) and there.isin(_BOOLEANS).all():
         return np.asarray(there.eq("true").reindex(texts.index).astype(float), dtype=np.float64)
     return np.asarray(pd.to_numeric(texts, errors="coerce"), dtype=np.float64)
