@@ -50,7 +50,7 @@ def test_a_job_file_can_be_checked_without_its_data(here, isthmus):
     (here / "job.yaml").write_text("name: a\ndata: elsewhere.csv\n")
     assert isthmus("validate", "job.yaml", "--no-data").code == 0
     done = isthmus("validate", "job.yaml")
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (3, "")
     assert "elsewhere.csv" in done.err
 
 
