@@ -1,5 +1,6 @@
 """The commands `variants`, `nets` and `scores`, which list what a job file can choose from."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,10 +43,10 @@ def scores(name: Name = None, as_json: AsJson = False) -> None:
 
 
 def _show(what: "Room", name: str | None, as_json: bool) -> None:
-    from isthmus.jobs.choices import FIELDS, choice, choices
+    from isthmus.jobs.choices import FIELDS, choice, choices, options
 
-    if as_json:
-        print_json(choices(what) if name is None else choice(what, name))
+    if as_json and name is None:
+        print_json(choices(what))
         return
     if name is None:
         table = Rows((what[:-1], "what it is, and when to choose it", "data", "paper"), prose=1)
@@ -54,14 +55,17 @@ def _show(what: "Room", name: str | None, as_json: bool) -> None:
         table.show()
         return
     found = choice(what, name)
+    if as_json:
+        print_json({**asdict(found), "options": options(what, name)})
+        return
     out.print(f"[bold]{found.name}[/bold]:", end=" ")
     out.paragraph(f"{found.summary}\n")
     for paragraph in found.about.split("\n\n"):
         out.paragraph(f"{' '.join(paragraph.split())}\n")
     out.paragraph(f"Takes {', '.join(found.kinds)}. In a job file:\n")
     out.print(f"{FIELDS[what]}: {{name: {found.name}}}\n", markup=False)
-    options = Rows(("option", "default", "what it does"), prose=2)
-    for option in found.options:
+    table = Rows(("option", "default", "what it does"), prose=2)
+    for option in options(what, name):
         explanation = " ".join(option.explanation.split())
-        options.add(option.name, str(option.default), explanation)
-    options.show()
+        table.add(option.name, str(option.default), explanation)
+    table.show()

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,12 +27,14 @@ from isthmus.data.output import (
 )
 from isthmus.data.provenance import Provenance
 from isthmus.data.quality import MissingInBlocks
-from isthmus.data.refusals import ColumnsRefused, refusals_of
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
 from isthmus.data.table_output import CsvStyle, open_table_output
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec, RowSchema
+
+if TYPE_CHECKING:
+    from isthmus.data.refusals import ColumnsRefused
 
 _ROWS_AT_ONCE = 8192
 
@@ -98,6 +100,8 @@ class TableRows:
 
     def _refused(self) -> ColumnsRefused | None:
         """Returns all that is wrong with the columns of numbers, as far as can be read."""
+        from isthmus.data.refusals import refusals_of  # it loads pandas
+
         columns = self.expansion.numeric if self.expansion else self.columns
         numbers = [name for name in columns if name not in self.keys]
         try:
