@@ -79,6 +79,7 @@ def register(
             detector=detector,
             spec=prepared.spec,
             data=prepared.data,
+            row_schema=prepared.schema,
             fingerprint=prepared.fingerprint,
             metrics={"test_reconstruction_mse": 0.5, "test_pca_mse": 0.6},
             run_id=log.run_id,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from isthmus.jobs.tune import TuneResult
     from isthmus.progress.reporter import Reporter
     from isthmus.promotion import Verdict
-    from isthmus.registry import Lineage, ModelSummary, Pair, VersionSummary
+    from isthmus.registry import Device, Lineage, ModelSummary, Pair, VersionSummary
     from isthmus.search import SearchReporter
     from isthmus.spec import JobSpec, Settings
 
@@ -145,7 +145,11 @@ def tune(
 
 
 def load(
-    reference: str, *, compatible_with: str | None = None, settings: Settings | None = None
+    reference: str,
+    *,
+    compatible_with: str | None = None,
+    device: Device = "auto",
+    settings: Settings | None = None,
 ) -> Pair:
     """Loads a registered pair, whole and verified: `load("digits@champion").denoise(rows)`.
 
@@ -155,6 +159,8 @@ def load(
             under its id, which fit its decoder and embeddings that were stored with it; `decode`
             takes such latents. This uses the maps that each version stores to the champion of its
             time.
+        device: Where the pair computes: `auto` is a GPU if there is one, else the CPU. Rows and
+            results are arrays in the CPU's memory in any case.
         settings: The settings with the registry's address; by default from the environment.
 
     Raises:
@@ -164,8 +170,8 @@ def load(
     from isthmus import registry
 
     if compatible_with is not None:
-        return registry.load_compatible(reference, compatible_with, settings)
-    return registry.load(reference, settings)
+        return registry.load_compatible(reference, compatible_with, settings, device)
+    return registry.load(reference, settings, device)
 
 
 def onnx_files(reference: str, *, settings: Settings | None = None) -> Mapping[str, Path]:

@@ -70,6 +70,7 @@ def evidence(new: Numbers, old: Numbers, seed: int) -> Evidence:
             scores=errors,
             p_values=nothing,
             is_anomaly=nothing.astype(bool),
+            rate=0.01,
             other_scores=nothing,
             denoised_errors=None,
             size_bytes=1,

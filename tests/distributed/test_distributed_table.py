@@ -93,7 +93,8 @@ def test_held_out_rows_are_sampled_where_they_are_many_and_the_run_says_so(
 
 
 def job(path: object, **data: object) -> JobSpec:
-    return check_job({"name": "table", "data": {"path": str(path), **data}, "latent_dim": 2})
+    data = {"path": str(path), "calibration_fraction": 0.1, **data}
+    return check_job({"name": "table", "data": data, "latent_dim": 2})
 
 
 def save(folder: Path, values: np.ndarray = VALUES, *, ending: str = "parquet") -> Path:
@@ -140,8 +141,10 @@ def test_ray_data_splits_scales_and_names_rows_as_one_process_does(
     here = prepare(job(folder, **options))
     assert isinstance(here.scaled.train, StoredRows)
     assert there.sizes == here.split_sizes == in_memory.split_sizes
+    np.testing.assert_array_equal(here.calibration[:], in_memory.calibration)
     assert there.fingerprint == here.fingerprint == together.fingerprint
-    for part in ("validation", "test"):
+    for part in ("validation", "calibration", "test"):
+        assert len(getattr(there, part))
         np.testing.assert_array_equal(
             in_order(getattr(there, part)), in_order(getattr(in_memory, part))
         )

@@ -19,11 +19,14 @@ from isthmus.spec import ModelPlan, PluginSpec
 _PREFIX = "detector"
 # Formats 1 and 2 kept the calibration among the weights of the autoencoder.
 _OLD_PREFIX = "calibration."
+_POINTS = "point_calibration"
 
 
 def tensors_of(detector: Detector) -> dict[str, Tensor]:
     """Returns what is stored of a detector, by name, besides the pair's own autoencoder."""
     parts: dict[str, Mapping[str, Tensor]] = {"calibration": detector.calibration.state_dict()}
+    if detector.point_calibration is not None:
+        parts[_POINTS] = detector.point_calibration.state_dict()
     for number, score in enumerate(detector.scores):
         parts[f"scores.{number}"] = score.state_dict()
     for number, member in enumerate(detector.members[1:]):
@@ -71,7 +74,7 @@ def restore(
     Raises:
         RuntimeError: If tensors are missing, unknown or of another shape.
     """
-    expected = {"calibration", *(f"scores.{number}" for number in range(members))}
+    expected = {"calibration", _POINTS, *(f"scores.{number}" for number in range(members))}
     expected |= {f"others.{number}" for number in range(members - 1)}
     unknown = [name for name in state if _part(name) not in expected]
     if unknown:
@@ -82,6 +85,8 @@ def restore(
         score.restore(_of(f"scores.{number}", state))
     detector = Detector(module, fitted, others)
     detector.calibration = Calibration.restored(_of("calibration", state))
+    of_points = _of(_POINTS, state)
+    detector.point_calibration = Calibration.restored(of_points) if of_points else None
     return detector
 
 
@@ -91,7 +96,7 @@ def _member(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
 
 def _part(name: str) -> str:
     first, _, rest = name.partition(".")
-    return first if first == "calibration" else f"{first}.{rest.partition('.')[0]}"
+    return first if first in ("calibration", _POINTS) else f"{first}.{rest.partition('.')[0]}"
 
 
 def _of(part: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

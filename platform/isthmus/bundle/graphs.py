@@ -23,7 +23,6 @@ from torch import Tensor, nn
 
 from isthmus.bundle.manifest import ONNX_DATA_SUFFIX, GraphName, onnx_file
 from isthmus.core import Autoencoder
-from isthmus.core.calibration import QUANTILES
 from isthmus.scores import Detector
 
 OPSET = 18
@@ -212,15 +211,13 @@ class _Score(nn.Module):
         self.detector = detector
         self._fills_missing = fills_missing
         self._score: Callable[[Tensor], Tensor] = detector.exportable_score()
+        self._p_values = detector.calibration.exportable()
+        self._threshold = detector.calibration.threshold
 
     def forward(self, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         score = self._score(row)
         is_wrong = torch.isinf(row) if self._fills_missing else ~(row.abs() < torch.inf)
         has_wrong = is_wrong.flatten(1).any(dim=1)
         score = torch.where(has_wrong, torch.full_like(score, torch.nan), score)
-        calibration = self.detector.calibration
-        # Does the same as Calibration.p_values by comparisons, because ONNX has no search in a
-        # sorted array.
-        below = QUANTILES - (calibration.quantiles >= score.unsqueeze(1)).sum(dim=1)
-        p_value = (QUANTILES - below).clamp(min=1) / QUANTILES
-        return score, p_value, calibration.is_anomaly(score)
+        is_anomaly = (score > self._threshold) | torch.isnan(score)
+        return score, self._p_values(score), is_anomaly

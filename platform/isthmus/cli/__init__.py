@@ -18,6 +18,7 @@ from isthmus.cli import (
     init,
     lineage,
     models,
+    report,
     schedule,
     serve,
     stack,
@@ -65,6 +66,7 @@ for _command, _panel in (
     (lineage.lineage, "Models"),
     (use.denoise, "Use"),
     (use.detect, "Use"),
+    (report.report, "Use"),
     (serve.ui, "This machine"),
     (serve.doctor, "This machine"),
 ):

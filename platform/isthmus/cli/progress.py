@@ -79,6 +79,37 @@ class TrainingProgress:
 @contextmanager
 def rows_progress(verb: str) -> Iterator[Callable[[int, int | None], None]]:
     """Shows a bar over rows; yields the function that moves it to (rows done, all or `None`)."""
+    with _bar(verb) as move:
+
+        def tell(done: int, total: int | None) -> None:
+            move(done, total, f"{done:,} rows" if total is None else f"{done:,}/{total:,} rows")
+
+        yield tell
+
+
+@contextmanager
+def parts_progress(verb: str) -> Iterator[Callable[[int, int, int], None]]:
+    """Shows a bar over parts; yields the function that moves it to (parts done, all, rows done).
+
+    Where there is no terminal, a line is printed now and then.
+    """
+    line_s = time.monotonic()
+    with _bar(verb) as move:
+
+        def tell(done: int, total: int, rows: int) -> None:
+            nonlocal line_s
+            said = f"{done:,}/{total:,} parts, {rows:,} rows"
+            move(done, total, said)
+            if not err.is_terminal and time.monotonic() - line_s >= _SECONDS_BETWEEN_LINES:
+                line_s = time.monotonic()
+                err.print(said)
+
+        yield tell
+
+
+@contextmanager
+def _bar(verb: str) -> Iterator[Callable[[int, int | None, str], None]]:
+    """Yields a function that moves a bar to (done, all, what is said beside it)."""
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
@@ -90,8 +121,7 @@ def rows_progress(verb: str) -> Iterator[Callable[[int, int | None], None]]:
     ) as progress:
         task = progress.add_task(verb, total=None, said="")
 
-        def tell(done: int, total: int | None) -> None:
-            said = f"{done:,} rows" if total is None else f"{done:,}/{total:,} rows"
+        def move(done: int, total: int | None, said: str) -> None:
             progress.update(task, completed=done, total=total, said=said)
 
-        yield tell
+        yield move

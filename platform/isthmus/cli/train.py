@@ -136,7 +136,7 @@ def print_limits(metrics: "Mapping[str, float]", not_reconstructed: "Sequence[st
             f"{shown}{f' and {more} more' if more > 0 else ''}",
             markup=False,
         )
-    if metrics.get("validation_files") == 1:
+    if metrics.get("calibration_files") == 1:
         out.print(
             "  the threshold rests on the windows of one file: normal windows of other files may "
             "score above it; train with more files to hold out several"

@@ -1,93 +1,270 @@
-"""The distribution of normal anomaly scores, which turns a score into a p-value and a label."""
+"""The anomaly scores of normal rows, which turn a score into a p-value and a label.
+
+The p-value of a score is that of split conformal prediction: if the row is normal, then it and the
+n calibration rows are exchangeable, and the p-value is at most any rate with at most that
+probability. The promise is kept on average over draws of the calibration rows; with one draw, the
+share of false alarms at a rate r varies as Beta(k, n + 1 - k) does, where k = floor(r (n + 1)).
+
+Source: Vovk, Gammerman & Shafer 2005, "Algorithmic learning in a random world", chapter 2;
+Bates et al. 2023, "Testing for outliers with conformal p-values", arXiv:2104.08279.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from isthmus.errors import UsageError
+
 QUANTILES = 1001
-DEFAULT_FALSE_POSITIVE_RATE = 0.01
+"""How many quantiles pairs of formats 1 and 2 hold instead of scores."""
+DEFAULT_RATE = 0.01
+MOST_SCORES = 100_000
+"""How many scores are kept. Of more, as many at evenly spaced ranks are kept."""
+# A rate times n + 1 may lie below a whole number by rounding alone: 0.29 * 100 = 28.999999999999996
+_ROUNDING = 1e-9
 
 
 class Calibration(nn.Module):
-    """The distribution of anomaly scores on rows that were held out of training.
+    """The scores of normal rows that were not trained on.
 
-    The distribution is kept in buffers, so that it travels with the module's weights.
+    A tie counts as a calibration row that is at least as strange, so that ties make p-values
+    larger and never smaller. A score that is NaN gets the smallest p-value.
 
     Attributes:
-        quantiles: Shape (1001,). The validation scores at the probabilities 0, 0.001, ..., 1.
-        threshold: Shape (). Rows that score above the threshold are anomalies. By default 1 % of
-            normal rows score above it.
+        scores: Shape (m,), float32, ascending. The scores that are kept: all of them, or those at
+            `MOST_SCORES` evenly spaced ranks, the first and the last included.
+        count: Shape (), int64. The number n of rows that the module was calibrated on.
     """
 
-    quantiles: Tensor
-    threshold: Tensor
+    scores: Tensor
+    count: Tensor
 
     def __init__(self) -> None:
+        """Creates a calibration on no rows, by which every p-value is 1."""
         super().__init__()
-        # The initial values are NaN and not 0: a module that was never calibrated must not call
-        # every row an anomaly.
-        self.register_buffer("quantiles", torch.full((QUANTILES,), torch.nan))
-        self.register_buffer("threshold", torch.tensor(torch.nan))
-
-    def fit(self, scores: Tensor, false_positive_rate: float = DEFAULT_FALSE_POSITIVE_RATE) -> None:
-        """Learns the distribution from the scores of normal rows.
-
-        Args:
-            scores: Shape (N,). The rows must be normal and must not have been trained on.
-            false_positive_rate: The share of normal rows that the threshold calls anomalies,
-                between 0 and 1.
-        """
-        # numpy sorts without the index that torch.sort returns, which takes twice the memory of
-        # the scores themselves.
-        ordered = torch.from_numpy(np.sort(scores.detach().flatten().cpu().numpy()))
-        probabilities = torch.linspace(0, 1, QUANTILES, dtype=torch.float64)
-        self.quantiles.copy_(_interpolate(ordered, probabilities))
-        wanted = torch.tensor([1 - false_positive_rate], dtype=torch.float64)
-        self.threshold.copy_(_interpolate(ordered, wanted)[0])
+        self.register_buffer("scores", torch.empty(0))
+        self.register_buffer("count", torch.tensor(0))
 
     @classmethod
     def restored(cls, state: Mapping[str, Tensor]) -> Calibration:
-        """Returns the calibration whose `state_dict` is given.
+        """Returns the calibration whose `state_dict` is given, of any format.
 
         Raises:
             RuntimeError: If a tensor is missing, unknown or of another shape.
         """
+        if set(state) == {"quantiles", "threshold"}:
+            return cls.from_quantiles(state["quantiles"], state["threshold"])
         calibration = cls()
-        calibration.load_state_dict(dict(state))
+        calibration.restore(state)
         return calibration
 
+    @staticmethod
+    def from_quantiles(quantiles: Tensor, threshold: Tensor | float) -> Calibration:
+        """Returns the calibration of a pair of format 1 or 2, with the p-values that it had.
+
+        Args:
+            quantiles: Shape (1001,). The scores at the probabilities 0, 0.001, ..., 1.
+            threshold: The score that 1 % of normal rows are above.
+        """
+        return _OfQuantiles(quantiles, float(threshold))
+
+    def fit(self, scores: Tensor) -> None:
+        """Takes the scores of normal rows, shape (n,), that nothing was trained or chosen on.
+
+        A score that is NaN counts as the highest of all.
+        """
+        # numpy sorts without the index that torch.sort returns, which takes twice the memory of
+        # the scores themselves.
+        values = scores.detach().flatten().to("cpu", torch.float32).numpy()
+        ordered = np.sort(np.nan_to_num(values, nan=np.inf, posinf=np.inf, neginf=-np.inf))
+        count, kept = len(ordered), min(len(ordered), MOST_SCORES)
+        self._keep(torch.from_numpy(ordered[_ranks(kept, count)]), count)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Sets the buffers from a `state_dict`, of whatever number of scores.
+
+        Raises:
+            RuntimeError: If a tensor is missing, unknown or of another shape.
+        """
+        if set(state) != {"scores", "count"}:
+            raise RuntimeError(f"a calibration has scores and count, and not {sorted(state)}")
+        scores, count = state["scores"], int(state["count"])
+        if scores.shape != (min(count, MOST_SCORES),):
+            raise RuntimeError(f"{count} calibration rows have no scores of shape {scores.shape}")
+        self._keep(scores.detach(), count)
+
+    def _keep(self, scores: Tensor, count: int) -> None:
+        self.register_buffer("scores", scores.contiguous())
+        self.register_buffer("count", torch.tensor(count))
+
+    # -- what the calibration can tell -------------------------------------------------------------
+
+    @property
+    def rows(self) -> int:
+        """The number n of rows that the module was calibrated on."""
+        return int(self.count)
+
+    @property
+    def least_rate(self) -> float:
+        """The smallest p-value, which is also the smallest false-alarm rate: 1 / (n + 1)."""
+        return 1 / (self.rows + self._itself)
+
+    @property
+    def rate(self) -> float:
+        """The false-alarm rate of the threshold: 0.01, or the smallest if that is larger."""
+        return max(DEFAULT_RATE, self.least_rate)
+
+    @property
+    def threshold(self) -> float:
+        """The score that rows must exceed to be anomalies at the pair's own false-alarm rate."""
+        return self.threshold_at(self.rate) if self.rows else math.nan
+
+    @property
+    def largest_rank_error(self) -> int:
+        """By how many of the n rows a p-value may be too large, as not all scores are kept."""
+        kept = len(self.scores)
+        return math.ceil((self.rows - 1) / (kept - 1)) - 1 if kept > 1 else 0
+
+    def check_rate(self, rate: float, whose: str) -> None:
+        """Refuses a false-alarm rate that the calibration rows cannot resolve.
+
+        Args:
+            rate: The rate.
+            whose: The pair's name, for the message.
+
+        Raises:
+            UsageError: If the rate is no share, or smaller than the smallest p-value.
+        """
+        if not 0 < rate < 1:
+            raise UsageError(f"a false-alarm rate of {rate:g} is no share of rows; use 0.01")
+        if self._rank_at(rate) < 1:
+            needed = math.ceil(1 / rate - _ROUNDING) - self._itself
+            raise UsageError(
+                f"a false-alarm rate of {rate:g} needs at least {needed} calibration rows, and "
+                f"{whose} has {self.rows}; ask for {_rounded_up(self.least_rate):g} or more, or "
+                "train on more rows"
+            )
+
     def p_values(self, scores: Tensor) -> Tensor:
-        """Computes the share of normal rows that score at least as high.
+        """Computes the p-values (1 + #{calibration scores >= score}) / (n + 1).
 
         Args:
             scores: Shape (B,).
 
         Returns:
-            Shape (B,), in [1/1001, 1]. A finite sample cannot show a smaller p-value.
+            Shape (B,), float32, in [1 / (n + 1), 1].
         """
-        # NaN counts as above all others.
-        scores = scores.contiguous().nan_to_num(nan=torch.inf, posinf=torch.inf)
-        quantiles_below = torch.searchsorted(self.quantiles, scores, right=False)
-        return (QUANTILES - quantiles_below).clamp(min=1) / QUANTILES
+        kept_below = torch.searchsorted(self.scores, _ordered(scores), right=False)
+        return self._counting()(scores, kept_below)
 
-    def is_anomaly(self, scores: Tensor) -> Tensor:
-        """Returns which scores are above the threshold, shape (B,), bool.
+    def threshold_at(self, rate: float) -> float:
+        """Returns the score that rows must exceed to have a p-value of at most the rate.
+
+        It is a calibration score itself: a row that scores the same is no anomaly.
+        """
+        rank = self._rank_at(rate)
+        if rank < 1:
+            return math.inf
+        # So many calibration rows, less one, score at least as high as the threshold does.
+        from_below = max(self.rows - 1 - (rank - self._itself), 0)
+        kept, gaps = len(self.scores), max(self.rows - 1, 1)
+        # The kept score of least rank that is not below the one looked for.
+        return float(self.scores[-(-from_below * (kept - 1) // gaps)])
+
+    def is_anomaly(self, scores: Tensor, rate: float | None = None) -> Tensor:
+        """Returns which scores have a p-value of at most the rate, shape (B,), bool.
 
         A score that is NaN, as of a row whose numbers overflow, is no normal row's.
+
+        Args:
+            scores: Shape (B,).
+            rate: The false-alarm rate; by default the pair's own.
         """
-        return (scores > self.threshold) | torch.isnan(scores)
+        threshold = self.threshold if rate is None else self.threshold_at(rate)
+        return (scores > threshold) | torch.isnan(scores)
+
+    def exportable(self) -> Callable[[Tensor], Tensor]:
+        """Returns a function that computes `p_values` with operations that ONNX has.
+
+        ONNX cannot search a sorted array, and comparing each score with 100,000 others is slow: a
+        score is compared with the greatest of each block first, and then with one block.
+        """
+        kept = len(self.scores)
+        width = max(1, math.isqrt(kept))
+        blocks = torch.full((-(-max(kept, 1) // width) * width,), torch.inf)
+        blocks[:kept] = self.scores
+        blocks_KW = blocks.reshape(-1, width)
+        greatest_K = blocks_KW[:, -1].contiguous()
+
+        last, p_values_of = len(blocks_KW) - 1, self._counting()
+
+        def p_values(scores: Tensor) -> Tensor:
+            ordered_B1 = _ordered(scores).unsqueeze(1)
+            block_B = (greatest_K < ordered_B1).sum(dim=1).clamp(max=last)
+            below_B = (blocks_KW.index_select(0, block_B) < ordered_B1).sum(dim=1)
+            return p_values_of(scores, block_B * width + below_B)
+
+        return p_values
+
+    # -- what differs in pairs of older formats ----------------------------------------------------
+
+    _itself: int = 1
+    """1, as a row counts as one of those that are at least as strange as itself."""
+
+    def _rank_at(self, rate: float) -> int:
+        """Returns the greatest k for which a p-value of k / (n + 1) is at most the rate."""
+        return math.floor(rate * (self.rows + self._itself) + _ROUNDING)
+
+    def _counting(self) -> Callable[[Tensor, Tensor], Tensor]:
+        """Returns a function of scores, and of how many kept scores are below each: p-values."""
+        # Plain numbers, so that an exporter takes them for constants.
+        count, kept, itself = self.rows, len(self.scores), self._itself
+        # Certainly below are the rows up to the rank of the last kept score that is.
+        rows_below = torch.from_numpy(np.append(0, _ranks(kept, count) + 1))
+
+        def p_values(scores: Tensor, kept_below: Tensor) -> Tensor:
+            below = kept_below if kept == count else rows_below[kept_below]
+            at_least = (count - below + itself).clamp(min=1)
+            at_least = torch.where(torch.isnan(scores), torch.ones_like(at_least), at_least)
+            return (at_least.double() / (count + itself)).float()
+
+        return p_values
 
 
-def _interpolate(ordered: Tensor, probabilities: Tensor) -> Tensor:
-    """Returns the quantiles of sorted scores at the probabilities, in float64.
+class _OfQuantiles(Calibration):
+    """The calibration of pairs of formats 1 and 2: interpolated quantiles of an unknown number."""
 
-    torch.quantile computes the same but refuses more than 16 million scores.
-    """
-    position = probabilities * (len(ordered) - 1)
-    below = position.floor().long()
-    above = position.ceil().long()
-    return torch.lerp(ordered[below].double(), ordered[above].double(), position - below)
+    _itself = 0
+
+    def __init__(self, quantiles: Tensor, threshold: float) -> None:
+        super().__init__()
+        if quantiles.shape != (QUANTILES,):
+            raise RuntimeError(f"there are {QUANTILES} quantiles, not {tuple(quantiles.shape)}")
+        self._keep(quantiles.detach(), QUANTILES)
+        self._threshold = threshold
+
+    @property
+    def threshold(self) -> float:
+        return self._threshold
+
+
+def _ranks(kept: int, count: int) -> NDArray[np.int64]:
+    """Returns the ranks of the scores that are kept, counted from 0: the first to the last."""
+    return np.arange(kept, dtype=np.int64) * (count - 1) // max(kept - 1, 1)
+
+
+def _ordered(scores: Tensor) -> Tensor:
+    """Returns scores that can be compared: NaN is above all others."""
+    return torch.where(torch.isnan(scores), torch.full_like(scores, torch.inf), scores).contiguous()
+
+
+def _rounded_up(rate: float) -> float:
+    """Returns the rate with three digits, rounded up, so that it can be asked for."""
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 2)
+    return math.ceil(rate / unit - _ROUNDING) * unit

@@ -1,18 +1,28 @@
 """Rows in, results out: sources, splits, scaling, fingerprints, and files of results."""
 
 from isthmus.data.digest import sha256_of
+from isthmus.data.files import Files
 from isthmus.data.fingerprint import fingerprint
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import (
     local_output,
+    locate,
     open_all_rows,
+    open_files,
     open_input,
     open_rows,
     read_opened,
     read_paired_rows,
     read_rows,
 )
+from isthmus.data.points import (
+    mean_of_covering_windows,
+    scores_of_steps,
+    starts_in_one_line,
+)
 from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
+from isthmus.data.ranges import Range, ranges_of
+from isthmus.data.rejected import open_rejected, rejected_path
 from isthmus.data.results import check_table_output, open_results, write_table
 from isthmus.data.rows import (
     Block,
@@ -38,9 +48,11 @@ from isthmus.data.watching import RangeWatch
 
 __all__ = [
     "Block",
+    "Files",
     "Labels",
     "Moments",
     "Provenance",
+    "Range",
     "RangeWatch",
     "RowSource",
     "Rows",
@@ -55,21 +67,29 @@ __all__ = [
     "fit_scaling",
     "is_large",
     "local_output",
+    "locate",
+    "mean_of_covering_windows",
     "moments_of",
     "open_all_rows",
+    "open_files",
     "open_input",
+    "open_rejected",
     "open_results",
     "open_rows",
+    "ranges_of",
     "read_ahead",
     "read_opened",
     "read_paired_rows",
     "read_provenance",
     "read_rows",
+    "rejected_path",
     "remembered",
     "scaling_by",
+    "scores_of_steps",
     "sha256_of",
     "sidecar_path",
     "split_rows",
+    "starts_in_one_line",
     "store_split",
     "write_behind",
     "write_table",

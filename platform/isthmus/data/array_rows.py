@@ -42,6 +42,7 @@ class ArrayRows:
         channels_last: Whether the channels of an image are the array's last axis.
         resized: The height and width that images are brought to, and back from.
         factor: What the array's numbers are multiplied by, and divided by again when written.
+        sets_aside: Whether rows that cannot be read are set aside instead of refused.
     """
 
     array: LoadedArray
@@ -53,6 +54,7 @@ class ArrayRows:
     channels_last: bool = False
     resized: Size | None = None
     factor: float = 1.0
+    sets_aside: bool = False
 
     @property
     def count(self) -> int:
@@ -63,17 +65,15 @@ class ArrayRows:
         """Reads the rows; see `RowSource.blocks`."""
         is_table = self.schema.kind is DataKind.TABULAR
         columns = self.schema.features if is_table else None
-        missing = MissingInBlocks(self.spec.missing, columns, self.name)
+        missing = MissingInBlocks(self.spec.missing, columns, self.name, sets_aside=self.sets_aside)
         labels = self.array.labels
         at_once = rows_in_a_block(self.array.values.shape[1:] or (1,))
         for first in range(0, self.count, at_once):
             values = self._as_rows(np.asarray(self.array.values[first : first + at_once]))
             numbers = np.arange(first, first + len(values))
             of_block = None if labels is None else labels[first : first + at_once]
-            block = Block(values, {"row": numbers}, labels=of_block)
-            kept = missing.kept(values)
-            block = block if kept is None else block.take(kept)
-            if len(block.values):
+            block = missing.applied(Block(values, {"row": numbers}, labels=of_block))
+            if len(block.values) or block.rejected:
                 yield block
         missing.finish()
 

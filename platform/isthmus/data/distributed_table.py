@@ -96,8 +96,9 @@ class DistributedSplit:
 
     Attributes:
         train: Rows to train on, scaled.
-        validation: Shape (n, F), data units: rows for early stopping and for calibrating scores;
-            a sample if there are very many, drawn by their content and so always the same.
+        validation: Shape (n, F), data units: rows for early stopping; a sample if there are very
+            many, drawn by their content and so always the same.
+        calibration: Shape (n, F), data units: rows for calibrating scores; a sample likewise.
         test: Shape (n, F), data units: rows that training never sees; a sample likewise.
         sizes: How many rows each part has in all.
         moments: The moments of the training rows.
@@ -106,6 +107,7 @@ class DistributedSplit:
 
     train: DistributedRows
     validation: FloatArray
+    calibration: FloatArray
     test: FloatArray
     sizes: dict[str, int]
     moments: Moments
@@ -149,10 +151,10 @@ def distribute_split(files: tuple[TableRows, ...], spec: DataSpec, seed: int) ->
     of_all = merge_all(width, (each.of_all for each in found))
     check_extremes(of_all, sizes, files[0].schema, spec)
     wanted = max(_FEWEST_SAMPLED_ROWS, _NUMBERS_IN_A_SAMPLE // width)
-    shares = {part: wanted / size for part, size in sizes.items()}
+    shares = {part: wanted / max(size, 1) for part, size in sizes.items()}
     drawn = _each_file(files, spec, partial(_sample, spec, seed, shares))
     samples = {part: _joined([each[part] for each in drawn], seed) for part in PARTS}
-    for part in ("validation", "test"):
+    for part in ("validation", "calibration", "test"):
         if len(samples[part]) < sizes[part]:
             _logger.info(
                 "%s: %d of its %d %s rows are used, a sample that is always the same",
@@ -169,6 +171,7 @@ def distribute_split(files: tuple[TableRows, ...], spec: DataSpec, seed: int) ->
             sample=statistics.scaled(samples["train"]),
         ),
         validation=samples["validation"],
+        calibration=samples["calibration"],
         test=samples["test"],
         sizes=sizes,
         moments=of_train,

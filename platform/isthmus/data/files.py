@@ -83,6 +83,11 @@ class _Listing:
     left_out: Counter[str] = field(default_factory=Counter)
 
 
+def is_in_s3(address: str) -> bool:
+    """Returns whether an address is that of an object or a prefix in S3."""
+    return address.startswith(_S3)
+
+
 COMPRESSIONS = (".gz", ".bz2", ".zst")
 
 
@@ -228,7 +233,7 @@ def _identity(folder: Path) -> tuple[int, int]:
 # What results leave beside themselves, and other tools leave in folders of data.
 _NOTES = (
     *(".pair.json", "pair.json", "_SUCCESS", "_metadata", "_common_metadata", "README.md"),
-    *("dataset_info.json", "state.json"),
+    *("dataset_info.json", "state.json", "summary.json"),
 )
 
 

@@ -56,7 +56,10 @@ class ManyRows:
             has_any = True
             # One name, seen as many times: a copy for each row would take longer than the rows.
             file = np.broadcast_to(np.array(self.names[number]), len(block.values))
-            yield replace(block, part=number, index={"file": file, **block.index})
+            rejected = tuple(replace(each, file=self.names[number]) for each in block.rejected)
+            yield replace(
+                block, part=number, index={"file": file, **block.index}, rejected=rejected
+            )
         if not has_any:
             raise DataError(f"{self.names[0]} and the other files leave no row; give at least one")
 

@@ -26,8 +26,8 @@ def open_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
     """Opens the rows to train on, with the labels that `data.keep_labels` keeps.
 
     Returns:
-        The rows, and the spec with `kind`, `scaling`, `key`, `columns`, `categories`, `window` and
-        `stride` filled in where the data have them.
+        The rows, and the spec with `kind`, `scaling`, `key`, `columns`, `categories` and `window`
+        filled in where the data have them.
 
     Raises:
         DataError: If the data cannot be read, or cannot be trained on as they are.
@@ -71,12 +71,19 @@ def open_input(
         DataError: If the input cannot be read, or does not hold such rows; a fault in some row is
             raised when its block is read.
     """
+    return open_files(data, locate(without_password(path)), schema, options)
+
+
+def open_files(
+    data: DataSpec, files: Files, schema: RowSchema, options: UseOptions | None = None
+) -> RowSource:
+    """Does the same as `open_input`, with files that are already found."""
     if data.kind == "auto":
         raise ValueError("data is not resolved: use the spec that open_rows returned")
     options = options or UseOptions()
     if options.query is not None:
         data = data.model_copy(update={"query": options.query})
-    return kinds.get(data.kind).open_like(locate(without_password(path)), data, schema, options)
+    return kinds.get(data.kind).open_like(files, data, schema, options)
 
 
 def read_rows(spec: DataSpec) -> tuple[Rows, DataSpec]:

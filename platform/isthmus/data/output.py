@@ -78,8 +78,10 @@ def is_array_output(output: Path) -> bool:
 
 
 @contextmanager
-def whole_file(output: Path, provenance: Provenance) -> Iterator[Path]:
+def whole_file(output: Path, provenance: Provenance | None) -> Iterator[Path]:
     """Gives a path to write to; on success it becomes `output`, with its sidecar.
+
+    A file that says itself where it came from, such as a page, has no provenance beside it.
 
     Raises:
         DataError: If the place cannot be written to.
@@ -89,9 +91,11 @@ def whole_file(output: Path, provenance: Provenance) -> Iterator[Path]:
     note = sidecar_path(temporary)
     try:
         yield temporary
-        note.write_text(provenance.to_json() + "\n", encoding="utf-8")
-        # The sidecar first: results that do not name their pair must not exist, even for a moment.
-        note.replace(sidecar_path(output))
+        if provenance is not None:
+            note.write_text(provenance.to_json() + "\n", encoding="utf-8")
+            # The sidecar first: results that do not name their pair must not exist, even for a
+            # moment.
+            note.replace(sidecar_path(output))
         temporary.replace(output)
     except OSError as error:
         raise _cannot_write(output, error) from error

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.rows import FloatArray, IndexArray
+from isthmus.data.rows import Block, FloatArray, IndexArray, Rejected
 from isthmus.errors import DataError
 
 _logger = logging.getLogger(__name__)
@@ -47,6 +47,33 @@ class MissingValues(DataError):
     """Rows have missing values, and `data.missing` refuses them."""
 
 
+def refuse_too_large(
+    values: NDArray[np.floating],
+    is_bad: NDArray[np.bool_],
+    columns: Sequence[str] | None,
+    name: str,
+) -> None:
+    """Refuses rows with a number that is finite, but too large to compute with in float32.
+
+    Args:
+        values: Shape (N, ...).
+        is_bad: Shape (N,). Which rows overflow; the largest number of the first is named.
+        columns: Names of the columns, if they have any.
+        name: What the message calls the source.
+
+    Raises:
+        DataError: Naming the row, the column and the number.
+    """
+    if not is_bad.any():
+        return
+    row = int(is_bad.argmax())
+    column = int(np.nanargmax(np.abs(values[row].ravel())))
+    raise DataError(
+        f"{name}: {_column(column, columns, values.ndim)}has {values[row].ravel()[column]:g} in "
+        f"row {row}, counted from 0, which is too large for a score in float32; check its unit"
+    )
+
+
 @dataclass
 class MissingInBlocks:
     """Applies `data.missing` to rows that come a block at a time.
@@ -56,14 +83,30 @@ class MissingInBlocks:
         columns: Names of the columns, if they have any.
         name: What messages call the source.
         is_part: Whether the rows are those of one file of several, of which all may be dropped.
+        sets_aside: Whether rows with values that are refused are set aside instead.
     """
 
     missing: Missing
     columns: Sequence[str] | None
     name: str
     is_part: bool = False
+    sets_aside: bool = False
     _seen: int = 0
     _dropped: int = 0
+
+    def applied(self, block: Block) -> Block:
+        """Returns the block without the rows that are dropped or set aside.
+
+        Raises:
+            DataError: If a value is refused and rows are not set aside.
+        """
+        if _is_finite(block.values):
+            self._seen += len(block.values)
+            return block
+        if self.sets_aside:
+            block = _without_refused(block, self.missing, self.columns)
+        kept = self.kept(block.values)
+        return block if kept is None else block.take(kept)
 
     def kept(self, values: FloatArray) -> IndexArray | None:
         """Returns the numbers of a block's rows to keep, from its first; `None` if all are kept.
@@ -73,10 +116,8 @@ class MissingInBlocks:
         """
         first_row = self._seen
         self._seen += len(values)
-        # A sum is finite if all it sums up are, unless it overflows: then a closer look is taken.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(values.sum()) or np.isfinite(values).all():
-                return None
+        if _is_finite(values):
+            return None
         refuse_infinite(values, self.columns, self.name, first_row)
         if self.missing == "refuse":
             absent = np.isnan(values)
@@ -115,6 +156,31 @@ def report_dropped(dropped: int, rows: int, name: str, *, may_be_all: bool = Fal
             "use mean, or list empty columns under data.exclude"
         )
     _logger.warning("%s: %d rows with missing values dropped", name, dropped)
+
+
+def _is_finite(values: FloatArray) -> bool:
+    # A sum is finite if all it sums up are, unless it overflows: then a closer look is taken.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()) or np.isfinite(values).all())
+
+
+def _without_refused(block: Block, missing: Missing, columns: Sequence[str] | None) -> Block:
+    """Sets the rows of a block aside that hold infinity, or NaN where that is refused."""
+    values = block.values
+    refused = ~np.isfinite(values) if missing == "refuse" else np.isinf(values)
+    is_refused = refused.reshape(len(values), -1).any(axis=1)
+    if not is_refused.any():
+        return block
+    found = []
+    for place in np.flatnonzero(is_refused):
+        column = int(refused[place].ravel().argmax())
+        is_missing = bool(np.isnan(values[place].ravel()[column]))
+        what = "no value" if is_missing else "infinity or a value beyond float32 (3.4e38)"
+        reason = f"{_column(column, columns, values.ndim)}holds {what}"
+        found.append(Rejected(int(block.index["row"][place]), reason))
+    rejected = sorted((*block.rejected, *found), key=lambda each: each.row)
+    kept = np.flatnonzero(~is_refused).astype(np.int64)
+    return replace(block.take(kept), rejected=tuple(rejected))
 
 
 def _whole_rows(values: FloatArray) -> IndexArray:

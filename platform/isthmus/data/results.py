@@ -57,8 +57,14 @@ def open_results(output: Path, provenance: Provenance) -> Iterator[AppendColumns
 
 
 def _as_arrow(column: NDArray[Any]) -> Any:
-    """Returns a column for pyarrow; one value that is seen many times is repeated by it."""
+    """Returns a column for pyarrow; one value that is seen many times is repeated by it.
+
+    Masked values are empty.
+    """
     import pyarrow as pa
+
+    if isinstance(column, np.ma.MaskedArray):
+        return pa.array(column.data, mask=np.ma.getmaskarray(column))
 
     if len(column) and column.strides == (0,):
         return pa.repeat(pa.scalar(column[0].item()), len(column))

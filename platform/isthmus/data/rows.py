@@ -28,6 +28,21 @@ _MOST_ROWS_IN_A_BLOCK = 2**17
 Written = ParamSpec("Written")
 
 
+@dataclass(frozen=True)
+class Rejected:
+    """A row that cannot be read, and is set aside so that the rest of its source goes on.
+
+    Attributes:
+        row: Its number in its file; of images and sounds the position of the file; both from 0.
+        reason: Why it cannot be read.
+        file: Its file, relative to the folder that was given; empty if one file was given.
+    """
+
+    row: int
+    reason: str
+    file: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Block:
     """Some consecutive rows of a source, and what goes with them.
@@ -46,6 +61,8 @@ class Block:
             that training did not have; empty for the others. `None` if no row can be.
         carried: The columns of a table that are no features, if they were asked for.
         part: The position of the file of the rows among those of the source.
+        rejected: The rows between these, and before them, that are set aside because they cannot
+            be read; a block may hold nothing else. Only `UseOptions.set_aside` sets rows aside.
     """
 
     values: FloatArray
@@ -57,6 +74,7 @@ class Block:
     reasons: NDArray[np.str_] | None = None
     carried: pa.Table | None = None
     part: int = 0
+    rejected: tuple[Rejected, ...] = ()
 
     def take(self, kept: IndexArray) -> Block:
         """Returns the block with only these rows, in this order."""

@@ -53,7 +53,7 @@ def list_objects(address: str) -> tuple[list[tuple[str, str]], bool]:
     if not bucket:
         raise DataError(f"{address}: names no bucket; write s3://bucket/key")
     with _said_plainly(address, bucket):
-        files = _connect(bucket)
+        files = connect_to(bucket)
         if "/" in path and not address.endswith("/"):
             one = files.get_file_info(path)
             if one.type == fs.FileType.File:
@@ -91,7 +91,7 @@ def fetch(addresses: Sequence[str]) -> list[Path]:
         own = [address for address in objects if _bucket_of(address) == bucket]
         root = _cache_of(bucket)
         with _said_plainly(own[0], bucket):
-            files = _connect(bucket)
+            files = connect_to(bucket)
             with FileLock(root / "lock"):
                 _refresh(files, root, [address.removeprefix("s3://") for address in own])
         for address in own:
@@ -114,7 +114,8 @@ def _endpoint() -> str | None:
     return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
-def _connect(bucket: str) -> fs.S3FileSystem:
+def connect_to(bucket: str) -> fs.S3FileSystem:
+    """Returns the file system of a bucket, at `AWS_ENDPOINT_URL` if that is set."""
     endpoint = _endpoint()
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and endpoint is None:

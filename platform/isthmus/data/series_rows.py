@@ -28,6 +28,7 @@ from isthmus.data.rows import (
     rows_in_a_block,
 )
 from isthmus.data.times import Times, read_times
+from isthmus.data.window_choice import default_window, training_stride
 from isthmus.data.windows import cut_windows, merge_windows, window_starts
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
@@ -51,6 +52,7 @@ class SeriesRows:
         starts: Shape (N,). The first step of each window in `signal_TC`.
         begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
         lengths: Shape (T,). The number of steps of the series of each step.
+        pieces: Shape (T,). The unbroken piece of a series that each step lies in, from 0.
         names: What names each step: its series, its time; columns of T entries.
         time_format: The format of the dates, if they do not say day and month by themselves.
         labels: Shape (N,). The labels of the windows, if there are any.
@@ -63,6 +65,7 @@ class SeriesRows:
     starts: IndexArray
     begins: IndexArray
     lengths: IndexArray
+    pieces: IndexArray
     names: Mapping[str, NDArray[Any]]
     time_format: str | None
     labels: Labels | None
@@ -71,6 +74,21 @@ class SeriesRows:
     def count(self) -> int:
         """The number of windows."""
         return len(self.starts)
+
+    @property
+    def positions(self) -> IndexArray:
+        """The position in `signal_TC` of each step of the source, shape (T,)."""
+        positions = np.empty_like(self.order)
+        positions[self.order] = np.arange(len(self.order))
+        return positions
+
+    @property
+    def is_covered(self) -> NDArray[np.bool_]:
+        """Whether a window covers each step of `signal_TC`, shape (T,)."""
+        begun_less_ended = np.zeros(len(self.order) + 1, dtype=np.int64)
+        np.add.at(begun_less_ended, self.starts, 1)
+        np.add.at(begun_less_ended, self.starts + self.schema.shape[1], -1)
+        return np.asarray(np.cumsum(begun_less_ended[:-1]) > 0)
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
         """Reads the windows; see `RowSource.blocks`."""
@@ -106,8 +124,7 @@ class SeriesRows:
         self.check_output(output)
         windows: list[FloatArray] = []
         starts: list[IndexArray] = []
-        position = np.empty_like(self.order)
-        position[self.order] = np.arange(len(self.order))
+        position = self.positions
 
         def write(block: Block, values: FloatArray) -> None:
             windows.append(values)
@@ -130,21 +147,31 @@ class SeriesRows:
                 done = end
 
 
-def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | None) -> SeriesRows:
+def series_rows(
+    steps: RowSource,
+    spec: DataSpec,
+    name: str,
+    *,
+    step_s: float | None,
+    is_training: bool = False,
+    let_short: bool = False,
+) -> SeriesRows:
     """Cuts steps into windows.
 
     Args:
         steps: The source of single steps, whose index has the columns of time and of the id.
-        spec: The data section, with a window.
+        spec: The data section; it has a window, unless this is for training.
         name: What messages call the source.
         step_s: The time between two steps that a trained pair is used to, in seconds.
+        is_training: Whether a window and a stride that the section leaves open are chosen to train
+            on these steps. By default the stride is half a window then.
+        let_short: Whether the result may have no window.
 
     Raises:
         DataError: If no series is long enough, the times are not those of series, or steps are
             closer or further apart than `step_s`.
     """
     rows = collect(steps)
-    window, stride = spec.window or len(rows), spec.stride or max(1, (spec.window or 2) // 2)
     series = _series_of(rows, spec)
     times = None
     if spec.time is not None:
@@ -163,7 +190,11 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         is_break |= gaps
         _refuse_other_steps(steps_s, step_s, name)
         found_step_s = _common_step(steps_s, name)
-    starts = _window_starts(is_break, window, stride, name, spec)
+    window = spec.window or default_window(is_break, new_series, spec)
+    stride = spec.stride or max(1, window // 2)
+    if is_training and spec.stride is None:
+        stride = training_stride(len(rows), rows.values.shape[1], window)
+    starts = _window_starts(is_break, window, stride, name, let_short=let_short)
     begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
     sizes = np.bincount(np.cumsum(new_series))
     result = SeriesRows(
@@ -180,6 +211,7 @@ def series_rows(steps: RowSource, spec: DataSpec, name: str, *, step_s: float | 
         starts=starts,
         begins=begins,
         lengths=sizes[np.cumsum(new_series)],
+        pieces=np.cumsum(is_break),
         names=names,
         time_format=None if times is None else times.format,
         labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
@@ -276,7 +308,7 @@ def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, n
 
 
 def _window_starts(
-    is_break: NDArray[np.bool_], window: int, stride: int, name: str, spec: DataSpec
+    is_break: NDArray[np.bool_], window: int, stride: int, name: str, *, let_short: bool
 ) -> IndexArray:
     """Returns the first steps of windows within each unbroken run of steps."""
     borders = [0, *np.flatnonzero(is_break).tolist(), len(is_break)]
@@ -287,6 +319,8 @@ def _window_starts(
             found.append(begin + window_starts(end - begin, window, stride))
         elif end > begin:
             short += 1
+    if not found and let_short:
+        return np.empty(0, dtype=np.int64)
     if not found:
         what = "the series has" if len(borders) == 2 else "the longest unbroken series has"
         raise DataError(

@@ -1,4 +1,4 @@
-"""Which rows train, validate and test: the same rows every time, also when the data have grown."""
+"""Which rows train, validate, calibrate and test: the same rows, also when the data have grown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 
 _logger = logging.getLogger(__name__)
-PARTS = ("train", "validation", "test")
+_FRACTIONS = "data.validation_fraction, calibration_fraction and test_fraction"
+PARTS = ("train", "validation", "calibration", "test")
+_AUTO_CALIBRATION = 0.1
+# With fewer calibration rows, p-values would be coarse and rates rough, and the rows are missed in
+# training.
+_FEWEST_CALIBRATION_ROWS = 200
+_FEWEST_ROWS = 10
+# Of fewer files hardly any would be left to train on.
+_FEWEST_FILES = 5
 _HASHED_AT_ONCE = 4_000_000
 # Keeps the draw of samples apart from the split, whose seeds are below it.
 _SAMPLE_STREAM = 1 << 40
@@ -28,46 +36,115 @@ class Split:
 
     Attributes:
         train: Rows to train on.
-        validation: Rows for early stopping and for calibrating scores.
+        validation: Rows for early stopping.
+        calibration: Rows whose scores say how normal rows score; none if `calibration_fraction`
+            is 0.
         test: Rows that training never sees.
+        calibration_fraction: `data.calibration_fraction`, with `auto` settled.
     """
 
     train: IndexArray
     validation: IndexArray
+    calibration: IndexArray
     test: IndexArray
+    calibration_fraction: float
 
 
 def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
     """Splits rows by a hash of their content and the seed, or by time where they are ordered.
 
     By the hash, a row that was held out once stays held out when rows are added or moved, and
-    equal rows never straddle the split. Rows of one group, which is a file, go by the group's
-    hash, if there are three files or more. Ordered rows train on the earliest steps of each series
+    equal rows never straddle the split. Where few rows leave a part empty, they are ranked by the
+    hash, and each part has its share. Rows of one group, which is a file, go by the group's hash,
+    if there are as many files as parts. Ordered rows train on the earliest steps of each series
     and test on its latest; windows across a border are dropped.
 
     Raises:
         DataError: If a part would be empty.
     """
+    fraction = spec.calibration_fraction
+    if fraction == "auto":
+        fraction = 0.0 if _is_small(rows, spec) else auto_calibration_fraction(spec)
+    found = _split(rows, settled(spec, fraction), seed)
+    if spec.calibration_fraction == "auto" and fraction and found.empty_part is not None:
+        found = _split(rows, settled(spec, 0.0), seed)
+    if found.empty_part is not None:
+        raise DataError(
+            f"{spec.shown_path}: {found.count} leave none for {found.empty_part}; {found.needed} "
+            f"are needed, or other values of {_FRACTIONS}"
+        )
+    by_file = rows.groups is not None
+    sizes = {part: len(getattr(found.split, part)) for part in PARTS}
+    _report_uneven(
+        *(sizes, len(rows), settled(spec, found.split.calibration_fraction)),
+        together="windows of one file" if by_file else "equal rows",
+    )
+    return found.split
+
+
+def is_ordered(rows: Rows) -> bool:
+    """Returns whether rows are windows of series or of sounds, and not rows of their own."""
+    return rows.starts is not None or rows.groups is not None
+
+
+def auto_calibration_fraction(spec: DataSpec) -> float:
+    """Returns what `auto` means if calibration rows are taken: a tenth, or less of little."""
+    return min(_AUTO_CALIBRATION, (1 - spec.validation_fraction - spec.test_fraction) / 4)
+
+
+def _is_small(rows: Rows, spec: DataSpec) -> bool:
+    """Returns whether `auto` leaves all rows that are not held out to training."""
+    if rows.groups is not None:
+        return len(PARTS) - 1 <= _count_files(rows) < _FEWEST_FILES
+    expected = auto_calibration_fraction(spec) * len(rows)
+    return not is_ordered(rows) and expected < _FEWEST_CALIBRATION_ROWS
+
+
+def _count_files(rows: Rows) -> int:
+    return 0 if rows.groups is None else len(np.unique(rows.groups))
+
+
+def settled(spec: DataSpec, calibration_fraction: float) -> DataSpec:
+    """Returns a data section with that share of calibration rows."""
+    return spec.model_copy(update={"calibration_fraction": calibration_fraction})
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A split, with what to say if one of its parts is empty.
+
+    Attributes:
+        split: The split.
+        count: What there is of the rows, as `30 rows`.
+        needed: What is needed of them, as `at least 10 different rows`.
+    """
+
+    split: Split
+    count: str
+    needed: str
+
+    @property
+    def empty_part(self) -> str | None:
+        """The first part that should have rows and has none."""
+        may_be_empty = () if self.split.calibration_fraction else ("calibration",)
+        empty = [part for part in PARTS if not len(getattr(self.split, part))]
+        return next((part for part in empty if part not in may_be_empty), None)
+
+
+def _split(rows: Rows, spec: DataSpec, seed: int) -> _Found:
     window = rows.values.shape[-1]
-    files = 0 if rows.groups is None else len(np.unique(rows.groups))
-    if rows.groups is not None and files >= len(PARTS):
-        split = _by_group(rows.groups, spec, seed)
-        found, needed = f"{files} files", f"about {_enough(spec)} files"
-    elif rows.starts is not None:
+    files = _count_files(rows)
+    parts = len(_shares(spec))
+    if rows.groups is not None and files >= parts:
+        numbers = _uniform(_mix(rows.groups.view(np.uint64), seed))
+        return _Found(_by_hash(numbers, spec, parts), f"{files} files", f"{parts} files")
+    if rows.starts is not None:
         lengths = _lengths(rows, window)
         split = _by_time(rows.starts, lengths, window, spec)
-        found, needed = _steps_found_and_needed(lengths, window, spec)
-        if files:
-            found = f"{files} file(s) of at most {found}"
-    else:
-        split = _by_number(_uniform(hash_rows(rows.values, seed)), spec)
-        found, needed = f"{len(rows)} rows", f"about {_enough(spec)} different rows"
-    sizes = {part: len(getattr(split, part)) for part in PARTS}
-    _refuse_empty(sizes, found, needed, spec)
-    _report_uneven(
-        sizes, len(rows), spec, together="windows of one file" if files else "equal rows"
-    )
-    return split
+        count, needed = _steps_found_and_needed(lengths, window, spec)
+        return _Found(split, f"{files} file(s) of at most {count}" if files else count, needed)
+    split = _by_hash(_uniform(hash_rows(rows.values, seed)), spec, _FEWEST_ROWS)
+    return _Found(split, f"{len(rows)} rows", f"at least {_FEWEST_ROWS} different rows")
 
 
 def _lengths(rows: Rows, window: int) -> IndexArray:
@@ -77,28 +154,26 @@ def _lengths(rows: Rows, window: int) -> IndexArray:
     return np.full(len(starts), int(starts.max()) + window, dtype=np.int64)
 
 
-def _by_group(groups: IndexArray, spec: DataSpec, seed: int) -> Split:
-    """Splits files by a hash of their names; each part has one file at least.
+def _by_hash(numbers: NDArray[np.float64], spec: DataSpec, fewest: int) -> Split:
+    """Splits rows by their hashes, which equal rows and those of one file have in common.
 
-    Where few files leave a part empty by their hash, the files are ranked by it instead: a file
-    that is added then changes the part of few others.
+    Where few hashes leave a part empty, they are ranked instead, if they are not too few, and each
+    part has one at least. A row that is added then changes the part of few others, as both ways
+    take the parts in the same order.
     """
-    numbers = _uniform(_mix(groups.view(np.uint64), seed))
     split = _by_number(numbers, spec)
-    if all(len(getattr(split, part)) for part in PARTS):
-        return split
     ranked = np.unique(numbers)
-    count = len(ranked)
-    for_test = max(1, round(count * spec.test_fraction))
-    for_validation = max(1, round(count * spec.validation_fraction))
-    while for_test + for_validation >= count:
-        for_test, for_validation = max(1, for_test - 1), max(1, for_validation - 1)
-    rank = np.searchsorted(ranked, numbers)
-    return Split(
-        train=np.flatnonzero(rank >= for_test + for_validation),
-        validation=np.flatnonzero((rank >= for_test) & (rank < for_test + for_validation)),
-        test=np.flatnonzero(rank < for_test),
-    )
+    if all(len(getattr(split, part)) for part in _shares(spec)) or len(ranked) < fewest:
+        return split
+    held_out = {part: share for part, share in _shares(spec).items() if part != "train"}
+    sizes = [max(1, round(len(ranked) * share)) for share in held_out.values()]
+    while sum(sizes) >= len(ranked):
+        sizes = [max(1, size - 1) for size in sizes]
+    # None that the hash holds out is trained on: the gate tells the trained rows by it.
+    held_out_by_hash = len(ranked) - len(np.unique(numbers[split.train]))
+    sizes[0] += max(0, min(held_out_by_hash, len(ranked) - 1) - sum(sizes))
+    borders = dict(zip(held_out, np.cumsum(sizes), strict=True))
+    return _between(np.searchsorted(ranked, numbers), borders, spec)
 
 
 def split_block(values: FloatArray, spec: DataSpec, seed: int) -> dict[str, IndexArray]:
@@ -125,80 +200,87 @@ def sample_block(values: FloatArray, share: float, seed: int) -> IndexArray:
 
 
 def check_sizes(sizes: Mapping[str, int], spec: DataSpec) -> None:
-    """What `split_rows` refuses and logs, of the sizes of the parts.
+    """What `split_rows` refuses and logs, of the sizes of the parts of a settled split.
 
     Raises:
         DataError: If a part is empty.
     """
     count = sum(sizes.values())
-    _refuse_empty(sizes, f"{count} rows", f"about {_enough(spec)} different rows", spec)
-    _report_uneven(sizes, count, spec, together="equal rows")
-
-
-class TooFewRows(DataError):
-    """So few rows are there that a part of the split would be empty."""
-
-
-def _refuse_empty(sizes: Mapping[str, int], found: str, needed: str, spec: DataSpec) -> None:
-    for part, size in sizes.items():
-        if not size:
-            raise TooFewRows(
-                f"{spec.shown_path}: {found} leave none for {part}; {needed} are needed, or other "
-                "values of data.validation_fraction and data.test_fraction"
+    for part in _shares(spec):
+        if not sizes[part]:
+            enough = math.ceil(5 / min(_shares(spec).values()))
+            # With that many rows the smallest part is empty for one seed in 150 (e^-5).
+            raise DataError(
+                f"{spec.shown_path}: {count} rows leave none for {part}; about {enough} different "
+                f"rows are needed, or other values of {_FRACTIONS}"
             )
+    _report_uneven(sizes, count, spec, together="equal rows")
 
 
 def _report_uneven(sizes: Mapping[str, int], count: int, spec: DataSpec, *, together: str) -> None:
     """Logs a held-out part that is far from its share, because many rows went there together."""
-    for part, fraction in (
-        ("validation", spec.validation_fraction),
-        ("test", spec.test_fraction),
-    ):
+    for part, fraction in _shares(spec).items():
         share = sizes[part] / count
-        if abs(share - fraction) > 0.05 + 3 * math.sqrt(fraction * (1 - fraction) / count):
+        most = 0.05 + 3 * math.sqrt(fraction * (1 - fraction) / count)
+        if part != "train" and abs(share - fraction) > most:
             _logger.warning(
                 "%s: %.0f%% of the rows are for %s, not %.0f%%: %s stay together",
                 *(spec.shown_path, 100 * share, part, 100 * fraction, together),
             )
 
 
+def _shares(spec: DataSpec) -> dict[str, float]:
+    """Returns the share of each part that has rows, in the order of their hashes.
+
+    Test and validation come first, so that a row that was held out stays held out, and in its
+    part, when a job that had no calibration rows takes some: they are rows that were trained on.
+    """
+    held_out = {"test": spec.test_fraction, "validation": spec.validation_fraction}
+    if spec.calibration_share:
+        held_out["calibration"] = spec.calibration_share
+    return {**held_out, "train": 1 - sum(held_out.values())}
+
+
 def _by_number(numbers: NDArray[np.float64], spec: DataSpec) -> Split:
-    is_test = numbers < spec.test_fraction
-    is_validation = ~is_test & (numbers < spec.test_fraction + spec.validation_fraction)
+    shares = _shares(spec)
+    borders = dict(zip(shares, np.cumsum(list(shares.values())), strict=True))
+    return _between(numbers, {part: borders[part] for part in shares if part != "train"}, spec)
+
+
+def _between(
+    numbers: NDArray[np.float64] | IndexArray, borders: Mapping[str, float], spec: DataSpec
+) -> Split:
+    """Returns the rows whose numbers are below the border of each part, and of none before it."""
+    part = np.searchsorted(np.array(list(borders.values())), numbers, side="right")
+    found = {name: np.flatnonzero(part == place) for place, name in enumerate(borders)}
     return Split(
-        train=np.flatnonzero(~is_test & ~is_validation),
-        validation=np.flatnonzero(is_validation),
-        test=np.flatnonzero(is_test),
+        train=np.flatnonzero(part == len(borders)),
+        validation=found["validation"],
+        calibration=found.get("calibration", np.empty(0, dtype=np.int64)),
+        test=found["test"],
+        calibration_fraction=spec.calibration_share,
     )
 
 
 def _by_time(starts: IndexArray, lengths: IndexArray, window: int, spec: DataSpec) -> Split:
+    """Splits windows by time: train, validation, calibration, test."""
     ends = starts + window
-    validation_from = np.round(lengths * _train_fraction(spec))
     test_from = np.round(lengths * (1 - spec.test_fraction))
+    calibration_from = np.round(lengths * (1 - spec.test_fraction - spec.calibration_share))
+    trained = 1 - spec.validation_fraction - spec.test_fraction - spec.calibration_share
+    validation_from = np.round(lengths * trained)
     return Split(
         train=np.flatnonzero(ends <= validation_from),
-        validation=np.flatnonzero((starts >= validation_from) & (ends <= test_from)),
+        validation=np.flatnonzero((starts >= validation_from) & (ends <= calibration_from)),
+        calibration=np.flatnonzero((starts >= calibration_from) & (ends <= test_from)),
         test=np.flatnonzero(starts >= test_from),
+        calibration_fraction=spec.calibration_share,
     )
-
-
-def _train_fraction(spec: DataSpec) -> float:
-    return 1 - spec.validation_fraction - spec.test_fraction
-
-
-def _smallest_fraction(spec: DataSpec) -> float:
-    return min(spec.validation_fraction, spec.test_fraction, _train_fraction(spec))
-
-
-def _enough(spec: DataSpec) -> int:
-    # With that many rows the smallest part is empty for one seed in 150 (e^-5).
-    return math.ceil(5 / _smallest_fraction(spec))
 
 
 def _steps_found_and_needed(lengths: IndexArray, window: int, spec: DataSpec) -> tuple[str, str]:
     stride = spec.stride or window
-    needed = math.ceil((window + stride) / _smallest_fraction(spec))
+    needed = math.ceil((window + stride) / min(_shares(spec).values()))
     return f"{int(lengths.max())} steps", f"about {needed} steps"
 
 

@@ -39,7 +39,8 @@ class StoredSplit:
 
     Attributes:
         train: Rows to train on.
-        validation: Rows for early stopping and for calibrating scores.
+        validation: Rows for early stopping.
+        calibration: Rows for calibrating scores; none if the share of such rows is 0.
         test: Rows that training never sees.
         fingerprint: The sha256 of the data.
         moments: The moments of the training rows.
@@ -47,6 +48,7 @@ class StoredSplit:
 
     train: StoredRows
     validation: StoredRows
+    calibration: StoredRows
     test: StoredRows
     fingerprint: str
     moments: Moments
@@ -63,6 +65,11 @@ def is_large(source: RowSource, spec: DataSpec) -> bool:
     ):
         return False
     return _bytes_in_memory(source) > _MOST_BYTES_IN_MEMORY
+
+
+def rows_expected(source: RowSource) -> float:
+    """Returns about how many rows a source has, by the size of its files where only that tells."""
+    return _bytes_in_memory(source) / (4 * prod(source.schema.shape))
 
 
 def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:

@@ -55,6 +55,7 @@ class TableRows:
         has_labels: Whether to read the labels.
         first: The table whose columns these are, if this is not the first of several.
         opened: The open table, if somebody has looked at it already.
+        sets_aside: Whether rows that cannot be read are set aside instead of refused.
     """
 
     address: str
@@ -68,6 +69,7 @@ class TableRows:
     has_labels: bool = False
     first: str | None = None
     opened: TableFormat | None = None
+    sets_aside: bool = False
 
     @cached_property
     def table(self) -> TableFormat:
@@ -117,20 +119,18 @@ class TableRows:
         labels = [self.spec.labels] if self.has_labels and self.spec.labels else []
         others = [name for name in names if name not in self.columns] if carry else []
         texts = dict.fromkeys([*categories, *labels, *self.extra])
-        missing = MissingInBlocks(
-            self.spec.missing, self.schema.features, self.name, is_part=self.first is not None
-        )
+        missing = self._missing()
         unknown = UnknownValues(expansion, self.name) if expansion else None
         of_file = [name for name in numbers if name not in self.keys]
         label_type = table.schema().field(labels[0]).type if labels and not self.keys else None
         done = 0
-        for part in table.batches(
+        for batch in (table.readable if self.sets_aside else table.numbered)(
             of_file,
             [name for name in texts if name not in self.keys and name not in others],
             rows_in_a_block(self.schema.shape[:1]),
             [name for name in others if name not in self.keys],
         ):
-            part = self._with_keys(part, of_file)
+            part = self._with_keys(batch.table, of_file)
             values = floats(part, numbers, self._centre_of_numbers(numbers))
             reasons = None
             if expansion and unknown:
@@ -140,22 +140,29 @@ class TableRows:
             block = Block(
                 values,
                 {
-                    "row": np.arange(done, done + part.num_rows),
+                    "row": batch.numbers,
                     **{name: texts_of(part.column(name)) for name in self.extra},
                 },
                 labels=as_labels(part.column(labels[0]), label_type) if labels else None,
                 reasons=reasons,
                 carried=part.select(others) if carry else None,
+                rejected=batch.rejected,
             )
-            done += part.num_rows
-            kept = missing.kept(values)
-            block = block if kept is None else block.take(kept)
-            if len(block.values):
+            done += part.num_rows + len(batch.rejected)
+            block = missing.applied(block)
+            if len(block.values) or block.rejected:
                 yield block
         refuse_no_rows(self.name, done)
         missing.finish()
         if unknown:
             unknown.report()
+
+    def _missing(self) -> MissingInBlocks:
+        return MissingInBlocks(
+            *(self.spec.missing, self.schema.features, self.name),
+            is_part=self.first is not None,
+            sets_aside=self.sets_aside,
+        )
 
     def check_output(self, output: Path) -> None:
         """Refuses an ending that is neither a table's nor an array's."""

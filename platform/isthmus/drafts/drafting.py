@@ -14,7 +14,6 @@ from isthmus.data.kinds.tabular import is_array
 from isthmus.data.opening import guess_kind, locate
 from isthmus.data.quality import MissingValues
 from isthmus.data.refusals import ColumnsRefused
-from isthmus.data.splits import TooFewRows
 from isthmus.data.tables import NotANumber
 from isthmus.drafts.arrays import draft_array
 from isthmus.drafts.fields import Field, lines_of
@@ -133,21 +132,11 @@ def _written(name: str, fields: Sequence[Field], net: str) -> Draft:
         SpecError: If the net does not suit the rows.
     """
     data = {field.name: field.value for field in fields if not field.is_proposal}
-    try:
-        plan, rows = _tried(check_job({"name": name, "data": data, "net": net}))
-    except TooFewRows:
-        fields = [*fields, *_larger_parts()]
-        data = {field.name: field.value for field in fields if not field.is_proposal}
-        plan, rows = _tried(check_job({"name": name, "data": data, "net": net}))
+    plan, rows = _tried(check_job({"name": name, "data": data, "net": net}))
     text = "\n".join(_lines(name, fields, plan, rows, net))
     excluded = data.get("exclude", ())
     left_out = tuple(excluded) if isinstance(excluded, list) else ()
     return Draft(name, text, plan.kind, rows, left_out)
-
-
-def _larger_parts() -> list[Field]:
-    why = "So few rows are there that a quarter each is held out, to validate and to test."
-    return [Field("validation_fraction", 0.25, why), Field("test_fraction", 0.25)]
 
 
 def _tried(spec: JobSpec) -> tuple[ModelPlan, int | None]:

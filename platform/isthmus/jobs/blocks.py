@@ -35,4 +35,4 @@ def blocks_of(
 
     for block in read_ahead(stream.blocks(carry=carry)):
         yield block, within_block if on_rows else None
-        done += len(block.values)
+        done += len(block.values) + len(block.rejected)

@@ -11,7 +11,7 @@ from isthmus.data.watching import FAR_OUTSIDE_OF_NOISE
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.provenance import provenance_of, recorded
-from isthmus.registry import Pair, load
+from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
 
@@ -41,6 +41,7 @@ def denoise(
     on_rows: OnRows | None = None,
     *,
     options: UseOptions | None = None,
+    device: Device = "auto",
 ) -> DenoiseResult:
     """Denoises a file or folder with a registered pair.
 
@@ -54,14 +55,16 @@ def denoise(
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
         options: What is asked for of the input, such as resampling.
+        device: Where the pair computes; `auto` is a GPU if there is one.
 
     Raises:
+        UsageError: If a GPU is asked for and there is none.
         ModelNotFound: If there is no such pair.
         DataError: If the file does not hold the kind of data that the pair was trained on, or if
             the output would replace it.
         RegistryError: If the pair is damaged.
     """
-    pair = load(model, settings)
+    pair = load(model, settings, device)
     with recorded(pair, "denoise", settings) as record:
         result = denoise_with(pair, source, output, on_rows, options=options)
         record(result.output, result.rows)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from isthmus import scores
 from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
-from isthmus.data import StoredRows
+from isthmus.core.calibration import Calibration
+from isthmus.data import StoredRows, scores_of_steps
 from isthmus.jobs.ensembles import Folds
 from isthmus.jobs.evaluation import of_each
 from isthmus.jobs.preparation import Prepared
@@ -60,17 +61,24 @@ def make_detector(
         for number, module in enumerate(modules):
             seen = np.arange(len(train)) if folds is None else folds.trained_on(number)
             score = scores.build(spec)
-            score.fit(
-                Views(module, _raw(module, train, seen, seed)),
-                Views(module, _tensor(prepared.validation, seed)),
-                seed,
-            )
+            held_out = _tensor(prepared.validation, seed)
+            known = _raw(module, train, seen, seed)
+            if _way(prepared, folds) != "shared":
+                # No calibration rests on these rows, so the score may know them.
+                known = torch.cat([known, held_out])
+            score.fit(Views(module, known), Views(module, held_out), seed)
             fitted.append(score.eval())
     detector = Detector(modules[0], fitted, modules[1:]).eval()
     found = _unseen_scores(detector, prepared, folds)
     detector.calibration.fit(torch.from_numpy(found))
-    way: CalibrationWay = "shared" if folds is None else "crossed"
-    return Calibrated(detector, len(found), way)
+    detector.point_calibration = _point_calibration(detector, prepared)
+    return Calibrated(detector, len(found), _way(prepared, folds))
+
+
+def _way(prepared: Prepared, folds: Folds | None) -> CalibrationWay:
+    if folds is not None:
+        return "crossed"
+    return "split" if prepared.data.calibration_share else "shared"
 
 
 def _unseen_scores(
@@ -78,7 +86,7 @@ def _unseen_scores(
 ) -> NDArray[np.float32]:
     """Returns the scores of normal rows by members that were not trained on them, shape (n,)."""
     if folds is None:
-        return of_each(prepared.validation, detector.score)
+        return of_each(prepared.calibration, detector.score)
     train = prepared.first_view
     found = np.empty(len(train), dtype=np.float32)
     for number in range(1, len(detector.members)):
@@ -86,6 +94,20 @@ def _unseen_scores(
         rows = _raw(detector.module, train, unseen, seed=0).numpy()
         found[unseen] = of_each(rows, partial(detector.score_by, number))
     return found
+
+
+def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | None:
+    """Returns how the steps of normal series score; `None` for other kinds of data."""
+    if prepared.calibration_starts is None or isinstance(prepared.calibration, StoredRows):
+        return None
+    found = scores_of_steps(
+        prepared.calibration,
+        prepared.calibration_starts,
+        lambda windows: of_each(windows, detector.score),
+    )
+    calibration = Calibration()
+    calibration.fit(torch.from_numpy(found.astype(np.float32)))
+    return calibration
 
 
 def _raw(

@@ -146,8 +146,8 @@ def _latent_errors(succession: Succession) -> dict[str, float]:
 
 def _files_of_threshold(prepared: Prepared) -> dict[str, float]:
     """Returns how many recordings the threshold rests on, if rows are windows of recordings."""
-    files = prepared.validation_files
-    return {} if files is None else {"validation_files": float(files)}
+    files = prepared.calibration_files
+    return {} if files is None else {"calibration_files": float(files)}
 
 
 def _report(

@@ -1,12 +1,45 @@
-"""The input of a job is never replaced by its output, whatever names the two are given by."""
+"""The input of a job, or a part of it; it is never replaced by the output, whatever its names."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+from isthmus.data import Block, Files
 from isthmus.errors import DataError
+from isthmus.spec import DataSpec
 from isthmus.spec.paths import expanded, is_local
+from isthmus.types import Shape
+
+
+@dataclass(frozen=True)
+class InputPart:
+    """Some files of a job's input, whose results are a part of the job's.
+
+    Attributes:
+        files: These files.
+        noted: What the provenance of the part says besides that of the job.
+    """
+
+    files: Files
+    noted: Mapping[str, object]
+
+
+def no_rows(data: DataSpec, row_shape: Shape) -> Block:
+    """Returns a block of no rows of a table of several, for a part that has none.
+
+    Args:
+        data: The settled data section that the pair was trained with.
+        row_shape: The shape of its rows.
+    """
+    return Block(
+        np.empty((0, *row_shape), dtype=np.float32),
+        {"file": np.empty(0, dtype=np.str_), "row": np.empty(0, dtype=np.int64)},
+        reasons=np.empty(0, dtype=np.str_) if data.categories else None,
+    )
 
 
 def refuse_replaced_input(source: str | Sequence[str], output: str | Path) -> None:

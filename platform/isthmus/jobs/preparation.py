@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,9 +27,11 @@ from isthmus.data import (
     remembered,
     scaling_by,
     split_rows,
+    starts_in_one_line,
     store_split,
 )
-from isthmus.data.splits import hash_rows
+from isthmus.data.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
+from isthmus.data.storing import rows_expected
 from isthmus.errors import DataError
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
@@ -37,6 +40,17 @@ from isthmus.types import DataKind, ScalingMode
 
 if TYPE_CHECKING:
     from isthmus.data.distributed_table import DistributedRows
+
+_logger = logging.getLogger(__name__)
+# The pair's own member, which is trained on all rows, and two that leave out a half each.
+_FEWEST_CROSSED = 3
+# Fewer rows go to the memory, where those that are too few for four parts are known.
+_FEWEST_DISTRIBUTED = 2000
+_SHARED = (
+    "%s: no rows of their own calibrate the scores, so the rows that choose the epoch do: new "
+    "normal rows may be flagged more often than the false-alarm rate says; give more data, or "
+    "data.calibration_fraction"
+)
 
 
 @dataclass(frozen=True)
@@ -50,14 +64,17 @@ class Prepared:
         plan: The autoencoder to build.
         fingerprint: The sha256 of the data.
         scaled: The scaled rows for training.
-        validation: The rows for calibrating scores, in data units.
+        validation: The rows for early stopping, in data units.
+        calibration: The rows whose scores say how normal rows score, in data units: rows of their
+            own, or those of `validation` where `data.calibration_fraction` is 0.
         test: The rows that training never sees, in data units.
         test_labels: The labels of the test rows, if they have labels that are in memory.
         part_sizes: The number of all rows in each part, if only samples of the held-out parts are
             here.
-        validation_files: The number of audio files that the validation rows are windows of; `None`
-            for other kinds of data.
+        calibration_files: The number of audio files that the calibration rows are windows of;
+            `None` for other kinds of data.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        calibration_starts: The first step of each row of `calibration`, for windows of series.
         is_crossed: Whether calibration uses the training rows, each scored by members of an
             ensemble that were not trained on it.
     """
@@ -69,11 +86,13 @@ class Prepared:
     fingerprint: str
     scaled: ScaledRows
     validation: NDArray[np.float32] | StoredRows
+    calibration: NDArray[np.float32] | StoredRows
     test: NDArray[np.float32] | StoredRows
     test_labels: Labels | None = None
     part_sizes: Mapping[str, int] | None = None
-    validation_files: int | None = None
+    calibration_files: int | None = None
     places: Places | None = None
+    calibration_starts: NDArray[np.int64] | None = None
     is_crossed: bool = False
 
     def close(self) -> None:
@@ -84,11 +103,10 @@ class Prepared:
     @property
     def split_sizes(self) -> dict[str, int]:
         """The number of rows of each part, by name; with `test_total` if `test` is a sample."""
-        sizes = {
-            "train": len(self.scaled.train),
-            "validation": len(self.validation),
-            "test": len(self.test),
-        }
+        sizes = {"train": len(self.scaled.train), "validation": len(self.validation)}
+        if self.data.calibration_share:
+            sizes["calibration"] = len(self.calibration)
+        sizes["test"] = len(self.test)
         totals = {
             f"{part}_total": size
             for part, size in (self.part_sizes or {}).items()
@@ -115,25 +133,34 @@ class _Parts:
         moments: The moments of the training rows.
         fingerprint: The sha256 of the data.
         train: The training rows, in data units if they are not scaled already.
-        validation: The rows for calibrating scores, in data units.
+        validation: The rows for early stopping, in data units.
+        calibration: The rows for calibrating scores, in data units; none if they are those of
+            `validation`.
         test: The rows that training never sees, in data units.
         paired: Other measurements of the training and of the validation rows, in data units.
         test_labels: The labels of the test rows.
         sizes: The number of all rows in each part, if those here are samples.
-        validation_files: The number of audio files that the validation rows are windows of.
+        calibration_files: The number of audio files that the calibration rows are windows of.
         places: The positions of the rows of `test` beside those that are trained on, for windows.
+        calibration_starts: The first step of each row of `calibration`, for windows of series.
+        calibration_fraction: `data.calibration_fraction`, settled.
+        is_crossed: As in `Prepared`.
     """
 
     moments: Moments
     fingerprint: str
     train: NDArray[np.float32] | StoredRows | DistributedRows
     validation: NDArray[np.float32] | StoredRows
+    calibration: NDArray[np.float32] | StoredRows
     test: NDArray[np.float32] | StoredRows
     paired: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     test_labels: Labels | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
-    validation_files: int | None = None
+    calibration_files: int | None = None
     places: Places | None = None
+    calibration_starts: NDArray[np.int64] | None = None
+    calibration_fraction: float = 0.0
+    is_crossed: bool = False
 
 
 def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
@@ -154,14 +181,16 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
     """
     source, data = open_rows(spec.data)
     plan = plan_for(spec, data, source.schema.shape)
-    seed = spec.training.seed
     parts = None if ray_address is None else _distributed(source, data, spec, ray_address)
     if parts is None:
         parts = (
-            _stored(source, data, seed)
+            _stored(source, data, spec.training.seed)
             if is_large(source, data)
-            else _in_memory(source, data, seed)
+            else _in_memory(source, data, spec)
         )
+    data = settled(data, parts.calibration_fraction)
+    if not data.calibration_share and not parts.is_crossed:
+        _logger.warning(_SHARED, data.shown_path)
     count = len(parts.train)
     if count < spec.training.most_workers:
         raise DataError(
@@ -176,33 +205,55 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
         fingerprint=parts.fingerprint,
         scaled=_scaled(parts, data, plan),
         validation=parts.validation,
+        calibration=parts.calibration if data.calibration_share else parts.validation,
         test=parts.test,
         test_labels=parts.test_labels,
         part_sizes=parts.sizes or None,
-        validation_files=parts.validation_files,
+        calibration_files=parts.calibration_files,
         places=parts.places,
+        calibration_starts=parts.calibration_starts,
+        is_crossed=parts.is_crossed,
     )
 
 
-def _in_memory(source: RowSource, data: DataSpec, seed: int) -> _Parts:
+def _in_memory(source: RowSource, data: DataSpec, spec: JobSpec) -> _Parts:
     rows = read_opened(source, data)
     paired = read_paired_rows(data, rows)
-    split = split_rows(rows, data, seed)
+    split, is_crossed = _split(rows, data, spec)
     views: list[Rows] = [rows] if paired is None else [rows, paired]
     train = rows.values[split.train]
+    starts = starts_in_one_line(rows)
+    calibration = split.calibration if split.calibration_fraction else split.validation
     return _Parts(
         moments=moments_of(train),
         fingerprint=fingerprint(*views),
         train=train,
         validation=rows.values[split.validation],
+        calibration=rows.values[split.calibration],
         test=rows.values[split.test],
         paired=None
         if paired is None
         else (paired.values[split.train], paired.values[split.validation]),
         test_labels=None if rows.labels is None else rows.labels[split.test],
-        validation_files=_count_files(rows, split.validation),
+        calibration_files=_count_files(rows, calibration),
         places=_places(rows, split),
+        calibration_starts=None if starts is None else starts[calibration],
+        calibration_fraction=split.calibration_fraction,
+        is_crossed=is_crossed,
     )
+
+
+def _split(rows: Rows, data: DataSpec, spec: JobSpec) -> tuple[Split, bool]:
+    """Splits the rows; returns also whether calibration is crossed, as little data have no part."""
+    seed = spec.training.seed
+    split = split_rows(rows, data, seed)
+    is_left_out = data.calibration_fraction == "auto" and not split.calibration_fraction
+    if not is_left_out or is_ordered(rows):
+        return split, False
+    if spec.training.ensemble == "auto" or spec.training.ensemble >= _FEWEST_CROSSED:
+        return split, True
+    # So few members cannot leave rows out in turn, so some rows are left out of all of them.
+    return split_rows(rows, settled(data, auto_calibration_fraction(data)), seed), False
 
 
 def _places(rows: Rows, split: Split) -> Places | None:
@@ -227,14 +278,32 @@ def _count_files(rows: Rows, part: NDArray[np.int64]) -> int | None:
 
 
 def _stored(source: RowSource, data: DataSpec, seed: int) -> _Parts:
+    data = _with_calibration(data)
     split = store_split(source, data, seed)
-    return _Parts(split.moments, split.fingerprint, split.train, split.validation, split.test)
+    return _Parts(
+        moments=split.moments,
+        fingerprint=split.fingerprint,
+        train=split.train,
+        validation=split.validation,
+        calibration=split.calibration,
+        test=split.test,
+        calibration_fraction=data.calibration_share,
+    )
+
+
+def _with_calibration(data: DataSpec) -> DataSpec:
+    """Returns the data section of many rows, with `data.calibration_fraction` settled."""
+    if data.calibration_fraction != "auto":
+        return data
+    return settled(data, auto_calibration_fraction(data))
 
 
 def _distributed(
     source: RowSource, data: DataSpec, spec: JobSpec, ray_address: str
 ) -> _Parts | None:
-    """Splits a table of many files on the cluster; returns `None` for any other source."""
+    """Splits a table of many files on the cluster; returns `None` for few rows, or no table."""
+    if rows_expected(source) < _FEWEST_DISTRIBUTED:
+        return None
     from isthmus.data.distributed_table import distributable, distribute_split
 
     files = distributable(source, data)
@@ -242,6 +311,7 @@ def _distributed(
         return None
     from isthmus.launch.session import ray_session  # this import loads Ray
 
+    data = _with_calibration(data)
     with ray_session(ray_address, spec.training.most_workers):
         split = distribute_split(files, data, spec.training.seed)
     return _Parts(
@@ -249,8 +319,10 @@ def _distributed(
         fingerprint=split.fingerprint,
         train=split.train,
         validation=split.validation,
+        calibration=split.calibration,
         test=split.test,
         sizes=split.sizes,
+        calibration_fraction=data.calibration_share,
     )
 
 

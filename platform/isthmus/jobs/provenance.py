@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from isthmus.data import Provenance, content_sha256, read_provenance
+from isthmus.data import Provenance, UseOptions, content_sha256, read_provenance
 from isthmus.registry import Pair
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
@@ -22,6 +22,16 @@ def provenance_of(pair: Pair, source: str, **extra: object) -> Provenance:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         extra={"input": without_password(source), **extra},
     )
+
+
+def how_read(options: UseOptions | None) -> dict[str, object]:
+    """Returns the entries that say how the input is to be read once more, if not as usual."""
+    found: dict[str, object] = {}
+    if options is not None and options.resample:
+        found["resample"] = True
+    if options is not None and options.query is not None:
+        found["query"] = options.query
+    return found
 
 
 @contextmanager

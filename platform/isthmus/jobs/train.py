@@ -38,7 +38,7 @@ class TrainResult:
         metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units), the
             variant's own metrics (`test_elbo_nats`, `test_psnr_db`), `validation_loss`,
             `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`; of audio
-            `validation_files`, the number of files that the threshold rests on.
+            `calibration_files`, the number of files that the threshold rests on.
         plan: The plan of the trained autoencoder.
         not_reconstructed: The features of a table, or channels of a series, of whose variance on
             held-out rows less than 5 % is reconstructed.

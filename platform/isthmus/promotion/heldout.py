@@ -79,7 +79,7 @@ class _Side:
         """What determines the split of windows, whose fingerprint covers window and stride."""
         manifest = self.pair.manifest
         data = manifest.data
-        fractions = (data.validation_fraction, data.test_fraction)
+        fractions = (data.validation_fraction, data.calibration_share, data.test_fraction)
         return (manifest.fingerprint, self.job.training.seed, *fractions)
 
 

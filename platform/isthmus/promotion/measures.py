@@ -32,6 +32,7 @@ class Measured:
         scores: Shape (N,). The anomaly scores of the held-out rows.
         p_values: Shape (N,). The p-values of these scores.
         is_anomaly: Shape (N,). Whether each score is above the pair's threshold.
+        rate: The share of normal rows that the pair's calibration promises to be above it.
         other_scores: Shape (M,). The anomaly scores of the rows with other labels.
         denoised_errors: Shape (N,). The mean squared distance of each row from the pair's
             reconstruction of the row with noise; `None` if the job is not to denoise.
@@ -43,6 +44,7 @@ class Measured:
     scores: Numbers
     p_values: Numbers
     is_anomaly: NDArray[np.bool_]
+    rate: float
     other_scores: Numbers
     denoised_errors: Numbers | None
     size_bytes: int
@@ -67,6 +69,7 @@ def measure(pair: Pair, held_out: HeldOut, noisy: Floats | None) -> Measured:
         scores=found.scores.astype(np.float64),
         p_values=found.p_values.astype(np.float64),
         is_anomaly=found.anomalies,
+        rate=pair.detector.calibration.rate,
         other_scores=others.astype(np.float64),
         denoised_errors=None
         if noisy is None

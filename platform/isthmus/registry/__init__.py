@@ -3,6 +3,7 @@
 from isthmus.bundle.manifest import PairManifest
 from isthmus.registry.annotate import annotate, annotation, is_let_by_gate
 from isthmus.registry.card import write_section
+from isthmus.registry.device import Device, chosen_device
 from isthmus.registry.held_out import fetch_held_out
 from isthmus.registry.lineage import Lineage, lineage
 from isthmus.registry.listing import (
@@ -26,6 +27,7 @@ __all__ = [
     "NEWEST",
     "CompatiblePair",
     "Detections",
+    "Device",
     "Latents",
     "Lineage",
     "ModelSummary",
@@ -39,6 +41,7 @@ __all__ = [
     "VersionSummary",
     "annotate",
     "annotation",
+    "chosen_device",
     "fetch_held_out",
     "find_succession",
     "is_let_by_gate",

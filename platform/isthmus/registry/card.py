@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from isthmus import plugins, variants
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
+from isthmus.registry.card_calibration import calibration_in_words
 from isthmus.registry.lookup import find_halves, open_registry
 from isthmus.registry.reference import Reference, half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
@@ -40,7 +41,6 @@ With a wider space, such as an em space, the line would break in a narrow window
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
 _MOST_NOT_RECONSTRUCTED = 8
-_ROUGH_BELOW_ROWS = 1000
 _UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bits"}
 
 
@@ -264,7 +264,7 @@ def _split_of(manifest: PairManifest) -> tuple[object, ...]:
     data = manifest.data
     return (
         *(manifest.fingerprint, training.get("seed"), data.scaling),
-        *(data.validation_fraction, data.test_fraction),
+        *(data.validation_fraction, data.calibration_share, data.test_fraction),
     )
 
 
@@ -329,22 +329,9 @@ def _limits(manifest: PairManifest) -> str:
     ]
     if plan.kind is DataKind.TABULAR and data.missing == "mean":
         lines.append("Missing values count as the mean of the training rows.")
-    count, threshold = manifest.rows.get("validation"), metrics.get("threshold")
-    if threshold is not None:
-        which = f"{count:,} held-out rows" if count else "held-out rows"
-        line = (
-            f"Scores are calibrated on {which}, taken to be normal: 1 % of such rows score above "
-            f"{threshold:.4g} and would be false alarms."
-        )
-        if count and count < _ROUGH_BELOW_ROWS:
-            line += f" That rests on {max(round(count / 100), 1)} of them: it is rough."
-        if metrics.get("validation_files") == 1:
-            line += (
-                " All of them are windows of one file, so the threshold is that of one recording: "
-                "normal windows of other files may score above it. Train with more files to hold "
-                "out several."
-            )
-        lines.append(line)
+    calibrated = calibration_in_words(manifest)
+    if calibrated is not None:
+        lines.append(calibrated)
     if manifest.rows_taken.centre is not None:
         lines.append(
             "The values are large beside their spread, so the ONNX graphs and the MLflow models "

@@ -5,32 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from isthmus.allocation import raise_malloc_thresholds
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
+from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally
 from isthmus.data.centring import centred, restored
-from isthmus.data.quality import Missing, MissingInBlocks
+from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.errors import DataError, RegistryError
+from isthmus.registry.batches import Floats, OnRows, apply_in_batches
+from isthmus.registry.device import Device, chosen_device
 from isthmus.scores import Detector
 from isthmus.types import Shape
-
-Floats = NDArray[np.float32]
-OnRows = Callable[[int, int], None]
-# The batch sizes below were measured. The feature maps of a conv net are many times larger than
-# its input, and a batch of 2**16 numbers keeps them near a core's cache: a conv net takes up to
-# twice as long with ten times as many pictures at once. The layers of a dense net are not much
-# wider than its rows, and its matrix products are faster with more rows; beyond 4096 rows they
-# gain nothing.
-_NUMBERS_IN_A_BATCH = 2**16
-_NUMBERS_OF_A_TABLE_IN_A_BATCH = 2**18
-_MOST_ROWS_IN_A_BATCH = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +44,10 @@ class Detections:
     Attributes:
         scores: Shape (N,), by the score that the job's `scoring` chose; a higher score means a more
             unusual row.
-        p_values: Shape (N,). The share of normal rows that score at least as high.
+        p_values: Shape (N,). The conformal p-values: (1 + the number of calibration rows that score
+            at least as high) / (1 + their number).
         anomalies: Shape (N,), bool. Which scores are above the threshold.
-        threshold: The score that 1 % of normal rows are above.
+        threshold: The score that rows must exceed at the rate that was asked for.
     """
 
     scores: Floats
@@ -94,8 +86,24 @@ class Pair:
         return self.detector.module
 
     @property
+    def device(self) -> torch.device:
+        """The device that the pair computes on. What it takes and gives is in the CPU's memory."""
+        return next(self.module.parameters()).device
+
+    def to(self, device: Device) -> Self:
+        """Moves the pair to a device, and returns it.
+
+        Raises:
+            UsageError: If a GPU is asked for and there is none.
+        """
+        self.detector.to(chosen_device(device))
+        # Scores come back to the CPU before they are compared with those of normal rows.
+        self.detector.calibration.to("cpu")
+        return self
+
+    @property
     def threshold(self) -> float:
-        """The score that 1 % of normal rows are above. Rows with a higher score are anomalies."""
+        """The score that rows must exceed to be anomalies at the pair's own false-alarm rate."""
         return float(self.detector.calibration.threshold)
 
     def encode(
@@ -116,7 +124,7 @@ class Pair:
         """
         rows, _ = self._as_rows(x, as_read)
         width = (self.manifest.plan.latent_dim,)
-        return Latents(_apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
+        return Latents(self._apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
 
     def decode(self, latents: Latents, on_rows: OnRows | None = None) -> NDArray[Any]:
         """Decodes latents.
@@ -133,7 +141,9 @@ class Pair:
                 f"{self.manifest.pair_id}; decode them with the pair that made them"
             )
         shape = self.manifest.plan.row_shape
-        return restored(_apply(self.module.decode, latents.values, shape, on_rows), self._centre)
+        return restored(
+            self._apply(self.module.decode, latents.values, shape, on_rows), self._centre
+        )
 
     def reconstruct(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
@@ -145,7 +155,7 @@ class Pair:
         """
         rows, shape = self._as_rows(x, as_read)
         row_shape = self.manifest.plan.row_shape
-        made = _apply(self.module.reconstruct, rows, row_shape, on_rows)
+        made = self._apply(self.module.reconstruct, rows, row_shape, on_rows)
         return made if as_read else restored(made, self._centre).reshape(shape)
 
     def denoise(
@@ -158,20 +168,70 @@ class Pair:
         return self.reconstruct(x, on_rows, as_read=as_read)
 
     def detect(
-        self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
+        self,
+        x: ArrayLike,
+        on_rows: OnRows | None = None,
+        *,
+        as_read: bool = False,
+        false_alarm_rate: float | None = None,
+        control: Literal["rate", "fdr"] = "rate",
+        level: float = DEFAULT_LEVEL,
     ) -> Detections:
-        """Scores rows and says which of them are anomalies; the arguments are those of `encode`."""
+        """Scores rows and says which of them are anomalies.
+
+        Args:
+            x: Rows, as in `encode`.
+            on_rows: As in `encode`.
+            as_read: As in `encode`.
+            false_alarm_rate: The share of normal rows that may be flagged; by default the pair's
+                own.
+            control: `rate` keeps that share. `fdr` keeps the share of normal rows among the rows
+                that are flagged, by Benjamini and Hochberg over all rows of `x`.
+            level: That share, for `fdr`.
+
+        Raises:
+            DataError: As in `encode`, and if a finite number is too large for a score in float32.
+            UsageError: If so few calibration rows cannot resolve the false-alarm rate.
+        """
         rows, _ = self._as_rows(x, as_read)
-        scores = _apply(self.detector.score, rows, (), on_rows)
+        scores = self._apply(self.detector.score, rows, (), on_rows)
+        if not as_read:
+            name = f"rows for {self.reference}"
+            refuse_too_large(rows, ~np.isfinite(scores), self._columns, name)
         calibration = self.detector.calibration
+        rate = calibration.rate if false_alarm_rate is None else false_alarm_rate
+        threshold = self.threshold
         with torch.inference_mode():
-            tensor = torch.from_numpy(scores)
-            return Detections(
-                scores=scores,
-                p_values=calibration.p_values(tensor).numpy(),
-                anomalies=calibration.is_anomaly(tensor).numpy(),
-                threshold=self.threshold,
-            )
+            p_values = calibration.p_values(torch.from_numpy(scores)).numpy()
+        if control == "fdr":
+            tally = PValueTally()
+            tally.add(p_values)
+            rate = tally.cut(level)
+            threshold = calibration.threshold_at(rate)
+        elif false_alarm_rate is not None:
+            calibration.check_rate(rate, self.reference)
+            threshold = calibration.threshold_at(rate)
+        return Detections(
+            scores=scores,
+            p_values=p_values,
+            anomalies=(scores > threshold) | (np.isnan(scores) & (rate > 0)),
+            threshold=threshold,
+        )
+
+    @property
+    def _columns(self) -> tuple[str, ...] | None:
+        """The names of a table's features."""
+        is_table = len(self.manifest.plan.row_shape) == 1
+        return self.manifest.rows_taken.features if is_table else None
+
+    def _apply(
+        self,
+        function: Callable[[Tensor], Tensor],
+        rows: Floats,
+        shape: Shape,
+        on_rows: OnRows | None,
+    ) -> Floats:
+        return apply_in_batches(function, rows, shape, on_rows, self.device)
 
     @property
     def _centre(self) -> tuple[float, ...] | None:
@@ -195,29 +255,5 @@ class Pair:
         data = self.manifest.data
         # The rows cannot be dropped, so that "drop" refuses as well.
         missing: Missing = "mean" if data.missing == "mean" else "refuse"
-        columns = self.manifest.rows_taken.features if len(wanted) == 1 else None
-        MissingInBlocks(missing, columns, f"rows for {self.reference}").kept(rows)
+        MissingInBlocks(missing, self._columns, f"rows for {self.reference}").kept(rows)
         return rows, values.shape
-
-
-def _apply(
-    function: Callable[[Tensor], Tensor], rows: Floats, shape: Shape, on_rows: OnRows | None
-) -> Floats:
-    """Applies a function to the rows in batches. Returns the results, shape (N, *shape)."""
-    raise_malloc_thresholds()
-    result = np.empty((len(rows), *shape), dtype=np.float32)
-    at_once = _rows_at_once(max(rows.shape[1:], shape, key=prod))
-    with torch.inference_mode():
-        for start in range(0, len(rows), at_once):
-            part = torch.from_numpy(rows[start : start + at_once])
-            result[start : start + at_once] = function(part).numpy()
-            if on_rows:
-                on_rows(min(start + at_once, len(rows)), len(rows))
-    return result
-
-
-def _rows_at_once(row_shape: Shape) -> int:
-    """Returns how many rows a batch has, given the larger of a net's input and output shapes."""
-    is_table = len(row_shape) == 1
-    numbers = _NUMBERS_OF_A_TABLE_IN_A_BATCH if is_table else _NUMBERS_IN_A_BATCH
-    return max(1, min(numbers // prod(row_shape), _MOST_ROWS_IN_A_BATCH))

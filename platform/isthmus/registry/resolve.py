@@ -27,6 +27,7 @@ from isthmus.bundle.verification import verify
 from isthmus.errors import RegistryError
 from isthmus.registry import tags
 from isthmus.registry.artifacts import CONTENT_FOLDER, build_detector
+from isthmus.registry.device import Device, chosen_device
 from isthmus.registry.lookup import find_version, open_registry
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import CHAMPION, Reference
@@ -119,15 +120,17 @@ def fetch_model(client: MlflowClient, model_id: str, settings: Settings) -> Path
     return folder
 
 
-def load(reference: str, settings: Settings) -> Pair:
-    """Resolves a pair as `resolve` does, and builds it, ready to use.
+def load(reference: str, settings: Settings, device: Device = "cpu") -> Pair:
+    """Resolves a pair as `resolve` does, and builds it, ready to use on a device.
 
     Raises:
+        UsageError: If the device is a GPU and there is none.
         ModelNotFound: If there is no such pair.
         RegistryError: If a half is missing, damaged or part of another pair, or if the registry
             does not answer.
     """
-    return build(resolve(reference, settings))
+    chosen_device(device)  # one that is not there is refused before anything is fetched
+    return build(resolve(reference, settings)).to(device)
 
 
 def build(resolved: ResolvedPair) -> Pair:

@@ -10,7 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from isthmus.bundle.compatibility import MapKind, read_map
 from isthmus.core.alignment import LatentMap
 from isthmus.errors import RegistryError
-from isthmus.registry.pair import Latents, OnRows, Pair
+from isthmus.registry.batches import OnRows
+from isthmus.registry.device import Device
+from isthmus.registry.pair import Latents, Pair
 from isthmus.registry.resolve import ResolvedPair, build, resolve
 from isthmus.spec import Settings
 
@@ -89,7 +91,9 @@ class CompatiblePair(Pair):
         return super().decode(own, on_rows)
 
 
-def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
+def load_compatible(
+    reference: str, target: str, settings: Settings, device: Device = "cpu"
+) -> Pair:
     """Loads a pair that works with the latents of another pair, through the stored maps.
 
     A version stores maps to the champion at its registration. If no single map leads to the target,
@@ -100,6 +104,7 @@ def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
         reference: The pair to load, as in `load`.
         target: The pair whose latents are wanted.
         settings: The settings that say where the registry is.
+        device: The device that the pair computes on.
 
     Returns:
         The pair; without a map if `reference` and `target` are the same pair.
@@ -110,7 +115,7 @@ def load_compatible(reference: str, target: str, settings: Settings) -> Pair:
             lead, or if a pair is incomplete.
     """
     resolved, wanted = resolve(reference, settings), resolve(target, settings)
-    pair = build(resolved)
+    pair = build(resolved).to(device)
     way: list[tuple[Step, LatentMap]] = []
     here, seen = resolved, {resolved.manifest.pair_id}
     while here.manifest.pair_id != wanted.manifest.pair_id:

@@ -24,6 +24,8 @@ class Detector(nn.Module):
         others: The other members of the ensemble.
         scores: The fitted score of each member.
         calibration: How normal rows score.
+        point_calibration: How single steps of normal series score, which is the mean over the
+            windows that cover them; `None` for other kinds of data, and for older pairs.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Detector(nn.Module):
         self.others = nn.ModuleList(others)
         self.scores = nn.ModuleList(scores)
         self.calibration = Calibration()
+        self.point_calibration: Calibration | None = None
 
     @property
     def members(self) -> tuple[Autoencoder, ...]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus.core import Autoencoder
+from isthmus.scores._fitted import Fitted
 from isthmus.spec import SpecModel
 from isthmus.types import DataKind
+
+MOST = 1e30
+"""The highest score: that of rows whose numbers overflow."""
 
 
 class Views:
@@ -51,13 +55,18 @@ class Views:
         """The reconstructions of the rows in scaled units, shape (B, F)."""
         return self.module.reconstruction.activate(self.module.decoder(self.latents)).flatten(1)
 
+    def reconstructed(self, scaled: Tensor) -> Tensor:
+        """Reconstructs other rows of shape (B, *row_shape) in scaled units; returns (B, F)."""
+        latents = self.module.latent(self.module.encoder(scaled))
+        return self.module.reconstruction.activate(self.module.decoder(latents)).flatten(1)
+
     @property
     def residuals(self) -> Tensor:
         """The rows less their reconstructions, shape (B, F)."""
         return self.rows - self.reconstructions
 
 
-class Score(nn.Module):
+class Score(Fitted):
     """An anomaly score: a number for each row, which is higher for stranger rows.
 
     A score is fitted after training, on rows that are taken for normal; it never sees an anomaly.
@@ -71,8 +80,6 @@ class Score(nn.Module):
     """A line that says what the score measures and when to choose it."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data that the score accepts."""
-    FITTED: ClassVar[tuple[str, ...]] = ()
-    """The names of the buffers that `fit` sets."""
 
     def __init__(self, options: SpecModel) -> None:
         """Creates a score that is not fitted yet.
@@ -88,7 +95,8 @@ class Score(nn.Module):
         """Learns what normal rows are like.
 
         Args:
-            train: Rows that the autoencoder was trained on, or a sample of them.
+            train: Normal rows to learn from: those that the autoencoder was trained on, or a
+                sample of them, and the held-out rows too, unless calibration rests on these.
             held_out: Normal rows that it was not trained on. They may be as few as one.
             seed: The seed of whatever is drawn.
         """
@@ -105,20 +113,13 @@ class Score(nn.Module):
         """
         return self.forward
 
-    def keep(self, name: str, tensor: Tensor) -> None:
-        """Sets a buffer that `fit` found."""
-        self.register_buffer(name, tensor.detach().contiguous())
+    def of_normal_rows(self, train: Views, held_out: Views) -> Tensor:
+        """Computes how normal rows score that the score has not learned by heart.
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Sets the buffers from stored ones.
-
-        Raises:
-            RuntimeError: If one is missing or unknown.
+        A score that combines others puts them on one scale by these. By default they are the
+        scores of all the rows, shape (n,).
         """
-        if set(state) != set(self.FITTED):
-            raise RuntimeError(f"the score needs {sorted(self.FITTED)} and finds {sorted(state)}")
-        for name, tensor in state.items():
-            self.keep(name, tensor)
+        return torch.cat([self(train), self(held_out)])
 
 
 def rows_at_most(count: int, most: int, seed: int) -> Tensor:
@@ -127,3 +128,8 @@ def rows_at_most(count: int, most: int, seed: int) -> Tensor:
         return torch.arange(count)
     generator = torch.Generator().manual_seed(seed)
     return torch.randperm(count, generator=generator)[:most].sort().values
+
+
+def settled(scores: Tensor) -> Tensor:
+    """Makes scores finite, shape (B,): a score that overflowed, or is no number, is the highest."""
+    return scores.nan_to_num(nan=MOST, posinf=MOST, neginf=-MOST).clamp(-MOST, MOST)

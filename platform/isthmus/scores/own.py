@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from isthmus.core import Autoencoder
-from isthmus.scores._score import Score, Views
+from isthmus.scores._score import Score, Views, settled
 
 
 class Own(Score):
@@ -25,9 +25,9 @@ class Own(Score):
 
     def forward(self, views: Views) -> Tensor:
         """Computes the variant's own score, shape (B,)."""
-        return views.module.score(views.raw)
+        return settled(views.module.score(views.raw))
 
     def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
         """Returns a function that computes the same with operations that ONNX supports."""
         score = module.exportable_score()
-        return lambda views: score(views.raw)
+        return lambda views: settled(score(views.raw))

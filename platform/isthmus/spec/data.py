@@ -89,11 +89,18 @@ class DataSpec(SpecModel):
     ) = None
     """Height and width in pixels that images are resized to. Needed if their sizes differ."""
     window: int | None = Field(default=None, ge=4, le=1_048_576)
-    """Length of a window of a series (steps; by default 64) or of audio (samples; 1024)."""
+    """Length of a window. Of a series in steps: by default 128, or what is left of it after
+    halving until each held-out part has windows. Of audio in samples: by default 1024."""
     stride: int | None = Field(default=None, ge=1)
-    """Steps from one window's start to the next; by default half a window."""
+    """Steps from one window's start to the next; by default half a window. Where this is left out,
+    a series trains on windows that overlap more, up to some 20,000 of them."""
     validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
-    """Share of the rows for early stopping and for calibrating scores."""
+    """Share of the rows for early stopping, which choose the epoch."""
+    calibration_fraction: Annotated[float, Field(ge=0.0, lt=0.9)] | Literal["auto"] = "auto"
+    """Share of the rows whose scores turn those of new rows into p-values; nothing is trained or
+    chosen on them. `auto`: 0.1, and none of tables and images that would give fewer than 200 such
+    rows: there, models trained on parts of the rows score the other parts. 0: the rows for early
+    stopping calibrate too, and the false-alarm rate is only roughly kept."""
     test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows that training never sees; champions and challengers meet on them."""
 
@@ -116,6 +123,11 @@ class DataSpec(SpecModel):
         """What kind of place the rows are in: `local`, `s3`, `postgresql`."""
         scheme, separator, _ = self.shown_path.partition("://")
         return scheme if separator else "local"
+
+    @property
+    def calibration_share(self) -> float:
+        """The share of calibration rows: 0 until `auto` is settled, as in pairs of before then."""
+        return 0.0 if self.calibration_fraction == "auto" else self.calibration_fraction
 
     @property
     def feature_names(self) -> tuple[str, ...] | None:
@@ -181,10 +193,13 @@ class DataSpec(SpecModel):
     @model_validator(mode="after")
     def _leaves_rows_to_train_on(self) -> DataSpec:
         held_out = self.validation_fraction + self.test_fraction
+        names = "validation_fraction + test_fraction"
+        if self.calibration_share:
+            held_out += self.calibration_share
+            names = f"calibration_fraction + {names}"
         if held_out >= 0.95:
             raise ValueError(
-                f"validation_fraction + test_fraction = {held_out:g} leaves too little to train "
-                "on; keep the sum below 0.95"
+                f"{names} = {held_out:g} leaves too little to train on; keep the sum below 0.95"
             )
         return self
 

@@ -257,7 +257,7 @@ class JobSpec(SpecModel):
     """The training method, by name or with options. `isthmus variants` lists them."""
     net: PluginSpec = PluginSpec(name="auto")
     """The network, by name or with options. `auto` chooses by the kind of the data."""
-    scoring: PluginSpec = PluginSpec(name="own")
+    scoring: PluginSpec = PluginSpec(name="auto")
     """The anomaly score, by name or with options. `isthmus scores` lists them."""
     latent_dim: int | Literal["auto"] = "auto"
     """The number of values in one latent. `auto` is a quarter of the values in a row, between 2

@@ -11,7 +11,7 @@ from isthmus import nets, variants
 COMMANDS = [
     *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
     *("gate", "watch", "rollback", "history", "lineage", "tune"),
-    *("denoise", "detect", "ui", "doctor", "variants", "nets"),
+    *("denoise", "detect", "report", "ui", "doctor", "variants", "nets"),
 ]
 NESTED = [("schedule", each) for each in ("serve", "run", "list")] + [
     ("head", each) for each in ("start", "stop")
@@ -71,6 +71,12 @@ def test_one_variant_is_shown_with_its_paper_and_options(here, isthmus):
 
 FAILURES = {
     "no model yet": (["denoise", "--model", "digits", "a.npy", "b.npy"], 2, "no models in"),
+    "no such scores": (["report", "a.csv"], 2, "a.csv: there is no such file; name a file of"),
+    "no page": (["report", "a.csv", "-o", "a.pdf"], 2, "a page can be written as .html"),
+    "page over scores": (
+        ["detect", "--model", "digits", "a.npy", "b.csv", "--report", "b.csv"],
+        *(2, "b.csv is the output of the scores too"),
+    ),
     "no such run": (["train", "--resume", "heron"], 2, 'no run "heron"'),
     "neither job nor run": (["train"], 2, "give a job file, or --resume RUN"),
     "no cluster": (["jobs"], 2, "no cluster is named"),

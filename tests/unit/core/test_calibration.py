@@ -1,51 +1,213 @@
-"""The calibration turns scores into the p-values that its quantiles give."""
+"""The calibration turns scores into conformal p-values, and keeps the false-alarm rate."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
 import pytest
 import torch
+from numpy.typing import NDArray
+from scipy import stats
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
 
-from isthmus.core.calibration import QUANTILES, Calibration
+from isthmus.core import Calibration
+from isthmus.core.calibration import MOST_SCORES, QUANTILES
+from isthmus.errors import UsageError
 
 
-@pytest.mark.parametrize("spread", [1e-6, 1.0, 1e6])
-def test_a_p_value_is_the_share_of_quantiles_that_are_at_least_the_score(spread: float) -> None:
-    torch.manual_seed(0)
+def calibrated(scores: Tensor) -> Calibration:
     calibration = Calibration()
-    calibration.fit(torch.randn(5000).exp() * spread)
-    scores = torch.cat([torch.randn(2000).exp() * spread, calibration.quantiles])
-    at_least = (calibration.quantiles >= scores[:, None]).sum(dim=1)
-    expected = at_least.clamp(min=1) / QUANTILES
-    assert torch.equal(calibration.p_values(scores), expected)
+    calibration.fit(scores)
+    return calibration
 
 
-def test_infinite_scores_get_the_smallest_and_the_largest_p_value() -> None:
-    calibration = Calibration()
-    calibration.fit(torch.rand(100))
-    p_values = calibration.p_values(torch.tensor([torch.inf, -torch.inf]))
-    assert torch.equal(p_values, torch.tensor([1 / QUANTILES, 1.0]))
+def defined(calibration: Tensor, scores: Tensor) -> Tensor:
+    """Returns the p-values as the papers define them, in float64."""
+    at_least = (calibration >= scores[:, None]).sum(dim=1)
+    return (1 + at_least).double() / (1 + len(calibration))
 
 
-def test_a_score_that_is_nan_gets_the_smallest_p_value() -> None:
-    calibration = Calibration()
-    calibration.fit(torch.rand(100))
-    assert calibration.p_values(torch.full((3,), torch.nan)).max() < 0.01
+@pytest.mark.parametrize("count", [1, 2, 17, 1000, 5000])
+@pytest.mark.parametrize("decimals", [0, 6], ids=["ties", "no ties"])
+def test_p_values_are_those_of_split_conformal_also_with_ties(count: int, decimals: int) -> None:
+    torch.manual_seed(count)
+    kept = torch.randn(count).mul(3).round(decimals=decimals)
+    scores = torch.cat([torch.randn(500).mul(4).round(decimals=decimals), kept])
+    assert torch.equal(calibrated(kept).p_values(scores), defined(kept, scores).float())
+
+
+@pytest.mark.parametrize("count", [1, 9, 99, 100, 150, 5000])
+def test_a_row_is_an_anomaly_exactly_if_its_p_value_is_at_most_the_rate(count: int) -> None:
+    torch.manual_seed(count)
+    kept = torch.randn(count).mul(20).round()
+    scores = torch.cat([torch.randn(500).mul(30).round(), kept])
+    calibration = calibrated(kept)
+    for rate in (0.003, 0.01, 0.05, 0.1, 0.29, 0.5, 0.99, calibration.rate):
+        flagged = calibration.is_anomaly(scores, rate)
+        assert torch.equal(flagged, defined(kept, scores) <= rate + 1e-12), rate
+        assert torch.equal(flagged, scores > calibration.threshold_at(rate))
+
+
+def test_by_default_one_row_in_a_hundred_is_flagged_or_as_few_as_the_rows_can_tell() -> None:
+    assert calibrated(torch.randn(500)).rate == 0.01
+    few = calibrated(torch.arange(19.0))
+    assert (few.rate, few.least_rate, few.threshold) == (1 / 20, 1 / 20, 18.0)
+    assert few.is_anomaly(torch.tensor([18.0, 18.5])).tolist() == [False, True]
+
+
+def test_a_rate_that_the_rows_cannot_resolve_is_refused_with_the_number_needed() -> None:
+    calibration = calibrated(torch.randn(150))
+    calibration.check_rate(0.01, "digits/3")
+    said = (
+        r"0.001 needs at least 999 calibration rows, and digits/3 has 150; ask for 0.00663 or more"
+    )
+    with pytest.raises(UsageError, match=said):
+        calibration.check_rate(0.001, "digits/3")
+    calibration.check_rate(0.00663, "digits/3")
+    calibrated(torch.randn(999)).check_rate(0.001, "digits/3")
+    with pytest.raises(UsageError, match=r"1\.5 is no share"):
+        calibration.check_rate(1.5, "digits/3")
+
+
+def test_scores_that_are_nan_or_infinite_are_the_strangest() -> None:
+    calibration = calibrated(torch.tensor([0.0, 1.0, torch.inf, torch.nan]))
+    odd = torch.tensor([torch.nan, torch.inf, -torch.inf])
+    assert torch.equal(calibration.p_values(odd), torch.tensor([1 / 5, 3 / 5, 1.0]))
+    assert calibration.is_anomaly(odd).tolist() == [True, False, False]
 
 
 def test_a_module_without_calibration_calls_no_row_an_anomaly() -> None:
-    calibration = Calibration()
     scores = torch.rand(10)
-    assert not calibration.is_anomaly(scores).any()
-    assert calibration.p_values(scores).shape == (10,)
+    assert not Calibration().is_anomaly(scores).any()
+    assert torch.equal(Calibration().p_values(scores), torch.ones(10))
 
 
-def test_a_module_that_is_calibrated_again_uses_its_new_quantiles() -> None:
+def test_more_scores_than_are_kept_give_p_values_that_are_at_most_the_stated_error_too_large() -> (
+    None
+):
     torch.manual_seed(0)
-    scores = torch.rand(200)
-    calibration = Calibration()
-    calibration.fit(torch.rand(2000))
-    calibration.p_values(scores)
-    calibration.fit(torch.rand(2000) + 0.5)
-    fresh = Calibration()
-    fresh.load_state_dict(calibration.state_dict())
-    assert torch.equal(calibration.p_values(scores), fresh.p_values(scores))
+    kept = torch.randn(1_234_567)
+    calibration = calibrated(kept)
+    assert len(calibration.scores) == MOST_SCORES
+    scores = torch.cat([torch.randn(2000), kept[:2000], kept.sort().values[-50:]])
+    ordered = kept.sort().values
+    at_least = len(kept) - torch.searchsorted(ordered, scores)
+    exact = (1 + at_least).double() / (len(kept) + 1)
+    excess = (calibration.p_values(scores).double() - exact) * (len(kept) + 1)
+    assert calibration.largest_rank_error == 12
+    assert excess.min() > -0.2  # the rounding of float32
+    assert excess.max() < calibration.largest_rank_error + 0.2
+    for rate in (0.5, 0.01, 0.0001):
+        is_anomaly = calibration.is_anomaly(scores, rate)
+        assert torch.equal(is_anomaly, calibration.p_values(scores).double() <= rate + 1e-9)
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 1000, 300_000])
+def test_a_calibration_is_restored_from_its_state_whatever_its_size(count: int) -> None:
+    torch.manual_seed(0)
+    calibration = calibrated(torch.randn(count))
+    again = Calibration.restored(calibration.state_dict())
+    scores = torch.randn(200)
+    assert torch.equal(again.p_values(scores), calibration.p_values(scores))
+    assert again.rows == count
+
+
+def test_a_damaged_state_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="5 calibration rows"):
+        Calibration.restored({"scores": torch.rand(3), "count": torch.tensor(5)})
+    with pytest.raises(RuntimeError, match="scores and count"):
+        Calibration.restored({"scores": torch.rand(3)})
+
+
+def test_a_pair_of_an_old_format_keeps_its_p_values_and_its_threshold() -> None:
+    torch.manual_seed(0)
+    quantiles = torch.randn(QUANTILES).exp().sort().values
+    old = Calibration.restored({"quantiles": quantiles, "threshold": torch.tensor(7.5)})
+    scores = torch.cat([torch.randn(2000).exp(), quantiles, torch.tensor([1e9, torch.nan])])
+    at_least = (quantiles >= scores[:, None]).sum(dim=1).clamp(min=1)
+    assert torch.equal(old.p_values(scores), at_least / QUANTILES)
+    assert (old.threshold, old.rate) == (7.5, 0.01)
+    assert torch.equal(old.is_anomaly(scores), (scores > 7.5) | torch.isnan(scores))
+    assert torch.equal(old.is_anomaly(scores, 0.05), old.p_values(scores) <= 0.05)
+
+
+class Exported(nn.Module):
+    def __init__(self, calibration: Calibration) -> None:
+        super().__init__()
+        self.p_values = calibration.exportable()
+
+    def forward(self, scores: Tensor) -> Tensor:
+        return self.p_values(scores)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("count", "dynamo"),
+    [*((count, False) for count in (0, 1, 2, 5, 99, 1000, 100_000, 250_001)), (250_001, True)],
+)
+def test_onnxruntime_finds_the_same_p_values(count: int, dynamo: bool, tmp_path: Path) -> None:
+    torch.manual_seed(count)
+    kept = torch.randn(count).mul(50).round()
+    calibration = calibrated(kept)
+    odd = torch.tensor([torch.nan, torch.inf, -torch.inf, -1e30, 1e30])
+    scores = torch.cat([torch.randn(300).mul(60).round(), kept[:300], odd])
+    file = str(tmp_path / "p.onnx")
+    module, example, rows = Exported(calibration), (scores[:2],), {0: "rows"}
+    if dynamo:
+        shapes = ({0: torch.export.Dim("rows")},)
+        torch.onnx.export(module, example, file, dynamo=True, dynamic_shapes=shapes, verbose=False)
+    else:
+        names = {"input_names": ["score"], "dynamic_axes": {"score": rows}}
+        torch.onnx.export(module, example, file, opset_version=18, dynamo=False, **names)
+    session = onnxruntime.InferenceSession(file)
+    (found,) = session.run(None, {session.get_inputs()[0].name: scores.numpy()})
+    # One of the exporters divides in float32, which may round the last digit differently.
+    np.testing.assert_allclose(found, calibration.p_values(scores).numpy(), rtol=2e-7, atol=0)
+
+
+# -- the promise, on real rows ---------------------------------------------------------------------
+
+_DRAWS, _FITTED, _CALIBRATED = 200, 400, 399
+_RATES = (0.1, 0.05, 0.01, 0.005)
+
+
+def scores_by_pca(train: NDArray[np.float64], rows: NDArray[np.float64]) -> Tensor:
+    mean = train.mean(axis=0)
+    components = np.linalg.svd(train - mean, full_matrices=False)[2][:16]
+    residual = (rows - mean) - (rows - mean) @ components.T @ components
+    return torch.from_numpy(np.square(residual).mean(axis=1).astype(np.float32))
+
+
+@pytest.fixture(scope="module")
+def false_alarms() -> NDArray[np.float64]:
+    """The shares of new normal rows that are flagged, shape (draws, rates)."""
+    rows = load_digits().data.astype(np.float64)
+    shares = []
+    for draw in range(_DRAWS):
+        order = np.random.default_rng(draw).permutation(len(rows))
+        scores = scores_by_pca(rows[order[:_FITTED]], rows[order[_FITTED:]])
+        calibration = calibrated(scores[:_CALIBRATED])
+        new = scores[_CALIBRATED:]
+        shares.append([float(calibration.is_anomaly(new, rate).float().mean()) for rate in _RATES])
+    return np.array(shares)
+
+
+@pytest.mark.parametrize("place", range(len(_RATES)), ids=[str(rate) for rate in _RATES])
+def test_the_false_alarm_rate_is_kept_on_real_rows_over_200_draws(
+    place: int, false_alarms: NDArray[np.float64]
+) -> None:
+    rate, new = _RATES[place], len(load_digits().data) - _FITTED - _CALIBRATED
+    rank = int(rate * (_CALIBRATED + 1) + 1e-9)
+    # Given the calibration rows, false alarms are binomial with a rate that is Beta distributed.
+    law = stats.betabinom(new, rank, _CALIBRATED + 1 - rank)
+    found = false_alarms[:, place]
+    half = stats.norm.ppf(0.9995) * law.std() / new / np.sqrt(_DRAWS)
+    assert abs(found.mean() - rate) < half
+    assert law.std() / new * 0.8 < found.std() < law.std() / new * 1.2
+    # The whole spread is the theory's, and not only its width.
+    rng = np.random.default_rng(0)
+    u = law.cdf(found * new - 1) + rng.random(_DRAWS) * law.pmf(np.rint(found * new))
+    assert stats.kstest(u, "uniform").pvalue > 0.001

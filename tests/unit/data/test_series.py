@@ -33,7 +33,7 @@ def series(in_tmp: Path) -> pd.DataFrame:
     return frame
 
 
-SPEC = DataSpec(path="s.csv", columns=("load", "temperature"), window=32)
+SPEC = DataSpec(path="s.csv", columns=("load", "temperature"), window=32, stride=16)
 
 
 @pytest.mark.usefixtures("series")
@@ -48,11 +48,39 @@ def test_a_window_makes_a_csv_a_series() -> None:
     assert index["last_step"][-1] == 499
 
 
-@pytest.mark.usefixtures("series")
-def test_a_series_has_windows_of_64_by_default() -> None:
-    rows, spec = read_to_train(SPEC.model_copy(update={"kind": DataKind.SERIES, "window": None}))
-    assert (spec.window, spec.stride) == (64, 32)
-    assert rows.values.shape[1:] == (2, 64)
+@pytest.mark.parametrize(
+    ("steps", "window"), [(5000, 128), (1600, 128), (1000, 64), (500, 32), (100, 8), (20, 4)]
+)
+def test_windows_are_as_long_as_each_held_out_part_of_a_series_allows(
+    in_tmp: Path, steps: int, window: int
+) -> None:
+    np.save("s.npy", np.sin(np.arange(steps) / 9))
+    rows, spec = read_to_train(DataSpec(path="s.npy", kind=DataKind.SERIES))
+    assert spec.window == rows.values.shape[2] == window
+    if steps > 20:
+        split = split_rows(rows, spec, seed=0)
+        assert min(len(split.train), len(split.validation), len(split.test)) > 1
+
+
+def test_windows_are_no_longer_than_most_unbroken_pieces(in_tmp: Path) -> None:
+    pieces = [np.arange(20) + 100 * number for number in range(100)]
+    frame = pd.DataFrame({"t": np.concatenate(pieces), "load": np.sin(np.arange(2000) / 9)})
+    frame.to_csv("s.csv", index=False)
+    _, spec = read_to_train(DataSpec(path="s.csv", time="t"))
+    assert spec.window == 16
+
+
+def test_a_short_series_trains_on_a_window_at_every_step_and_a_long_one_on_a_bounded_number(
+    in_tmp: Path,
+) -> None:
+    for steps, at_least, at_most in ((1000, 937, 937), (100_000, 15_000, 20_000)):
+        np.save("s.npy", np.sin(np.arange(steps) / 9))
+        spec = DataSpec(path="s.npy", kind=DataKind.SERIES, window=64)
+        rows, settled = read_to_train(spec)
+        assert at_least <= len(rows) <= at_most
+        # What uses the pair reads windows that overlap by half, whatever was enough to train on.
+        like = read_like(settled, "s.npy", (1, 64))
+        assert len(like) == pytest.approx(steps / 32, rel=0.05)
 
 
 @pytest.mark.usefixtures("series")

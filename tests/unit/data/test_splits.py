@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 
 from isthmus.data import Rows, Split, split_rows
 from isthmus.data.rows import FloatArray
+from isthmus.data.splits import split_block
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
@@ -29,7 +32,7 @@ def random_rows(count: int, width: int, seed: int) -> FloatArray:
 
 def part_of_row(split: Split, count: int) -> list[str]:
     parts = np.full(count, "", dtype="<U10")
-    for name in ("train", "validation", "test"):
+    for name in ("train", "validation", "calibration", "test"):
         parts[getattr(split, name)] = name
     return parts.tolist()
 
@@ -114,7 +117,7 @@ def test_groups_stay_together() -> None:
 
 
 def test_too_few_rows_to_split_are_refused_with_the_number_needed() -> None:
-    with pytest.raises(DataError, match=r"4 rows leave none for .*; about 50 different rows"):
+    with pytest.raises(DataError, match=r"4 rows leave none for .*; at least 10 different rows"):
         split_rows(as_rows(random_rows(4, 2, 0)), SPEC, seed=0)
 
 
@@ -160,3 +163,100 @@ def test_the_windows_of_two_files_are_split_by_time_with_none_across_a_border() 
     split = split_rows(rows, DataSpec(path="f", window=64, stride=32), seed=0)
     assert starts[split.train].max() + 64 <= starts[split.validation].min()
     assert starts[split.validation].max() + 64 <= starts[split.test].min()
+
+
+# -- few rows, and rows for calibration ------------------------------------------------------------
+
+CALIBRATED = DataSpec(path="x.npy", calibration_fraction=0.2)
+HELD_OUT = ("validation", "calibration", "test")
+
+
+@pytest.mark.parametrize("count", range(30, 41))
+@pytest.mark.parametrize("fraction", ["auto", 0.1])
+def test_few_rows_are_split_whatever_the_seed(count: int, fraction: Literal["auto"]) -> None:
+    spec = DataSpec(path="x.npy", calibration_fraction=fraction)
+    for seed in range(50):
+        split = split_rows(as_rows(random_rows(count, 4, seed)), spec, seed)
+        held_out = [len(getattr(split, part)) for part in HELD_OUT]
+        assert len(split.train) + sum(held_out) == count
+        assert min(held_out[0], held_out[2]) >= 1
+        assert (held_out[1] > 0) == (fraction != "auto")
+        assert len(split.train) >= count / 2
+        # The gate takes those for trained on that the hash does not hold out.
+        data = spec.model_copy(update={"calibration_fraction": split.calibration_fraction})
+        by_hash = split_block(random_rows(count, 4, seed), data, seed)["train"]
+        assert set(split.train) <= set(by_hash)
+
+
+def test_calibration_rows_are_rows_that_would_train_without_them() -> None:
+    rows = as_rows(random_rows(5000, 4, 0))
+    before = split_rows(rows, DataSpec(path="x.npy", calibration_fraction=0), 3)
+    after = split_rows(rows, CALIBRATED, 3)
+    assert np.array_equal(before.test, after.test)
+    assert np.array_equal(before.validation, after.validation)
+    assert np.array_equal(before.train, np.union1d(after.train, after.calibration))
+    assert abs(len(after.calibration) / 5000 - 0.2) < 0.02
+
+
+@given(seed=st.integers(0, 2**31 - 1))
+def test_a_calibration_row_stays_one_when_rows_are_added(seed: int) -> None:
+    values = random_rows(3000, 4, 0)
+    few = part_of_row(split_rows(as_rows(values[:400]), CALIBRATED, seed), 400)
+    many = part_of_row(split_rows(as_rows(values), CALIBRATED, seed), 3000)
+    assert few == many[:400]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1900, 0.0), (2100, 0.1)])
+def test_auto_takes_calibration_rows_if_there_would_be_200(count: int, expected: float) -> None:
+    split = split_rows(as_rows(random_rows(count, 4, 0)), SPEC, 0)
+    assert split.calibration_fraction == expected
+    assert (len(split.calibration) > 0) == (expected > 0)
+
+
+def test_auto_leaves_most_of_little_training_data_to_training() -> None:
+    spec = DataSpec(path="x.npy", validation_fraction=0.45, test_fraction=0.45)
+    split = split_rows(as_rows(random_rows(20_000, 4, 0)), spec, 0)
+    assert split.calibration_fraction == pytest.approx(0.025)
+
+
+def test_a_series_is_calibrated_on_steps_between_those_of_validation_and_test() -> None:
+    starts = np.arange(0, 3000, 32)
+    rows = Rows(
+        np.zeros((len(starts), 1, 64), np.float32),
+        RowSchema(kind=DataKind.SERIES, shape=(1, 64)),
+        starts=starts,
+    )
+    split = split_rows(rows, DataSpec(path="s.csv", window=64, stride=32), seed=0)
+    parts = [starts[getattr(split, part)] for part in ("train", *HELD_OUT)]
+    assert all(early.max() + 64 <= late.min() for early, late in pairwise(parts))
+
+
+def test_a_series_that_can_be_split_without_calibration_rows_is_never_refused_for_them() -> None:
+    taken = 0
+    for windows in range(20, 60):
+        starts = np.arange(windows) * 32
+        rows = Rows(
+            np.zeros((windows, 1, 64), np.float32),
+            RowSchema(kind=DataKind.SERIES, shape=(1, 64)),
+            starts=starts,
+        )
+        spec = DataSpec(path="s.csv", window=64, stride=32)
+        try:
+            split_rows(rows, spec.model_copy(update={"calibration_fraction": 0.0}), seed=0)
+        except DataError:
+            continue
+        split = split_rows(rows, spec, seed=0)
+        assert (split.calibration_fraction > 0) == (len(split.calibration) > 0)
+        taken += len(split.calibration) > 0
+    assert 0 < taken < 40
+
+
+@pytest.mark.parametrize(("files", "calibrates"), [(3, False), (4, False), (5, True), (30, True)])
+def test_files_are_taken_for_calibration_if_there_are_five(files: int, calibrates: bool) -> None:
+    rows = as_rows(random_rows(40 * files, 4, 0))
+    groups = np.repeat(np.random.default_rng(0).integers(-(2**62), 2**62, size=files), 40)
+    for seed in range(20):
+        split = split_rows(replace(rows, groups=groups), SPEC, seed)
+        assert (len(split.calibration) >= 40) == calibrates
+        assert len(split.calibration) % 40 == 0
+        assert len(split.train) >= 40

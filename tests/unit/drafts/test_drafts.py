@@ -206,12 +206,6 @@ def test_what_lies_below_the_rows_looked_at_is_found_by_reading_all(monkeypatch)
     assert job["data"]["missing"] == "mean"
 
 
-def test_so_few_rows_that_a_part_would_be_empty_get_larger_parts():
-    rows = np.random.default_rng(3).normal(size=(8, 3))
-    pd.DataFrame(rows, columns=list("abc")).to_csv("t.csv", index=False)
-    assert drafted("t.csv")[0]["data"]["validation_fraction"] == 0.25
-
-
 @pytest.mark.parametrize(
     ("make", "said"),
     [

@@ -136,3 +136,11 @@ def test_a_run_that_was_stopped_in_a_member_resumes_with_that_member(
     pairs = [isthmus.load(str(each.pair), settings=settings) for each in (whole, resumed)]
     rows = pd.read_csv("rows.csv").to_numpy(np.float32)
     np.testing.assert_allclose(pairs[0].detect(rows).scores, pairs[1].detect(rows).scores)
+
+
+def test_small_data_are_calibrated_on_rows_that_members_left_out(settings: Settings):
+    result = isthmus.train(job(), settings=settings)
+    record = isthmus.load(str(result.pair), settings=settings).manifest.detector
+    assert record.calibrated_by == "crossed"
+    assert record.members == 6
+    assert record.calibration_rows > 40

@@ -74,7 +74,7 @@ def test_what_is_reconstructed_is_not_named_nor_what_does_not_vary():
     assert not_reconstructed(explained, named) == ("b", "d")
 
 
-@pytest.mark.parametrize("files", [1, 40])
+@pytest.mark.parametrize("files", [1, 60])
 def test_a_threshold_that_rests_on_one_recording_is_said(here, isthmus, files):
     (here / "sound").mkdir()
     for number in range(files):

@@ -144,12 +144,22 @@ def test_rows_from_python_with_no_numbers_are_refused_by_row_and_column(here, va
         assert "\n" not in str(caught.value)
 
 
-def test_a_score_that_is_no_number_is_an_anomaly(numbers):
+def test_a_number_too_large_for_a_score_is_refused_from_python_with_its_place(numbers):
     rows = frame(5)[["flow", "heat"]].to_numpy(np.float32, copy=True)
-    rows[2] = 3e38
-    found = numbers.detect(rows)
-    assert found.anomalies[2]
-    assert found.p_values[2] == pytest.approx(1 / 1001)
+    rows[2, 1] = 3e38
+    said = r'rows for plant/1: column "heat" has 3e\+38 in row 2, counted from 0, .* check its unit'
+    with pytest.raises(DataError, match=said):
+        numbers.detect(rows)
+
+
+def test_a_score_that_is_no_number_is_an_anomaly_in_a_file(numbers, here):
+    rows = frame(5)[["flow", "heat"]]
+    rows.loc[2, "heat"] = 3e38
+    rows.to_csv("large.csv", index=False)
+    detect_with(numbers, "large.csv", "scores.csv")
+    found = pd.read_csv("scores.csv")
+    assert found["anomaly"].tolist()[2]
+    assert found["p_value"][2] == pytest.approx(numbers.detector.calibration.least_rate)
 
 
 def test_large_values_from_python_are_centred_as_those_of_a_file(here):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from isthmus import variants
-from isthmus.data import rows
+from isthmus.data import UseOptions, rows
 from isthmus.errors import DataError
 from isthmus.jobs.denoise import denoise_with
 from isthmus.jobs.detect import detect_with
@@ -129,7 +129,7 @@ def test_a_late_fault_leaves_the_results_of_before_as_they_were(pair, source):
     broken[900, 2] = np.nan
     pd.DataFrame(broken, columns=list(COLUMNS)).to_parquet("broken.parquet")
     with pytest.raises(DataError, match=r'"c" has missing values, first in row 900'):
-        detect_with(pair, "broken.parquet", "o.csv")
+        detect_with(pair, "broken.parquet", "o.csv", options=UseOptions())
     Path("broken.parquet").unlink()
     assert {path.name: path.read_bytes() for path in Path.cwd().iterdir()} == before
 

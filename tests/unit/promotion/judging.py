@@ -22,6 +22,7 @@ def measured(errors, **changed) -> Measured:
         scores=errors,
         p_values=(np.arange(rows) + 0.5) / rows,
         is_anomaly=np.zeros(rows, dtype=bool),
+        rate=0.01,
         other_scores=np.empty(0),
         denoised_errors=None,
         size_bytes=1000,

@@ -17,6 +17,7 @@ import torch
 
 from isthmus import registry, variants
 from isthmus.bundle import agreement, export, graphs
+from isthmus.core import Calibration
 from isthmus.data.centring import centred, find_centre, restored
 from isthmus.errors import RegistryError
 from isthmus.scores import detector_of
@@ -31,7 +32,9 @@ def test_scores_and_labels_need_nothing_but_onnxruntime(trained, settings, tmp_p
     """In a process that imports neither torch nor isthmus."""
     pair = trained("served")
     with torch.inference_mode():
-        pair.detector.calibration.fit(pair.detector.score(torch.from_numpy(ROWS)), 0.3)
+        ordered = pair.detector.score(torch.from_numpy(ROWS)).sort().values
+        # The three highest scores are above the threshold, and no score is one of these.
+        pair.detector.calibration.fit((ordered[:6] + ordered[1:7]) / 2)
     registry.register_pair(pair, settings)
     files, loaded = registry.onnx_files("served/1", settings), registry.load("served/1", settings)
     np.save(tmp_path / "rows.npy", ROWS)
@@ -82,21 +85,23 @@ def test_a_graph_that_differs_from_torch_is_not_registered(trained, settings, mo
     assert list(left) == []
 
 
+def with_threshold(threshold):
+    return Calibration.from_quantiles(torch.linspace(0, 1, 1001), threshold)
+
+
 def test_a_label_that_differs_is_not_registered(trained, settings, monkeypatch):
     pair = trained("mislabelled")
-    calibration = pair.detector.calibration
-    real = graphs.write_graph
+    pair.detector.calibration = with_threshold(100.0)
+    real = graphs.graphs_of
 
-    def write_with_another_threshold(*arguments):
-        threshold = calibration.threshold.clone()
-        calibration.threshold.fill_(-1.0)
+    def graphs_of_another_threshold(detector, **options):
+        right, detector.calibration = detector.calibration, with_threshold(-1.0)
         try:
-            return real(*arguments)
+            return real(detector, **options)
         finally:
-            calibration.threshold.copy_(threshold)
+            detector.calibration = right
 
-    calibration.threshold.fill_(100.0)
-    monkeypatch.setattr(export, "write_graph", write_with_another_threshold)
+    monkeypatch.setattr(export, "graphs_of", graphs_of_another_threshold)
     with pytest.raises(RegistryError, match=r"ONNX export of the score .* labels differ"):
         registry.register_pair(pair, settings)
 
@@ -106,7 +111,7 @@ def test_a_score_that_is_the_threshold_itself_may_be_called_either(trained, tmp_
     with torch.inference_mode():
         scores = detector.score(torch.from_numpy(ROWS))
     for score in scores:
-        detector.calibration.threshold.copy_(score)  # exactly a row's own
+        detector.calibration = with_threshold(float(score))  # exactly a row's own
         folder = tmp_path / str(float(score))
         assert export.export_graphs(detector, ROWS, folder).record.checked_rows == len(ROWS)
 
@@ -167,8 +172,8 @@ def test_p_values_of_the_score_graph_are_those_of_torch(trained):
         return agreement._difference("score", found, detector, expected, len(ROWS)).what
 
     assert said_of(p_values) is None
-    assert said_of(p_values + 1 / 1001) is None
-    assert "p_values" in said_of(p_values + 3 / 1001)
+    assert said_of(p_values + 1e-7) is None
+    assert "p_values" in said_of(p_values + 1 / (len(ROWS) + 1))
     assert "p_values" in said_of(np.full_like(p_values, np.nan))
     assert "shapes" in said_of(p_values[:, None])
     assert "shapes" in said_of(p_values, expected.is_anomaly[:1])
@@ -239,7 +244,7 @@ def test_a_row_without_a_number_has_no_score_and_counts_as_an_anomaly(trained, s
     score, p_value, is_anomaly = session.run(None, {"row": rows})
     assert np.isnan(score).tolist() == [False, False, False, True, False]
     assert is_anomaly[3]
-    assert p_value[3] == pytest.approx(1 / 1001)
+    assert p_value[3] == pytest.approx(1 / (len(ROWS) + 1))
 
 
 @pytest.fixture(scope="module")

@@ -21,10 +21,15 @@ class UseOptions:
         resample: Whether sounds of another sample rate are resampled to the pair's.
         query: The query whose rows are read, if the input is a database; by default the one that
             the pair was trained on.
+        set_aside: Whether rows that cannot be read are set aside, in `Block.rejected`, instead of
+            ending the work. Steps of a series are not: its windows need every step.
+        let_short: Whether series that are all shorter than a window are let in, with no window.
     """
 
     resample: bool = False
     query: str | None = None
+    set_aside: bool = False
+    let_short: bool = False
 
 
 class Kind(ABC):

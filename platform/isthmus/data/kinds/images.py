@@ -65,7 +65,8 @@ class Images(Kind):
         parts = []
         for place in range(len(files)):
             path, loaded = _opened(files, place, data.key, None, is_needed=False)
-            parts.append(_like_trained(loaded, path, files.called(place), data, schema))
+            rows = _like_trained(loaded, path, files.called(place), data, schema)
+            parts.append(replace(rows, sets_aside=options.set_aside))
         return ManyRows(tuple(parts), files.names) if files.is_folder else parts[0]
 
 

@@ -15,8 +15,6 @@ from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode
 
-DEFAULT_WINDOW = 64
-
 
 class Series(Kind):
     """Windows of shape (C, T): C channels, T time steps."""
@@ -26,9 +24,6 @@ class Series(Kind):
     @classmethod
     def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
         """Opens windows to train on, and settles what the section leaves open."""
-        window = spec.window or DEFAULT_WINDOW
-        stride = spec.stride or max(1, window // 2)
-        spec = spec.model_copy(update={"window": window, "stride": stride})
         of_steps = _of_steps(spec)
         if is_array(files):
             _refuse_columns_of_arrays(files, spec)
@@ -37,7 +32,8 @@ class Series(Kind):
             extra = _extra(spec)
             steps, settled = open_tables(files, of_steps, extra=extra)
         spec = spec.model_copy(update={"key": settled.key, "columns": settled.columns})
-        rows = series_rows(steps, spec, files.name, step_s=None)
+        rows = series_rows(steps, spec, files.name, step_s=None, is_training=True)
+        spec = spec.model_copy(update={"window": rows.schema.shape[1]})
         if spec.missing == "mean":
             refuse_empty_columns(rows.signal_TC, spec.columns, files.name)
         # Files that come later are read alike, whatever their own dates would tell.
@@ -60,7 +56,9 @@ class Series(Kind):
                 )
         else:
             steps = open_tables_like(files, _of_steps(data), of_steps, extra=_extra(data))
-        return series_rows(steps, data, files.name, step_s=schema.time_step_s)
+        return series_rows(
+            steps, data, files.name, step_s=schema.time_step_s, let_short=options.let_short
+        )
 
 
 def _of_steps(spec: DataSpec) -> DataSpec:

@@ -55,8 +55,11 @@ class Tabular(Kind):
     ) -> RowSource:
         """Opens rows for a trained pair: columns by name in any order, or by their number."""
         if not is_array(files):
-            return open_tables_like(files, data, schema)
-        parts = [_array_like(files, place, data, schema) for place in range(len(files))]
+            return open_tables_like(files, data, schema, sets_aside=options.set_aside)
+        parts = [
+            replace(_array_like(files, place, data, schema), sets_aside=options.set_aside)
+            for place in range(len(files))
+        ]
         return parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
 
 
@@ -106,12 +109,24 @@ def open_tables(
     settled: dict[str, object] = {"columns": columns}
     if expansion is not None:
         settled["categories"] = expansion.values
-    rows = _table_rows(files, first, spec, columns, schema, expansion, keys, extra, has_labels=True)
-    return rows, spec.model_copy(update=settled)
+    one = TableRows(
+        *(files.addresses[0], first.name, spec, columns, schema),
+        expansion=expansion,
+        keys=keys[0],
+        extra=extra,
+        has_labels=True,
+        opened=first,
+    )
+    return _rows_of_all(one, files, keys), spec.model_copy(update=settled)
 
 
 def open_tables_like(
-    files: Files, data: DataSpec, schema: RowSchema, *, extra: tuple[str, ...] = ()
+    files: Files,
+    data: DataSpec,
+    schema: RowSchema,
+    *,
+    extra: tuple[str, ...] = (),
+    sets_aside: bool = False,
 ) -> RowSource:
     """Opens tables for a trained pair; columns that it was not trained on are left alone."""
     keys = _partition_keys(files, data)
@@ -125,35 +140,19 @@ def open_tables_like(
     if schema.features is None:
         features = expansion.features if expansion else columns
         schema = schema.model_copy(update={"features": features})
-    return _table_rows(
-        files, first, data, columns, schema, expansion, keys, extra, has_labels=False
-    )
-
-
-def _table_rows(
-    files: Files,
-    first: TableFormat,
-    spec: DataSpec,
-    columns: tuple[str, ...],
-    schema: RowSchema,
-    expansion: Expansion | None,
-    keys: Sequence[Mapping[str, str]],
-    extra: tuple[str, ...],
-    *,
-    has_labels: bool,
-) -> RowSource:
     one = TableRows(
-        address=files.addresses[0],
-        name=first.name,
-        spec=spec,
-        columns=columns,
-        schema=schema,
+        *(files.addresses[0], first.name, data, columns, schema),
         expansion=expansion,
         keys=keys[0],
         extra=extra,
-        has_labels=has_labels,
         opened=first,
+        sets_aside=sets_aside,
     )
+    return _rows_of_all(one, files, keys)
+
+
+def _rows_of_all(one: TableRows, files: Files, keys: Sequence[Mapping[str, str]]) -> RowSource:
+    """Returns the rows of all files, given those of the first."""
     if not files.is_folder:
         return one
     parts = [
@@ -162,8 +161,8 @@ def _table_rows(
             address=address,
             name=files.called(place),
             keys=keys[place],
-            first=first.name,
-            opened=None if place else first,
+            first=one.name,
+            opened=None if place else one.opened,
         )
         for place, address in enumerate(files.addresses)
     ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from isthmus.data.media.pixels import (
     encode,
     read_header,
 )
+from isthmus.data.media.readable import ReadableFiles, SetAside, read_headers
 from isthmus.data.output import (
     ARRAY_OUTPUT_ENDINGS,
     check_ending,
@@ -34,7 +35,7 @@ from isthmus.data.output import (
     is_array_output,
 )
 from isthmus.data.provenance import Provenance
-from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
+from isthmus.data.rows import Block, FloatArray, Labels, Rejected, WriteBlock, rows_in_a_block
 from isthmus.errors import DataError
 from isthmus.resources import cpus
 from isthmus.spec import DataSpec, RowSchema
@@ -52,12 +53,14 @@ class ImageFiles:
         schema: What the rows are like.
         headers: What each file says of itself.
         labels: Shape (N,), if they are asked for.
+        aside: The files that are set aside; `None` if a file that cannot be read is an error.
     """
 
     files: Files
     schema: RowSchema
     headers: tuple[ImageHeader, ...]
     labels: Labels | None = None
+    aside: SetAside | None = None
 
     @property
     def count(self) -> int:
@@ -68,8 +71,16 @@ class ImageFiles:
         """Decodes the files, several at once; images have nothing to carry.
 
         Raises:
-            DataError: At the block with a file that is damaged, or coloured where rows are grey.
+            DataError: At the block with a file that is damaged, or coloured where rows are grey,
+                unless such files are set aside.
         """
+        for first, block in enumerate(self._decoded()):
+            if first == 0 and self.aside is not None:
+                yield replace(block, rejected=(*self.aside.rejected, *block.rejected))
+            else:
+                yield block
+
+    def _decoded(self) -> Iterator[Block]:
         paths = self.files.paths()
         names = np.array(self.files.names)
         channels, *size = self.schema.shape
@@ -86,10 +97,20 @@ class ImageFiles:
                     pixels = decode(paths[position], called, channels, row_size)
                     np.multiply(pixels, self._factor(position), out=values[row])
 
-                for _ in pool.map(read, range(len(values))):
-                    pass
+                faults = self._faults(first, pool.map(_error_of(read), range(len(values))))
                 labels = None if self.labels is None else self.labels[rows]
-                yield Block(values, {"file": names[rows]}, labels)
+                block = Block(values, {"file": names[rows]}, labels)
+                yield block if self.aside is None else self.aside.without(block, faults)
+
+    def _faults(self, first: int, errors: Iterable[DataError | None]) -> dict[int, Rejected]:
+        """Returns the rows from the file `first` on that could not be decoded."""
+        faults = {}
+        for row, error in enumerate(errors):
+            if error is not None and self.aside is None:
+                raise error
+            if error is not None and self.aside is not None:
+                faults[row] = self.aside.rejection(first + row, self.files, error)
+        return faults
 
     def check_output(self, output: Path) -> None:
         """Refuses a folder with other things in it, or for one image an ending of no image.
@@ -161,7 +182,8 @@ def open_image_files(files: Files, spec: DataSpec) -> tuple[ImageFiles, DataSpec
     Raises:
         DataError: If a file is no image, or they differ in size with no `image_size` set.
     """
-    headers = _read_headers(files)
+    readable = _read_headers(files)
+    headers = readable.headers
     channels = 3 if any(header.is_colour for header in headers) else 1
     size = spec.image_size or _common_size(files, headers)
     white = float(max(header.white for header in headers))
@@ -183,25 +205,45 @@ def open_image_files_like(
         files: One file or several.
         data: The settled data section that the pair was trained with.
         schema: What its training rows were like.
-        options: No option is for images.
+        options: Whether files that cannot be read are set aside.
 
     Raises:
         DataError: If a file is no image, or of another size.
     """
-    del options
-    headers = _read_headers(files)
     _, height, width = schema.shape
-    if data.image_size is None:
-        _refuse_other_sizes(files, headers, (height, width))
+
+    def check(header: ImageHeader, name: str) -> None:
+        if data.image_size is None:
+            _refuse_other_size(name, header, (height, width))
+
+    readable = _read_headers(files, check, sets_aside=options.set_aside)
     if schema.white is not None:
-        _report_scaled(files, headers, schema.white)
+        _report_scaled(files, readable.headers, schema.white)
     known = RowSchema(kind=DataKind.IMAGES, shape=schema.shape, white=schema.white)
-    return ImageFiles(files, known, headers)
+    return ImageFiles(readable.files, known, readable.headers, aside=readable.aside)
 
 
-def _read_headers(files: Files) -> tuple[ImageHeader, ...]:
-    paths = files.paths()
-    headers = tuple(read_header(path, files.called(i)) for i, path in enumerate(paths))
+def _error_of(read: Callable[[int], None]) -> Callable[[int], DataError | None]:
+    """Returns a function that returns the error of `read` instead of raising it."""
+
+    def tried(row: int) -> DataError | None:
+        try:
+            read(row)
+        except DataError as error:
+            return error
+        return None
+
+    return tried
+
+
+def _read_headers(
+    files: Files,
+    check: Callable[[ImageHeader, str], None] = lambda header, name: None,
+    *,
+    sets_aside: bool = False,
+) -> ReadableFiles[ImageHeader]:
+    readable = read_headers(files, read_header, check, sets_aside=sets_aside)
+    files, headers = readable.files, readable.headers
     with_pages = [name for name, header in zip(files.names, headers, strict=True)
                   if header.pages > 1]  # fmt: skip
     if with_pages:
@@ -209,7 +251,7 @@ def _read_headers(files: Files) -> tuple[ImageHeader, ...]:
             "%s: %d file(s) hold more than one image, of which the first is read (%s)",
             files.name, len(with_pages), with_pages[0],
         )  # fmt: skip
-    return headers
+    return readable
 
 
 def _common_size(files: Files, headers: Sequence[ImageHeader]) -> Size:
@@ -223,13 +265,12 @@ def _common_size(files: Files, headers: Sequence[ImageHeader]) -> Size:
     return first
 
 
-def _refuse_other_sizes(files: Files, headers: Sequence[ImageHeader], size: Size) -> None:
-    for position, header in enumerate(headers):
-        if header.size != size:
-            raise DataError(
-                f"{files.called(position)}: is {_shown(header.size)} (height x width) and the "
-                f"model takes {_shown(size)}; resize it, or train with data.image_size set"
-            )
+def _refuse_other_size(name: str, header: ImageHeader, size: Size) -> None:
+    if header.size != size:
+        raise DataError(
+            f"{name}: is {_shown(header.size)} (height x width) and the model takes "
+            f"{_shown(size)}; resize it, or train with data.image_size set"
+        )
 
 
 def _report_scaled(files: Files, headers: Sequence[ImageHeader], white: float) -> None:

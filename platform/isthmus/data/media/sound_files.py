@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from isthmus.data.files import Files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.labels import folder_labels
 from isthmus.data.media.outputs import open_array, whole_targets
+from isthmus.data.media.readable import SetAside, read_headers
 from isthmus.data.media.samples import (
     FORMATS,
     SampleReader,
@@ -32,7 +33,7 @@ from isthmus.data.output import (
     is_array_output,
 )
 from isthmus.data.provenance import Provenance
-from isthmus.data.rows import Block, Labels, WriteBlock, rows_in_a_block
+from isthmus.data.rows import Block, Labels, Rejected, WriteBlock, rows_in_a_block
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
@@ -54,6 +55,7 @@ class SoundFiles:
         rate_hz: The sample rate of the rows; files of another are resampled.
         stride: Samples from the start of one window to that of the next.
         labels: The label of each file, if they are asked for.
+        aside: The files that are set aside; `None` if a file that cannot be read is an error.
     """
 
     files: Files
@@ -62,6 +64,7 @@ class SoundFiles:
     rate_hz: int
     stride: int
     labels: Labels | None = None
+    aside: SetAside | None = None
 
     @cached_property
     def count(self) -> int:
@@ -74,11 +77,29 @@ class SoundFiles:
         """Reads the windows of each file in order; sounds have nothing to carry.
 
         Raises:
-            DataError: At the block of a file that is damaged, or holds NaN.
+            DataError: At the block of a file that is damaged, or holds NaN, unless such files are
+                set aside; the windows before the damage are then read.
         """
+        if self.aside is not None and self.aside.rejected:
+            yield self._none_but(self.aside.rejected, 0)
         paths = self.files.paths()
         for position in range(len(paths)):
-            yield from self._blocks_of(position, paths)
+            try:
+                yield from self._blocks_of(position, paths)
+            except DataError as error:
+                if self.aside is None:
+                    raise
+                rejected = self.aside.rejection(position, self.files, error)
+                yield self._none_but((rejected,), position)
+
+    def _none_but(self, rejected: tuple[Rejected, ...], position: int) -> Block:
+        """Returns a block of no windows, with files that are set aside."""
+        return Block(
+            np.empty((0, *self.schema.shape), dtype=np.float32),
+            {"file": np.empty(0, dtype=np.str_), "start_s": np.empty(0)},
+            part=position,
+            rejected=rejected,
+        )
 
     def _blocks_of(self, position: int, paths: Sequence[Path]) -> Iterator[Block]:
         channels, window = self.schema.shape
@@ -154,7 +175,7 @@ def open_sound_files(files: Files, spec: DataSpec) -> tuple[SoundFiles, DataSpec
     Raises:
         DataError: If a file is damaged or too short, or the files differ in rate or channels.
     """
-    headers = _read_headers(files)
+    headers = read_headers(files, read_header).headers
     first = headers[0]
     _refuse_differing(files, headers, "sample rates", lambda h: f"{h.rate_hz} Hz", "resample")
     _refuse_differing(files, headers, "channels", lambda h: f"{h.channels}", "mix or convert")
@@ -176,24 +197,32 @@ def open_sound_files_like(
         files: One file or several.
         data: The settled data section that the pair was trained with.
         schema: What its training rows were like.
-        options: Whether files of another sample rate are resampled.
+        options: Whether files of another sample rate are resampled, and whether files that cannot
+            be read are set aside.
 
     Raises:
         DataError: If a file is damaged or too short, or has channels or a rate that the pair does
             not take.
     """
-    headers = _read_headers(files)
-    _refuse_other_channels(files, headers, schema.shape[0])
+    channels, window = schema.shape
     rate_hz = schema.sample_rate_hz
+
+    def check(header: SoundHeader, name: str) -> None:
+        _refuse_other_channels(name, header, channels)
+        if rate_hz is not None and not options.resample:
+            _refuse_other_rate(name, header, rate_hz)
+        _refuse_too_short(name, header, window, rate_hz or header.rate_hz)
+
+    readable = read_headers(files, read_header, check, sets_aside=options.set_aside)
+    files, headers = readable.files, readable.headers
     if rate_hz is None:  # the pair was trained before rates were kept
         _refuse_differing(files, headers, "sample rates", lambda h: f"{h.rate_hz} Hz", "resample")
         rate_hz = headers[0].rate_hz
     elif options.resample:
         _report_resampled(files, headers, rate_hz)
-    else:
-        _refuse_other_rates(files, headers, rate_hz)
     known = RowSchema(kind=DataKind.AUDIO, shape=schema.shape, sample_rate_hz=rate_hz)
-    return _windows_of(files, known, headers, rate_hz, data, None)
+    rows = _windows_of(files, known, headers, rate_hz, data, None)
+    return replace(rows, aside=readable.aside)
 
 
 def _windows_of(
@@ -207,16 +236,17 @@ def _windows_of(
     window = schema.shape[1]
     lengths = [header.frames_at(rate_hz) for header in headers]
     shortest = int(np.argmin(lengths))
-    if lengths[shortest] < window:
-        raise DataError(
-            f"{files.called(shortest)}: has {lengths[shortest]} samples, fewer than "
-            f"data.window={window}; remove it, or set data.window to at most {lengths[shortest]}"
-        )
+    _refuse_too_short(files.called(shortest), headers[shortest], window, rate_hz)
     return SoundFiles(files, schema, headers, rate_hz, spec.stride or window // 2, labels)
 
 
-def _read_headers(files: Files) -> tuple[SoundHeader, ...]:
-    return tuple(read_header(path, files.called(i)) for i, path in enumerate(files.paths()))
+def _refuse_too_short(name: str, header: SoundHeader, window: int, rate_hz: int) -> None:
+    length = header.frames_at(rate_hz)
+    if length < window:
+        raise DataError(
+            f"{name}: has {length} samples, fewer than data.window={window}; remove it, or set "
+            f"data.window to at most {length}"
+        )
 
 
 def _group(name: str) -> np.int64:
@@ -241,26 +271,24 @@ def _refuse_differing(
             )
 
 
-def _refuse_other_channels(files: Files, headers: Sequence[SoundHeader], channels: int) -> None:
-    for position, header in enumerate(headers):
-        if header.channels != channels:
-            raise DataError(
-                f"{files.called(position)}: has {_channels(header.channels)} and the pair was "
-                f"trained on {_channels(channels)}; convert it, or train a pair on such files"
-            )
+def _refuse_other_channels(name: str, header: SoundHeader, channels: int) -> None:
+    if header.channels != channels:
+        raise DataError(
+            f"{name}: has {_channels(header.channels)} and the pair was trained on "
+            f"{_channels(channels)}; convert it, or train a pair on such files"
+        )
 
 
 def _channels(count: int) -> str:
     return {1: "1 channel (mono)", 2: "2 channels (stereo)"}.get(count, f"{count} channels")
 
 
-def _refuse_other_rates(files: Files, headers: Sequence[SoundHeader], rate_hz: int) -> None:
-    for position, header in enumerate(headers):
-        if header.rate_hz != rate_hz:
-            raise DataError(
-                f"{files.called(position)}: has {header.rate_hz} Hz and the pair was trained on "
-                f"{rate_hz} Hz; give --resample to have it resampled"
-            )
+def _refuse_other_rate(name: str, header: SoundHeader, rate_hz: int) -> None:
+    if header.rate_hz != rate_hz:
+        raise DataError(
+            f"{name}: has {header.rate_hz} Hz and the pair was trained on {rate_hz} Hz; give "
+            "--resample to have it resampled"
+        )
 
 
 def _report_resampled(files: Files, headers: Sequence[SoundHeader], rate_hz: int) -> None:

@@ -6,15 +6,18 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus import plugins
 from isthmus.data.files import ending_of
+from isthmus.data.rows import IndexArray, Rejected
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 
@@ -37,6 +40,21 @@ class NotANumber(DataError):
     def __init__(self, message: str, column: str = "") -> None:
         super().__init__(message)
         self.column = column
+
+
+@dataclass(frozen=True, eq=False)
+class NumberedRows:
+    """Rows of a table that are read, and those between them that cannot be read.
+
+    Attributes:
+        table: The rows that are read.
+        numbers: Shape (n,). The number of each of them in the table, from 0.
+        rejected: The rows between them, and before them, that cannot be read.
+    """
+
+    table: pa.Table
+    numbers: IndexArray
+    rejected: tuple[Rejected, ...] = ()
 
 
 class TableFormat(ABC):
@@ -88,6 +106,27 @@ class TableFormat(ABC):
             DataError: If the table is damaged, or a column of numbers holds something else; the
                 message shows the first such value, and its row where the format tells it.
         """
+
+    def numbered(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
+    ) -> Iterator[NumberedRows]:
+        """Reads columns as `batches` does, with the number of each row."""
+        done = 0
+        for table in self.batches(numbers, texts, rows, as_is):
+            yield NumberedRows(table, np.arange(done, done + table.num_rows))
+            done += table.num_rows
+
+    def readable(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
+    ) -> Iterator[NumberedRows]:
+        """Reads columns like `numbered`, and sets aside the rows that cannot be read.
+
+        In a format whose file says the types of its columns, no single row can be unreadable.
+
+        Raises:
+            DataError: If the table is damaged, so that rows cannot be told from one another.
+        """
+        return self.numbered(numbers, texts, rows, as_is)
 
     def count(self) -> int | None:
         """Returns the number of rows; `None` where only reading to the end tells."""

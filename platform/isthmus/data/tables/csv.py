@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from mmap import ACCESS_READ, mmap
@@ -17,6 +18,7 @@ import pyarrow.csv as pa_csv
 
 from isthmus.data.files import COMPRESSIONS, ending_of
 from isthmus.data.tables import (
+    NumberedRows,
     TableFormat,
     damaged,
     first_line,
@@ -25,6 +27,7 @@ from isthmus.data.tables import (
     refuse_no_rows,
     with_texts,
 )
+from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
 from isthmus.errors import DataError
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -99,7 +102,10 @@ class Csv(TableFormat):
             return pa.schema([(name, pa.null()) for name in self.header[0]])  # refused by callers
         with (
             self._said_plainly(),
-            self._open(pa_csv.ConvertOptions(**self._conversion())) as reader,
+            # A row with too many cells or too few is a fault of the rows, and not of the columns.
+            self._open(
+                pa_csv.ConvertOptions(**self._conversion()), on_wrong_row=lambda _: "skip"
+            ) as reader,
         ):
             return reader.schema
 
@@ -138,6 +144,43 @@ class Csv(TableFormat):
                 raise self._better(error, convert, wrong) from error
         refuse_no_rows(self.name, count)
 
+    def readable(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
+    ) -> Iterator[NumberedRows]:
+        """Reads columns and sets rows aside that cannot be read; see `TableFormat.readable`."""
+        done = 0
+        try:
+            for batch in self.numbered(numbers, texts, rows, as_is):
+                yield batch
+                done += len(batch.numbers)
+        except DataError:
+            has_fault = True  # in some row, or in the file itself, which is then raised again
+        else:
+            has_fault = False
+        if has_fault:
+            yield from self._readable_from(done, numbers, [*texts, *as_is], rows)
+
+    def _readable_from(
+        self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
+    ) -> Iterator[NumberedRows]:
+        """Reads all cells as texts, from a row on, to find those that are no numbers."""
+        schema = self.schema()
+        is_boolean = {name: pa.types.is_boolean(schema.field(name).type) for name in numbers}
+        types = {name: pa.bool_() if is_boolean[name] else pa.float64() for name in numbers}
+        convert = pa_csv.ConvertOptions(
+            include_columns=[*numbers, *texts],
+            column_types=dict.fromkeys([*numbers, *texts], pa.string()),
+            **self._conversion(),
+        )
+        wrong = RowsOfWrongLength(self._rows_before)
+        with (
+            self._said_plainly(),
+            self._open(convert, use_threads=False, on_wrong_row=wrong.skip) as reader,
+        ):
+            for batch in numbered(reader, wrong, first, rows):
+                made = parsed(batch, types, self._plain)
+                yield replace(made, table=with_texts(made.table, texts))
+
     def _as_asked(
         self, table: pa.Table, numbers: Sequence[str], texts: Sequence[str], first: int
     ) -> pa.Table:
@@ -151,19 +194,7 @@ class Csv(TableFormat):
 
     def _parsed(self, column: pa.ChunkedArray, name: str, first: int) -> pa.ChunkedArray:
         """Parses numbers with signs between thousands, which pyarrow does not know."""
-        sign, point = re.escape(self.spec.thousands or ""), re.escape(self.spec.decimal)
-        cells = pc.utf8_trim_whitespace(column)
-        # A sign that does not stand before three digits is no sign between thousands.
-        is_number = pc.match_substring_regex(
-            cells, rf"^[+-]?(\d{{1,3}}({sign}\d{{3}})+|\d+)?({point}\d*)?([eE][+-]?\d+)?$"
-        )
-        plain = pc.replace_substring(cells, self.spec.thousands, "")
-        if self.spec.decimal != ".":
-            plain = pc.replace_substring(plain, self.spec.decimal, ".")
-        wrong = pc.binary_join_element_wise(cells, "?", "")  # which no cast takes for a number
-        plain = pc.if_else(pc.fill_null(is_number, True), plain, wrong)
-        is_missing = pc.is_in(cells, pa.array(["", *self._null_values()]))
-        plain = pc.if_else(is_missing, pa.scalar(None, pa.string()), plain)
+        plain = self._plain(column)
         try:
             return plain.cast(pa.float64())
         except pa.ArrowInvalid:
@@ -174,6 +205,28 @@ class Csv(TableFormat):
                     ) from None
             raise
 
+    def _plain(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        """Returns numbers in the writing of the file in that of pyarrow, which a cast parses."""
+        cells = plain = pc.utf8_trim_whitespace(column)
+        if self.spec.thousands:
+            plain = self._without_thousands(cells)
+        elif self.spec.decimal != ".":
+            plain = pc.replace_substring(cells, self.spec.decimal, ".")
+        is_missing = pc.is_in(cells, pa.array(["", *self._null_values()]))
+        return pc.if_else(is_missing, pa.scalar(None, pa.string()), plain)
+
+    def _without_thousands(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
+        sign, point = re.escape(self.spec.thousands or ""), re.escape(self.spec.decimal)
+        # A sign that does not stand before three digits is no sign between thousands.
+        is_number = pc.match_substring_regex(
+            cells, rf"^[+-]?(\d{{1,3}}({sign}\d{{3}})+|\d+)?({point}\d*)?([eE][+-]?\d+)?$"
+        )
+        plain = pc.replace_substring(cells, self.spec.thousands, "")
+        if self.spec.decimal != ".":
+            plain = pc.replace_substring(plain, self.spec.decimal, ".")
+        wrong = pc.binary_join_element_wise(cells, "?", "")  # which no cast takes for a number
+        return pc.if_else(pc.fill_null(is_number, True), plain, wrong)
+
     def _null_values(self) -> list[str]:
         return [*pa_csv.ConvertOptions().null_values, *self.spec.missing_values]
 
@@ -181,7 +234,11 @@ class Csv(TableFormat):
         return {"null_values": self._null_values(), "decimal_point": self.spec.decimal}
 
     def _open(
-        self, convert: pa_csv.ConvertOptions, *, use_threads: bool = True
+        self,
+        convert: pa_csv.ConvertOptions,
+        *,
+        use_threads: bool = True,
+        on_wrong_row: Callable[[pa_csv.InvalidRow], str] | None = None,
     ) -> pa_csv.CSVStreamingReader:
         names, delimiter = self.header
         return pa_csv.open_csv(
@@ -197,9 +254,15 @@ class Csv(TableFormat):
                 newlines_in_values=self._has_quotes,
                 # In a table of one column, an empty line is a missing value.
                 ignore_empty_lines=len(names) > 1,
+                invalid_row_handler=on_wrong_row,
             ),
             convert_options=convert,
         )
+
+    @property
+    def _rows_before(self) -> int:
+        """How many rows pyarrow has counted at row 0: it counts from 1, and the header too."""
+        return 1 if self.spec.header == "none" else 2
 
     @property
     def _compression(self) -> str | None:
@@ -276,9 +339,7 @@ class Csv(TableFormat):
         found = _NOT_CONVERTED.search(str(again))
         names = self.header[0]
         if found is not None:
-            # Arrow counts rows from 1, and the header too.
-            before = 1 if self.spec.header == "none" else 2
-            row = None if found["row"] is None else int(found["row"]) - before
+            row = None if found["row"] is None else int(found["row"]) - self._rows_before
             return not_a_number(self.name, names[int(found["column"])], found["value"], row)
         if wrong:
             return not_a_number(self.name, wrong[0], "")

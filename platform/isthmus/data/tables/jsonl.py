@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
+from itertools import islice
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from isthmus.data.tables import not_a_number
+from isthmus.data.rows import Rejected
+from isthmus.data.tables import NumberedRows, not_a_number
+from isthmus.data.tables._faults import no_number
 from isthmus.data.tables._files import TypedFile
 from isthmus.errors import DataError
 
 # pyarrow reads no longer line.
 _LONGEST_LINE = 1 << 20
+_LOOKED_AT_ROWS = 10_000
 
 
 class Jsonl(TypedFile):
@@ -65,6 +72,76 @@ class Jsonl(TypedFile):
                 for first in range(0, table.num_rows, rows):
                     yield table.slice(first, rows)
 
+    def schema(self) -> pa.Schema:
+        """Returns the names and types of the columns, as the first rows have them.
+
+        If a row of the first block cannot be read, its fault is raised where rows are read.
+        """
+        return self._schema
+
+    @cached_property
+    def _schema(self) -> pa.Schema:
+        try:
+            return super().schema()
+        except DataError:
+            found = self._schema_of_sound_rows()
+            if not len(found):
+                raise
+            return found
+
+    def readable(
+        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
+    ) -> Iterator[NumberedRows]:
+        """Reads columns and sets rows aside that cannot be read; see `TableFormat.readable`."""
+        done = 0
+        try:
+            for batch in self.numbered(numbers, texts, rows, as_is):
+                yield batch
+                done += len(batch.numbers)
+        except DataError:
+            has_fault = True
+        else:
+            has_fault = False
+        if has_fault:
+            yield from self._readable_from(done, numbers, [*texts, *as_is], rows)
+
+    def _readable_from(
+        self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
+    ) -> Iterator[NumberedRows]:
+        """Reads row by row, from a row on."""
+        later = islice(enumerate(self._rows()), first, None)
+        while some := list(islice(later, rows)):
+            columns: dict[str, list[object]] = {name: [] for name in (*numbers, *texts)}
+            sound: list[int] = []
+            rejected: list[Rejected] = []
+            for number, row in some:
+                reason = _reason_against(row, numbers)
+                if reason is not None or not isinstance(row, dict):
+                    rejected.append(Rejected(number, reason or ""))
+                    continue
+                sound.append(number)
+                for name in numbers:
+                    columns[name].append(_as_float(row.get(name)))
+                for name in texts:
+                    columns[name].append(_as_text(row.get(name)))
+            table = pa.table(
+                {
+                    name: pa.array(values, pa.float64() if name in numbers else pa.string())
+                    for name, values in columns.items()
+                }
+            )
+            yield NumberedRows(table, np.array(sound, dtype=np.int64), tuple(rejected))
+
+    def _schema_of_sound_rows(self) -> pa.Schema:
+        types: dict[str, pa.DataType] = {}
+        for row in islice(self._rows(), _LOOKED_AT_ROWS):
+            for name, value in row.items() if isinstance(row, dict) else ():
+                if value is None:
+                    continue
+                is_number = _kind_of(value) in ("numbers", "true or false")
+                types.setdefault(name, pa.float64() if is_number else pa.string())
+        return pa.schema(types.items())
+
     def _type_of_first_value(self, column: str) -> pa.DataType:
         values = (row.get(column) for row in self._rows() if isinstance(row, dict))
         first = next((value for value in values if value is not None), "")
@@ -105,13 +182,40 @@ class Jsonl(TypedFile):
             lines = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
             while line := lines.readline(_LONGEST_LINE):
                 if len(line) == _LONGEST_LINE:
-                    return
+                    raise DataError(
+                        f"{self.name}: has a line of more than {_LONGEST_LINE:,} signs, which is "
+                        "not read; write one row on each line"
+                    )
                 if line.strip():
                     try:
                         row = json.loads(line)
                     except (ValueError, RecursionError):
                         row = None
                     yield row
+
+
+def _reason_against(row: object, numbers: Sequence[str]) -> str | None:
+    """Returns why a row cannot be read; `None` if it can."""
+    if not isinstance(row, dict):
+        return "is no JSON object"
+    for name in numbers:
+        value = row.get(name)
+        if value is not None and not isinstance(value, int | float):
+            return no_number(name, value if isinstance(value, str) else json.dumps(value))
+    return None
+
+
+def _as_float(value: float | None) -> float | None:
+    try:
+        return None if value is None else float(value)
+    except OverflowError:
+        return math.inf  # a whole number beyond float64, which is refused as infinity is
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _kind_of(value: object, *, tells_whole: bool = False) -> str:

@@ -6,8 +6,6 @@ from isthmus.promotion.evidence import Evidence, GateCheck, decide
 from isthmus.promotion.intervals import share
 from isthmus.promotion.verdict import Check
 
-_NOMINAL = 0.01
-
 
 class FalsePositives(GateCheck):
     """The share of held-out rows above the threshold."""
@@ -22,7 +20,7 @@ class FalsePositives(GateCheck):
         allowed = max(allowed, evidence.bounds.max_false_positive_rate)
         return Check(
             check="false_positives",
-            name=f"rows above the threshold (nominal {100 * _NOMINAL:g} %)",
+            name=f"rows above the threshold (nominal {100 * evidence.new.rate:.2g} %)",
             value=found.value,
             beside=beside,
             low=found.low,

@@ -1,0 +1,94 @@
+"""Writes the rows that cannot be read, with their reasons, to a file beside the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from isthmus.data.provenance import Provenance, sidecar_path
+from isthmus.data.rows import Rejected
+from isthmus.data.table_output import open_table_output
+from isthmus.errors import DataError
+
+_SCHEMA = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
+
+
+def rejected_path(output: Path) -> Path:
+    """Returns the path of the rows that are set aside from an output: `OUTPUT.rejected.csv`."""
+    return output.with_name(f"{output.name}.rejected.csv")
+
+
+class RejectedRows:
+    """The rows of an input that are set aside."""
+
+    def __init__(self, called: str, open_file: Callable[[], Callable[[pa.Table], None]]) -> None:
+        """Creates it empty.
+
+        Args:
+            called: What messages call the input.
+            open_file: Opens the file, and returns the function that appends a table to it.
+        """
+        self.count = 0
+        """The number of rows so far."""
+        self._called = called
+        self._first: Rejected | None = None
+        self._open_file = open_file
+        self._append: Callable[[pa.Table], None] | None = None
+
+    def add(self, rejected: Sequence[Rejected]) -> None:
+        """Adds rows; the file is opened at the first."""
+        if not rejected:
+            return
+        self._first = self._first or rejected[0]
+        self.count += len(rejected)
+        self._append = self._append or self._open_file()
+        columns = (
+            [each.row for each in rejected],
+            [each.file or Path(self._called).name for each in rejected],
+            [each.reason for each in rejected],
+        )
+        self._append(pa.table(columns, schema=_SCHEMA))
+
+    def refuse_nothing_left(self, rows: int) -> None:
+        """Refuses an input of which no row could be read.
+
+        Args:
+            rows: The number of rows that could be read.
+
+        Raises:
+            DataError: With the reason of the first row.
+        """
+        if rows == 0 and self._first is not None:
+            where = f"row {self._first.row} of {self._first.file}".removesuffix(" of ")
+            raise DataError(
+                f"{self._called}: none of its {self.count} row(s) can be read; {where}: "
+                f"{self._first.reason}"
+            )
+
+
+@contextmanager
+def open_rejected(output: Path, called: str, provenance: Provenance) -> Iterator[RejectedRows]:
+    """Yields the rows that are set aside, and writes them beside the output if there are any.
+
+    The file appears whole at the end of the context, or not at all if an error comes first. One of
+    an earlier output is removed.
+
+    Args:
+        output: The path of the results.
+        called: What messages call the input.
+        provenance: That of the results.
+    """
+    target = rejected_path(output)
+    with ExitStack() as opened:
+
+        def open_file() -> Callable[[pa.Table], None]:
+            return opened.enter_context(open_table_output(target, provenance))
+
+        rejected = RejectedRows(called, open_file)
+        yield rejected
+    if not rejected.count:
+        target.unlink(missing_ok=True)
+        sidecar_path(target).unlink(missing_ok=True)

@@ -1,0 +1,87 @@
+"""The columns that `detect --explain` adds to each row of its output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data import Block
+from isthmus.explanations.contributions import Contributions, Explained
+from isthmus.explanations.features import Responsible, TableFeatures, most_responsible
+from isthmus.types import DataKind
+
+MOST_FEATURES = 3
+"""How many features or channels are named for each row."""
+Columns = Mapping[str, NDArray[Any]]
+# The part of a window of sound, and the pixels, over which contributions are averaged before the
+# place of the greatest is looked for: one noisy value says little.
+_SMOOTHED_SHARE, _SMOOTHED_PIXELS = 32, 3
+_DECIMALS = 6
+
+
+def columns_of(contributions: Contributions, features: TableFeatures, block: Block) -> Columns:
+    """Returns the columns that explain the rows of a block.
+
+    Tables and series have `feature_1`, `share_1`, `value_1`, `reconstruction_1` and `usual_1`, and
+    so on to 3, and series also `step_1`. Images have `peak_row` and `peak_column`, the pixel around
+    which the reconstruction misses most. Audio has `peak_s`, the time, and `peak_hz`, the frequency
+    at which it does.
+
+    Args:
+        contributions: What explains the rows of the pair.
+        features: The pair's features.
+        block: The rows.
+    """
+    explained = contributions.of(block.values)
+    match contributions.pair.manifest.plan.kind:
+        case DataKind.IMAGES:
+            return _of_images(explained)
+        case DataKind.AUDIO:
+            rate_hz = contributions.pair.manifest.rows_taken.sample_rate_hz
+            return _of_audio(explained, block, rate_hz)
+    found = most_responsible(contributions, features, block.values, explained, MOST_FEATURES)
+    return _of_features(found, block)
+
+
+def _of_features(found: Responsible, block: Block) -> Columns:
+    columns: dict[str, NDArray[Any]] = {}
+    for place in range(found.names.shape[1]):
+        number = place + 1
+        columns[f"feature_{number}"] = found.names[:, place]
+        columns[f"share_{number}"] = found.shares[:, place]
+        if found.steps is not None:
+            first = block.index.get("first_step", 0)
+            columns[f"step_{number}"] = found.steps[:, place] + first
+        columns[f"value_{number}"] = found.values[:, place]
+        columns[f"reconstruction_{number}"] = found.reconstructions[:, place]
+        columns[f"usual_{number}"] = found.usual[:, place]
+    return columns
+
+
+def _of_images(explained: Explained) -> Columns:
+    from scipy.ndimage import uniform_filter
+
+    heat_NHW = explained.contributions.mean(axis=1)
+    heat_NHW = uniform_filter(heat_NHW, size=(0, _SMOOTHED_PIXELS, _SMOOTHED_PIXELS))
+    peaks = heat_NHW.reshape(len(heat_NHW), -1).argmax(axis=1)
+    rows, columns = np.unravel_index(peaks, heat_NHW.shape[1:])
+    return {"peak_row": rows, "peak_column": columns}
+
+
+def _of_audio(explained: Explained, block: Block, rate_hz: int | None) -> Columns:
+    from scipy.ndimage import uniform_filter1d
+
+    rate_hz = rate_hz or 1
+    heat_NT = explained.contributions.mean(axis=1)
+    smoothed = max(1, heat_NT.shape[1] // _SMOOTHED_SHARE)
+    samples = uniform_filter1d(heat_NT, smoothed, axis=1).argmax(axis=1)
+    residuals = explained.rows - explained.reconstructions
+    spectra = np.square(np.abs(np.fft.rfft(residuals, axis=2))).mean(axis=1)
+    frequencies = np.fft.rfftfreq(residuals.shape[2], 1 / rate_hz)
+    return {
+        "peak_s": np.round(samples / rate_hz + block.index.get("start_s", 0), _DECIMALS),
+        "peak_hz": frequencies[spectra.argmax(axis=1)],
+    }

@@ -1,0 +1,118 @@
+"""Scores that compare a row with a memory of normal rows, whose size is bounded."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from isthmus.core import Autoencoder
+from isthmus.scores._score import Score, Views, rows_at_most, settled
+from isthmus.scores._space import Space, SpaceName
+from isthmus.spec import SpecModel
+
+# The distances of so many rows to a memory of the usual size stay in a processor's cache.
+_ROWS_AT_ONCE = 256
+# `memory: auto` keeps so many rows, and no more numbers than the score says.
+_AUTO_ROWS = (256, 1024)
+
+MemorySize = Annotated[int, Field(ge=2, le=65_536)] | Literal["auto"]
+
+
+class MemoryScore(Score):
+    """A score by the distances of a row to the normal rows of a memory.
+
+    Attributes:
+        memory: The points of the normal rows, shape (M, P).
+        lengths: Their squared lengths, shape (M,).
+    """
+
+    class Config(SpecModel):
+        """The size of the memory, and the space of the distances."""
+
+        memory: MemorySize = "auto"
+        """The most training rows that are kept. What a score costs in time and on disk grows with
+        it. `auto`: from 256 to 1024, fewer for wider rows."""
+        space: SpaceName = "combined"
+        """Where distances are measured. combined: in the row, its residual and, except of
+        tables, its latent side by side.
+        tempered: between rows whose features are scaled by their quartiles, with their tails drawn
+        in."""
+
+    FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths")
+    AUTO_NUMBERS: ClassVar[int] = 32_768
+    """The numbers that `memory: auto` keeps, which set what a row costs."""
+    options: Config
+    memory: Tensor
+    lengths: Tensor
+
+    def __init__(self, options: SpecModel) -> None:
+        """Creates a score that is not fitted yet."""
+        super().__init__(options)
+        self.space = Space(self.options.space)
+        self._taken = torch.zeros(0, dtype=torch.int64)
+
+    @abstractmethod
+    def from_distances(self, points: Tensor, squares: Tensor) -> Tensor:
+        """Computes scores, shape (B,).
+
+        Args:
+            points: The points of the rows, shape (B, P).
+            squares: Their squared distances to the rows of the memory, shape (B, M).
+        """
+
+    def fit(self, train: Views, held_out: Views, seed: int) -> None:
+        """Keeps a sample of the training rows."""
+        self.space.fit(train)
+        # It is needed until the score is fitted, and not stored.
+        points = self.space(train)
+        self._taken = rows_at_most(len(points), self._size(points.shape[1]), seed)
+        points = points[self._taken]
+        self.keep("memory", points)
+        self.keep("lengths", points.square().sum(dim=1))
+
+    def forward(self, views: Views) -> Tensor:
+        """Computes the scores, shape (B,), a few rows at a time."""
+        points = self.space(views)
+        found = [self._score(part) for part in torch.split(points, _ROWS_AT_ONCE)]
+        return settled(torch.cat(found))
+
+    def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
+        """Returns a function that computes the scores of all rows at once."""
+        return lambda views: settled(self._score(self.space(views)))
+
+    def of_normal_rows(self, train: Views, held_out: Views) -> Tensor:
+        """Computes the scores of normal rows; a row of the memory is not compared with itself."""
+        points, found = self.space(train), []
+        place = torch.full((len(points),), -1, dtype=torch.int64)
+        place[self._taken] = torch.arange(len(self._taken))
+        for part, places in zip(
+            torch.split(points, _ROWS_AT_ONCE), torch.split(place, _ROWS_AT_ONCE), strict=True
+        ):
+            squares = self._squares(part)
+            remembered = (places >= 0).nonzero().squeeze(1)
+            squares[remembered, places[remembered]] = torch.inf
+            found.append(self.from_distances(part, squares))
+        return settled(torch.cat(found))
+
+    def apart(self) -> Tensor:
+        """Returns the squared distances within the memory; that of a row to itself is infinite."""
+        squares = self._squares(self.memory)
+        return squares.fill_diagonal_(torch.inf)
+
+    def _size(self, width: int) -> int:
+        if self.options.memory != "auto":
+            return self.options.memory
+        fewest, most = _AUTO_ROWS
+        return min(max(self.AUTO_NUMBERS // width, fewest), most)
+
+    def _score(self, points: Tensor) -> Tensor:
+        return self.from_distances(points, self._squares(points))
+
+    def _squares(self, points: Tensor) -> Tensor:
+        products = torch.addmm(self.lengths, points, self.memory.T, alpha=-2)
+        return (products + points.square().sum(dim=1, keepdim=True)).clamp(min=0)
