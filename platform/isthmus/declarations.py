@@ -11,7 +11,6 @@ import ast
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -98,9 +97,15 @@ class _Source:
         namespace: dict[str, Any] = {"__name__": self.module}
         later = {each for body in _bodies(plain) for each in _names(body)}
         for each in (_names(plain) - {name}) & set(self.statements):
-            # A method may use torch when it is called, which it never is here.
-            with suppress(ImportError) if each in later else nullcontext():
+            try:
                 namespace[each] = self.value(each)
+            except ImportError:
+                # The name of a class with torch in it may stand for what the class declares, as in
+                # `MemoryScore.Config`, and a method may use it when it is called, as none is here.
+                if (declared := self.declared(each)) is not None:
+                    namespace[each] = _Declared(declared)
+                elif each not in later:
+                    raise
         module = ast.Module([plain], type_ignores=[])
         # The file is our own, and the line numbers are kept: pydantic reads the texts beneath the
         # fields from it.
@@ -116,6 +121,16 @@ class _Source:
         if module.startswith(_PACKAGE):
             return _source(module).value(original)
         raise ImportError(f"{self.module} declares options with {name}, which is not light")
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """Stands for a class in an expression that only names what the class declares."""
+
+    declaration: Declaration
+
+    def __getattr__(self, name: str) -> Any:
+        return self.declaration.value(name)
 
 
 @cache

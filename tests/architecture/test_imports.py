@@ -137,16 +137,6 @@ def test_a_static_command_loads_no_heavy_library(arguments: list[str], tmp_path:
     assert not sorted(set(HEAVY) & loaded_by(arguments, tmp_path))
 
 
-@pytest.mark.parametrize(
-    "arguments", [["models"], ["history", "a"], ["lineage", "a/1"]], ids=" ".join
-)
-def test_a_command_that_only_asks_the_registry_loads_no_torch(
-    arguments: list[str], tmp_path: Path
-) -> None:
-    heavy = {"torch", "pytorch_lightning", "ray"}
-    assert not sorted(heavy & loaded_by(arguments, tmp_path))
-
-
 def test_only_rooms_that_meet_mlflow_import_it_even_lazily() -> None:
     wrong = [
         place(path, node)

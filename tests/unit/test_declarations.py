@@ -19,7 +19,7 @@ FACTS = {
 PLUGINS = [(room, name) for room, module in ROOMS.items() for name in module.names()]
 
 
-@pytest.mark.parametrize(("room", "name"), PLUGINS, ids="/".join)
+@pytest.mark.parametrize(("room", "name"), PLUGINS, ids=["/".join(each) for each in PLUGINS])
 def test_every_plugin_declares_in_its_source_what_its_class_says(room, name):
     declared, real = declaration(room, name), ROOMS[room].get(name)
     assert {each: declared.value(each) for each in FACTS[room]} == {

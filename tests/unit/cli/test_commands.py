@@ -71,8 +71,8 @@ def test_one_variant_is_shown_with_its_paper_and_options(here, isthmus):
 
 FAILURES = {
     "no model yet": (["denoise", "--model", "digits", "a.npy", "b.npy"], 2, "no models in"),
-    "no such scores": (["report", "a.csv"], 2, "a.csv: there is no such file; name a file of"),
-    "no page": (["report", "a.csv", "-o", "a.pdf"], 2, "a page can be written as .html"),
+    "no such scores": (["report", "a.csv"], 3, "a.csv: there is no such file; name a file of"),
+    "no page": (["report", "a.csv", "-o", "a.pdf"], 3, "a page can be written as .html"),
     "page over scores": (
         ["detect", "--model", "digits", "a.npy", "b.csv", "--report", "b.csv"],
         *(2, "b.csv is the output of the scores too"),
