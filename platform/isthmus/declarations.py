@@ -95,7 +95,7 @@ class _Source:
             return self._imported(statement, name)
         plain = _Unannotated().visit(statement)
         namespace: dict[str, Any] = {"__name__": self.module}
-        later = {each for body in _bodies(plain) for each in _names(body)}
+        now = _names_used_now(plain)
         for each in (_names(plain) - {name}) & set(self.statements):
             try:
                 namespace[each] = self.value(each)
@@ -104,7 +104,7 @@ class _Source:
                 # `MemoryScore.Config`, and a method may use it when it is called, as none is here.
                 if (declared := self.declared(each)) is not None:
                     namespace[each] = _Declared(declared)
-                elif each not in later:
+                elif each in now:
                     raise
         module = ast.Module([plain], type_ignores=[])
         # The file is our own, and the line numbers are kept: pydantic reads the texts beneath the
@@ -176,11 +176,13 @@ def _names(node: ast.AST) -> set[str]:
     return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
 
 
-def _bodies(node: ast.AST) -> Iterator[ast.stmt]:
-    """Yields the statements within functions."""
-    for each in ast.walk(node):
-        if isinstance(each, ast.FunctionDef):
-            yield from each.body
+def _names_used_now(node: ast.AST) -> set[str]:
+    """Returns the names that a statement uses when it is evaluated: none of the functions' own."""
+    found = {node.id} if isinstance(node, ast.Name) else set()
+    for each in ast.iter_child_nodes(node):
+        if not (isinstance(node, ast.FunctionDef) and each in node.body):
+            found |= _names_used_now(each)
+    return found
 
 
 def _bound(statement: ast.stmt) -> list[str]:
