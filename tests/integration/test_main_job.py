@@ -45,6 +45,17 @@ def test_the_pair_is_listed_with_its_alias_and_metrics(in_project, isthmus):
     assert version.metrics["test_reconstruction_mse"] < 2 * version.metrics["test_pca_mse"]
 
 
+def test_what_was_found_is_printed_for_programs_too(in_project, isthmus, tmp_path):
+    np.savez(tmp_path / "rows.npz", x=in_project.noisy[:20])
+    for command, figures in (("denoise", {"rows"}), ("detect", {"rows", "anomalies"})):
+        output = tmp_path / f"{command}.npz"
+        done = isthmus(command, "--model", "digits", tmp_path / "rows.npz", output, "--json")
+        assert done.code == 0, done.err
+        found = json.loads(done.out)
+        assert figures <= set(found)
+        assert (found["rows"], found["output"], found["model"]) == (20, str(output), "digits/1")
+
+
 def test_denoising_a_file_gains_four_decibels_and_names_the_pair(in_project, isthmus):
     np.savez("noisy.npz", x=in_project.noisy, label=np.arange(len(in_project.noisy)))
     done = isthmus("denoise", "--model", "digits@champion", "noisy.npz", "clean.npz")
