@@ -21,7 +21,9 @@ def untrained_pair(
     name: str, settings: Settings, seed: int = 0, *, columns: int = 6, **job: object
 ) -> TrainedPair:
     """Ready to register, with a run of its own."""
-    spec = check_job({"name": name, "data": {"path": "rows.csv"}, "latent_dim": 2, **job})
+    # The score that needs no rows to be fitted to.
+    plain = {"data": {"path": "rows.csv"}, "latent_dim": 2, "scoring": "own"}
+    spec = check_job({"name": name, **plain, **job})
     data = spec.data.model_copy(update={"kind": DataKind.TABULAR, "scaling": ScalingMode.STANDARD})
     torch.manual_seed(seed)
     module = variants.build(plan_for(spec, data, (columns,))).eval()

@@ -179,15 +179,10 @@ def series_rows(
     order = _order(series, times, len(rows), name)
     names = _names(rows, series, spec, order)
     found_step_s = None
-    is_break = np.zeros(len(rows), dtype=bool)
-    new_series = np.zeros(len(rows), dtype=bool)
-    if series is not None:
-        ordered = series[order]
-        new_series[1:] = ordered[1:] != ordered[:-1]
-    is_break |= new_series
+    is_break = new_series = _first_steps(series, order)
     if times is not None:
         steps_s, gaps = _gaps(times, order, new_series, name)
-        is_break |= gaps
+        is_break = new_series | gaps
         _refuse_other_steps(steps_s, step_s, name)
         found_step_s = _common_step(steps_s, name)
     window = spec.window or default_window(is_break, new_series, spec)
@@ -226,6 +221,14 @@ def _series_of(rows: Rows, spec: DataSpec) -> NDArray[Any] | None:
     if file is None or own is None:
         return own if file is None else file
     return np.char.add(np.char.add(file, "/"), own)
+
+
+def _first_steps(series: NDArray[Any] | None, order: IndexArray) -> NDArray[np.bool_]:
+    """Returns the steps, in their order, at which another series than before begins."""
+    is_first = np.zeros(len(order), dtype=bool)
+    if series is not None:
+        is_first[1:] = series[order][1:] != series[order][:-1]
+    return is_first
 
 
 def _order(series: NDArray[Any] | None, times: Times | None, count: int, name: str) -> IndexArray:

@@ -26,6 +26,7 @@ from isthmus.jobs.controls import Control
 from isthmus.jobs.inputs import refuse_replaced_input
 from isthmus.jobs.part_scorer import Asked, PartOutcome, PartScorer, PartsPlan
 from isthmus.jobs.parts import Parts
+from isthmus.jobs.points import calibration_of
 from isthmus.jobs.provenance import provenance_of, recorded
 from isthmus.launch.session import ray_session
 from isthmus.registry import Device, Pair
@@ -163,7 +164,7 @@ def _threshold(pair: Pair, control: Control) -> float:
             f"the control {control.name} decides by all rows together, and --address scores each "
             "file by itself; leave one of them out"
         )
-    return control.threshold_of(pair, pair.detector.calibration)
+    return control.threshold_of(pair, calibration_of(pair))
 
 
 def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) -> PartsPlan:
@@ -172,7 +173,7 @@ def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) 
         raise UsageError(f'no form "{form}"; parts can be {" or ".join(FORMS)}')
     files = locate(source)
     kind = pair.manifest.data.kind
-    if kind is not DataKind.TABULAR or not files.is_folder:
+    if kind in (DataKind.IMAGES, DataKind.AUDIO) or not files.is_folder:
         what = f"{kind} pair" if files.is_folder else "single file"
         raise UsageError(
             f"{source}: --address scores a folder or a glob of tables, a part for each; for a "

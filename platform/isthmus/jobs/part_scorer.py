@@ -17,6 +17,7 @@ from isthmus.errors import IsthmusError
 from isthmus.jobs.controls import Control
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.inputs import InputPart
+from isthmus.jobs.points import calibration_of
 from isthmus.jobs.provenance import how_read
 from isthmus.registry import Device, Pair
 from isthmus.registry.carried import CarriedPair
@@ -45,7 +46,7 @@ class Asked:
 
     def of_all(self, pair: Pair) -> dict[str, object]:
         """Returns what the provenance says of it; parts that say otherwise are not kept."""
-        control = self.control.said(pair, pair.detector.calibration)
+        control = self.control.said(pair, calibration_of(pair))
         return {**control, **how_read(self.options), **self.of_part()}
 
     def of_part(self) -> dict[str, object]:

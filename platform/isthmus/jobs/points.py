@@ -99,6 +99,11 @@ def scores_points(pair: Pair, per: Per, *, explain: bool) -> bool:
     return per != "window"
 
 
+def calibration_of(pair: Pair) -> Calibration:
+    """Returns how what `detect` scores by default scores where it is normal: steps, or rows."""
+    return pair.detector.point_calibration or pair.detector.calibration
+
+
 def calibration_of_points(pair: Pair) -> Calibration:
     """Returns how single steps of normal series score.
 
