@@ -9,7 +9,18 @@ import pytest
 from isthmus import nets, variants
 
 COMMANDS = [
-    *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
+    *(
+        "init",
+        "train",
+        "validate",
+        "schema",
+        "submit",
+        "jobs",
+        "logs",
+        "cancel",
+        "models",
+        "promote",
+    ),
     *("gate", "watch", "rollback", "history", "lineage", "tune"),
     *("denoise", "detect", "report", "ui", "doctor", "variants", "nets"),
 ]
