@@ -1,7 +1,8 @@
 """The classes of all errors that Isthmus raises on purpose, in one tree.
 
 A message says what is wrong, which value, and what to do, in one line. The command line prints that
-line and exits with `exit_code`; it prints a traceback only with `--debug`.
+line and exits with `exit_code`: 2 if the command, a job file or a name is wrong, 3 if the data are,
+1 for the rest. It prints a traceback only with `--debug`.
 """
 
 from __future__ import annotations
@@ -93,6 +94,8 @@ class SpecError(UsageError):
 
 class DataError(UsageError):
     """The data cannot be read, or cannot be trained on or scored as it is."""
+
+    exit_code = 3
 
 
 class ModelNotFound(UsageError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import pkgutil
 import re
 from pathlib import Path
@@ -45,14 +44,15 @@ def load(package: str, name: str, base: type) -> type:
     return the_class_in(importlib.import_module(f"{package}.{name}"), base)
 
 
-def paper(plugin: type) -> str:
+def paper(about: str) -> str:
     """Returns authors, year and, if there is one, arXiv number of a variant's or net's paper.
 
+    Args:
+        about: The plugin's documentation.
+
     Returns:
-        The text after `Source:` in its documentation, `Kingma & Welling 2013, arXiv:1312.6114`;
-        empty if there is none.
+        The text after `Source:`, `Kingma & Welling 2013, arXiv:1312.6114`; empty if there is none.
     """
-    about = inspect.getdoc(plugin) or ""
     who = _WHO.search(about)
     if who is None:
         return ""

@@ -1,5 +1,7 @@
 """Seconds from a command to its first optimizer step, and what `isthmus --help` takes.
 
+The static commands, which read no data and no registry, are measured beside `isthmus --help`.
+
 The references are scripts that a user would write for the same rows and layers. Each run is a
 process of its own, in a folder where a first run has already made the local store.
 
@@ -19,7 +21,14 @@ from pathlib import Path
 import numpy as np
 from measuring import compare, wanted
 
-NAMES = ("start", "start-local", "cli")
+STATIC = {
+    "variants": ["variants"],
+    "nets": ["nets"],
+    "scores": ["scores"],
+    "schema": ["schema"],
+    "validate": ["validate", "job.yaml", "--no-data"],
+}
+NAMES = ("start", "start-local", "cli", *STATIC)
 # Both sides say so when their first step is next.
 READY = "training from epoch"
 
@@ -140,8 +149,9 @@ def main() -> None:
         (folder / "plain.py").write_text(PLAIN.format(model=MODEL))
         (folder / "on_ray.py").write_text(f"MODEL = {MODEL!r}\n{RAY}")
         train = [*isthmus, "train", "job.yaml"]
-        first = [*train, "--set", "training.epochs=1"]
-        subprocess.run(first, cwd=folder, check=True, capture_output=True)
+        if {"start", "start-local"} & set(wanted(NAMES)):
+            first = [*train, "--set", "training.epochs=1"]
+            subprocess.run(first, cwd=folder, check=True, capture_output=True)
         local = partial(seconds, train, folder)
         spread = partial(seconds, [*train, "--set", "training.workers=2"], folder)
         plain = partial(seconds, [sys.executable, "plain.py"], folder)
@@ -151,6 +161,16 @@ def main() -> None:
                 compare(benchmark, spread, on_ray, 1.1, better="lower", unit="s")
             elif benchmark == "start-local":
                 compare(benchmark, local, plain, 1.5, better="lower", unit="s")
+            elif benchmark in STATIC:
+                compare(
+                    benchmark,
+                    partial(whole, [*isthmus, *STATIC[benchmark]], folder),
+                    partial(whole, [*isthmus, "--help"], folder),
+                    1.5,
+                    better="lower",
+                    unit="s",
+                    pairs=5,
+                )
             else:
                 compare(
                     benchmark,

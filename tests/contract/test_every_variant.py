@@ -10,8 +10,8 @@ import torch
 
 from isthmus import nets, variants
 from isthmus.core import Autoencoder
-from isthmus.core.reconstruction import refusal
 from isthmus.spec import ModelPlan, PluginSpec
+from isthmus.spec.losses import refusal
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 from tests.by_hand import Optimizers
 

@@ -45,6 +45,17 @@ def test_the_pair_is_listed_with_its_alias_and_metrics(in_project, isthmus):
     assert version.metrics["test_reconstruction_mse"] < 2 * version.metrics["test_pca_mse"]
 
 
+def test_what_was_found_is_printed_for_programs_too(in_project, isthmus, tmp_path):
+    np.savez(tmp_path / "rows.npz", x=in_project.noisy[:20])
+    for command, figures in (("denoise", {"rows"}), ("detect", {"rows", "anomalies"})):
+        output = tmp_path / f"{command}.npz"
+        done = isthmus(command, "--model", "digits", tmp_path / "rows.npz", output, "--json")
+        assert done.code == 0, done.err
+        found = json.loads(done.out)
+        assert figures <= set(found)
+        assert (found["rows"], found["output"], found["model"]) == (20, str(output), "digits/1")
+
+
 def test_denoising_a_file_gains_four_decibels_and_names_the_pair(in_project, isthmus):
     np.savez("noisy.npz", x=in_project.noisy, label=np.arange(len(in_project.noisy)))
     done = isthmus("denoise", "--model", "digits@champion", "noisy.npz", "clean.npz")
@@ -151,25 +162,26 @@ def test_one_changed_byte_is_refused_by_the_name_of_the_file(in_project, tmp_pat
 
 
 WRONG_USES = {
-    "no such model": (["--model", "digit", "rows.npy", "o.csv"], 'did you mean "digits"?'),
-    "no such version": (["--model", "digits/99", "rows.npy", "o.csv"], "has no version 99"),
-    "no such alias": (["--model", "digits@prod", "rows.npy", "o.csv"], "has no prod"),
-    "no model's name": (["--model", "../x", "rows.npy", "o.csv"], "names no model"),
-    "no such file": (["--model", "digits", "nothing.npy", "o.csv"], "nothing.npy"),
-    "an empty file": (["--model", "digits", "empty.npy", "o.csv"], "empty.npy"),
-    "a file of another kind": (["--model", "digits", "text.npy", "o.csv"], "text.npy"),
+    "no such model": (["--model", "digit", "rows.npy", "o.csv"], 2, 'did you mean "digits"?'),
+    "no such version": (["--model", "digits/99", "rows.npy", "o.csv"], 2, "has no version 99"),
+    "no such alias": (["--model", "digits@prod", "rows.npy", "o.csv"], 2, "has no prod"),
+    "no model's name": (["--model", "../x", "rows.npy", "o.csv"], 2, "names no model"),
+    "no such file": (["--model", "digits", "nothing.npy", "o.csv"], 3, "nothing.npy"),
+    "an empty file": (["--model", "digits", "empty.npy", "o.csv"], 3, "empty.npy"),
+    "a file of another kind": (["--model", "digits", "text.npy", "o.csv"], 3, "text.npy"),
     "rows of another shape": (
         ["--model", "digits", "large.npy", "o.csv"],
+        3,
         "the model takes images of shape",
     ),
-    "rows with nan": (["--model", "digits", "nan.npy", "o.csv"], "nan.npy"),
-    "an output of no known form": (["--model", "digits", "rows.npy", "o.xyz"], ".csv"),
+    "rows with nan": (["--model", "digits", "nan.npy", "o.csv"], 3, "nan.npy"),
+    "an output of no known form": (["--model", "digits", "rows.npy", "o.xyz"], 3, ".csv"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "said"), WRONG_USES.values(), ids=WRONG_USES.keys())
+@pytest.mark.parametrize(("arguments", "code", "said"), WRONG_USES.values(), ids=WRONG_USES.keys())
 def test_a_wrong_use_is_one_line_and_leaves_nothing(
-    in_project, isthmus, arguments, said, tmp_path, monkeypatch
+    in_project, isthmus, arguments, code, said, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", in_project.settings.tracking_uri)
     monkeypatch.setenv("ISTHMUS_HOME", str(in_project.settings.home))
@@ -182,7 +194,7 @@ def test_a_wrong_use_is_one_line_and_leaves_nothing(
     np.save("nan.npy", np.full_like(rows, np.nan))
     before = sorted(tmp_path.rglob("*"))
     done = isthmus("detect", *arguments)
-    assert done.code == 2, done
+    assert done.code == code, done
     assert len(done.err.strip().splitlines()) == 1
     assert said in done.err
     assert done.out == ""

@@ -34,7 +34,7 @@ def test_results_on_a_read_only_disk_are_refused_in_one_line(
 ):
     np.savez("to-read.npz", x=project.noisy[:9])
     done = isthmus(command, "--model", "digits", "to-read.npz", read_only / output)
-    assert done.code == 2, done
+    assert done.code == 3, done
     assert done.err == (
         f"{read_only / output}: cannot be written: Read-only file system; name another place\n"
     )

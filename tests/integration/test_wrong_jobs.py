@@ -105,10 +105,10 @@ WRONG_DATA = {
 }
 
 
-def refused(isthmus, here: Path, said: str, *arguments: object) -> None:
+def refused(isthmus, here: Path, said: str, code: int = 2) -> None:
     before = {path for path in here.rglob("*") if ".isthmus" not in path.parts}
-    done = isthmus("train", "job.yaml", *arguments)
-    assert done.code == 2, done
+    done = isthmus("train", "job.yaml")
+    assert done.code == code, done
     assert len(done.err.strip().splitlines()) == 1, done.err
     assert said in done.err
     assert done.out == ""
@@ -137,4 +137,4 @@ def test_there_may_be_no_job_file(here, isthmus):
 def test_wrong_data_are_one_line(here, isthmus, make, path, said):
     make(here)
     (here / "job.yaml").write_text(f"name: a\ndata: {path}\n")
-    refused(isthmus, here, said)
+    refused(isthmus, here, said, code=3)

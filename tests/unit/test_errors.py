@@ -33,7 +33,7 @@ def test_every_error_is_one_line_and_each_fault_of_a_job_one_of_its_own():
 @pytest.mark.parametrize(
     ("written", "code"),
     [
-        ('name: a\ndata: "no\\nsuch\\e[31m\\0.csv"\n', 2),
+        ('name: a\ndata: "no\\nsuch\\e[31m\\0.csv"\n', 3),
         ('name: "a\\nb\\e[31m"\ndata: x.csv\n', 2),
         ('name: a\ndata: x.csv\nvariant: "v\\nw\\e[31m"\n', 2),
         ('name: a\ndata: x.csv\n"fi\\neld\\e[31m": 1\n', 2),

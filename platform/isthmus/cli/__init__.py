@@ -15,6 +15,7 @@ from isthmus.cli import (
     choices,
     cluster,
     gate,
+    init,
     lineage,
     models,
     report,
@@ -40,8 +41,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train autoencoders, keep every encoder and decoder as a pair, put the pairs to work.",
+    epilog="Exit codes: 0 done; 1 it failed, or the gate refuses; 2 the command, a job file or a "
+    "name is wrong; 3 the data are wrong; 130 stopped by Ctrl-C.",
 )
 for _command, _panel in (
+    (init.init, "Train"),
     (train.train, "Train"),
     (tune.tune, "Train"),
     (train.validate, "Train"),

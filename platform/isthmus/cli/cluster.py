@@ -4,7 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.panels import Panels
+from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import age, err, out
 from isthmus.cli.train import JobFile, Overrides
 
@@ -78,7 +80,7 @@ def submit(
         out.print(f"Next: isthmus logs {sent.job_id} --follow{where}")
 
 
-def jobs(address: Address = None) -> None:
+def jobs(address: Address = None, as_json: AsJson = False) -> None:
     """List the jobs on a cluster, newest first.
 
     Example: isthmus jobs --address http://127.0.0.1:8265
@@ -86,18 +88,17 @@ def jobs(address: Address = None) -> None:
     from isthmus.cluster.running import list_jobs
 
     found = list_jobs(_cluster(address, _settings()))
+    if as_json:
+        print_json(found)
+        return
     if not found:
         out.print("No jobs yet. Send one: isthmus submit JOB.yaml")
         return
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("job", "status", "started", "ran for"):
-        table.add_column(column, no_wrap=True)
+    table = Rows(("job", "status", "started", "ran for"), lead=2)
     for job in found:
         started = f"{age(job.started)} ago" if job.started else "waits"
-        table.add_row(job.job_id, job.status.lower(), started, f"{job.seconds:,.0f} s")
-    out.print(table)
+        table.add(job.job_id, job.status.lower(), started, f"{job.seconds:,.0f} s")
+    table.show()
 
 
 def logs(

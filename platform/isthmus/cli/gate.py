@@ -1,25 +1,22 @@
 """`gate`: how a version stands beside today's champion and PCA, as a table or in numbers."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
+from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import err, out
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from isthmus.promotion import Verdict
 
-_COLOURED = {"passed": "passed", "refused": "[red]refused[/red]"}
+_STYLES = {"refused": "red", "undecided": "yellow"}
 
 
 def gate(
     model: Annotated[str, typer.Argument(help="NAME/VERSION.", show_default=False)],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the numbers as JSON, for programs.")
-    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare a version with today's champion and PCA, as promote would; changes nothing.
 
@@ -34,7 +31,7 @@ def gate(
     with err.status("asking the registry") as status:
         verdict = judge_reference(model, settings, on_step=status.update)
     if as_json:
-        typer.echo(json.dumps(verdict.numbers(), indent=2))
+        print_json(verdict.numbers())
     else:
         _show(verdict)
     if not verdict.may_be_champion:
@@ -42,34 +39,23 @@ def gate(
 
 
 def _show(verdict: "Verdict") -> None:
-    if verdict.obstacle:
-        out.print(str(verdict), markup=False)
-        return
-    against = f" against {verdict.champion}" if verdict.champion else ""
-    out.print(
-        f"[bold]{verdict.challenger}[/bold]{against}, on {verdict.rows:,} held-out rows: "
-        f"{verdict.outcome}"
-    )
-    out.print(_table(verdict))
-    if verdict.remark:
-        out.print(f"  {verdict.remark}", markup=False)
-    if verdict.outcome == "undecided" and not verdict.may_be_champion:
-        name, _, version = verdict.challenger.partition("/")
-        out.print(
-            "So few rows cannot tell. If these figures convince you: "
-            f"isthmus promote {name} {version} --undecided"
-        )
-
-
-def _table(verdict: "Verdict") -> "Table":
-    from rich.table import Table
-
     from isthmus.promotion import words
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("check", "this version", "beside", "difference", "asked for", ""):
-        table.add_column(column, no_wrap=True)
+    if verdict.obstacle:
+        out.paragraph(str(verdict))
+        return
+    against = f" against {verdict.champion}" if verdict.champion else ""
+    out.paragraph(
+        f"{verdict.outcome}: {verdict.challenger}{against}, on {verdict.rows:,} held-out rows"
+    )
+    table = Rows(("verdict", "check", "this version", "beside", "difference", "asked for"), lead=2)
     for check in verdict.checks:
-        said = _COLOURED.get(check.verdict, f"[yellow]{check.verdict}[/yellow]")
-        table.add_row(check.name, *words.cells(check), f"{said}{words.power(check)}")
-    return table
+        said = f"{check.verdict}{words.power(check)}"
+        table.add(said, check.name, *words.cells(check), verdict=_STYLES.get(check.verdict, ""))
+    table.show()
+    if verdict.remark:
+        out.paragraph(verdict.remark)
+    if verdict.outcome == "undecided" and not verdict.may_be_champion:
+        name, _, version = verdict.challenger.partition("/")
+        out.paragraph("So few rows cannot tell. If these figures convince you:")
+        out.print(f"  isthmus promote {name} {version} --undecided")

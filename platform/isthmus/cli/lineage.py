@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.terminal import age, out
 from isthmus.errors import printable
 
@@ -25,7 +26,7 @@ def lineage(
             show_default=False,
         ),
     ],
-    json: Annotated[bool, typer.Option("--json", help="Print all of it as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what something was made from, and what was made from it: data, runs, pairs, outputs.
 
@@ -34,15 +35,11 @@ def lineage(
     from isthmus import api
 
     found = api.lineage(what)
-    if json:
-        from pydantic import TypeAdapter
-
-        from isthmus.registry import Lineage
-
-        out.print_json(TypeAdapter(Lineage).dump_json(found).decode())
+    if as_json:
+        print_json(found)
         return
     # A terminal wraps long lines within the tree, but a pipe has no width.
-    out.print(_tree(found), soft_wrap=False, width=None if out.is_terminal else _PIPE_WIDTH)
+    out.print(_tree(found), soft_wrap=False, width=None if out.has_width else _PIPE_WIDTH)
 
 
 def _tree(found: "Lineage") -> "Tree":

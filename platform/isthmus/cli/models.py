@@ -4,14 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.numbers import whole_number
+from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import age, err, out
-from isthmus.errors import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from rich.table import Table
 
     from isthmus.aliases import Promotion
     from isthmus.registry import VersionSummary
@@ -32,6 +31,7 @@ def models(
     every: Annotated[
         bool, typer.Option("--all", help="List every version, not only the newest 10.")
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List pairs, versions, aliases, metrics and age.
 
@@ -44,16 +44,17 @@ def models(
         shown = [api.versions(name, all_versions=every)]
     else:
         shown = [model.versions for model in api.models(all_versions=every)]
+    if as_json:
+        print_json([version for versions in shown for version in versions])
+        return
     if not shown:
         out.print("No models yet. Train one: isthmus train JOB.yaml")
         return
-    out.print(_table(version for versions in shown for version in versions))
+    _show(version for versions in shown for version in versions)
     for versions in shown:
         if not every and len(versions) >= NEWEST and versions[-1].version > 1:
             oldest = versions[-1]
-            out.print(
-                f"Older than {oldest.name}/{oldest.version}: isthmus models {oldest.name} --all"
-            )
+            out.print(f"Older than version {oldest.version}: isthmus models {oldest.name} --all")
 
 
 def promote(
@@ -112,35 +113,33 @@ def rollback(
 
 def history(
     name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Show who gave which version an alias, when and why; newest first.
 
     Example: isthmus history digits
     """
-    from rich.table import Table
-    from rich.text import Text
-
     from isthmus import api
 
     events = api.history(name)
+    if as_json:
+        print_json(events)
+        return
     if not events:
         out.print(f"{name} was never promoted. Promote a version: isthmus promote {name} VERSION")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("when", "who", "by", "alias", "from", "to"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("why")
+    table = Rows(("when", "who", "by", "alias", "from", "to", "why"), prose=6)
     for event in reversed(events):
-        table.add_row(
+        table.add(
             event.at.astimezone().strftime("%Y-%m-%d %H:%M:%S"),
-            Text(printable(event.actor)),
+            event.actor,
             event.source,
             event.alias,
             _version(event.from_version),
             _version(event.to_version),
-            Text(printable(event.why)),
+            event.why,
         )
-    out.print(table)
+    table.show()
 
 
 def _version(version: int | None) -> str:
@@ -152,14 +151,12 @@ def _say(done: "Promotion") -> None:
     out.print(f"{done.name}@{done.alias} is now [bold]{done.name}/{done.version}[/bold]{before}")
 
 
-def _table(versions: "Iterable[VersionSummary]") -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("pair", "aliases", "variant", "net", "latent", *_SHOWN.values(), "age", "run"):
-        table.add_column(column, no_wrap=True)
+def _show(versions: "Iterable[VersionSummary]") -> None:
+    table = Rows(
+        ("pair", "aliases", "variant", "net", "latent", *_SHOWN.values(), "age", "run"), lead=2
+    )
     for version in versions:
-        table.add_row(
+        table.add(
             f"{version.name}/{version.version}",
             ", ".join(version.aliases),
             version.variant,
@@ -169,7 +166,7 @@ def _table(versions: "Iterable[VersionSummary]") -> "Table":
             age(version.created),
             version.run_id[:8],
         )
-    return table
+    table.show()
 
 
 def _figure(value: float | None) -> str:

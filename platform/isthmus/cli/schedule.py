@@ -1,15 +1,14 @@
 """The commands `schedule serve`, `run` and `list`, for retraining on a cron or now."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.panels import Panels
+from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import err, out
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 schedule = typer.Typer(
     cls=Panels, no_args_is_help=True, help="Retrain on a cron, and promote better versions."
@@ -38,7 +37,7 @@ def serve(file: File = None) -> None:
 
     path = file or DEFAULT_FILE
     settings = Settings.from_environment()
-    out.print(_table(path))
+    _show(path)
     err.print("starting the scheduler")
     with prefect_api(settings) as url:
         out.print(f"Prefect page: [bold]{url.removesuffix('/api')}[/bold]  (Ctrl-C stops)")
@@ -50,6 +49,7 @@ def serve(file: File = None) -> None:
 def run(
     name: Annotated[str, typer.Argument(help="The name of the schedule.", show_default=False)],
     file: File = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run one schedule now, once.
 
@@ -67,9 +67,12 @@ def run(
         with TrainingProgress() as progress:
             report_to(progress)
             result = retrain(str(entry.job), list(entry.schedule.set))
+    if as_json:
+        print_json(result)
+        return
     said = "promoted" if result.is_promoted else "registered, not promoted"
     out.print(f"[bold]{result.name}/{result.version}[/bold] is {said} ({result.verdict})")
-    out.print(f"  {result.reason}")
+    out.paragraph(f"  {result.reason}")
 
 
 @schedule.command("list")
@@ -80,26 +83,16 @@ def show(file: File = None) -> None:
     """
     from pipelines.schedules import DEFAULT_FILE
 
-    out.print(_table(file or DEFAULT_FILE))
+    _show(file or DEFAULT_FILE)
 
 
-def _table(path: Path) -> "Table":
-    from rich.table import Table
-
+def _show(path: Path) -> None:
     from pipelines.schedules import read_schedules
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("schedule", "cron", "time zone", "job", "changes", "enabled"):
-        table.add_column(column, no_wrap=True)
+    table = Rows(("schedule", "cron", "time zone", "job", "changes", "enabled"), lead=2)
     for entry in read_schedules(path):
         each = entry.schedule
-        changes = " ".join(each.set)
-        table.add_row(
-            each.name,
-            each.cron,
-            each.timezone,
-            str(entry.job),
-            changes,
-            "yes" if each.enabled else "no",
-        )
-    return table
+        enabled = "yes" if each.enabled else "no"
+        job, changes = str(entry.job), " ".join(each.set)
+        table.add(each.name, each.cron, each.timezone, job, changes, enabled)
+    table.show()

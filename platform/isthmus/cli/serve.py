@@ -4,7 +4,9 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.numbers import whole_number
+from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import out
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -34,22 +36,21 @@ def ui(
     out.print("Stopped.")
 
 
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check what is installed and what is reachable, and print what to fix.
 
     Example: isthmus doctor
     """
-    from rich.table import Table
-
     from isthmus.spec import Settings
     from isthmus.stack.doctor import examine
 
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    failed = False
-    for finding in examine(Settings.from_environment()):
-        failed = failed or finding.verdict == "fail"
-        style = _STYLE[finding.verdict]
-        table.add_row(f"[{style}]{finding.verdict}[/{style}]", finding.subject, finding.said)
-    out.print(table)
-    if failed:
+    findings = list(examine(Settings.from_environment()))
+    if as_json:
+        print_json(findings)
+    else:
+        table = Rows(("verdict", "subject", ""), lead=2, prose=2, has_header=False)
+        for each in findings:
+            table.add(each.verdict, each.subject, each.said, verdict=_STYLE[each.verdict])
+        table.show()
+    if any(each.verdict == "fail" for each in findings):
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ import typer
 
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.panels import Panels
+from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import age, err, out
 from isthmus.errors import printable
 
@@ -70,21 +71,18 @@ def status(folder: Folder = None) -> None:
 
     Example: isthmus stack status
     """
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in ("service", "state", "address", "pid", "since"):
-        table.add_column(column, no_wrap=True)
     seen = _stack(folder).status()
+    table = Rows(("service", "state", "address", "pid", "since"), lead=2)
     for each in seen:
-        table.add_row(
+        table.add(
             each.service.name,
-            f"[{_STYLE[each.state]}]{each.state}[/]",
+            each.state,
             each.address or "",
             str(each.pid or ""),
             f"{age(each.since)} ago" if each.since else "",
+            state=_STYLE[each.state],
         )
-    out.print(table)
+    table.show()
     if any(each.state == "down" for each in seen):
         err.print("Start what is down with: isthmus stack up")
         raise typer.Exit(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
 
-# A pipe has no width, and rich would cut tables to 80 columns.
+# A pipe has no width unless COLUMNS names one, and rich would take 80 columns.
 _PIPE_WIDTH = 240
 
 
@@ -28,9 +29,27 @@ class Stream:
         from rich.console import Console
 
         console = Console(stderr=self._stderr, highlight=False, soft_wrap=True)
-        if not console.is_terminal:
+        if not self._has_width(console):
             console.width = _PIPE_WIDTH
         return console
+
+    @staticmethod
+    def _has_width(console: Console) -> bool:
+        return console.is_terminal or "COLUMNS" in os.environ
+
+    @property
+    def width(self) -> int:
+        """How many columns a line has: of the terminal, or as COLUMNS says."""
+        return self.console.width
+
+    @property
+    def has_width(self) -> bool:
+        """Whether lines end somewhere, as those of a terminal do and those of a pipe do not."""
+        return self._has_width(self.console)
+
+    def paragraph(self, text: str) -> None:
+        """Prints a text, broken between words where the lines end."""
+        self.print(text, markup=False, soft_wrap=not self.has_width)
 
     @property
     def is_terminal(self) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.terminal import err, out
 from isthmus.errors import printable
 
@@ -33,6 +34,7 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="Resume an interrupted run, given its id or name."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train an autoencoder and register it as an encoder/decoder pair.
 
@@ -52,11 +54,14 @@ def train(
             result = api.train(job, overrides=overrides or [], reporter=progress)
         else:
             result = api.resume(resume or "", reporter=progress)
+    if as_json:
+        print_json(result)
     if result.status == "interrupted":
         when = f" after epoch {result.epochs}" if result.epochs else ""
         err.print(f"Stopped{when}. Go on with: isthmus train --resume {result.run_id[:8]}")
         raise typer.Exit(INTERRUPTED)
-    _summarise(result)
+    if not as_json:
+        _summarise(result)
 
 
 def validate(
@@ -65,6 +70,7 @@ def validate(
     data: Annotated[
         bool, typer.Option("--data/--no-data", help="Read the data too, as training does.")
     ] = True,
+    as_json: AsJson = False,
 ) -> None:
     """Check a job file and print all of its faults at once.
 
@@ -73,20 +79,37 @@ def validate(
     from isthmus.jobs.specs import load_job_file
 
     spec = load_job_file(job, overrides or [])
-    net, rows = spec.net.name, ""
+    found: dict[str, object] = {
+        "job": job,
+        "name": spec.name,
+        "variant": spec.variant.name,
+        "net": spec.net.name,
+        "data": spec.data.shown_path,
+        "workers": spec.training.most_workers,
+    }
+    rows = ""
     if data:
         from isthmus.jobs.preparation import prepare
 
         prepared = prepare(spec)
         plan, sizes = prepared.plan, prepared.split_sizes
-        net = plan.net.name
+        found |= {
+            "net": plan.net.name,
+            "kind": plan.kind,
+            "row_shape": plan.row_shape,
+            "latent_dim": plan.latent_dim,
+            "rows": sizes,
+        }
         rows = (
             f"\n  {sum(sizes.values())} rows of shape {plan.row_shape} ({plan.kind}): "
             f"{sizes['train']} to train, {sizes['validation']} to validate, "
             f"{sizes['test']} to test; latent {plan.latent_dim}"
         )
+    if as_json:
+        print_json(found)
+        return
     out.print(
-        f"{job} is right: {spec.name}, variant {spec.variant.name}, net {net}, "
+        f"{job} is right: {spec.name}, variant {spec.variant.name}, net {found['net']}, "
         f"data {spec.data.shown_path}, {spec.training.most_workers} worker(s){rows}"
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import err, out
 from isthmus.cli.train import INTERRUPTED, JobFile, Overrides, print_limits
@@ -38,6 +39,7 @@ def tune(
         int | None,
         typer.Option(help="The number of trials.", show_default=False, parser=whole_number),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Search for the best values of a job file's fields, and register the best trial's pair.
 
@@ -51,11 +53,14 @@ def tune(
     given = [*(overrides or []), *([f"tuning.trials={trials}"] if trials is not None else [])]
     with SearchProgress() as progress:
         result = api.tune(job, overrides=given, search=search or [], reporter=progress)
+    if as_json:
+        print_json(result)
     if result.status == "interrupted":
         best = f" The best so far: {_options(result.best)}" if result.best else ""
         err.print(f"Stopped in trial {_count(result)}.{best}", markup=False, soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
-    _summarise(job, given, result)
+    if not as_json:
+        _summarise(job, given, result)
 
 
 class SearchProgress:
@@ -107,18 +112,20 @@ class SearchProgress:
     def _show(self, trial: "TrialRecord") -> None:
         self._trials[trial.number] = trial
         if err.is_terminal:
-            self._live.update(self._table())
+            self._live.update(self.table())
 
     def _best(self) -> "TrialRecord | None":
         valued = [trial for trial in self._trials.values() if trial.value is not None]
         return min(valued, key=lambda trial: trial.value or 0.0, default=None)
 
-    def _table(self) -> "Table":
+    def table(self) -> "Table":
         """Returns a table of the running trials, the best one, and the newest ended ones."""
         best = self._best()
         from rich.table import Table
 
-        table = Table("trial", "values", "epoch", "loss", "value", "state", box=None)
+        table = Table(box=None)
+        for column in ("trial", "state", "value", "loss", "epoch", "values"):
+            table.add_column(column, overflow="fold")
         newest = sorted(self._trials.values(), key=lambda trial: (trial.is_over, -trial.number))
         shown = newest[:_SHOWN_TRIALS]
         if best and best not in shown:
@@ -126,11 +133,11 @@ class SearchProgress:
         for trial in sorted(shown, key=lambda trial: trial.number):
             table.add_row(
                 str(trial.number),
-                _options(trial),
-                f"{trial.epoch}/{trial.epochs}" if trial.epochs else "",
-                f"{trial.loss:.4g}" if trial.loss is not None else "",
-                f"{trial.value:.4g}" if trial.value is not None else "",
                 trial.reason or trial.state,
+                f"{trial.value:.4g}" if trial.value is not None else "",
+                f"{trial.loss:.4g}" if trial.loss is not None else "",
+                f"{trial.epoch}/{trial.epochs}" if trial.epochs else "",
+                _options(trial),
                 style="bold green" if trial is best else "dim" if trial.is_over else None,
             )
         return table

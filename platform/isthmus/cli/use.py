@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
+from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.parts import detect_parts, refuse_form, refuse_of_files
 from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
@@ -136,6 +137,7 @@ def denoise(
     resample: Resample = False,
     query: Query = None,
     device: OnDevice = "auto",
+    as_json: AsJson = False,
 ) -> None:
     """Denoise every row of a file, and write the rows in the form of the input.
 
@@ -154,6 +156,9 @@ def denoise(
             options=options,
             device=cast("Device", device),
         )
+    if as_json:
+        print_json(result)
+        return
     out.print(
         f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
     )
@@ -178,6 +183,7 @@ def detect(
     per: Per = "auto",
     address: Address = None,
     form: Form = None,
+    as_json: AsJson = False,
 ) -> None:
     """Score every row of a file and find the anomalies; write csv, parquet or npz.
 
@@ -186,6 +192,8 @@ def detect(
 
     Example: isthmus detect --model digits@champion new.npz scores.csv
     """
+    if as_json and report is not None:
+        raise typer.BadParameter("--json and --report do not go together: make the page later")
     from isthmus.data import UseOptions
     from isthmus.jobs.controls import control_of
     from isthmus.spec import Settings
@@ -198,7 +206,13 @@ def detect(
         "device": cast("Device", device),
     }
     if address is not None:
-        refuse_of_files({"explain": explain, "report": report, "per": per != "auto"})
+        given: dict[str, object] = {
+            "explain": explain,
+            "report": report,
+            "per": per != "auto",
+            "json": as_json,
+        }
+        refuse_of_files(given)
         asked |= {"form": form, "force": force}
         detect_parts(model, source, output, settings, address, asked)
         return
@@ -207,20 +221,24 @@ def detect(
         refuse_existing(each, force)
     if report is not None:
         check_report(report, Path(output))
-    _detect_file(model, source, output, settings, {**asked, "explain": explain, "per": per})
+    asked |= {"explain": explain, "per": per}
+    result = _detect_file(model, source, output, settings, asked)
+    if as_json:
+        print_json(result)
+    else:
+        _summarise(result)
     if report is not None:
         write_report(Path(output), report, settings)
 
 
 def _detect_file(
     model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
-) -> None:
+) -> "DetectResult":
     from isthmus.cli.progress import rows_progress
     from isthmus.jobs.detect import detect as run
 
     with rows_progress("detecting") as on_rows:
-        result = run(model, source, output, settings, on_rows, **asked)
-    _summarise(result)
+        return run(model, source, output, settings, on_rows, **asked)
 
 
 def _summarise(result: "DetectResult") -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional
 from isthmus.core.all_digits import with_all_digits
 from isthmus.core.similarity import multiscale_ssim, ssim
 from isthmus.core.spectrum import spectral_distance
-from isthmus.types import DataKind, ReconstructionLoss, Shape
+from isthmus.types import ReconstructionLoss, Shape
 
 _ELEMENTWISE: dict[ReconstructionLoss, Callable[..., Tensor]] = {
     ReconstructionLoss.MSE: functional.mse_loss,
@@ -103,24 +103,3 @@ class Reconstruction(nn.Module):
     def activate(self, output: Tensor) -> Tensor:
         """Converts raw output to scaled units: by a sigmoid for BCE, otherwise it is unchanged."""
         return torch.sigmoid(output) if self.loss is ReconstructionLoss.BCE else output
-
-
-def refusal(loss: ReconstructionLoss, kind: DataKind, row_shape: Shape | None = None) -> str | None:
-    """Returns why a loss does not suit such rows and which loss does, or `None` if it does."""
-    if (
-        loss in (ReconstructionLoss.SSIM, ReconstructionLoss.MS_SSIM)
-        and kind is not DataKind.IMAGES
-    ):
-        return f"{loss} compares images, and the data are {kind}; use mse, l1 or huber"
-    if loss is ReconstructionLoss.SPECTRAL and kind not in (DataKind.AUDIO, DataKind.SERIES):
-        return f"spectral compares waves, and the data are {kind}; use mse, l1 or huber"
-    if row_shape is None:
-        return None
-    if loss is ReconstructionLoss.MS_SSIM and min(row_shape[1:]) < 32:
-        return (
-            f"ms_ssim halves images of {row_shape[1]} x {row_shape[2]} pixels until nothing is "
-            "left; use ssim, or images of at least 32 x 32"
-        )
-    if loss is ReconstructionLoss.SPECTRAL and row_shape[-1] < 32:
-        return f"spectral needs windows of at least 32 steps, and they have {row_shape[-1]}; use l1"
-    return None

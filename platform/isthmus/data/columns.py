@@ -50,8 +50,9 @@ def columns_to_train(
         ("time", (spec.time,) if spec.time else ()),
         ("series_id", (spec.series_id,) if spec.series_id else ()),
     )
-    for field, wanted in fields:
-        refuse_absent(wanted, names, f"data.{field}", name)
+    refuse_absent(
+        [(f"data.{field}", each) for field, wanted in fields for each in wanted], names, name
+    )
     others = {*spec.exclude, spec.labels, spec.time, spec.series_id}
     if spec.columns is not None:
         columns = tuple(dict.fromkeys(each for each in spec.columns if each not in others))
@@ -112,12 +113,22 @@ def is_index(name: str, indexes: Collection[str] = ()) -> bool:
     return name in indexes or _INDEX.fullmatch(name) is not None
 
 
-def refuse_absent(wanted: Sequence[str], names: Sequence[str], field: str, name: str) -> None:
-    """Refuses a field of the data section that names a column which is not there."""
-    for each in wanted:
-        if each not in names:
-            present = [column for column in names if column]
-            raise DataError(f'{name}: no column "{each}" ({field}); {nearest(each, present)}')
+def refuse_absent(wanted: Sequence[tuple[str, str]], names: Sequence[str], name: str) -> None:
+    """Refuses fields of the data section that name columns which are not there, all at once.
+
+    Args:
+        wanted: The field and the column that it names, for each.
+        names: The names of all columns.
+        name: What messages call the table.
+
+    Raises:
+        DataError: If some are absent.
+    """
+    absent = [(field, each) for field, each in wanted if each not in names]
+    if absent:
+        shown = " and ".join(f'"{each}" ({field})' for field, each in absent)
+        present = [column for column in names if column]
+        raise DataError(f"{name}: no column {shown}; {nearest(absent[0][1], present)}")
 
 
 def refuse_width(found: int, width: int, what: str, name: str) -> None:

@@ -43,6 +43,10 @@ def refuse_infinite(
     )
 
 
+class MissingValues(DataError):
+    """Rows have missing values, and `data.missing` refuses them."""
+
+
 def refuse_too_large(
     values: NDArray[np.floating],
     is_bad: NDArray[np.bool_],
@@ -120,7 +124,7 @@ class MissingInBlocks:
             row, column = _first(absent)
             others = int(absent.any(axis=0).sum()) - 1 if absent.ndim == 2 else 0
             also = f" (and {others} other column{'s' if others > 1 else ''} too)" if others else ""
-            raise DataError(
+            raise MissingValues(
                 f"{self.name}: {_column(column, self.columns, values.ndim)}has missing values"
                 f"{also}, first in row {first_row + row}, counted from 0; {_WHAT_TO_DO}"
             )

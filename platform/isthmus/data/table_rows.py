@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,9 @@ from isthmus.data.table_output import CsvStyle, open_table_output
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec, RowSchema
+
+if TYPE_CHECKING:
+    from isthmus.data.refusals import ColumnsRefused
 
 _ROWS_AT_ONCE = 8192
 
@@ -83,7 +86,32 @@ class TableRows:
         return self.table.count()
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
-        """Reads the rows; see `RowSource.blocks`."""
+        """Reads the rows; see `RowSource.blocks`.
+
+        Raises:
+            DataError: If rows cannot be read, or cannot be trained on as they are. If several
+                columns cannot be trained on, the error tells all of them.
+        """
+        try:
+            yield from self._blocks(carry=carry)
+        except DataError as error:
+            refused = self._refused() if self.has_labels else None
+            if refused is None or len(refused.refusals) < 2:
+                raise
+            raise refused from error
+
+    def _refused(self) -> ColumnsRefused | None:
+        """Returns all that is wrong with the columns of numbers, as far as can be read."""
+        from isthmus.data.refusals import refusals_of  # it loads pandas
+
+        columns = self.expansion.numeric if self.expansion else self.columns
+        numbers = [name for name in columns if name not in self.keys]
+        try:
+            return refusals_of(self.table, numbers, self.name, self.spec)
+        except DataError:
+            return None  # the table is damaged, which the first error tells
+
+    def _blocks(self, *, carry: bool) -> Iterator[Block]:
         table, names = self._checked()
         expansion = self.expansion
         numbers = list(expansion.numeric if expansion else self.columns)

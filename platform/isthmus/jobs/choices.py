@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Literal
 
-from isthmus import nets, plugins, scores, variants
+from isthmus import plugins
+from isthmus.declarations import Declaration, declaration, plugin_names
 from isthmus.errors import UsageError, nearest
 from isthmus.types import DataKind
 
 Room = Literal["variants", "nets", "scores"]
-_ROOMS: dict[Room, ModuleType] = {"variants": variants, "nets": nets, "scores": scores}
 FIELDS: dict[Room, str] = {"variants": "variant", "nets": "net", "scores": "scoring"}
 """The field of a job file that names one of each room."""
 
@@ -42,7 +40,6 @@ class Choice:
         paper: The authors and the year, and the arXiv number if there is one.
         kinds: The kinds of data that it accepts.
         about: Its documentation, with the full citation.
-        options: The options that can be set beside its name.
     """
 
     name: str
@@ -50,7 +47,6 @@ class Choice:
     paper: str
     kinds: tuple[DataKind, ...]
     about: str
-    options: tuple[Option, ...]
 
     @property
     def data(self) -> str:
@@ -60,8 +56,7 @@ class Choice:
 
 def choices(what: Room) -> list[Choice]:
     """Returns all variants, nets or scores, sorted by name."""
-    room = _ROOMS[what]
-    return [_choice(name, room.get(name)) for name in room.names()]
+    return [choice(what, name) for name in plugin_names(what)]
 
 
 def choice(what: Room, name: str) -> Choice:
@@ -70,16 +65,26 @@ def choice(what: Room, name: str) -> Choice:
     Raises:
         UsageError: If there is none of that name.
     """
-    room = _ROOMS[what]
-    if name not in room.names():
-        raise UsageError(f'no {what[:-1]} "{name}"; {nearest(name, room.names())}')
-    return _choice(name, room.get(name))
+    declared = _declared(what, name)
+    summary, kinds = declared.value("SUMMARY"), declared.value("KINDS")
+    return Choice(name, summary, plugins.paper(declared.about), kinds, declared.about)
 
 
-def _choice(name: str, found: Any) -> Choice:
-    about = inspect.getdoc(found) or ""
-    options = tuple(
+def options(what: Room, name: str) -> list[Option]:
+    """Returns the options that can be set beside the name of a variant, net or score.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
+    fields = _declared(what, name).value("Config").model_fields
+    return [
         Option(field, info.get_default(call_default_factory=True), info.description or "")
-        for field, info in found.Config.model_fields.items()
-    )
-    return Choice(name, found.SUMMARY, plugins.paper(found), found.KINDS, about, options)
+        for field, info in fields.items()
+    ]
+
+
+def _declared(what: Room, name: str) -> Declaration:
+    names = plugin_names(what)
+    if name not in names:
+        raise UsageError(f'no {what[:-1]} "{name}"; {nearest(name, names)}')
+    return declaration(what, name)

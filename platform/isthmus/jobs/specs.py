@@ -4,27 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from isthmus import nets, scores, variants
-from isthmus.core import Autoencoder
-from isthmus.core.reconstruction import refusal as loss_refusal
+from isthmus.declarations import declaration, plugin_names
 from isthmus.errors import Fault, SpecError
 from isthmus.jobs.trainer_flags import flag_faults
 from isthmus.spec import Catalog, DataSpec, JobSpec, ModelPlan, job_schema, load_job, parse_job
+from isthmus.spec.losses import refusal as loss_refusal
 from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
+
+if TYPE_CHECKING:
+    from isthmus.core import Autoencoder
 
 
 def catalog() -> Catalog:
     """Returns the variants, nets and scores that a job file may name."""
     return Catalog(
-        variants=variants.names(),
-        nets=nets.names(),
-        scores=scores.names(),
-        variant_config=variants.config,
-        net_config=nets.config,
-        score_config=scores.config,
+        variants=plugin_names("variants"),
+        nets=plugin_names("nets"),
+        scores=plugin_names("scores"),
+        variant_config=lambda name: _declared("variants", name, "Config"),
+        net_config=lambda name: _declared("nets", name, "Config"),
+        score_config=lambda name: _declared("scores", name, "Config"),
     )
+
+
+def _declared(room: str, name: str, variable: str) -> Any:
+    """Returns what a variant, net or score declares, without importing it: that takes seconds."""
+    return declaration(room, name).value(variable)
 
 
 def load_job_file(path: str | Path, overrides: Sequence[str] = ()) -> JobSpec:
@@ -90,12 +97,14 @@ def build(
         "reconstruction": reconstruction,
     }
     spec = check_job(content)
+    from isthmus import variants
+
     return variants.build(plan_for(spec, spec.data, row_shape), **training)
 
 
 def _wants_pairs(variant: str | Mapping[str, object]) -> bool:
     name = variant.get("name") if isinstance(variant, Mapping) else variant
-    return name in variants.names() and variants.get(str(name)).VIEWS == 2
+    return name in plugin_names("variants") and _declared("variants", str(name), "VIEWS") == 2
 
 
 def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
@@ -109,6 +118,8 @@ def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
     Raises:
         SpecError: If the variant, the net or the loss does not accept such rows.
     """
+    from isthmus import nets, variants
+
     kind = DataKind(data.kind)
     _refuse(_contradictions(spec.model_copy(update={"data": data})), "")
     net = nets.for_kind(kind) if spec.net.name == "auto" else spec.net
@@ -139,7 +150,8 @@ def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:
 
 def _loss(spec: JobSpec) -> ReconstructionLoss:
     if spec.reconstruction == "auto":
-        return variants.get(spec.variant.name).AUTO_LOSS
+        loss: ReconstructionLoss = _declared("variants", spec.variant.name, "AUTO_LOSS")
+        return loss
     return spec.reconstruction
 
 
@@ -160,12 +172,13 @@ def _of_the_kind(spec: JobSpec) -> list[Fault]:
         return []
     faults = []
     for field, room, name in (
-        ("variant", variants, spec.variant.name),
-        ("net", nets, spec.net.name),
-        ("scoring", scores, spec.scoring.name),
+        ("variant", "variants", spec.variant.name),
+        ("net", "nets", spec.net.name),
+        ("scoring", "scores", spec.scoring.name),
     ):
-        if name != "auto" and kind not in room.get(name).KINDS:
-            choices = ", ".join(other for other in room.names() if kind in room.get(other).KINDS)
+        if name != "auto" and kind not in _declared(room, name, "KINDS"):
+            takers = [each for each in plugin_names(room) if kind in _declared(room, each, "KINDS")]
+            choices = ", ".join(takers)
             also = "auto or " if field == "net" else ""
             faults.append(Fault(field, f'"{name}" does not take {kind}; use {also}{choices}'))
     why = loss_refusal(_loss(spec), DataKind(kind))
@@ -173,10 +186,14 @@ def _of_the_kind(spec: JobSpec) -> list[Fault]:
 
 
 def _of_variant_and_net(spec: JobSpec) -> list[Fault]:
-    net, variant = spec.net.name, variants.get(spec.variant.name)
-    if net == "auto" or not nets.get(net).HAS_SKIPS or variant.TAKES_SKIPS:
+    net, variant = spec.net.name, spec.variant.name
+    if net == "auto" or not _declared("nets", net, "HAS_SKIPS"):
         return []
-    takers = ", ".join(name for name in variants.names() if variants.get(name).TAKES_SKIPS)
+    if _declared("variants", variant, "TAKES_SKIPS"):
+        return []
+    takers = ", ".join(
+        name for name in plugin_names("variants") if _declared("variants", name, "TAKES_SKIPS")
+    )
     return [
         Fault(
             "net",
@@ -199,7 +216,7 @@ def _of_the_loss(spec: JobSpec) -> list[Fault]:
         )
         faults.append(Fault("reconstruction", message))
     variant = spec.variant.name
-    if not loss.is_elementwise and variants.get(variant).NEEDS_ELEMENTWISE_LOSS:
+    if not loss.is_elementwise and _declared("variants", variant, "NEEDS_ELEMENTWISE_LOSS"):
         message = f"{loss} has no error for single numbers, which {variant} weighs; use l1"
         faults.append(Fault("reconstruction", message))
     return faults
@@ -207,14 +224,17 @@ def _of_the_loss(spec: JobSpec) -> list[Fault]:
 
 def _of_paired_views(spec: JobSpec) -> list[Fault]:
     name = spec.variant.name
-    if variants.get(name).VIEWS == 2 and spec.data.paired_path is None:
+    views = _declared("variants", name, "VIEWS")
+    if views == 2 and spec.data.paired_path is None:
         message = (
             f"{name} learns from two noisy measurements of each row; name the other file in "
             "data.paired_path, or use noise2void, which needs one"
         )
         return [Fault("data.paired_path", message)]
-    if variants.get(name).VIEWS == 1 and spec.data.paired_path is not None:
-        takers = ", ".join(other for other in variants.names() if variants.get(other).VIEWS == 2)
+    if views == 1 and spec.data.paired_path is not None:
+        takers = ", ".join(
+            each for each in plugin_names("variants") if _declared("variants", each, "VIEWS") == 2
+        )
         message = f"{name} takes one view of each row; leave data.paired_path out, or use {takers}"
         return [Fault("data.paired_path", message)]
     return []

@@ -6,6 +6,7 @@ not show, so that it can be replaced later without changing what people wrote ar
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -182,7 +183,7 @@ def _head(subject: Subject, half: Half) -> str:
     rows, latents = _rows_in_words(plan, manifest.data), f"latents of {plan.latent_dim} numbers"
     takes, gives = (rows, latents) if half == "encoder" else (latents, rows)
     variant = variants.get(plan.variant.name)
-    paper = plugins.paper(variant)
+    paper = plugins.paper(inspect.getdoc(variant) or "")
     summary = f"{variant.SUMMARY} ({paper})" if paper else variant.SUMMARY
     run = f"#/experiments/{subject.experiment_id}/runs/{manifest.run_id}"
     return (

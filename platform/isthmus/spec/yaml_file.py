@@ -53,6 +53,26 @@ def parse_value(text: str) -> Any:
     return _construct(LineLoader(text))[1]
 
 
+def in_yaml(value: object) -> str:
+    """Returns a text, a number or a list of them on one line, as `read_yaml` reads it again.
+
+    PyYAML's own writer leaves texts without quotes that `LineLoader` takes for numbers, as 1e5.
+    """
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(in_yaml, value))}]"
+    plain = _dumped(value, None)
+    try:
+        is_read_again = _construct(LineLoader(f"[{plain}]"))[1] == [value]
+    except yaml.YAMLError:
+        is_read_again = False
+    return plain if is_read_again else _dumped(value, '"')
+
+
+def _dumped(value: object, style: str | None) -> str:
+    text = yaml.safe_dump(value, default_style=style, width=float("inf"), allow_unicode=True)
+    return text.removesuffix("...\n").strip()
+
+
 class LineLoader(yaml.SafeLoader):
     """A loader of YAML 1.1 that reads numbers as everyone who writes them means.
 

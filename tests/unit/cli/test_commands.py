@@ -9,7 +9,18 @@ import pytest
 from isthmus import nets, variants
 
 COMMANDS = [
-    *("train", "validate", "schema", "submit", "jobs", "logs", "cancel", "models", "promote"),
+    *(
+        "init",
+        "train",
+        "validate",
+        "schema",
+        "submit",
+        "jobs",
+        "logs",
+        "cancel",
+        "models",
+        "promote",
+    ),
     *("gate", "watch", "rollback", "history", "lineage", "tune"),
     *("denoise", "detect", "report", "ui", "doctor", "variants", "nets"),
 ]
@@ -50,7 +61,7 @@ def test_a_job_file_can_be_checked_without_its_data(here, isthmus):
     (here / "job.yaml").write_text("name: a\ndata: elsewhere.csv\n")
     assert isthmus("validate", "job.yaml", "--no-data").code == 0
     done = isthmus("validate", "job.yaml")
-    assert (done.code, done.out) == (2, "")
+    assert (done.code, done.out) == (3, "")
     assert "elsewhere.csv" in done.err
 
 
@@ -71,8 +82,8 @@ def test_one_variant_is_shown_with_its_paper_and_options(here, isthmus):
 
 FAILURES = {
     "no model yet": (["denoise", "--model", "digits", "a.npy", "b.npy"], 2, "no models in"),
-    "no such scores": (["report", "a.csv"], 2, "a.csv: there is no such file; name a file of"),
-    "no page": (["report", "a.csv", "-o", "a.pdf"], 2, "a page can be written as .html"),
+    "no such scores": (["report", "a.csv"], 3, "a.csv: there is no such file; name a file of"),
+    "no page": (["report", "a.csv", "-o", "a.pdf"], 3, "a page can be written as .html"),
     "page over scores": (
         ["detect", "--model", "digits", "a.npy", "b.csv", "--report", "b.csv"],
         *(2, "b.csv is the output of the scores too"),

@@ -9,9 +9,9 @@ import torch
 from torch import distributions
 
 from isthmus.core import Reconstruction
-from isthmus.core.reconstruction import refusal
 from isthmus.core.similarity import multiscale_ssim, peak_signal_to_noise_ratio, ssim
 from isthmus.core.spectrum import spectral_distance
+from isthmus.spec.losses import refusal
 from isthmus.types import DataKind, ReconstructionLoss
 
 

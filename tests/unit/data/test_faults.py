@@ -325,7 +325,7 @@ def test_wrong_data_end_in_one_clear_line(case: str) -> None:
     message = str(caught.value)
     assert expected in message
     assert "\n" not in message
-    assert caught.value.exit_code == 2
+    assert caught.value.exit_code == 3
     assert sorted(Path.cwd().rglob("*")) == before, "nothing is left behind"
 
 

@@ -29,6 +29,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     factors = RNG.standard_normal((60, 2))
     rows = factors @ RNG.standard_normal((2, 5)) + 0.1 * RNG.standard_normal((60, 5))
     pd.DataFrame(rows, columns=list("abcde")).to_csv("rows.csv", index=False)
+    steps = np.sin(np.arange(400)[:, None] / 5 + np.arange(2))
+    pd.DataFrame(steps, columns=["a", "b"]).to_csv("long.csv", index=False)
     return tmp_path
 
 
@@ -144,7 +146,7 @@ def test_a_run_that_was_stopped_in_a_member_resumes_with_that_member(
         ({}, "consensus"),
         ({"variant": "dagmm"}, "own"),
         ({"scoring": "neighbours"}, "neighbours"),
-        ({"data": {"path": "rows.csv", "window": 8, "stride": 1}}, "kernel_denoising"),
+        ({"data": {"path": "long.csv", "window": 8}}, "kernel_denoising"),
     ],
     ids=["table", "variant with a score of its own", "as asked", "series"],
 )

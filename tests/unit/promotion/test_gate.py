@@ -10,6 +10,7 @@ import pytest
 from isthmus import promotion
 from isthmus.aliases import champion_of, demote, history
 from isthmus.aliases import promote as set_alias
+from isthmus.cli.terminal import out
 from isthmus.errors import ModelNotFound, PromotionRefused, RegistryError, UsageError
 from isthmus.registry import annotation, is_let_by_gate, load
 from isthmus.spec import Settings
@@ -173,4 +174,13 @@ def test_the_numbers_of_the_gate_are_printed_for_programs(versions, settings, is
     shown = isthmus("gate", "m/3").out
     assert "% (95 % interval +" in shown
     assert "at most 2 % higher" in shown
+    assert shown.startswith("refused: m/3 against m/1, on ")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.delitem(out.__dict__, "console")  # which measures the terminal once
+    narrow = isthmus("gate", "m/3").out
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert "refused  reconstruction error\n" in narrow
+    assert {check["name"] for check in said["checks"]} <= {
+        line.partition("  ")[2] for line in narrow.splitlines() if not line.startswith(" ")
+    }
     demote("m", settings, "champion")

@@ -11,7 +11,7 @@ import pytest
 from isthmus.errors import SpecError
 from isthmus.jobs.specs import load_job_file
 from isthmus.promotion.subscriptions import read_subscriptions
-from isthmus.spec.yaml_file import parse_value
+from isthmus.spec.yaml_file import in_yaml, parse_value
 from pipelines.schedules import read_schedules
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -133,3 +133,14 @@ def test_what_a_field_needs_is_said_in_the_words_of_yaml(tmp_path, fields, said)
     with pytest.raises(SpecError) as refused:
         load_job_file(path)
     assert str(refused.value).endswith(said)
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["=", "1e5", "on", "a: b", "010", "a#b", "- a", "[", "12:30", "é", "a\nb", "a,b", "~", 1, 1.5,
+     ["a", 1, "2", "x: y"]],
+    ids=str,
+)  # fmt: skip
+def test_what_is_written_for_a_person_to_paste_is_read_again_as_it_was(value):
+    assert parse_value(in_yaml(value)) == value
+    assert parse_value(f"[{in_yaml(value)}]") == [value]

@@ -91,8 +91,12 @@ class ArrayFormat(ABC):
         """
 
     @abstractmethod
-    def has(self, key: str) -> bool:
-        """Returns whether the file has an array of that name."""
+    def keys(self) -> tuple[str, ...]:
+        """Returns the names of the file's arrays; none if it holds one array without a name.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
 
 
 def names() -> tuple[str, ...]:
@@ -138,10 +142,27 @@ def open_array(
     Raises:
         DataError: If the file is damaged, the array absent, or not of real numbers.
     """
-    array = _formats()[_prefix(address) or ending_of(address)](address, name)
-    if key is not None and not key_is_needed and not array.has(key):
+    array = _opened(address, name)
+    if key is not None and not key_is_needed and key not in array.keys():  # noqa: SIM118
         key = None
     return array.open(key, labels)
+
+
+def keys(address: str, name: str) -> tuple[str, ...]:
+    """Returns the names of the arrays of a file; none if it holds one array without a name.
+
+    Args:
+        address: The local path, or `sklearn:NAME`.
+        name: What messages call it.
+
+    Raises:
+        DataError: If the file is damaged.
+    """
+    return _opened(address, name).keys()
+
+
+def _opened(address: str, name: str) -> ArrayFormat:
+    return _formats()[_prefix(address) or ending_of(address)](address, name)
 
 
 def _chosen_key(names: Sequence[str], key: str | None, labels: str | None, name: str) -> str:

@@ -29,10 +29,10 @@ class Hdf5(ArrayFormat):
                 *(key, labels, self.name),
             )
 
-    def has(self, key: str) -> bool:
-        """Returns whether the file has an array of that name."""
+    def keys(self) -> tuple[str, ...]:
+        """Returns the names of the arrays, which are paths within the file."""
         with self._file() as file:
-            return key in _names(file)
+            return tuple(_names(file))
 
     @contextmanager
     def _file(self) -> Iterator[Any]:

@@ -37,9 +37,9 @@ class Npy(ArrayFormat):
             raise DataError(f"{self.name}: is damaged ({said}); write it again") from error
         return LoadedArray(checked(MappedFile(self.path, array.shape, array.dtype), self.name))
 
-    def has(self, key: str) -> bool:
-        """Returns `False`: the array has no name."""
-        return False
+    def keys(self) -> tuple[str, ...]:
+        """Returns nothing: the array has no name."""
+        return ()
 
 
 @dataclass(frozen=True)

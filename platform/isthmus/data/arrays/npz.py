@@ -35,10 +35,10 @@ class Npz(ArrayFormat):
                 *(key, labels, self.name),
             )
 
-    def has(self, key: str) -> bool:
-        """Returns whether the file has an array of that name."""
+    def keys(self) -> tuple[str, ...]:
+        """Returns the names of the arrays."""
         with said_plainly(self.name):
-            return key in self._names()
+            return tuple(self._names())
 
     def _names(self) -> list[str]:
         if not zipfile.is_zipfile(self.path):

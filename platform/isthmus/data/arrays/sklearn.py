@@ -45,6 +45,6 @@ class Sklearn(ArrayFormat):
         columns = tuple(str(column) for column in bunch.feature_names)
         return LoadedArray(bunch.data.astype(np.float32), labels=target, columns=columns)
 
-    def has(self, key: str) -> bool:
-        """Returns `False`: a set has one array without a name."""
-        return False
+    def keys(self) -> tuple[str, ...]:
+        """Returns nothing: a set has one array without a name."""
+        return ()

@@ -22,10 +22,10 @@ class Zarr(ArrayFormat):
             return LoadedArray(checked(opened, self.name))
         return loaded_array(_names(opened), opened.__getitem__, key, labels, self.name)
 
-    def has(self, key: str) -> bool:
-        """Returns whether the file has an array of that name."""
+    def keys(self) -> tuple[str, ...]:
+        """Returns the names of the arrays; none if it is one array, and no group of them."""
         opened = self._opened()
-        return not hasattr(opened, "shape") and key in _names(opened)
+        return () if hasattr(opened, "shape") else tuple(_names(opened))
 
     def _opened(self) -> Any:
         try:

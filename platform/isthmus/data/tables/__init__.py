@@ -30,6 +30,18 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 _LONGEST_SHOWN = 40
 
 
+class NotANumber(DataError):
+    """A column that should be numeric holds something else.
+
+    Attributes:
+        column: The name of the column.
+    """
+
+    def __init__(self, message: str, column: str = "") -> None:
+        super().__init__(message)
+        self.column = column
+
+
 @dataclass(frozen=True, eq=False)
 class NumberedRows:
     """Rows of a table that are read, and those between them that cannot be read.
@@ -211,7 +223,7 @@ def refuse_not_numeric(name: str, table: pa.Table, numbers: Sequence[str]) -> No
         if not is_numeric(table.schema.field(column).type):
             values = [str(value) for value in table.column(column).drop_null().to_pylist()]
             example = next((each for each in values if not _is_number(each)), "")
-            raise DataError(not_a_number(name, column, example or (values or [""])[0]))
+            raise not_a_number(name, column, example or (values or [""])[0])
 
 
 def _is_number(text: str) -> bool:
@@ -222,8 +234,8 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def not_a_number(name: str, column: str, example: str, row: int | None = None) -> str:
-    """Returns the message about a column that should be numeric, with what to do about it.
+def not_a_number(name: str, column: str, example: str, row: int | None = None) -> NotANumber:
+    """Returns the error about a column that should be numeric, with what to do about it.
 
     Args:
         name: What messages call the table.
@@ -233,9 +245,10 @@ def not_a_number(name: str, column: str, example: str, row: int | None = None) -
     """
     where = "" if row is None else f", in row {row}, counted from 0"
     shown = example if len(example) <= _LONGEST_SHOWN else f"{example[: _LONGEST_SHOWN - 3]}..."
-    return (
+    return NotANumber(
         f'{name}: column "{column}" is not numeric (for example "{shown}"{where}); '
-        f"{_advice(example.strip())}"
+        f"{_advice(example.strip())}",
+        column,
     )
 
 

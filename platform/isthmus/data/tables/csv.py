@@ -200,8 +200,8 @@ class Csv(TableFormat):
         except pa.ArrowInvalid:
             for row, value in enumerate(plain.to_pylist()):
                 if value is not None and not _is_number(value, "."):
-                    raise DataError(
-                        not_a_number(self.name, name, str(column[row].as_py()), first + row)
+                    raise not_a_number(
+                        self.name, name, str(column[row].as_py()), first + row
                     ) from None
             raise
 
@@ -340,11 +340,9 @@ class Csv(TableFormat):
         names = self.header[0]
         if found is not None:
             row = None if found["row"] is None else int(found["row"]) - self._rows_before
-            return DataError(
-                not_a_number(self.name, names[int(found["column"])], found["value"], row)
-            )
+            return not_a_number(self.name, names[int(found["column"])], found["value"], row)
         if wrong:
-            return DataError(not_a_number(self.name, wrong[0], ""))
+            return not_a_number(self.name, wrong[0], "")
         return DataError(self._unreadable(error))
 
     def _again(self, convert: pa_csv.ConvertOptions, error: pa.ArrowInvalid) -> pa.ArrowInvalid:

@@ -169,7 +169,7 @@ class Jsonl(TypedFile):
                 kind = _kind_of(value, tells_whole=column in texts)
                 had = before.setdefault(column, kind)
                 if had == "numbers" and kind == "texts":
-                    raise DataError(not_a_number(self.name, column, value, number))
+                    raise not_a_number(self.name, column, value, number)
                 if had != kind and (had, kind) != ("numbers", "whole numbers"):
                     raise DataError(
                         f'{self.name}: column "{column}" holds {had} and then {json.dumps(value)} '

@@ -1,0 +1,253 @@
+"""What the columns of a table hold: a look at its first rows, column by column.
+
+Job files are drafted by it, and what training refuses in a table is told by it all at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
+
+from isthmus.data.tables import TableFormat, is_numeric
+from isthmus.spec import DataSpec
+
+_MOST_ROWS = 100_000
+_FEWEST_ROWS = 1_000
+_MOST_CELLS = 4_000_000
+_MOST_CATEGORIES = 50
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?$")
+_MISSING_SIGN = re.compile(r"[?.*-]|--+|#?n/?a|null|none|missing|unknown|nil", re.IGNORECASE)
+_MOST_MISSING_SIGNS = 3
+_COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+_LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_BOOLEANS = ("true", "false")
+_LONGEST_SHOWN = 40
+
+
+class Holds(StrEnum):
+    """What the cells of a column are."""
+
+    NUMBERS = "numbers"
+    CATEGORIES = "categories"
+    TEXTS = "texts"
+    TIMES = "times"
+    OBJECTS = "objects"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, eq=False)
+class Column:
+    """What one column of a table holds, in the rows that were looked at.
+
+    Attributes:
+        name: Its name.
+        holds: What its cells are, apart from missing ones.
+        is_numeric: Whether training takes the column as numbers, as the table is.
+        numbers: Shape (N,). Its cells as float64; NaN is missing, or no number.
+        texts: Shape (N,). Its cells as they are written; `None` if they are no texts.
+        first_text: The row of the first cell that is no number, counted from 0; -1 if all are.
+        missing_signs: The texts that seem to mean a missing value, where all others are numbers.
+    """
+
+    name: str
+    holds: Holds
+    is_numeric: bool
+    numbers: NDArray[np.float64]
+    texts: NDArray[np.object_] | None = None
+    first_text: int = -1
+    missing_signs: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def is_missing(self) -> NDArray[np.bool_]:
+        """Whether each cell is missing, shape (N,)."""
+        if self.texts is None or self.is_numeric:
+            return np.isnan(self.numbers)
+        return np.asarray(pd.isna(self.texts), dtype=np.bool_)
+
+    @property
+    def is_infinite(self) -> NDArray[np.bool_]:
+        """Whether each cell is infinite or beyond float32, shape (N,)."""
+        return np.abs(self.numbers) > _LARGEST_FLOAT32
+
+    @property
+    def has_fractions(self) -> bool:
+        """Whether some of its numbers are not whole."""
+        there = self.numbers[np.isfinite(self.numbers)]
+        return bool((there != np.round(there)).any())
+
+    @property
+    def example(self) -> str:
+        """The first cell that is no number, cut if it is long; empty if there is none."""
+        if self.texts is None or self.first_text < 0:
+            return ""
+        text = str(self.texts[self.first_text])
+        return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+
+    @property
+    def cells(self) -> list[int | float | str]:
+        """The cells that are there, as labels: whole numbers as such, others as texts."""
+        there = ~self.is_missing
+        numbers = self.numbers[there]
+        if self.is_numeric and not self.is_boolean and (numbers == np.round(numbers)).all():
+            return [int(each) for each in numbers]
+        if self.texts is not None:
+            return [str(each) for each in self.texts[there]]
+        return [float(each) for each in numbers]
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether the cells are true and false, which training takes as 1 and 0."""
+        if self.texts is None or not self.is_numeric:
+            return False
+        return all(str(each).lower() in _BOOLEANS for each in self.texts[~self.is_missing])
+
+    @property
+    def values(self) -> list[str]:
+        """The different values, sorted; those of numbers as numbers are."""
+        if self.texts is not None and not self.is_numeric:
+            return sorted({str(each) for each in self.texts[~self.is_missing]})
+        found = np.unique(self.numbers[~np.isnan(self.numbers)])
+        return [f"{value:.0f}" if value.is_integer() else f"{value:g}" for value in found]
+
+    @property
+    def has_decimal_commas(self) -> bool:
+        """Whether its texts are numbers with a comma as the decimal sign."""
+        if self.texts is None or self.is_numeric:
+            return False
+        texts = [str(each) for each in self.texts[~self.is_missing]]
+        with_commas = [each for each in texts if "," in each]
+        are_thousands = all(_THOUSANDS.fullmatch(each.strip()) for each in with_commas)
+        return not are_thousands and all(_COMMA_NUMBER.fullmatch(each.strip()) for each in texts)
+
+
+def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Column]:
+    """Looks at the first rows of a table.
+
+    Args:
+        table: The table.
+        names: The columns to look at.
+        spec: The data section, whose fields say how numbers are written.
+
+    Raises:
+        DataError: If the table is damaged.
+    """
+    rows = rows_looked_at(len(names))
+    found: pa.Table | None = None
+    for part in table.batches([], [], rows, list(names)):
+        found = part if found is None else pa.concat_tables([found, part], promote_options="none")
+        if found.num_rows >= rows:
+            break
+    if found is None:
+        return []
+    first_rows = found.slice(0, rows)
+    is_written = table.types() is None  # a csv: all of its cells are texts
+    schema = table.schema()
+    return [
+        _of_texts(name, _cells(first_rows, name), spec)
+        if is_written
+        else _of_type(name, _cells(first_rows, name), is_numeric(schema.field(name).type))
+        for name in names
+    ]
+
+
+def rows_looked_at(columns: int) -> int:
+    """Returns how many rows of a table are looked at."""
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, _MOST_CELLS // max(1, columns)))
+
+
+def _cells(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name).combine_chunks()
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _of_texts(name: str, cells: pa.Array, spec: DataSpec) -> Column:
+    """Looks at a column of a csv, as training would read it."""
+    missing = {"", *pa_csv.ConvertOptions().null_values, *spec.missing_values}
+    texts = np.array([None if each in missing else each for each in cells.to_pylist()], object)
+    plain = pd.Series(texts, dtype=object).str.strip()
+    if spec.thousands:
+        plain = plain.str.replace(spec.thousands, "", regex=False)
+    if spec.decimal != ".":
+        plain = plain.where(~plain.str.contains(".", regex=False, na=False), "no number")
+        plain = plain.str.replace(spec.decimal, ".", regex=False)
+    return _judged(name, texts, _numbers(plain), is_numeric=None)
+
+
+def _of_type(name: str, cells: pa.Array, is_number: bool) -> Column:
+    """Looks at a column of a table whose file says the types."""
+    kind, types = cells.type, pa.types
+    if is_number or is_numeric(kind):
+        numbers = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+        numbers = np.asarray(numbers, dtype=np.float64)
+        is_kept = not is_number or types.is_boolean(kind)
+        texts = np.array(cells.cast(pa.string()).to_pylist(), object) if is_kept else None
+        holds = Holds.NOTHING if np.isnan(numbers).all() else Holds.NUMBERS
+        if is_number:
+            return Column(name, holds, True, numbers, texts)
+        return _judged(name, texts, numbers, is_numeric=False)
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        texts = np.array([each or None for each in cells.to_pylist()], object)
+        return _judged(name, texts, _numbers(pd.Series(texts, dtype=object)), is_numeric=False)
+    is_time = types.is_timestamp(kind) or types.is_date(kind)
+    as_written = [None if each is None else str(each) for each in cells.to_pylist()]
+    return Column(
+        name,
+        Holds.TIMES if is_time else Holds.OBJECTS,
+        False,
+        np.full(len(cells), np.nan),
+        np.array(as_written, object),
+        first_text=next((i for i, each in enumerate(as_written) if each is not None), -1),
+    )
+
+
+def _judged(
+    name: str,
+    texts: NDArray[np.object_] | None,
+    numbers: NDArray[np.float64],
+    is_numeric: bool | None,
+) -> Column:
+    """Tells what texts are; `is_numeric` is `None` if training takes all texts that are numbers."""
+    assert texts is not None  # noqa: S101 (the callers have them)
+    is_there = ~np.asarray(pd.isna(texts), dtype=np.bool_)
+    is_text = is_there & np.isnan(numbers)
+    values = {str(each) for each in texts[is_there]}
+    first = int(is_text.argmax()) if is_text.any() else -1
+    signs: tuple[str, ...] = ()
+    if is_numeric is None and not is_text.any():
+        holds = Holds.NUMBERS if is_there.any() else Holds.NOTHING
+        return Column(name, holds, True, numbers, texts)
+    others = {str(each) for each in texts[is_text]}
+    if is_numeric is None and len(others) < len(values):
+        are_signs = all(_MISSING_SIGN.fullmatch(each.strip()) for each in others)
+        signs = tuple(sorted(others)) if are_signs and len(others) <= _MOST_MISSING_SIGNS else ()
+    if not is_there.any():
+        holds = Holds.NOTHING
+    elif all(_DATE.match(each.strip()) for each in values):
+        holds = Holds.TIMES
+    elif len(values) <= _MOST_CATEGORIES and 2 * len(values) <= is_there.sum():
+        holds = Holds.CATEGORIES
+    else:
+        holds = Holds.TEXTS
+    first = first if first >= 0 or not is_there.any() else int(is_there.argmax())
+    return Column(name, holds, False, numbers, texts, first, signs)
+
+
+def _numbers(texts: pd.Series[str]) -> NDArray[np.float64]:
+    """Returns texts as numbers, as pyarrow reads them; NaN where a text is none."""
+    there = texts.dropna().str.lower()
+    if len(there) and there.isin(_BOOLEANS).all():
+        return np.asarray(there.eq("true").reindex(texts.index).astype(float), dtype=np.float64)
+    return np.asarray(pd.to_numeric(texts, errors="coerce"), dtype=np.float64)

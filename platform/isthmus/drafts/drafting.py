@@ -1,0 +1,228 @@
+"""Looks at data and drafts a job file that training accepts, with comments for its reader."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from isthmus.data import arrays, is_large, open_rows
+from isthmus.data.files import Files
+from isthmus.data.kinds.tabular import is_array
+from isthmus.data.opening import guess_kind, locate
+from isthmus.data.quality import MissingValues
+from isthmus.data.refusals import ColumnsRefused
+from isthmus.data.tables import NotANumber
+from isthmus.drafts.arrays import draft_array
+from isthmus.drafts.fields import Field, lines_of
+from isthmus.drafts.media import draft_images, draft_sounds
+from isthmus.drafts.tables import draft_table
+from isthmus.errors import DataError, IsthmusError, SpecError, UsageError, printable
+from isthmus.jobs.preparation import prepare
+from isthmus.jobs.specs import check_job, plan_for
+from isthmus.spec import DataSpec, JobSpec, ModelPlan
+from isthmus.types import DataKind
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
+_LONGEST_NAME = 60
+_STEPS_IN_AN_EPOCH = 32
+_SMALLEST_BATCH, _LARGEST_BATCH = 16, 1024
+_ROW_VISITS = 400_000
+_FEWEST_EPOCHS, _MOST_EPOCHS = 20, 300
+_MOST_CHANGES = 20
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A drafted job file.
+
+    Attributes:
+        name: The job's name.
+        text: The file.
+        kind: The kind of the data.
+        rows: The number of rows to train on, where that is known.
+        left_out: The columns that are not trained on.
+    """
+
+    name: str
+    text: str
+    kind: str
+    rows: int | None
+    left_out: tuple[str, ...]
+
+
+def draft_job(path: str, query: str | None = None) -> Draft:
+    """Looks at data, and drafts a job file.
+
+    Args:
+        path: What `data.path` may be: a file, a folder, a glob, `s3://`, a database.
+        query: The query whose rows are read, if it is a database.
+
+    Raises:
+        DataError: If the data cannot be trained on, whatever a job file says.
+    """
+    given = [Field("path", path), *([Field("query", query)] if query else [])]
+    files = locate(path)
+    refusal: IsthmusError | None = None
+    for fields in _candidates(files, DataSpec(path=path, query=query)):
+        for net in ("auto", "dense"):  # an image may be too small for the net of images
+            try:
+                return _accepted(name_of(path), [*given, *fields], net)
+            except (DataError, SpecError) as error:
+                refusal = refusal or error
+    raise refusal or DataError(f"{path}: holds nothing to train on")
+
+
+def name_of(path: str) -> str:
+    """Returns a job's name for a path: `cells` for `data/cells.csv.gz`."""
+    last = re.split(r"[/:]", path.split("?")[0].rstrip("/*"))[-1].replace("*", "").lstrip(".")
+    name = _NOT_IN_A_NAME.sub("-", last.split(".")[0]).strip("-_")[:_LONGEST_NAME]
+    return name or "job"
+
+
+def _candidates(files: Files, spec: DataSpec) -> Iterator[list[Field]]:
+    if arrays.is_bundled(files.name) or files.endings <= set(arrays.endings()):
+        return draft_array(files)
+    kind = guess_kind(files, spec)
+    if kind == DataKind.IMAGES:
+        return draft_images(files)
+    if kind == DataKind.AUDIO:
+        return draft_sounds(files)
+    is_array(files)  # it refuses what holds neither arrays nor tables
+    return draft_table(files, spec)
+
+
+def _accepted(name: str, fields: list[Field], net: str) -> Draft:
+    """Changes the fields until training accepts them, for what lies below the rows looked at.
+
+    Raises:
+        DataError: If it never does.
+        SpecError: If the net does not suit the rows.
+    """
+    for _ in range(_MOST_CHANGES):
+        try:
+            return _written(name, fields, net)
+        except NotANumber as error:
+            fields = _without(fields, [error.column], "texts, further down")
+        except ColumnsRefused as error:
+            refused = [each.column for each in error.refusals]
+            fields = _without(fields, refused, "no numbers, as training reads them")
+        except MissingValues:
+            fields = [*fields, Field("missing", "mean", "Values are missing further down.")]
+    return _written(name, fields, net)
+
+
+def _without(fields: Sequence[Field], columns: Sequence[str], why: str) -> list[Field]:
+    """Returns the fields with more columns left out."""
+    old = next((each for each in fields if each.name == "exclude"), Field("exclude", []))
+    names = [*(old.value if isinstance(old.value, list) else []), *columns]
+    new = replace(old, value=names, notes=[*old.notes, *(why for _ in columns)])
+    if old in fields:
+        return [new if each is old else each for each in fields]
+    return [*fields, new]
+
+
+def _written(name: str, fields: Sequence[Field], net: str) -> Draft:
+    """Writes the job file for fields that training accepts.
+
+    Raises:
+        DataError: If it does not accept them.
+        SpecError: If the net does not suit the rows.
+    """
+    data = {field.name: field.value for field in fields if not field.is_proposal}
+    plan, rows = _tried(check_job({"name": name, "data": data, "net": net}))
+    text = "\n".join(_lines(name, fields, plan, rows, net))
+    excluded = data.get("exclude", ())
+    left_out = tuple(excluded) if isinstance(excluded, list) else ()
+    return Draft(name, text, plan.kind, rows, left_out)
+
+
+def _tried(spec: JobSpec) -> tuple[ModelPlan, int | None]:
+    """Reads the data as training does; returns the plan, and the rows to train on if known."""
+    source, data = open_rows(spec.data)
+    if is_large(source, data):
+        next(iter(source.blocks()))
+        return plan_for(spec, data, source.schema.shape), source.count
+    prepared = prepare(spec)
+    prepared.close()
+    return prepared.plan, prepared.split_sizes["train"]
+
+
+def _lines(
+    name: str, fields: Sequence[Field], plan: ModelPlan, rows: int | None, net: str
+) -> list[str]:
+    path = printable(str(fields[0].value))
+    many = "" if rows is None else f": {rows:,} rows to train on"
+    values = 1
+    for side in plan.row_shape:
+        values *= side
+    lines = [
+        f"# Drafted by `isthmus init` from {path}{many}.",
+        "# Read it, change what you know better, then: isthmus train FILE",
+        f"name: {name}",
+        "",
+        "data:",
+    ]
+    for field in fields:
+        lines += lines_of(field, "  ")
+    why = f"A row has {values:,} values; fewer than that in the latent make it learn what matters."
+    chosen = f"auto chooses {plan.net.name} for such rows; isthmus nets lists the others."
+    lines += [
+        "",
+        *lines_of(Field("variant", "plain", "How it learns; isthmus variants lists the others.")),
+        *lines_of(Field("net", net, chosen if net == "auto" else "What it is made of.")),
+        *lines_of(Field("latent_dim", plan.latent_dim, why)),
+        "",
+        "training:",
+        *lines_of(Field("epochs", _epochs(rows), "It stops before, once it learns no more."), "  "),
+        *lines_of(Field("global_batch_size", _batch(rows)), "  "),
+        "",
+    ]
+    return lines
+
+
+def _epochs(rows: int | None) -> int:
+    """Returns the most epochs: the fewer, the more rows there are."""
+    return max(_FEWEST_EPOCHS, min(_MOST_EPOCHS, _ROW_VISITS // max(1, rows or _ROW_VISITS)))
+
+
+def _batch(rows: int | None) -> int:
+    """Returns the power of two that leaves about 32 steps in an epoch."""
+    batch = _SMALLEST_BATCH
+    while batch < _LARGEST_BATCH and 2 * batch * _STEPS_IN_AN_EPOCH <= (rows or 1 << 30):
+        batch *= 2
+    return batch
+
+
+def refuse_existing(output: Path, *, replace_existing: bool) -> None:
+    """Refuses a job file that exists already, unless it is to be replaced.
+
+    Raises:
+        UsageError: If it exists.
+    """
+    if output.exists() and not replace_existing:
+        raise UsageError(f"{output} exists already; name another with -o, or add --force")
+
+
+def save(draft: Draft, output: Path, *, replace_existing: bool = False) -> None:
+    """Writes a drafted job file as a whole.
+
+    Raises:
+        UsageError: If the file exists already.
+        DataError: If the place cannot be written to.
+    """
+    refuse_existing(output, replace_existing=replace_existing)
+    temporary = output.with_name(f".{output.name}.new")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(draft.text, encoding="utf-8")
+        temporary.replace(output)
+    except OSError as error:
+        raise DataError(
+            f"{output}: cannot be written ({error.strerror}); name another place"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

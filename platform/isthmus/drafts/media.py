@@ -1,0 +1,77 @@
+"""Drafts the data section for files of images and of sounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from isthmus.data.files import Files
+from isthmus.data.labels import FOLDER_LABELS
+from isthmus.data.media import pixels, samples
+from isthmus.data.media.sound_files import DEFAULT_WINDOW
+from isthmus.drafts.fields import Field
+from isthmus.drafts.tables import labels_fields
+from isthmus.types import DataKind
+
+_MOST_FILES = 2000
+_LARGEST_SIDE, _SMALLEST_SIDE, _SIDE_STEP = 128, 16, 8
+_SHORTEST_WINDOW = 16
+_MOST_LABELS = 100
+
+
+def draft_images(files: Files) -> Iterator[list[Field]]:
+    """Yields the data section's fields: the labels of folders, and a size for all images.
+
+    Raises:
+        DataError: If a file is no image.
+    """
+    sizes = [
+        pixels.read_header(files.path(place), files.called(place)).size
+        for place in range(min(len(files), _MOST_FILES))
+    ]
+    fields = [Field("kind", DataKind.IMAGES.value)]
+    height, width = (median(size[axis] for size in sizes) for axis in (0, 1))
+    if len(set(sizes)) > 1 or max(height, width) > 2 * _LARGEST_SIDE:
+        shrunk = min(1.0, _LARGEST_SIDE / max(height, width))
+        size = [_side(each * shrunk) for each in (height, width)]
+        least, most = ("x".join(map(str, each)) for each in (min(sizes), max(sizes)))
+        found = f"are {least} to {most}" if len(set(sizes)) > 1 else f"are all {least}"
+        why = f"All are resized to this height and width in pixels; they {found}."
+        fields.append(Field("image_size", size, why))
+    yield [*fields, *_labels(files.names)]
+
+
+def _side(pixels_: float) -> int:
+    return max(_SMALLEST_SIDE, round(pixels_ / _SIDE_STEP) * _SIDE_STEP)
+
+
+def draft_sounds(files: Files) -> Iterator[list[Field]]:
+    """Yields the data section's fields: a window that the shortest file holds.
+
+    Raises:
+        DataError: If a file is no sound.
+    """
+    headers = [
+        samples.read_header(files.path(place), files.called(place)) for place in range(len(files))
+    ]
+    window, shortest = DEFAULT_WINDOW, min(header.frames for header in headers)
+    while window > shortest and window > _SHORTEST_WINDOW:
+        window //= 2
+    lasts_ms = 1000 * window / headers[0].rate_hz
+    why = f"Samples in a window: {lasts_ms:.0f} ms at {headers[0].rate_hz:,} Hz."
+    yield [
+        Field("kind", DataKind.AUDIO.value),
+        Field("window", window, why),
+        Field("stride", window // 2),
+        *_labels(files.names),
+    ]
+
+
+def _labels(names: Sequence[str]) -> list[Field]:
+    """Returns the fields about labels if every file lies in one of several subfolders."""
+    folders = [name.split("/", 1)[0] for name in names if "/" in name]
+    if len(folders) < len(names) or not 2 <= len(set(folders)) <= min(
+        _MOST_LABELS, len(names) // 2
+    ):
+        return []
+    return labels_fields(FOLDER_LABELS, folders)
