@@ -23,6 +23,10 @@ _AUTO_ROWS = (256, 1024)
 # So few training rows are all kept: leaving any out costs more than their distances.
 _KEPT_WHOLE = 2000
 
+# Squared distances below this share of a usual squared length are lost in float32, as they are the
+# difference of large numbers; and torch and ONNX lose them differently.
+_RESOLUTION = 1e-3
+
 MemorySize = Annotated[int, Field(ge=2, le=65_536)] | Literal["auto"]
 
 
@@ -32,6 +36,7 @@ class MemoryScore(Score):
     Attributes:
         memory: The points of the normal rows, shape (M, P).
         lengths: Their squared lengths, shape (M,).
+        resolution: Shape (). The squared distance below which rows count as alike.
     """
 
     class Config(SpecModel):
@@ -47,12 +52,13 @@ class MemoryScore(Score):
         tempered: between rows whose features are scaled by their quartiles, with their tails drawn
         in."""
 
-    FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths")
+    FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths", "resolution")
     AUTO_NUMBERS: ClassVar[int] = 20_480
     """The numbers that `memory: auto` keeps, which set what a row costs."""
     options: Config
     memory: Tensor
     lengths: Tensor
+    resolution: Tensor
 
     def __init__(self, options: SpecModel) -> None:
         """Creates a score that is not fitted yet."""
@@ -80,7 +86,10 @@ class MemoryScore(Score):
         if not is_whole:
             points = _centres(points, size, seed)
         self.keep("memory", points)
-        self.keep("lengths", points.square().sum(dim=1))
+        lengths = points.square().sum(dim=1)
+        self.keep("lengths", lengths)
+        least = torch.finfo(lengths.dtype).tiny
+        self.keep("resolution", (_RESOLUTION * lengths.median()).clamp(min=least))
 
     def forward(self, views: Views) -> Tensor:
         """Computes the scores, shape (B,), a few rows at a time."""

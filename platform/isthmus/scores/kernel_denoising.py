@@ -47,9 +47,11 @@ class KernelDenoising(MemoryScore):
         fifth = self.apart().kthvalue(k, dim=1).values
         usual = fifth[torch.isfinite(fifth) & (fifth > 0)]
         square = usual.median() if len(usual) else torch.ones(())
+        square = torch.maximum(square, self.resolution)
         self.keep("sharpness", 0.5 / (self.options.noise**2 * square))
 
     def from_distances(self, points: Tensor, squares: Tensor) -> Tensor:
         """Computes the distances to the denoised rows, shape (B,)."""
         weights = torch.softmax(-self.sharpness * squares, dim=1)
-        return (points - weights @ self.memory).square().sum(dim=1).sqrt()
+        noise = points - weights @ self.memory
+        return (noise.square().sum(dim=1) + self.resolution).sqrt()

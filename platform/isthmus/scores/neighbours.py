@@ -37,4 +37,4 @@ class Neighbours(MemoryScore):
         # Of normal rows one distance is infinite, that to the row itself.
         k = max(1, min(self.options.k, len(self.memory) - 1))
         nearest = squares.topk(k, dim=1, largest=False, sorted=False).values
-        return nearest.sqrt().mean(dim=1)
+        return (nearest + self.resolution).sqrt().mean(dim=1)
