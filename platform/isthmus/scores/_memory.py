@@ -21,7 +21,7 @@ _ROWS_AT_ONCE = 128
 # `memory: auto` keeps so many of many rows, and no more numbers than the score says.
 _AUTO_ROWS = (256, 1024)
 # So few training rows are all kept: leaving any out costs more than their distances.
-_KEPT_WHOLE = 2000
+_KEPT_WHOLE = 4096
 
 # Squared distances below this share of a usual squared length are lost in float32, as they are the
 # difference of large numbers; and torch and ONNX lose them differently.
@@ -44,7 +44,7 @@ class MemoryScore(Score):
 
         memory: MemorySize = "auto"
         """The most rows that are kept; of more training rows, as many centres of k-means. What a
-        score costs in time and on disk grows with it. `auto`: all of up to 2000 training rows;
+        score costs in time and on disk grows with it. `auto`: all of up to 4096 training rows;
         of more, from 256 to 1024, fewer for wider rows."""
         space: SpaceName = "combined"
         """Where distances are measured. combined: in the row, its residual and, except of

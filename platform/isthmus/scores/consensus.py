@@ -30,7 +30,7 @@ class Consensus(Score):
 
         memory: MemorySize = "auto"
         """The most rows that each part keeps. What a score costs in time and on disk
-        grows with it. `auto`: all of up to 2000 training rows; of more, from 256 to 1024, fewer
+        grows with it. `auto`: all of up to 4096 training rows; of more, from 256 to 1024, fewer
         for wider rows."""
 
     SUMMARY: ClassVar[str] = "two scores combined, without labels; the best for tables"
