@@ -21,6 +21,8 @@ _AUTO_CALIBRATION = 0.1
 # With fewer calibration rows, p-values would be coarse and rates rough, and the rows are missed in
 # training.
 _FEWEST_CALIBRATION_ROWS = 200
+# Of more rows, training an ensemble to calibrate on them all would take too long.
+_MOST_COUNTED = 20_000
 _FEWEST_ROWS = 10
 # Of fewer files hardly any would be left to train on.
 _FEWEST_FILES = 5
@@ -96,8 +98,13 @@ def _is_small(rows: Rows, spec: DataSpec) -> bool:
     """Returns whether `auto` leaves all rows that are not held out to training."""
     if rows.groups is not None:
         return len(PARTS) - 1 <= _count_files(rows) < _FEWEST_FILES
-    expected = auto_calibration_fraction(spec) * len(rows)
-    return not is_ordered(rows) and expected < _FEWEST_CALIBRATION_ROWS
+    if is_ordered(rows):
+        return False
+    # A few rows that repeat are not the tenth of many rows that they look like.
+    count = len(rows)
+    if count <= _MOST_COUNTED:
+        count = len(np.unique(hash_rows(rows.values, 0)))
+    return auto_calibration_fraction(spec) * count < _FEWEST_CALIBRATION_ROWS
 
 
 def _count_files(rows: Rows) -> int:

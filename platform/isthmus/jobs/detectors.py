@@ -100,18 +100,20 @@ def _unseen_scores(
     if folds is None:
         return of_each(prepared.calibration, detector.score)
     train = prepared.first_view
+    assert isinstance(train, np.ndarray)  # noqa: S101 (only rows in memory have folds)
     found = np.empty(len(train), dtype=np.float32)
     for number in range(1, len(detector.members)):
         unseen = folds.left_out_of(number)
-        rows = _raw(detector.module, train, unseen, seed=0).numpy()
+        rows = detector.module.scaling.inverse(torch.from_numpy(train[unseen])).numpy()
         found[unseen] = of_each(rows, partial(detector.score_by, number))
     return found
 
 
 def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | None:
     """Returns how the steps of normal series score; `None` for other kinds of data."""
-    if prepared.calibration_starts is None or isinstance(prepared.calibration, StoredRows):
+    if prepared.calibration_starts is None:
         return None
+    assert isinstance(prepared.calibration, np.ndarray)  # noqa: S101 (series are in memory)
     found = scores_of_steps(
         prepared.calibration,
         prepared.calibration_starts,

@@ -33,6 +33,7 @@ from isthmus.data import (
 from isthmus.data.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
 from isthmus.data.storing import rows_expected
 from isthmus.errors import DataError
+from isthmus.jobs.few_rows import fitted_to
 from isthmus.jobs.specs import plan_for
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, RowSchema
@@ -198,7 +199,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None) -> Prepared:
             f"{spec.training.most_workers}; lower training.workers"
         )
     return Prepared(
-        spec=spec,
+        spec=fitted_to(spec, count),
         data=data,
         schema=remembered(source.schema, parts.moments),
         plan=plan,
@@ -253,7 +254,13 @@ def _split(rows: Rows, data: DataSpec, spec: JobSpec) -> tuple[Split, bool]:
     if spec.training.ensemble == "auto" or spec.training.ensemble >= _FEWEST_CROSSED:
         return split, True
     # So few members cannot leave rows out in turn, so some rows are left out of all of them.
-    return split_rows(rows, settled(data, auto_calibration_fraction(data)), seed), False
+    split = split_rows(rows, settled(data, auto_calibration_fraction(data)), seed)
+    _logger.warning(
+        "%s: training.ensemble: %d spares %d rows for the calibration; with 3 or more, or auto, it "
+        "rests on all training rows",
+        *(data.shown_path, spec.training.ensemble, len(split.calibration)),
+    )
+    return split, False
 
 
 def _places(rows: Rows, split: Split) -> Places | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from isthmus.errors import Fault, SpecError, TrainingError
+from isthmus.jobs.few_rows import fitted_to
 from isthmus.jobs.finishing import finish
 from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.preparation import Prepared, prepare
@@ -198,7 +199,8 @@ class _Desk:
         for known in tuple(self._known):
             if known.spec.data == spec.data and known.spec.training.seed == spec.training.seed:
                 plan = plan_for(spec, known.data, known.plan.row_shape)
-                return replace(known, spec=spec, plan=plan)
+                fitted = fitted_to(spec, len(known.scaled.train))
+                return replace(known, spec=fitted, plan=plan)
         prepared = prepare(spec)
         self._known.append(prepared)
         return prepared

@@ -99,6 +99,8 @@ class Pair:
         self.detector.to(chosen_device(device))
         # Scores come back to the CPU before they are compared with those of normal rows.
         self.detector.calibration.to("cpu")
+        if self.detector.point_calibration is not None:
+            self.detector.point_calibration.to("cpu")
         return self
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from functools import cached_property
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,8 @@ from isthmus.scores._fitted import Fitted
 from isthmus.spec import SpecModel
 from isthmus.types import DataKind
 
+# A detection scores no larger batches; only the rows that a score is fitted to are more.
+_NUMBERS_AT_ONCE = 2**20
 MOST = 1e30
 """The highest score: that of rows whose numbers overflow."""
 
@@ -48,22 +51,35 @@ class Views:
     @cached_property
     def latents(self) -> Tensor:
         """The latents of the rows, shape (B, D)."""
-        return self.module.latent(self.module.encoder(self.scaled))
+        return _in_parts(self._encoded, self.scaled, prod(self.module.plan.row_shape))
 
     @cached_property
     def reconstructions(self) -> Tensor:
         """The reconstructions of the rows in scaled units, shape (B, F)."""
-        return self.module.reconstruction.activate(self.module.decoder(self.latents)).flatten(1)
+        return _in_parts(self._decoded, self.latents, prod(self.module.plan.row_shape))
+
+    def _encoded(self, scaled: Tensor) -> Tensor:
+        return self.module.latent(self.module.encoder(scaled))
+
+    def _decoded(self, latents: Tensor) -> Tensor:
+        return self.module.reconstruction.activate(self.module.decoder(latents)).flatten(1)
 
     def reconstructed(self, scaled: Tensor) -> Tensor:
         """Reconstructs other rows of shape (B, *row_shape) in scaled units; returns (B, F)."""
-        latents = self.module.latent(self.module.encoder(scaled))
-        return self.module.reconstruction.activate(self.module.decoder(latents)).flatten(1)
+        return self._decoded(self._encoded(scaled))
 
     @property
     def residuals(self) -> Tensor:
         """The rows less their reconstructions, shape (B, F)."""
         return self.rows - self.reconstructions
+
+
+def _in_parts(function: Callable[[Tensor], Tensor], x: Tensor, row_size: int) -> Tensor:
+    """Applies a net to rows; to many of them in parts, as its feature maps may fill the memory."""
+    at_once = max(1, _NUMBERS_AT_ONCE // row_size)
+    if len(x) <= at_once:
+        return function(x)
+    return torch.cat([function(part) for part in torch.split(x, at_once)])
 
 
 class Score(Fitted):

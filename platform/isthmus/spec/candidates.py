@@ -51,7 +51,7 @@ def with_values(spec: JobSpec, values: Mapping[str, object]) -> dict[str, Any]:
         values: The values by dotted name. Another variant or net begins with its own defaults; its
             options may be among the values.
     """
-    content = spec.model_dump(mode="json", exclude={"tuning"})
+    content = spec.model_dump(mode="json", exclude={"tuning"}, exclude_unset=True)
     # Short names come first, so that `variant` does not replace a `variant.level` set before it.
     for name in sorted(values, key=lambda each: _whole(each).count(".")):
         set_field(content, _whole(name), values[name])

@@ -84,10 +84,12 @@ class TrainingSpec(SpecModel):
     """The `training` section: the options of the optimizer, of the workers and of the hardware."""
 
     epochs: int = Field(default=100, ge=1, le=100_000)
-    """The number of passes over the training rows."""
+    """The number of passes over the training rows. By default it is more for few rows, so that
+    there are about 1,500 steps."""
     global_batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 128
     """The number of rows in one optimizer step, over all workers together. `auto` is the power of
-    two that leaves 32 steps in an epoch, between 32 and 4096, or less if memory holds less."""
+    two that leaves 32 steps in an epoch, between 32 and 4096, or less if memory holds less. By
+    default fewer than 2,048 rows have smaller batches, down to 4 rows."""
     learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
     """The step size of the optimizer."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"

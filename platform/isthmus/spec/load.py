@@ -85,8 +85,10 @@ def parse_job(content: Mapping[str, Any] | JobSpec, catalog: Catalog) -> JobSpec
     Raises:
         SpecError: If the job has faults. The error holds all of them.
     """
-    plain = content.model_dump() if isinstance(content, JobSpec) else dict(content)
-    return _check(plain, catalog, "", {}, [])
+    # What the job does not say stays unsaid: it may depend on the data.
+    if isinstance(content, JobSpec):
+        content = content.model_dump(exclude_unset=True)
+    return _check(dict(content), catalog, "", {}, [])
 
 
 def job_schema(catalog: Catalog) -> dict[str, Any]:

@@ -260,3 +260,8 @@ def test_files_are_taken_for_calibration_if_there_are_five(files: int, calibrate
         assert (len(split.calibration) >= 40) == calibrates
         assert len(split.calibration) % 40 == 0
         assert len(split.train) >= 40
+
+
+def test_many_rows_of_which_few_differ_are_calibrated_as_few_rows() -> None:
+    values = np.repeat(random_rows(40, 3, 0), 100, axis=0)
+    assert len(split_rows(as_rows(values), SPEC, 0).calibration) == 0

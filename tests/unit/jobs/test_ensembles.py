@@ -164,3 +164,12 @@ def test_small_data_are_calibrated_on_rows_that_members_left_out(settings: Setti
     assert record.calibrated_by == "crossed"
     assert record.members == 6
     assert record.calibration_rows > 40
+
+
+def test_every_row_of_a_fold_is_calibrated_on_however_large_rows_are(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("isthmus.jobs.detectors._MOST_NUMBERS", 20)  # four rows for a score
+    result = isthmus.train(job(), settings=settings)
+    record = isthmus.load(str(result.pair), settings=settings).manifest.detector
+    assert record.calibration_rows > 40

@@ -1,0 +1,45 @@
+"""What a job that does not say how to train means by it if there are few rows."""
+
+from __future__ import annotations
+
+import math
+
+from isthmus.spec import JobSpec
+
+# Below this number of steps an epoch says little about how training goes.
+_STEPS_IN_AN_EPOCH = 16
+_FEWEST_ROWS_IN_A_STEP = 4
+# A net needs about so many steps to leave the plateau at its start, and to be trained.
+_STEPS_OF_PATIENCE = 200
+_STEPS = 1500
+
+
+def fitted_to(job: JobSpec, rows: int) -> JobSpec:
+    """Returns a job with smaller batches and more epochs if so few rows are trained on.
+
+    With the usual batch of 128, an epoch of 100 rows is a single step: 100 epochs would be 100
+    steps, and early stopping would end training after 10 steps without progress. Whatever the job
+    says itself stays.
+
+    Args:
+        job: The job.
+        rows: The number of training rows.
+    """
+    training = job.training
+    said = training.model_fields_set
+    is_divided = training.most_workers > 1 or training.accumulate_batches > 1
+    if training.global_batch_size == "auto" or is_divided:
+        return job
+    batch = training.global_batch_size
+    if "global_batch_size" not in said:
+        while batch > _FEWEST_ROWS_IN_A_STEP and batch * _STEPS_IN_AN_EPOCH > rows:
+            batch //= 2
+    steps = math.ceil(rows / batch)
+    changed: dict[str, object] = {"global_batch_size": batch}
+    stopping = training.early_stopping
+    if "epochs" not in said:
+        changed["epochs"] = max(training.epochs, math.ceil(_STEPS / steps))
+    if "early_stopping" not in said and stopping is not None:
+        patience = max(stopping.patience, math.ceil(_STEPS_OF_PATIENCE / steps))
+        changed["early_stopping"] = stopping.model_copy(update={"patience": patience})
+    return job.model_copy(update={"training": training.model_copy(update=changed)})
