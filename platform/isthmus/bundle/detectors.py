@@ -37,7 +37,8 @@ def tensors_of(detector: Detector) -> dict[str, Tensor]:
             if name.partition(".")[0] in held
         }
     return {
-        f"{_PREFIX}.{part}.{name}": tensor.detach().cpu().contiguous()
+        # Copies, because the halves of a member may share weights, which safetensors refuses.
+        f"{_PREFIX}.{part}.{name}": tensor.detach().cpu().clone().contiguous()
         for part, state in parts.items()
         for name, tensor in state.items()
     }

@@ -28,6 +28,7 @@ def train(here: Path, isthmus, data: str, *settings: str) -> str:
     done = isthmus(
         *("train", "job.yaml", "--set", "training.epochs=30"),
         *("--set", "training.learning_rate=0.01"),
+        *("--set", "training.global_batch_size=128"),
     )
     assert done.code == 0, done
     return done.out

@@ -19,9 +19,9 @@ from tests.untrained import untrained_pair
 ROWS = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
 
 
-def ensemble(settings, name: str, members: int = 3):
+def ensemble(settings, name: str, members: int = 3, **job: object):
     """A pair that is ready to register, whose members have different weights."""
-    pairs = [untrained_pair(name, settings, seed) for seed in range(members)]
+    pairs = [untrained_pair(name, settings, seed, **job) for seed in range(members)]
     fitted = [scores.build(PluginSpec(name="own")) for _ in pairs]
     detector = Detector(pairs[0].module, fitted, [pair.module for pair in pairs[1:]]).eval()
     with torch.inference_mode():
@@ -53,6 +53,14 @@ def test_a_registered_ensemble_scores_as_it_did_and_its_graph_too(settings):
     score, p_value, _ = session.run(None, {"row": ROWS})
     np.testing.assert_allclose(score, expected, rtol=1e-4)
     np.testing.assert_allclose(p_value, found.p_values, atol=0.01)
+
+
+def test_members_whose_halves_share_weights_are_stored_and_loaded(settings):
+    pair = ensemble(settings, "tied", variant={"name": "plain", "tied": True})
+    loaded = registry.load(str(registry.register_pair(pair, settings)), settings)
+    with torch.inference_mode():
+        expected = pair.detector.score(torch.from_numpy(ROWS)).numpy()
+    np.testing.assert_array_equal(loaded.detect(ROWS).scores, expected)
 
 
 def test_encoding_and_decoding_are_those_of_the_first_member(settings):
