@@ -64,6 +64,9 @@ class DetectorRecord(SpecModel):
     """The score with all its options."""
     members: int = Field(default=1, ge=1, le=1024)
     """The number of autoencoders whose scores are averaged, the pair's own included."""
+    size_bytes: int = 0
+    """What is stored of the detector besides the pair's own autoencoder: the other members, and
+    what the scores remember; 0 if it is not known."""
     calibration_rows: int = 0
     """The number of normal rows whose scores the calibration holds; 0 if it is not known."""
     calibrated_by: CalibrationWay = "shared"

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from isthmus import plugins, variants
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
-from isthmus.registry.card_calibration import calibration_in_words
+from isthmus.registry.card_detector import calibration_in_words, detector_in_words
 from isthmus.registry.lookup import find_halves, open_registry
 from isthmus.registry.reference import Reference, half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
@@ -329,6 +329,7 @@ def _limits(manifest: PairManifest) -> str:
     ]
     if plan.kind is DataKind.TABULAR and data.missing == "mean":
         lines.append("Missing values count as the mean of the training rows.")
+    lines.append(detector_in_words(manifest))
     calibrated = calibration_in_words(manifest)
     if calibrated is not None:
         lines.append(calibrated)

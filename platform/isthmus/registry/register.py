@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.bundle.compatibility import MAPS_FILE, write_maps
+from isthmus.bundle.detectors import tensors_of
 from isthmus.bundle.export import Exported, export_graphs
 from isthmus.bundle.held_out import HeldOutSample
 from isthmus.bundle.manifest import (
@@ -201,6 +202,7 @@ def _manifest(
         detector=DetectorRecord(
             scoring=trained.scoring,
             members=len(trained.detector.members),
+            size_bytes=sum(each.nbytes for each in tensors_of(trained.detector).values()),
             calibration_rows=trained.calibration_rows,
             calibrated_by=trained.calibrated_by,
         ),

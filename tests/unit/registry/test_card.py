@@ -39,6 +39,7 @@ def test_the_card_states_the_pair_its_data_and_the_champions_figures(described, 
         "champion told/1",
         "rows.csv",
         "400 train, 50 validation, 50 test",
+        "Anomaly score: `own`",
         'compatible_with="told/1"',
         "| reconstruction error (mean square, scaled) | "
         "&nbsp;&nbsp;0.5 | &nbsp;&nbsp;0.5 | &nbsp;&nbsp;0.6 |",

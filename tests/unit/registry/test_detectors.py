@@ -14,6 +14,7 @@ from isthmus.bundle import detectors
 from isthmus.errors import RegistryError
 from isthmus.scores import Detector
 from isthmus.spec import PluginSpec
+from isthmus.tracking import open_store
 from tests.untrained import untrained_pair
 
 ROWS = np.random.default_rng(0).standard_normal((9, 6)).astype(np.float32)
@@ -47,6 +48,8 @@ def test_a_registered_ensemble_scores_as_it_did_and_its_graph_too(settings):
     with torch.inference_mode():
         expected = pair.detector.score(torch.from_numpy(ROWS)).numpy()
     assert loaded.manifest.detector.members == 3
+    card = open_store(settings).get_model_version("crowd-decoder", "1").description
+    assert "`own`, the mean of 3 autoencoders; " in card
     found = loaded.detect(ROWS)
     np.testing.assert_array_equal(found.scores, expected)
     session = onnxruntime.InferenceSession(str(registry.onnx_files("crowd/1", settings)["score"]))

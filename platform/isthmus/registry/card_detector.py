@@ -1,4 +1,4 @@
-"""What a pair's card says about its false-alarm rate, and the rows that it rests on."""
+"""What a pair's card says about its score, its false-alarm rate, and the rows that they rest on."""
 
 from __future__ import annotations
 
@@ -16,6 +16,23 @@ _WAYS: Mapping[CalibrationWay, str] = {
     "whole ensemble scores new rows, so the rate is kept nearly and not exactly",
     "shared": "which also chose the epoch, so that new normal rows may be flagged more often",
 }
+
+
+def detector_in_words(manifest: PairManifest) -> str:
+    """Returns a line about the score: which it is, of how many members, and what it takes."""
+    record = manifest.detector
+    line = f"Anomaly score: `{record.scoring.name}`"
+    if record.members > 1:
+        line += f", the mean of {record.members} autoencoders"
+    if record.size_bytes:
+        line += f"; {_size(record.size_bytes)} beside the pair"
+    if "memory" in record.scoring.options:
+        line += ", which hold training rows, or centres of many, that new rows are compared with"
+    return f"{line}."
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e6:.2g} MB" if size_bytes >= 1e5 else f"{size_bytes / 1e3:.2g} kB"
 
 
 def calibration_in_words(manifest: PairManifest) -> str | None:
