@@ -9,17 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from isthmus.core.calibration import DEFAULT_RATE, Calibration
-from isthmus.core.discoveries import DEFAULT_LEVEL, OnlineDiscoveries, PValueTally
+from isthmus.core.discoveries import (
+    DEFAULT_LEVEL,
+    OnlineDiscoveries,
+    PValueTally,
+    check_control,
+)
 from isthmus.data.results import Columns
 from isthmus.data.spooled import SpooledColumns, spooled_columns
-from isthmus.errors import UsageError, nearest
+from isthmus.errors import UsageError
 from isthmus.jobs.streams import open_stream
 from isthmus.registry import Pair
 
@@ -56,18 +61,7 @@ class Control:
         Raises:
             UsageError: Naming the option.
         """
-        if self.rate is not None and self.name != "rate":
-            raise UsageError(
-                f"a false-alarm rate does not go with the control {self.name}, which has a level; "
-                "leave one out"
-            )
-        if self.level is not None and self.name == "rate":
-            raise UsageError(
-                "a level needs the control fdr or online; for rates of false alarms "
-                "give a false-alarm rate"
-            )
-        if self.level is not None and not 0 < self.level < 1:
-            raise UsageError(f"a level of {self.level:g} is no share of rows; use 0.1")
+        check_control(self.name, CONTROLS, self.rate, self.level)
         if (self.state is not None) != (self.name == "online"):
             raise UsageError(
                 "the control online needs a state file, and no other has one: use "
@@ -113,10 +107,7 @@ def control_of(
     Raises:
         UsageError: If there is none, or something does not go with it.
     """
-    for known in CONTROLS:
-        if name == known:
-            return Control(known, rate, level, state)
-    raise UsageError(f'no control "{name}"; {nearest(name, CONTROLS)}')
+    return Control(cast("ControlName", name), rate, level, state)
 
 
 class Decisions(ABC):

@@ -136,6 +136,28 @@ def test_python_finds_the_same_as_a_file(pair):
         np.testing.assert_array_equal(found.anomalies, found.scores > found.threshold)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"control": "FDR"}, 'no control "FDR"; Valid: fdr, rate'),
+        ({"control": "online"}, "keeps a stream in a state file, and arrays have none"),
+        ({"control": "typo"}, 'no control "typo"; Valid: fdr, rate'),
+        ({"control": "fdr", "level": 2}, "a level of 2 is no share of rows; use 0.1"),
+        ({"control": "fdr", "level": 0}, "a level of 0 is no share of rows"),
+        ({"control": "fdr", "level": -1.0}, "a level of -1 is no share of rows"),
+        ({"control": "fdr", "level": np.nan}, "a level of nan is no share of rows"),
+        ({"control": "fdr", "false_alarm_rate": 0.1}, "does not go with the control fdr"),
+        ({"level": 0.1}, "a level needs the control fdr; for rates of false alarms"),
+        ({"false_alarm_rate": 1.0}, "a false-alarm rate of 1 is no share of rows"),
+    ],
+)
+def test_python_refuses_what_the_command_refuses(pair, options, said):
+    with pytest.raises(UsageError) as caught:
+        pair.detect(np.zeros((3, 4)), **options)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_row_with_a_new_category_is_an_anomaly_in_a_file_of_false_discoveries_too(here):
     frame = pd.read_csv("train.csv").assign(e=np.where(np.arange(CALIBRATED) % 2, "x", "y"))
     frame.to_csv("train.csv", index=False)
