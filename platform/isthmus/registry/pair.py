@@ -17,6 +17,7 @@ from isthmus.core import Autoencoder
 from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control
 from isthmus.data.centring import centred, restored
 from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
+from isthmus.data.scaling import ScalingStatistics
 from isthmus.errors import DataError, RegistryError, UsageError
 from isthmus.registry.batches import Floats, OnRows, apply_in_batches
 from isthmus.registry.device import Device, chosen_device
@@ -190,17 +191,18 @@ class Pair:
             level: That share, for `fdr`; by default 0.1.
 
         Raises:
-            DataError: As in `encode`, and if a finite number is too large for a score in float32.
+            DataError: As in `encode`, and if a finite number is too large for a score in float32,
+                which would overflow: about 1e18 in scaled units. Rows that are `as_read` with such
+                numbers get the highest scores instead.
             UsageError: If there is no such control, if the rate or the level does not go with it or
                 is no share, or if so few calibration rows cannot resolve the rate.
         """
         calibration = self.detector.calibration
         self._check_control(control, false_alarm_rate, level)
         rows, _ = self._as_rows(x, as_read)
-        scores = self._apply(self.detector.score, rows, (), on_rows)
         if not as_read:
-            name = f"rows for {self.reference}"
-            refuse_too_large(rows, ~np.isfinite(scores), self._columns, name)
+            refuse_too_large(rows, self._scaling, self._columns, f"rows for {self.reference}")
+        scores = self._apply(self.detector.score, rows, (), on_rows)
         rate = calibration.rate if false_alarm_rate is None else false_alarm_rate
         threshold = self.threshold
         with torch.inference_mode():
@@ -247,6 +249,11 @@ class Pair:
     @property
     def _centre(self) -> tuple[float, ...] | None:
         return self.manifest.rows_taken.centre
+
+    @property
+    def _scaling(self) -> ScalingStatistics:
+        scaling = self.module.scaling
+        return ScalingStatistics(scaling.offset.cpu().numpy(), scaling.scale.cpu().numpy())
 
     def _as_rows(self, x: ArrayLike, as_read: bool) -> tuple[Floats, Shape]:
         """Returns the rows in the pair's own shape, and the shape of the input."""
