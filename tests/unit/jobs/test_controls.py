@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from isthmus.errors import DataError, UsageError
 from isthmus.jobs.controls import Control, control_of
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.specs import check_job, plan_for
+from isthmus.jobs.streams import open_stream
 from isthmus.registry import Pair, PairManifest
 from isthmus.scores import detector_of
 
@@ -243,6 +246,39 @@ def test_the_state_of_another_pair_or_level_is_refused(pair):
         detected(pair_of("fedcba9876543210"), online(), "batch-1.csv")
     with pytest.raises(DataError, match=r"keeps a false discovery rate of 0.1, not 0.2"):
         detected(pair, online(0.2), "batch-1.csv")
+
+
+def test_the_state_of_another_calibration_is_refused(pair):
+    detected(pair, online(), batches(4)[0])
+    before = Path("stream.json").read_text()
+    said = (
+        "stream.json: compares rows with 999 calibration rows, and this detection rows with 500; "
+        "use the calibration it began with, or name a new file to begin a new stream"
+    )
+    with pytest.raises(DataError, match=f"^{said}$"):
+        detected(pair_of(calibrated=500), online(), "batch-1.csv")
+    assert Path("stream.json").read_text() == before
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_colleagues_may_use_a_stream_as_far_as_the_umask_lets_them(pair, umask, mode):
+    usual = os.umask(umask)
+    try:
+        for name in batches(2):
+            detected(pair, online(), name)
+            for file in (Path("stream.json"), Path("scores.csv")):
+                assert stat.S_IMODE(file.stat().st_mode) == mode
+    finally:
+        os.umask(usual)
+
+
+def test_a_state_that_cannot_be_written_says_that_the_batch_does_not_count(pair):
+    said = "the stream does not know of this batch: free the disk and detect the batch again"
+    with (
+        pytest.raises(DataError, match=f"stream.json: cannot be written: Is a directory; {said}"),
+        open_stream(Path("stream.json"), pair, pair.detector.calibration, 0.1),
+    ):
+        Path("stream.json").mkdir()
 
 
 def test_a_stream_that_another_detection_uses_is_refused(pair):
