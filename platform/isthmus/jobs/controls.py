@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core.calibration import DEFAULT_RATE, Calibration
+from isthmus.core.calibration import DEFAULT_RATE, Calibration, readable
 from isthmus.core.discoveries import (
     DEFAULT_LEVEL,
     OnlineDiscoveries,
@@ -90,6 +90,23 @@ class Control:
         calibration.check_rate(self.rate, pair.reference)
         return calibration.threshold_at(self.rate)
 
+    def rule_of(self, pair: Pair, calibration: Calibration) -> str:
+        """Returns what makes a row an anomaly, in words, for a summary.
+
+        Raises:
+            UsageError: If the pair's calibration rows cannot resolve the rate.
+        """
+        if self.name != "rate":
+            among = "in the file" if self.name == "fdr" else "over the stream"
+            return f"false discovery rate {self.false_discovery_rate:g} {among}"
+        rule = f"score above {self.threshold_of(pair, calibration):.4g}"
+        if self.rate is None and calibration.rate > DEFAULT_RATE:
+            rule += (
+                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
+                "calibration rows tell no smaller one"
+            )
+        return rule
+
     def said(self, pair: Pair, calibration: Calibration) -> dict[str, object]:
         """Returns what the provenance of the results says of the control."""
         if self.name == "rate":
@@ -116,13 +133,21 @@ class Decisions(ABC):
     Attributes:
         anomalies: The number of anomalies, once all rows are appended.
         threshold: The score that anomalies exceed; NaN if a score alone does not tell.
-        rule: The rule in words, for a summary.
+        rule: What makes a row an anomaly, in words, for a summary.
     """
 
-    anomalies: int = 0
-    threshold: float = math.nan
-    rule: str = ""
     _append: Append
+
+    def __init__(self, pair: Pair, calibration: Calibration, control: Control) -> None:
+        """Begins with no row.
+
+        Raises:
+            UsageError: If the pair's calibration rows cannot resolve the rate.
+        """
+        self.anomalies = 0
+        self.threshold = control.threshold_of(pair, calibration)
+        self.rule = control.rule_of(pair, calibration)
+        self._calibration, self._control = calibration, control
 
     @contextmanager
     def appending(self, append: Append) -> Iterator[None]:
@@ -161,13 +186,13 @@ def deciding(pair: Pair, calibration: Calibration, control: Control) -> Iterator
         DataError: If the state of a stream is damaged, or another's.
         UsageError: If the pair's calibration rows cannot resolve the rate or the level.
     """
-    level = control.false_discovery_rate
     if control.name == "fdr":
         with spooled_columns() as spool:
-            yield _OfFile(calibration, level, spool)
+            yield _OfFile(pair, calibration, control, spool)
     elif control.state is not None:
+        level = control.false_discovery_rate
         with open_stream(control.state, pair, calibration, level) as stream:
-            yield _OfStream(stream)
+            yield _OfStream(pair, calibration, control, stream)
     else:
         yield _ByThreshold(pair, calibration, control)
 
@@ -175,27 +200,24 @@ def deciding(pair: Pair, calibration: Calibration, control: Control) -> Iterator
 class _ByThreshold(Decisions):
     """Keeps the false-alarm rate: rows above a threshold are anomalies."""
 
-    def __init__(self, pair: Pair, calibration: Calibration, control: Control) -> None:
-        self._calibration, self._rate = calibration, control.rate
-        self.threshold = control.threshold_of(pair, calibration)
-        self.rule = f"score above {self.threshold:.4g}"
-        if control.rate is None and calibration.rate > DEFAULT_RATE:
-            self.rule += (
-                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
-                "calibration rows tell no smaller one"
-            )
-
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         scores = torch.from_numpy(columns["score"])
-        self._write(columns, self._calibration.is_anomaly(scores, self._rate).numpy(), certain)
+        is_anomaly = self._calibration.is_anomaly(scores, self._control.rate).numpy()
+        self._write(columns, is_anomaly, certain)
 
 
 class _OfStream(Decisions):
     """Keeps the false discovery rate over a stream of files."""
 
-    def __init__(self, stream: OnlineDiscoveries) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        calibration: Calibration,
+        control: Control,
+        stream: OnlineDiscoveries,
+    ) -> None:
+        super().__init__(pair, calibration, control)
         self._stream = stream
-        self.rule = f"false discovery rate {stream.level:g} over the stream"
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         self._write(columns, self._stream.test(columns["p_value"]), certain)
@@ -204,10 +226,12 @@ class _OfStream(Decisions):
 class _OfFile(Decisions):
     """Keeps the false discovery rate among the rows of one file, so only its end decides."""
 
-    def __init__(self, calibration: Calibration, level: float, spool: SpooledColumns) -> None:
-        self._calibration, self._level, self._spool = calibration, level, spool
+    def __init__(
+        self, pair: Pair, calibration: Calibration, control: Control, spool: SpooledColumns
+    ) -> None:
+        super().__init__(pair, calibration, control)
+        self._level, self._spool = control.false_discovery_rate, spool
         self._tally = PValueTally()
-        self.rule = f"false discovery rate {level:g} in the file"
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         self._tally.add(columns["p_value"])
@@ -223,11 +247,11 @@ class _OfFile(Decisions):
     def _report_coarse(self, cut: float) -> None:
         """Warns if nothing is found because so few calibration rows give no smaller p-values."""
         calibration, rows = self._calibration, int(self._tally.counts.sum())
-        needed = math.ceil(rows * calibration.least_rate / self._level)
+        needed = rows * calibration.least_rate / self._level
         if not cut and needed > 1:
             _logger.warning(
                 "no row of %d is found at a false discovery rate of %g: with %d calibration rows "
-                "at least %d rows would need the smallest p-value, %.2g; train on more rows, or "
+                "at least %s rows would need the smallest p-value, %.2g; train on more rows, or "
                 "detect fewer at once",
-                *(rows, self._level, calibration.rows, needed, calibration.least_rate),
+                *(rows, self._level, calibration.rows, readable(needed), calibration.least_rate),
             )

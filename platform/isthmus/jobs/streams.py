@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from isthmus.core import Calibration
+from isthmus.core.calibration import readable
 from isthmus.core.discoveries import OnlineDiscoveries
 from isthmus.data.output import whole_file
 from isthmus.errors import DataError, UsageError
@@ -158,7 +158,7 @@ def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair, calibration: Calibra
     if not stream.tested and stream.is_spent:
         raise UsageError(
             f"an online false discovery rate of {stream.level:g} needs at least "
-            f"{math.ceil(1 / stream.level) - 1} calibration rows, and {pair.reference} has "
+            f"{readable(1 / stream.level - 1)} calibration rows, and {pair.reference} has "
             f"{calibration.rows}; ask for {stream.smallest:.2g} or more, or train "
             "on more rows"
         )

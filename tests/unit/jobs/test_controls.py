@@ -181,6 +181,9 @@ def test_so_few_calibration_rows_that_nothing_can_be_found_is_said(here, caplog)
     pd.concat([few, *[pd.read_csv("train.csv")] * 3]).to_csv("mixed.csv", index=False)
     assert detected(pair_of(calibrated=60), Control("fdr", level=0.01))["anomaly"].sum() == 0
     assert "with 60 calibration rows at least" in caplog.text
+    caplog.clear()
+    assert detected(pair_of(calibrated=60), Control("fdr", level=5e-324))["anomaly"].sum() == 0
+    assert "at least 1.8e+308 rows would need the smallest p-value" in caplog.text
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -293,6 +296,8 @@ def test_a_stream_that_can_find_nothing_is_refused_or_told(here, caplog):
     with pytest.raises(UsageError, match="needs at least 9 calibration rows, and plant/3 has 8"):
         detected(pair_of(calibrated=8), online())
     pd.read_csv("train.csv").to_csv("mixed.csv", index=False)
+    with pytest.raises(UsageError, match=r"at least 1e\+300 calibration rows"):
+        detected(pair_of(), online(1e-300, "tiny.json"))
     detected(pair_of(calibrated=20), online(0.06))
     assert "the stream has spent its level" in caplog.text
 
