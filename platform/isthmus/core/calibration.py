@@ -12,6 +12,7 @@ Bates et al. 2023, "Testing for outliers with conformal p-values", arXiv:2104.08
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -28,6 +29,8 @@ MOST_SCORES = 100_000
 """How many scores are kept. Of more, as many at evenly spaced ranks are kept."""
 # A rate times n + 1 may lie below a whole number by rounding alone: 0.29 * 100 = 28.999999999999996
 _ROUNDING = 1e-9
+# Float64 tells all whole numbers below this apart.
+_COUNTED = 1e15
 
 
 class Calibration(nn.Module):
@@ -144,7 +147,7 @@ class Calibration(nn.Module):
         if not 0 < rate < 1:
             raise UsageError(f"a false-alarm rate of {rate:g} is no share of rows; use 0.01")
         if self._rank_at(rate) < 1:
-            needed = math.ceil(1 / rate - _ROUNDING) - self._itself
+            needed = readable(1 / rate - _ROUNDING - self._itself)
             raise UsageError(
                 f"a false-alarm rate of {rate:g} needs at least {needed} calibration rows, and "
                 f"{whose} has {self.rows}; ask for {_rounded_up(self.least_rate):g} or more, or "
@@ -252,6 +255,11 @@ class _OfQuantiles(Calibration):
     @property
     def threshold(self) -> float:
         return self._threshold
+
+
+def readable(count: float) -> str:
+    """Returns how many of something are needed, rounded up; so many that no one counts, roughly."""
+    return f"{math.ceil(count)}" if count < _COUNTED else f"{min(count, sys.float_info.max):.3g}"
 
 
 def _ranks(kept: int, count: int) -> NDArray[np.int64]:

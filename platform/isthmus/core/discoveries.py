@@ -12,15 +12,47 @@ its rows, but exact only on average over them, so a stream should be short besid
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.errors import UsageError, nearest
+
 Numbers = NDArray[np.float64]
 DEFAULT_LEVEL = 0.1
+"""The false discovery rate that is kept if none is asked for."""
 # The p-values are float32, so a tie with a step of the procedure may be missed by rounding alone.
 _ROUNDING = 1e-6
+
+
+def check_control(name: str, known: Sequence[str], rate: float | None, level: float | None) -> None:
+    """Refuses a control that there is not, and a rate or a level that does not go with it.
+
+    Args:
+        name: The control: `rate` keeps a false-alarm rate, the others a false discovery rate.
+        known: The names that are possible.
+        rate: The false-alarm rate, if one is asked for.
+        level: The false discovery rate, if one is asked for.
+
+    Raises:
+        UsageError: Naming what is wrong and what to do.
+    """
+    if name not in known:
+        raise UsageError(f'no control "{name}"; {nearest(name, known)}')
+    if rate is not None and name != "rate":
+        raise UsageError(
+            f"a false-alarm rate does not go with the control {name}, which has a level; "
+            "leave one out"
+        )
+    if level is not None and name == "rate":
+        others = " or ".join(other for other in known if other != "rate")
+        raise UsageError(
+            f"a level needs the control {others}; for rates of false alarms give a false-alarm rate"
+        )
+    if level is not None and not 0 < level < 1:
+        raise UsageError(f"a level of {level:g} is no share of rows; use {DEFAULT_LEVEL:g}")
 
 
 @dataclass

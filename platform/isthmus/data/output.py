@@ -18,6 +18,7 @@ TABLE_OUTPUT_ENDINGS = (
     *(".ndjson", ".parquet", ".pq", ".feather", ".arrow"),
 )
 ARRAY_OUTPUT_ENDINGS = (".npz", ".npy")
+_NAME_ANOTHER = "name another place"
 
 
 def check_ending(output: Path, endings: tuple[str, ...], what: str) -> None:
@@ -78,15 +79,20 @@ def is_array_output(output: Path) -> bool:
 
 
 @contextmanager
-def whole_file(output: Path, provenance: Provenance | None) -> Iterator[Path]:
+def whole_file(
+    output: Path, provenance: Provenance | None, advice: str = _NAME_ANOTHER
+) -> Iterator[Path]:
     """Gives a path to write to; on success it becomes `output`, with its sidecar.
 
-    A file that says itself where it came from, such as a page, has no provenance beside it.
+    Args:
+        output: The file.
+        provenance: Where the file came from; `None` for a file that says so itself, such as a page.
+        advice: What the error of a place that cannot be written to says of what to do.
 
     Raises:
         DataError: If the place cannot be written to.
     """
-    _make_folder(output.parent, output)
+    _make_folder(output.parent, output, advice)
     temporary = output.with_name(f".{uuid.uuid4().hex}{output.suffix}")
     note = sidecar_path(temporary)
     try:
@@ -98,7 +104,7 @@ def whole_file(output: Path, provenance: Provenance | None) -> Iterator[Path]:
             note.replace(sidecar_path(output))
         temporary.replace(output)
     except OSError as error:
-        raise _cannot_write(output, error) from error
+        raise _cannot_write(output, error, advice) from error
     finally:
         # A read-only file system refuses to remove even what is not there.
         with suppress(OSError):
@@ -134,14 +140,14 @@ def whole_folder(output: Path, provenance: Provenance) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _make_folder(folder: Path, output: Path) -> None:
+def _make_folder(folder: Path, output: Path, advice: str = _NAME_ANOTHER) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _cannot_write(output, error) from error
+        raise _cannot_write(output, error, advice) from error
 
 
-def _cannot_write(output: Path, error: OSError) -> DataError:
+def _cannot_write(output: Path, error: OSError, advice: str = _NAME_ANOTHER) -> DataError:
     # pyarrow's errors have the number of the system's, and a text that names our temporary file.
     reason = os.strerror(error.errno) if error.errno else error
-    return DataError(f"{output}: cannot be written: {reason}; name another place")
+    return DataError(f"{output}: cannot be written: {reason}; {advice}")

@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import Block, FloatArray, IndexArray, Rejected
+from isthmus.data.scaling import ScalingStatistics
 from isthmus.errors import DataError
 
 _logger = logging.getLogger(__name__)
 Missing = Literal["refuse", "mean", "drop"]
 _SHOWN = 8
+# The square of ten times as much is beyond float32, and scores sum up the squares of many numbers.
+_LARGEST_SCALED = 1e18
+_NUMBERS_AT_ONCE = 2**18
 _WHAT_TO_DO = "set data.missing to mean or drop, or fill them in"
 
 
@@ -48,30 +52,32 @@ class MissingValues(DataError):
 
 
 def refuse_too_large(
-    values: NDArray[np.floating],
-    is_bad: NDArray[np.bool_],
-    columns: Sequence[str] | None,
-    name: str,
+    values: FloatArray, scaling: ScalingStatistics, columns: Sequence[str] | None, name: str
 ) -> None:
     """Refuses rows with a number that is finite, but too large to compute with in float32.
 
     Args:
-        values: Shape (N, ...).
-        is_bad: Shape (N,). Which rows overflow; the largest number of the first is named.
+        values: Shape (N, *row_shape), in data units.
+        scaling: How the pair scales them.
         columns: Names of the columns, if they have any.
         name: What the message calls the source.
 
     Raises:
         DataError: Naming the row, the column and the number.
     """
-    if not is_bad.any():
-        return
-    row = int(is_bad.argmax())
-    column = int(np.nanargmax(np.abs(values[row].ravel())))
-    raise DataError(
-        f"{name}: {_column(column, columns, values.ndim)}has {values[row].ravel()[column]:g} in "
-        f"row {row}, counted from 0, which is too large for a score in float32; check its unit"
-    )
+    at_once = max(1, _NUMBERS_AT_ONCE // max(1, values[:1].size))
+    for start in range(0, len(values), at_once):
+        with np.errstate(over="ignore"):
+            scaled = scaling.scaled(values[start : start + at_once])
+        is_large = np.abs(scaled, out=scaled) > _LARGEST_SCALED
+        if is_large.any():
+            row, column = _first(is_large)
+            number = values[start + row].ravel()[column]
+            raise DataError(
+                f"{name}: {_column(column, columns, values.ndim)}has {number:g} in row "
+                f"{start + row}, counted from 0, which is too large for a score in float32; "
+                "check its unit"
+            )
 
 
 @dataclass

@@ -9,17 +9,22 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core.calibration import DEFAULT_RATE, Calibration
-from isthmus.core.discoveries import DEFAULT_LEVEL, OnlineDiscoveries, PValueTally
+from isthmus.core.calibration import DEFAULT_RATE, Calibration, readable
+from isthmus.core.discoveries import (
+    DEFAULT_LEVEL,
+    OnlineDiscoveries,
+    PValueTally,
+    check_control,
+)
 from isthmus.data.results import Columns
 from isthmus.data.spooled import SpooledColumns, spooled_columns
-from isthmus.errors import UsageError, nearest
+from isthmus.errors import UsageError
 from isthmus.jobs.streams import open_stream
 from isthmus.registry import Pair
 
@@ -56,18 +61,7 @@ class Control:
         Raises:
             UsageError: Naming the option.
         """
-        if self.rate is not None and self.name != "rate":
-            raise UsageError(
-                f"a false-alarm rate does not go with the control {self.name}, which has a level; "
-                "leave one out"
-            )
-        if self.level is not None and self.name == "rate":
-            raise UsageError(
-                "a level needs the control fdr or online; for rates of false alarms "
-                "give a false-alarm rate"
-            )
-        if self.level is not None and not 0 < self.level < 1:
-            raise UsageError(f"a level of {self.level:g} is no share of rows; use 0.1")
+        check_control(self.name, CONTROLS, self.rate, self.level)
         if (self.state is not None) != (self.name == "online"):
             raise UsageError(
                 "the control online needs a state file, and no other has one: use "
@@ -96,6 +90,23 @@ class Control:
         calibration.check_rate(self.rate, pair.reference)
         return calibration.threshold_at(self.rate)
 
+    def rule_of(self, pair: Pair, calibration: Calibration) -> str:
+        """Returns what makes a row an anomaly, in words, for a summary.
+
+        Raises:
+            UsageError: If the pair's calibration rows cannot resolve the rate.
+        """
+        if self.name != "rate":
+            among = "in the file" if self.name == "fdr" else "over the stream"
+            return f"false discovery rate {self.false_discovery_rate:g} {among}"
+        rule = f"score above {self.threshold_of(pair, calibration):.4g}"
+        if self.rate is None and calibration.rate > DEFAULT_RATE:
+            rule += (
+                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
+                "calibration rows tell no smaller one"
+            )
+        return rule
+
     def said(self, pair: Pair, calibration: Calibration) -> dict[str, object]:
         """Returns what the provenance of the results says of the control."""
         if self.name == "rate":
@@ -113,10 +124,7 @@ def control_of(
     Raises:
         UsageError: If there is none, or something does not go with it.
     """
-    for known in CONTROLS:
-        if name == known:
-            return Control(known, rate, level, state)
-    raise UsageError(f'no control "{name}"; {nearest(name, CONTROLS)}')
+    return Control(cast("ControlName", name), rate, level, state)
 
 
 class Decisions(ABC):
@@ -125,13 +133,21 @@ class Decisions(ABC):
     Attributes:
         anomalies: The number of anomalies, once all rows are appended.
         threshold: The score that anomalies exceed; NaN if a score alone does not tell.
-        rule: The rule in words, for a summary.
+        rule: What makes a row an anomaly, in words, for a summary.
     """
 
-    anomalies: int = 0
-    threshold: float = math.nan
-    rule: str = ""
     _append: Append
+
+    def __init__(self, pair: Pair, calibration: Calibration, control: Control) -> None:
+        """Begins with no row.
+
+        Raises:
+            UsageError: If the pair's calibration rows cannot resolve the rate.
+        """
+        self.anomalies = 0
+        self.threshold = control.threshold_of(pair, calibration)
+        self.rule = control.rule_of(pair, calibration)
+        self._calibration, self._control = calibration, control
 
     @contextmanager
     def appending(self, append: Append) -> Iterator[None]:
@@ -170,13 +186,13 @@ def deciding(pair: Pair, calibration: Calibration, control: Control) -> Iterator
         DataError: If the state of a stream is damaged, or another's.
         UsageError: If the pair's calibration rows cannot resolve the rate or the level.
     """
-    level = control.false_discovery_rate
     if control.name == "fdr":
         with spooled_columns() as spool:
-            yield _OfFile(calibration, level, spool)
+            yield _OfFile(pair, calibration, control, spool)
     elif control.state is not None:
+        level = control.false_discovery_rate
         with open_stream(control.state, pair, calibration, level) as stream:
-            yield _OfStream(stream)
+            yield _OfStream(pair, calibration, control, stream)
     else:
         yield _ByThreshold(pair, calibration, control)
 
@@ -184,27 +200,24 @@ def deciding(pair: Pair, calibration: Calibration, control: Control) -> Iterator
 class _ByThreshold(Decisions):
     """Keeps the false-alarm rate: rows above a threshold are anomalies."""
 
-    def __init__(self, pair: Pair, calibration: Calibration, control: Control) -> None:
-        self._calibration, self._rate = calibration, control.rate
-        self.threshold = control.threshold_of(pair, calibration)
-        self.rule = f"score above {self.threshold:.4g}"
-        if control.rate is None and calibration.rate > DEFAULT_RATE:
-            self.rule += (
-                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
-                "calibration rows tell no smaller one"
-            )
-
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         scores = torch.from_numpy(columns["score"])
-        self._write(columns, self._calibration.is_anomaly(scores, self._rate).numpy(), certain)
+        is_anomaly = self._calibration.is_anomaly(scores, self._control.rate).numpy()
+        self._write(columns, is_anomaly, certain)
 
 
 class _OfStream(Decisions):
     """Keeps the false discovery rate over a stream of files."""
 
-    def __init__(self, stream: OnlineDiscoveries) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        calibration: Calibration,
+        control: Control,
+        stream: OnlineDiscoveries,
+    ) -> None:
+        super().__init__(pair, calibration, control)
         self._stream = stream
-        self.rule = f"false discovery rate {stream.level:g} over the stream"
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         self._write(columns, self._stream.test(columns["p_value"]), certain)
@@ -213,10 +226,12 @@ class _OfStream(Decisions):
 class _OfFile(Decisions):
     """Keeps the false discovery rate among the rows of one file, so only its end decides."""
 
-    def __init__(self, calibration: Calibration, level: float, spool: SpooledColumns) -> None:
-        self._calibration, self._level, self._spool = calibration, level, spool
+    def __init__(
+        self, pair: Pair, calibration: Calibration, control: Control, spool: SpooledColumns
+    ) -> None:
+        super().__init__(pair, calibration, control)
+        self._level, self._spool = control.false_discovery_rate, spool
         self._tally = PValueTally()
-        self.rule = f"false discovery rate {level:g} in the file"
 
     def add(self, columns: Columns, certain: Mask | None = None) -> None:
         self._tally.add(columns["p_value"])
@@ -232,11 +247,11 @@ class _OfFile(Decisions):
     def _report_coarse(self, cut: float) -> None:
         """Warns if nothing is found because so few calibration rows give no smaller p-values."""
         calibration, rows = self._calibration, int(self._tally.counts.sum())
-        needed = math.ceil(rows * calibration.least_rate / self._level)
+        needed = rows * calibration.least_rate / self._level
         if not cut and needed > 1:
             _logger.warning(
                 "no row of %d is found at a false discovery rate of %g: with %d calibration rows "
-                "at least %d rows would need the smallest p-value, %.2g; train on more rows, or "
+                "at least %s rows would need the smallest p-value, %.2g; train on more rows, or "
                 "detect fewer at once",
-                *(rows, self._level, calibration.rows, needed, calibration.least_rate),
+                *(rows, self._level, calibration.rows, readable(needed), calibration.least_rate),
             )

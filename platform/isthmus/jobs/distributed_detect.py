@@ -123,7 +123,7 @@ def detect_on_cluster(
     resolved = resolve(model, settings)
     pair = build(resolved)
     asked = Asked(options or UseOptions(set_aside=True), allow_unseen, control or Control())
-    threshold = _threshold(pair, asked.control)
+    threshold, rule = _threshold(pair, asked.control)
     plan = _plan(pair, source, output, form, asked)
     parts = Parts(
         plan,
@@ -148,7 +148,7 @@ def detect_on_cluster(
         kept=len(kept),
         **total,
         threshold=threshold,
-        rule=f"score above {threshold:.4g}",
+        rule=rule,
         output=output,
         model=pair.reference,
         pair_id=pair.manifest.pair_id,
@@ -158,13 +158,15 @@ def detect_on_cluster(
 # -- what is to be done ---------------------------------------------------------------------------
 
 
-def _threshold(pair: Pair, control: Control) -> float:
+def _threshold(pair: Pair, control: Control) -> tuple[float, str]:
+    """Returns the score that anomalies exceed, and the rule in words."""
     if control.name != "rate":
         raise UsageError(
             f"the control {control.name} decides by all rows together, and --address scores each "
             "file by itself; leave one of them out"
         )
-    return control.threshold_of(pair, calibration_of(pair))
+    calibration = calibration_of(pair)
+    return control.threshold_of(pair, calibration), control.rule_of(pair, calibration)
 
 
 def _plan(pair: Pair, source: str, output: str, form: str | None, asked: Asked) -> PartsPlan:

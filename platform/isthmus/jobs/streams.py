@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +13,9 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError
 
 from isthmus.core import Calibration
+from isthmus.core.calibration import readable
 from isthmus.core.discoveries import OnlineDiscoveries
+from isthmus.data.output import whole_file
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import Pair
 from isthmus.spec import SpecModel
@@ -35,6 +34,10 @@ class StreamState(SpecModel):
     """The pair whose p-values the stream is of."""
     model: str
     """The name and version of the pair."""
+    scored: Literal["rows", "steps"]
+    """What has the p-values: rows, whole windows of series among them, or single steps."""
+    calibration_rows: int = Field(ge=0)
+    """The number of normal rows or steps that the p-values compare with."""
     level: float = Field(gt=0, lt=1)
     """The false discovery rate that is kept."""
     wealth: float = Field(ge=0)
@@ -60,7 +63,7 @@ def open_stream(
         level: The false discovery rate.
 
     Raises:
-        DataError: If the file is damaged, or is that of another pair or level.
+        DataError: If the file is damaged, or is that of another pair, calibration or level.
         UsageError: If it is in use, or the pair has too few calibration rows for any discovery.
     """
     lock = FileLock(f"{file}.lock", timeout=0)
@@ -72,16 +75,17 @@ def open_stream(
     except OSError as error:
         raise DataError(f"{file}: cannot be written: {error.strerror}; name another file") from None
     try:
-        stream = _read(file, pair, level, calibration.least_rate)
+        stream = _read(file, pair, calibration, level)
         _refuse_hopeless(stream, pair, calibration)
         yield stream
-        _write(file, pair, stream)
+        _write(file, pair, calibration, stream)
         _report_spent(stream, calibration, file)
     finally:
         lock.release()
 
 
-def _read(file: Path, pair: Pair, level: float, smallest: float) -> OnlineDiscoveries:
+def _read(file: Path, pair: Pair, calibration: Calibration, level: float) -> OnlineDiscoveries:
+    smallest = calibration.least_rate
     if not file.exists():
         return OnlineDiscoveries(level, smallest)
     try:
@@ -99,6 +103,7 @@ def _read(file: Path, pair: Pair, level: float, smallest: float) -> OnlineDiscov
             f"{file}: belongs to {state.model} (pair {state.pair_id}), and {pair.reference} is "
             f"pair {pair.manifest.pair_id}; name a new file to begin a new stream"
         )
+    _refuse_other_calibration(file, state, pair, calibration)
     if state.level != level:
         raise DataError(
             f"{file}: keeps a false discovery rate of {state.level:g}, not {level:g}; use --level "
@@ -107,30 +112,45 @@ def _read(file: Path, pair: Pair, level: float, smallest: float) -> OnlineDiscov
     return OnlineDiscoveries(level, smallest, state.wealth, state.tested, state.discoveries)
 
 
+def _scored(pair: Pair, calibration: Calibration) -> Literal["rows", "steps"]:
+    return "steps" if calibration is pair.detector.point_calibration else "rows"
+
+
+def _refuse_other_calibration(
+    file: Path, state: StreamState, pair: Pair, calibration: Calibration
+) -> None:
+    scored, rows = _scored(pair, calibration), calibration.rows
+    if (state.scored, state.calibration_rows) == (scored, rows):
+        return
+    # A series' rows are its windows.
+    advice = {"rows": "use --per window", "steps": "leave out --per window and --explain"}
+    again = advice[state.scored] if state.scored != scored else "use the calibration it began with"
+    raise DataError(
+        f"{file}: compares {state.scored} with {state.calibration_rows} calibration "
+        f"{state.scored}, and this detection {scored} with {rows}; {again}, or name a new file to "
+        "begin a new stream"
+    )
+
+
 def _is_consistent(state: StreamState) -> bool:
     earned = state.level * max(1, state.discoveries)
     return state.discoveries <= state.tested and state.wealth <= earned * (1 + 1e-9)
 
 
-def _write(file: Path, pair: Pair, stream: OnlineDiscoveries) -> None:
+def _write(file: Path, pair: Pair, calibration: Calibration, stream: OnlineDiscoveries) -> None:
     state = StreamState(
         pair_id=pair.manifest.pair_id,
         model=pair.reference,
+        scored=_scored(pair, calibration),
+        calibration_rows=calibration.rows,
         level=stream.level,
         wealth=stream.wealth,
         tested=stream.tested,
         discoveries=stream.discoveries,
     )
-    try:
-        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(state.model_dump_json(indent=2) + "\n")
-        Path(name).replace(file)
-    except OSError as error:
-        raise DataError(
-            f"{file}: cannot be written ({error.strerror}), so the stream does not know of this "
-            "batch; free the disk and detect the batch again"
-        ) from error
+    advice = "the stream does not know of this batch: free the disk and detect the batch again"
+    with whole_file(file, None, advice) as beside:
+        beside.write_text(state.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair, calibration: Calibration) -> None:
@@ -138,7 +158,7 @@ def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair, calibration: Calibra
     if not stream.tested and stream.is_spent:
         raise UsageError(
             f"an online false discovery rate of {stream.level:g} needs at least "
-            f"{math.ceil(1 / stream.level) - 1} calibration rows, and {pair.reference} has "
+            f"{readable(1 / stream.level - 1)} calibration rows, and {pair.reference} has "
             f"{calibration.rows}; ask for {stream.smallest:.2g} or more, or train "
             "on more rows"
         )

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder
-from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally
+from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control
 from isthmus.data.centring import centred, restored
 from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
-from isthmus.errors import DataError, RegistryError
+from isthmus.data.scaling import ScalingStatistics
+from isthmus.errors import DataError, RegistryError, UsageError
 from isthmus.registry.batches import Floats, OnRows, apply_in_batches
 from isthmus.registry.device import Device, chosen_device
 from isthmus.scores import Detector
@@ -177,7 +178,7 @@ class Pair:
         as_read: bool = False,
         false_alarm_rate: float | None = None,
         control: Literal["rate", "fdr"] = "rate",
-        level: float = DEFAULT_LEVEL,
+        level: float | None = None,
     ) -> Detections:
         """Scores rows and says which of them are anomalies.
 
@@ -189,18 +190,21 @@ class Pair:
                 own.
             control: `rate` keeps that share. `fdr` keeps the share of normal rows among the rows
                 that are flagged, by Benjamini and Hochberg over all rows of `x`.
-            level: That share, for `fdr`.
+            level: That share, for `fdr`; by default 0.1.
 
         Raises:
-            DataError: As in `encode`, and if a finite number is too large for a score in float32.
-            UsageError: If so few calibration rows cannot resolve the false-alarm rate.
+            DataError: As in `encode`, and if a finite number is too large for a score in float32,
+                which would overflow: about 1e18 in scaled units. Rows that are `as_read` with such
+                numbers get the highest scores instead.
+            UsageError: If there is no such control, if the rate or the level does not go with it or
+                is no share, or if so few calibration rows cannot resolve the rate.
         """
-        rows, _ = self._as_rows(x, as_read)
-        scores = self._apply(self.detector.score, rows, (), on_rows)
-        if not as_read:
-            name = f"rows for {self.reference}"
-            refuse_too_large(rows, ~np.isfinite(scores), self._columns, name)
         calibration = self.detector.calibration
+        self._check_control(control, false_alarm_rate, level)
+        rows, _ = self._as_rows(x, as_read)
+        if not as_read:
+            refuse_too_large(rows, self._scaling, self._columns, f"rows for {self.reference}")
+        scores = self._apply(self.detector.score, rows, (), on_rows)
         rate = calibration.rate if false_alarm_rate is None else false_alarm_rate
         threshold = self.threshold
         with torch.inference_mode():
@@ -208,10 +212,9 @@ class Pair:
         if control == "fdr":
             tally = PValueTally()
             tally.add(p_values)
-            rate = tally.cut(level)
+            rate = tally.cut(DEFAULT_LEVEL if level is None else level)
             threshold = calibration.threshold_at(rate)
         elif false_alarm_rate is not None:
-            calibration.check_rate(rate, self.reference)
             threshold = calibration.threshold_at(rate)
         return Detections(
             scores=scores,
@@ -219,6 +222,16 @@ class Pair:
             anomalies=(scores > threshold) | (np.isnan(scores) & (rate > 0)),
             threshold=threshold,
         )
+
+    def _check_control(self, control: str, rate: float | None, level: float | None) -> None:
+        if control == "online":
+            raise UsageError(
+                "the control online keeps a stream in a state file, and arrays have none: use "
+                "isthmus detect --control online --state FILE, or the control fdr"
+            )
+        check_control(control, ("rate", "fdr"), rate, level)
+        if rate is not None:
+            self.detector.calibration.check_rate(rate, self.reference)
 
     @property
     def _columns(self) -> tuple[str, ...] | None:
@@ -238,6 +251,11 @@ class Pair:
     @property
     def _centre(self) -> tuple[float, ...] | None:
         return self.manifest.rows_taken.centre
+
+    @property
+    def _scaling(self) -> ScalingStatistics:
+        scaling = self.module.scaling
+        return ScalingStatistics(scaling.offset.cpu().numpy(), scaling.scale.cpu().numpy())
 
     def _as_rows(self, x: ArrayLike, as_read: bool) -> tuple[Floats, Shape]:
         """Returns the rows in the pair's own shape, and the shape of the input."""

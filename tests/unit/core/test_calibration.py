@@ -72,6 +72,15 @@ def test_a_rate_that_the_rows_cannot_resolve_is_refused_with_the_number_needed()
         calibration.check_rate(1.5, "digits/3")
 
 
+@pytest.mark.parametrize(
+    ("rate", "needed"), [(1e-12, "999999999999"), (1e-300, "1e+300"), (5e-324, "1.8e+308")]
+)
+def test_the_number_of_rows_that_a_tiny_rate_needs_can_be_read(rate: float, needed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        calibrated(torch.randn(150)).check_rate(rate, "digits/3")
+    assert f" needs at least {needed} calibration rows, and digits/3 has 150" in str(caught.value)
+
+
 def test_scores_that_are_nan_or_infinite_are_the_strangest() -> None:
     calibration = calibrated(torch.tensor([0.0, 1.0, torch.inf, torch.nan]))
     odd = torch.tensor([torch.nan, torch.inf, -torch.inf])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from isthmus.errors import DataError, UsageError
 from isthmus.jobs.controls import Control, control_of
 from isthmus.jobs.detect import detect_with
 from isthmus.jobs.specs import check_job, plan_for
+from isthmus.jobs.streams import open_stream
 from isthmus.registry import Pair, PairManifest
 from isthmus.scores import detector_of
 
@@ -136,6 +139,28 @@ def test_python_finds_the_same_as_a_file(pair):
         np.testing.assert_array_equal(found.anomalies, found.scores > found.threshold)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"control": "FDR"}, 'no control "FDR"; Valid: fdr, rate'),
+        ({"control": "online"}, "keeps a stream in a state file, and arrays have none"),
+        ({"control": "typo"}, 'no control "typo"; Valid: fdr, rate'),
+        ({"control": "fdr", "level": 2}, "a level of 2 is no share of rows; use 0.1"),
+        ({"control": "fdr", "level": 0}, "a level of 0 is no share of rows"),
+        ({"control": "fdr", "level": -1.0}, "a level of -1 is no share of rows"),
+        ({"control": "fdr", "level": np.nan}, "a level of nan is no share of rows"),
+        ({"control": "fdr", "false_alarm_rate": 0.1}, "does not go with the control fdr"),
+        ({"level": 0.1}, "a level needs the control fdr; for rates of false alarms"),
+        ({"false_alarm_rate": 1.0}, "a false-alarm rate of 1 is no share of rows"),
+    ],
+)
+def test_python_refuses_what_the_command_refuses(pair, options, said):
+    with pytest.raises(UsageError) as caught:
+        pair.detect(np.zeros((3, 4)), **options)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_row_with_a_new_category_is_an_anomaly_in_a_file_of_false_discoveries_too(here):
     frame = pd.read_csv("train.csv").assign(e=np.where(np.arange(CALIBRATED) % 2, "x", "y"))
     frame.to_csv("train.csv", index=False)
@@ -156,6 +181,9 @@ def test_so_few_calibration_rows_that_nothing_can_be_found_is_said(here, caplog)
     pd.concat([few, *[pd.read_csv("train.csv")] * 3]).to_csv("mixed.csv", index=False)
     assert detected(pair_of(calibrated=60), Control("fdr", level=0.01))["anomaly"].sum() == 0
     assert "with 60 calibration rows at least" in caplog.text
+    caplog.clear()
+    assert detected(pair_of(calibrated=60), Control("fdr", level=5e-324))["anomaly"].sum() == 0
+    assert "at least 1.8e+308 rows would need the smallest p-value" in caplog.text
 
 
 # -- streams ---------------------------------------------------------------------------------------
@@ -223,6 +251,39 @@ def test_the_state_of_another_pair_or_level_is_refused(pair):
         detected(pair, online(0.2), "batch-1.csv")
 
 
+def test_the_state_of_another_calibration_is_refused(pair):
+    detected(pair, online(), batches(4)[0])
+    before = Path("stream.json").read_text()
+    said = (
+        "stream.json: compares rows with 999 calibration rows, and this detection rows with 500; "
+        "use the calibration it began with, or name a new file to begin a new stream"
+    )
+    with pytest.raises(DataError, match=f"^{said}$"):
+        detected(pair_of(calibrated=500), online(), "batch-1.csv")
+    assert Path("stream.json").read_text() == before
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o077, 0o600)])
+def test_colleagues_may_use_a_stream_as_far_as_the_umask_lets_them(pair, umask, mode):
+    usual = os.umask(umask)
+    try:
+        for name in batches(2):
+            detected(pair, online(), name)
+            for file in (Path("stream.json"), Path("scores.csv")):
+                assert stat.S_IMODE(file.stat().st_mode) == mode
+    finally:
+        os.umask(usual)
+
+
+def test_a_state_that_cannot_be_written_says_that_the_batch_does_not_count(pair):
+    said = "the stream does not know of this batch: free the disk and detect the batch again"
+    with (
+        pytest.raises(DataError, match=f"stream.json: cannot be written: Is a directory; {said}"),
+        open_stream(Path("stream.json"), pair, pair.detector.calibration, 0.1),
+    ):
+        Path("stream.json").mkdir()
+
+
 def test_a_stream_that_another_detection_uses_is_refused(pair):
     with (
         FileLock("stream.json.lock"),
@@ -235,6 +296,8 @@ def test_a_stream_that_can_find_nothing_is_refused_or_told(here, caplog):
     with pytest.raises(UsageError, match="needs at least 9 calibration rows, and plant/3 has 8"):
         detected(pair_of(calibrated=8), online())
     pd.read_csv("train.csv").to_csv("mixed.csv", index=False)
+    with pytest.raises(UsageError, match=r"at least 1e\+300 calibration rows"):
+        detected(pair_of(), online(1e-300, "tiny.json"))
     detected(pair_of(calibrated=20), online(0.06))
     assert "the stream has spent its level" in caplog.text
 

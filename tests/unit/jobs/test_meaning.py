@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
-from isthmus import variants
+from isthmus import scores, variants
 from isthmus.data import moments_of, open_rows, read_opened, remembered
 from isthmus.errors import DataError
 from isthmus.jobs.denoise import denoise_with
@@ -18,6 +18,7 @@ from isthmus.jobs.detect import detect_with
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, PairManifest
 from isthmus.scores import detector_of
+from isthmus.spec import PluginSpec
 
 RNG = np.random.default_rng(0)
 
@@ -144,12 +145,36 @@ def test_rows_from_python_with_no_numbers_are_refused_by_row_and_column(here, va
         assert "\n" not in str(caught.value)
 
 
-def test_a_number_too_large_for_a_score_is_refused_from_python_with_its_place(numbers):
+def scored_by(score: str, pair: Pair) -> Pair:
+    """The same autoencoder with another score, fitted and calibrated on rows like its own."""
+    fitted = scores.build(PluginSpec(name=score))
+    rows = torch.tensor(frame(200)[["flow", "heat"]].to_numpy(np.float32))
+    module = pair.module
+    detector = scores.Detector(module, [fitted])
+    with torch.inference_mode():
+        fitted.fit(scores.Views(module, rows[:150]), scores.Views(module, rows[150:]), seed=0)
+        detector.calibration.fit(detector.score(rows[150:]))
+    return Pair(detector, pair.manifest, pair.reference)
+
+
+@pytest.mark.parametrize("score", ["own", "consensus", "neighbours", "kernel_denoising"])
+@pytest.mark.parametrize("value", [1e25, -1e30, 3e38])
+def test_a_number_too_large_for_a_score_is_refused_from_python_with_its_place(
+    numbers, score, value
+):
     rows = frame(5)[["flow", "heat"]].to_numpy(np.float32, copy=True)
-    rows[2, 1] = 3e38
-    said = r'rows for plant/1: column "heat" has 3e\+38 in row 2, counted from 0, .* check its unit'
-    with pytest.raises(DataError, match=said):
-        numbers.detect(rows)
+    rows[[2, 4], 1] = value
+    said = rf'rows for plant/1: column "heat" has {value:g} in row 2, counted from 0, .* its unit'
+    with pytest.raises(DataError, match=said.replace("+", r"\+")):
+        scored_by(score, numbers).detect(rows)
+
+
+def test_a_large_number_that_can_be_scored_is_an_anomaly_from_python(numbers):
+    rows = frame(5)[["flow", "heat"]].to_numpy(np.float32, copy=True)
+    rows[2, 1] = 1e15
+    found = numbers.detect(rows)
+    assert found.anomalies[2]
+    assert found.p_values[2] == pytest.approx(numbers.detector.calibration.least_rate)
 
 
 def test_a_score_that_is_no_number_is_an_anomaly_in_a_file(numbers, here):

@@ -18,7 +18,7 @@ from isthmus.data import open_input, rows
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.controls import Control, deciding
 from isthmus.jobs.detect import detect_with
-from isthmus.jobs.points import calibration_of_points, score_points
+from isthmus.jobs.points import Per, calibration_of_points, score_points
 from isthmus.registry import Pair
 from isthmus.spec import Settings
 
@@ -254,6 +254,38 @@ def test_the_rate_of_false_alarms_and_of_false_discoveries_is_kept_over_steps(pa
     assert expected[BUMP].all()
     highest = ranges.loc[ranges["peak_score"].idxmax()]
     assert highest["first_step"] <= BUMP.start < BUMP.stop <= highest["last_step"] + 1
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("first", "then", "said"),
+    [
+        (
+            "window",
+            "point",
+            r"compares rows with \d+ calibration rows, .* steps .*; use --per window",
+        ),
+        (
+            "point",
+            "window",
+            r"compares steps with \d+ calibration steps, .* leave out --per window",
+        ),
+    ],
+)
+def test_a_stream_of_steps_does_not_go_on_with_windows_nor_the_other_way(
+    pair: Pair, first: Per, then: Per, said: str
+) -> None:
+    machine(200, seed=2).to_csv("new.csv", index=False)
+    state = Path("stream.json")
+    control = Control("online", level=0.5, state=state)
+    for _ in range(2):
+        detect_with(pair, "new.csv", "scores.csv", control=control, per=first)
+    before = state.read_text()
+    with pytest.raises(DataError, match=said) as caught:
+        detect_with(pair, "new.csv", "others.csv", control=control, per=then)
+    assert "\n" not in str(caught.value)
+    assert state.read_text() == before
+    assert not Path("others.csv").exists()
 
 
 @pytest.mark.usefixtures("here")
