@@ -47,15 +47,15 @@ import torch
 from measuring import compare, tell, wanted
 from numpy.typing import NDArray
 
-from isthmus import registry, variants
+from isthmus import registry, scores, variants
 from isthmus.allocation import raise_malloc_thresholds
 from isthmus.data import fit_scaling, moments_of, remembered
 from isthmus.jobs.denoise import denoise
 from isthmus.jobs.detect import detect, detect_with
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, TrainedPair, register_pair
-from isthmus.scores import detector_of
-from isthmus.spec import RowSchema, Settings
+from isthmus.scores import Detector, Views
+from isthmus.spec import PluginSpec, RowSchema, Settings
 from isthmus.tracking import RunLog
 from isthmus.types import DataKind, ScalingMode, Shape
 
@@ -82,24 +82,29 @@ def detect_rate(work: Work) -> bool:
         return tell(
             "detect-rate", met=None, why="PyOD is not installed: pip install 'isthmus[bench]'"
         )
-    model, _ = work.pair("small", SMALL_NET, LATENT_DIM)
     rows = random_rows(ROWS)
     theirs = fitted_pyod(rows[:2000])
     met = True
-    for ending in (".parquet", ".csv"):
+    for name, ending, scoring, target in (
+        ("detect-rate", ".parquet", "reconstruction", 10.0),
+        ("detect-rate-csv", ".csv", "reconstruction", 10.0),
+        ("detect-rate-auto", ".parquet", "consensus", 3.0),
+    ):
         source = work.table(ROWS, ending)
+        model, _ = work.pair(scoring, SMALL_NET, LATENT_DIM, scoring=scoring)
 
-        def ours(source: Path = source) -> float:
+        def ours(source: Path = source, model: str = model) -> float:
             output = work.folder / f"scores{source.suffix}"
             return ROWS / timed(lambda: detect(model, str(source), output, work.settings))
 
         met &= compare(
-            "detect-rate" if ending == ".parquet" else "detect-rate-csv",
+            name,
             ours,
             lambda: ROWS / timed(lambda: theirs.decision_function(rows)),
-            target=10.0,
+            target=target,
             files=ending,
             net="32-64-32-64-32",
+            scoring=scoring,
         )
     return met
 
@@ -216,7 +221,12 @@ class Work:
     settings: Settings
 
     def pair(
-        self, name: str, net: dict[str, Any], latent_dim: int | str, shape: Shape = (COLUMNS,)
+        self,
+        name: str,
+        net: dict[str, Any],
+        latent_dim: int | str,
+        shape: Shape = (COLUMNS,),
+        scoring: str = "own",
     ) -> tuple[str, Pair]:
         """Registers and loads a scaled and calibrated pair of a net with random weights."""
         kind = DataKind.TABULAR if len(shape) == 1 else DataKind.IMAGES
@@ -229,17 +239,24 @@ class Work:
         )
         torch.manual_seed(0)
         module = variants.build(plan_for(spec, data, shape)).eval()
-        rows = np.random.default_rng(1).random((2000, *shape), dtype=np.float32)
+        # A memory is as large as for a large table.
+        count = 2000 if scoring == "own" else 20_000
+        rows = np.random.default_rng(1).random((count, *shape), dtype=np.float32)
         statistics = fit_scaling(rows, ScalingMode.STANDARD, kind)
         module.scaling.fit(torch.from_numpy(statistics.offset), torch.from_numpy(statistics.scale))
-        detector = detector_of(module)
-        with torch.inference_mode():
-            detector.calibration.fit(detector.score(torch.from_numpy(rows)))
+        chosen = PluginSpec(name=scoring)
+        score, known = scores.build(chosen), torch.from_numpy(rows)
+        with torch.no_grad():
+            score.fit(Views(module, known), Views(module, known[:2000]), 0)
+            detector = Detector(module, [score]).eval()
+            detector.calibration.fit(detector.score(known[:2000]))
         log = RunLog.start(spec, self.settings)
         log.finish()
         schema = remembered(RowSchema(kind=kind, shape=shape, features=columns), moments_of(rows))
         trained = TrainedPair(
-            detector, spec, data, "0" * 64, {}, log.run_id, rows[:2], row_schema=schema
+            *(detector, spec, data, "0" * 64, {}, log.run_id, rows[:2]),
+            row_schema=schema,
+            scoring=chosen,
         )
         reference = str(register_pair(trained, self.settings))
         return reference, registry.load(reference, self.settings)
