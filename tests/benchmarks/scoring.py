@@ -5,7 +5,8 @@ pairs are registered and loaded as users' pairs are. Each benchmark prints a JSO
 
 - detect-rate compares `isthmus.jobs.detect` from parquet to parquet, including the loading of the
   pair, with PyOD's AutoEncoder in memory: its `decision_function`, with layers of the same sizes,
-  which are PyOD's default. detect-rate-csv does the same from csv.
+  which are PyOD's default. Ours scores by `reconstruction`. detect-rate-csv does the same
+  from csv, and detect-rate-auto with the score that `scoring: auto` chooses for tables.
 - detect-limit compares `Pair.detect` in memory with the forward pass of its net,
   `decoder(encoder(x))`, in batches of the size that suits the net best, without keeping its output.
   The net is the one that `net: dense` gives for the columns. detect-limit-small does the same for
