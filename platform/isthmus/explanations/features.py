@@ -102,6 +102,15 @@ class TableFeatures:
         widths = np.diff(np.append(self.starts, by_column.shape[1]))
         return np.asarray(np.add.reduceat(by_column, self.starts, axis=1) / widths)
 
+    def excess(self, excess: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the greatest excess of each feature or channel, shape (N, G).
+
+        Args:
+            excess: Shape (N, F) or (N, C, T), as `Contributions.excess` returns it.
+        """
+        by_column = excess if excess.ndim == 2 else excess.max(axis=2)
+        return np.asarray(np.maximum.reduceat(by_column, self.starts, axis=1))
+
     def cells(self, rows: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
         """Returns the values of chosen features of rows.
 
@@ -136,7 +145,8 @@ def most_responsible(
 
     A strange value pulls the reconstruction of all others along, so that the largest residual may
     be another's. Each of the features with the largest residuals is therefore repaired by itself,
-    and is as responsible as the strangeness of the row becomes less by that.
+    and is as responsible as the strangeness of the row becomes less by that. A value that is too
+    far out to compute with comes before all others, whatever their residuals are beside it.
 
     Args:
         contributions: What explains the rows of the pair.
@@ -148,7 +158,8 @@ def most_responsible(
     strangeness = features.strangeness(explained.contributions)
     total = strangeness.sum(axis=1, keepdims=True)
     count = len(features.names)
-    candidates = np.argsort(-strangeness, axis=1, kind="stable")[:, :_CANDIDATES]
+    excess = features.excess(contributions.excess(rows))
+    candidates = np.lexsort((-strangeness, -excess), axis=1)[:, :_CANDIDATES]
     of_column = np.searchsorted(features.starts, np.arange(rows.shape[1]), side="right") - 1
     drops = np.empty(candidates.shape)
     for rank in range(candidates.shape[1]):
@@ -156,7 +167,8 @@ def most_responsible(
         is_repaired = is_repaired.reshape(*is_repaired.shape, *[1] * (rows.ndim - 2))
         remaining = features.strangeness(contributions.remaining(rows, is_repaired))
         drops[:, rank] = total[:, 0] - remaining.sum(axis=1)
-    order = np.argsort(-drops, axis=1, kind="stable")[:, : min(most, count)]
+    excess = np.take_along_axis(excess, candidates, axis=1)
+    order = np.lexsort((-drops, -excess), axis=1)[:, : min(most, count)]
     places = np.take_along_axis(candidates, order, axis=1)
     shares = np.take_along_axis(drops, order, axis=1) / np.where(total > 0, total, 1)
     values, made, steps = _at_the_peak(explained)
