@@ -171,4 +171,5 @@ class Contributions:
 
 def _finite(numbers: NDArray[Any]) -> Floats:
     """Returns numbers of at least 0 as finite ones: what is no number is as large as can be."""
-    return np.minimum(np.nan_to_num(numbers, nan=_MOST, posinf=_MOST), _MOST).astype(np.float32)
+    known = np.nan_to_num(numbers, nan=_MOST, posinf=_MOST)
+    return np.asarray(np.minimum(known, _MOST), dtype=np.float32)
