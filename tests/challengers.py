@@ -65,7 +65,8 @@ def register(
         module.loss(scaled).total.backward()
         optimizer.step()
     module.eval()
-    detector = make_detector(prepared, [module], None).detector
+    made = make_detector(prepared, [module], None)
+    detector = made.detector
     log = RunLog.start(spec, settings)
     if like_a_job:
         log.log_report(_report(detector, prepared))
@@ -77,6 +78,7 @@ def register(
     return register_pair(
         TrainedPair(
             detector=detector,
+            scoring=made.scoring,
             spec=prepared.spec,
             data=prepared.data,
             row_schema=prepared.schema,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.data.results import Columns
 from isthmus.errors import DataError
@@ -22,7 +23,7 @@ class SpooledColumns:
         self._blocks: list[tuple[str, ...]] = []
 
     def append(self, columns: Columns) -> None:
-        """Writes a block.
+        """Writes a block; masked values stay masked.
 
         Raises:
             DataError: If the disk is full.
@@ -31,7 +32,8 @@ class SpooledColumns:
             for column in columns.values():
                 # Texts of any length have no fixed form on a disk, so they get that of the longest.
                 fixed = column.astype(str) if column.dtype == object else column
-                np.save(self._file, fixed, allow_pickle=False)
+                np.save(self._file, np.ma.getdata(fixed), allow_pickle=False)
+                np.save(self._file, np.ma.getmask(fixed), allow_pickle=False)
         except OSError as error:
             raise DataError(
                 f"{tempfile.gettempdir()}: has no room for the scores ({error.strerror}); free "
@@ -43,7 +45,11 @@ class SpooledColumns:
         """Reads all blocks, one at a time."""
         self._file.seek(0)
         for names in self._blocks:
-            yield {name: np.load(self._file, allow_pickle=False) for name in names}
+            yield {name: self._next_column() for name in names}
+
+    def _next_column(self) -> NDArray[Any]:
+        column, mask = (np.load(self._file, allow_pickle=False) for _ in range(2))
+        return np.ma.masked_array(column, mask) if mask.any() else column
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import logging
 
 import numpy as np
 
+from isthmus.data.digits import shown, shown_range
 from isthmus.data.rows import FloatArray
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind
@@ -17,7 +18,7 @@ FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE = 1.0, 4.0
 _FAR_INSIDE = 0.02
 # So few rows may well lie in a narrow range.
 _FEWEST_ROWS = 20
-_SHOWN = 5
+_SHOWN, _DIGITS = 5, 6
 
 
 class RangeWatch:
@@ -98,15 +99,17 @@ class RangeWatch:
         most: np.ndarray,
     ) -> None:
         places = np.flatnonzero(found)
-        shown = "; ".join(
-            f"{self._called(int(place))} {lowest[place]:.6g} to {highest[place]:.6g}, trained on "
-            f"{least[place]:.6g} to {most[place]:.6g}"
+        said = "; ".join(
+            f"{self._called(int(place))} "
+            f"{shown(lowest[place], least[place], most[place], _DIGITS)} to "
+            f"{shown(highest[place], least[place], most[place], _DIGITS)}, trained on "
+            f"{shown_range(least[place], most[place], _DIGITS, ' to ')}"
             for place in places[:_SHOWN]
         )
         more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
         _logger.warning(
             "%s: has %s the trained range (%s%s); are the units the same?",
-            *(self._name, what, shown, more),
+            *(self._name, what, said, more),
         )
 
     def _called(self, place: int) -> str:

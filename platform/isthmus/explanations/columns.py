@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from isthmus.data import Block
 from isthmus.explanations.contributions import Contributions, Explained
-from isthmus.explanations.features import Responsible, TableFeatures, most_responsible
+from isthmus.explanations.features import (
+    NO_FEATURE,
+    Responsible,
+    TableFeatures,
+    most_responsible,
+)
 from isthmus.types import DataKind
 
 MOST_FEATURES = 3
@@ -26,9 +31,9 @@ def columns_of(contributions: Contributions, features: TableFeatures, block: Blo
     """Returns the columns that explain the rows of a block.
 
     Tables and series have `feature_1`, `share_1`, `value_1`, `reconstruction_1` and `usual_1`, and
-    so on to 3, and series also `step_1`. Images have `peak_row` and `peak_column`, the pixel around
-    which the reconstruction misses most. Audio has `peak_s`, the time, and `peak_hz`, the frequency
-    at which it does.
+    so on to 3, and series also `step_1`; where fewer features may be responsible, the rest is
+    empty. Images have `peak_row` and `peak_column`, the pixel around which the reconstruction
+    misses most. Audio has `peak_s`, the time, and `peak_hz`, the frequency at which it does.
 
     Args:
         contributions: What explains the rows of the pair.
@@ -47,18 +52,33 @@ def columns_of(contributions: Contributions, features: TableFeatures, block: Blo
 
 
 def _of_features(found: Responsible, block: Block) -> Columns:
-    columns: dict[str, NDArray[Any]] = {}
-    for place in range(found.names.shape[1]):
-        number = place + 1
-        columns[f"feature_{number}"] = found.names[:, place]
-        columns[f"share_{number}"] = found.shares[:, place]
-        if found.steps is not None:
-            first = block.index.get("first_step", 0)
-            columns[f"step_{number}"] = found.steps[:, place] + first
-        columns[f"value_{number}"] = found.values[:, place]
-        columns[f"reconstruction_{number}"] = found.reconstructions[:, place]
-        columns[f"usual_{number}"] = found.usual[:, place]
-    return columns
+    said = {
+        "feature": found.names,
+        "share": found.shares,
+        "step": None if found.steps is None else found.steps + _first_steps(block),
+        "value": found.values,
+        "reconstruction": found.reconstructions,
+        "usual": found.usual,
+    }
+    is_empty = found.names == NO_FEATURE
+    return {
+        f"{what}_{place + 1}": _emptied(cells[:, place], is_empty[:, place])
+        for place in range(found.names.shape[1])
+        for what, cells in said.items()
+        if cells is not None
+    }
+
+
+def _first_steps(block: Block) -> NDArray[np.int64]:
+    return np.reshape(np.asarray(block.index.get("first_step", 0), dtype=np.int64), (-1, 1))
+
+
+def _emptied(cells: NDArray[Any], is_empty: NDArray[np.bool_]) -> NDArray[Any]:
+    if cells.dtype.kind == "U":
+        return np.where(is_empty, "", cells)
+    if cells.dtype.kind == "f":
+        cells = np.where(is_empty, np.nan, cells).astype(cells.dtype)  # as arrays hold it
+    return np.ma.masked_array(cells, is_empty) if is_empty.any() else cells
 
 
 def _of_images(explained: Explained) -> Columns:

@@ -19,6 +19,11 @@ from isthmus.registry import Pair
 from isthmus.types import DataKind
 
 Floats = NDArray[np.float32]
+# Farther from the offset than this, in scaled units, float32 loses the other values of a row beside
+# one of its own, and still farther it overflows: the reconstruction then says nothing of any value.
+_FARTHEST = 1e6
+# What is no number, or too large for float32, counts as this; sums of it are finite.
+_MOST = 1e30
 # A value that is nearly always exact would otherwise turn rounding into an explanation.
 _LEAST_OF_TABLES, _LEAST_OF_OTHERS = 1e-3, 0.05
 # The largest residuals of held-out rows are left out: a few of those rows may be strange as well.
@@ -38,7 +43,8 @@ class Explained:
 
     Attributes:
         rows: Shape (N, *row_shape), in data units, with the centre that rows may have.
-        reconstructions: The same shape and units.
+        reconstructions: The same shape and units. A value that is too far out to compute with is
+            taken as a million scaled units from the offset, in its own direction.
         contributions: The same shape, at least 0; 1 is what a value usually contributes.
     """
 
@@ -49,6 +55,9 @@ class Explained:
 
 class Contributions:
     """Explains the rows of one pair.
+
+    An ensemble scores rows by all of its members. They are explained by the pair's own, since it is
+    the one whose reconstructions the pair returns.
 
     Attributes:
         pair: The pair.
@@ -68,30 +77,46 @@ class Contributions:
 
     def of(self, rows: Floats) -> Explained:
         """Explains rows as a source reads them, shape (N, *row_shape)."""
-        made = self.pair.reconstruct(rows, as_read=True)
+        bounded = self._bounded(rows)
+        made = self.pair.reconstruct(bounded, as_read=True)
         centre = self.pair.manifest.rows_taken.centre
         return Explained(
             rows=restored(rows, centre),
             reconstructions=restored(made, centre),
-            contributions=np.asarray(self._squares(rows, made) / self._usual, dtype=np.float32),
+            contributions=self._in_usual(self._squares(bounded, made)),
         )
+
+    def excess(self, rows: Floats) -> Floats:
+        """Returns how far out the values are that are too far out to compute with, in scaled units.
+
+        Args:
+            rows: Shape (N, *row_shape), as a source reads them.
+
+        Returns:
+            The same shape; 0 for all other values.
+        """
+        with np.errstate(over="ignore"):
+            distance = np.abs((rows - self._offset) / self._scale)
+        return np.where(distance > _FARTHEST, distance, 0).astype(np.float32)
 
     def remaining(self, rows: Floats, is_repaired: NDArray[np.bool_]) -> Floats:
         """Returns the contributions of rows after some of their values are repaired.
 
         A repaired value is what the other values of its row say that it should be: the
-        reconstruction takes its place, and is itself reconstructed.
+        reconstruction takes its place, and is itself reconstructed. One that is too far out to
+        compute with starts as a missing value does, since it leaves no trace of the others.
 
         Args:
             rows: Shape (N, *row_shape), as a source reads them.
             is_repaired: Broadcastable to the rows.
         """
-        repaired = rows
+        bounded = self._bounded(rows)
+        repaired = np.where(is_repaired & (self.excess(rows) > 0), self._offset, bounded)
         for _ in range(_REPAIRS):
             made = self.pair.reconstruct(repaired, as_read=True)
-            repaired = np.where(is_repaired, made, rows).astype(np.float32)
+            repaired = np.where(is_repaired, made, bounded).astype(np.float32)
         made = self.pair.reconstruct(repaired, as_read=True)
-        return np.asarray(self._squares(repaired, made) / self._usual, dtype=np.float32)
+        return self._in_usual(self._squares(repaired, made))
 
     def usual_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         """Returns the usual lowest and highest value of each feature or channel, shape (F,) each.
@@ -109,11 +134,21 @@ class Contributions:
             return None
         return np.array(schema.lowest), np.array(schema.highest)
 
-    def _squares(self, rows: Floats, made: NDArray[Any]) -> NDArray[np.float32]:
+    def _bounded(self, rows: Floats) -> Floats:
+        with np.errstate(over="ignore"):
+            farthest = _FARTHEST * self._scale
+            bounded = np.clip(rows, self._offset - farthest, self._offset + farthest)
+        return np.asarray(bounded, dtype=np.float32)
+
+    def _squares(self, rows: Floats, made: NDArray[Any]) -> Floats:
         """Returns the squared residuals in scaled units; a missing value counts as the mean."""
         known = np.where(np.isnan(rows), self._offset, rows)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return _finite(np.square((known - made) / self._scale))
+
+    def _in_usual(self, squares: Floats) -> Floats:
         with np.errstate(over="ignore"):
-            return np.asarray(np.square((known - made) / self._scale), dtype=np.float32)
+            return _finite(squares / self._usual)
 
     def _usual_squares(self) -> NDArray[np.float32]:
         """Returns the usual squared residual of each value, broadcastable to a row."""
@@ -122,7 +157,7 @@ class Contributions:
         if self.held_out is None or not len(self.held_out.rows):
             return ones
         most = max(1, _MOST_REFERENCE_NUMBERS // self.held_out.rows[0].size)
-        rows = self.held_out.rows[:most]
+        rows = self._bounded(self.held_out.rows[:most])
         squares = self._squares(rows, self.pair.reconstruct(rows, as_read=True))
         kind = self.pair.manifest.plan.kind
         if kind in (DataKind.SERIES, DataKind.AUDIO):
@@ -132,3 +167,9 @@ class Contributions:
         least = _LEAST_OF_TABLES if kind is DataKind.TABULAR else _LEAST_OF_OTHERS
         floor = least * float(usual.mean())
         return np.asarray(np.maximum(usual, floor if floor > 0 else 1.0), dtype=np.float32)
+
+
+def _finite(numbers: NDArray[Any]) -> Floats:
+    """Returns numbers of at least 0 as finite ones: what is no number is as large as can be."""
+    known = np.nan_to_num(numbers, nan=_MOST, posinf=_MOST)
+    return np.asarray(np.minimum(known, _MOST), dtype=np.float32)

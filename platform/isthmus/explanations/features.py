@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.categories import Expansion
+from isthmus.data.digits import shown, shown_range
 from isthmus.explanations.contributions import Contributions, Explained
 from isthmus.registry import Pair
 
 NEW_VALUE = "not in training"
 """What stands for a category's value that no training row had; `reason` names it."""
+NO_FEATURE = ""
+"""The name that stands where a row has no other feature that may be responsible."""
 _SHOWN_VALUES = 3
+# The significant digits of a value and of the ends of its usual range, at least.
+_VALUE_DIGITS, _RANGE_DIGITS = 6, 4
 # How many features of each row are repaired: more make no difference.
 _CANDIDATES = 5
 
@@ -25,7 +30,8 @@ class Responsible:
     """The k features of each of N rows that are most responsible, the first of them first.
 
     Attributes:
-        names: Shape (N, k). The names of the features or channels.
+        names: Shape (N, k). The names of the features or channels; empty where fewer than k may be
+            responsible, and what the other attributes hold there means nothing.
         shares: Shape (N, k). The share of the row's strangeness that would be gone if the feature
             were as the others say, 0 to 1; a strange feature that makes others strange has both.
         values: Shape (N, k). The values, as numbers, or as texts if a table has categories.
@@ -50,12 +56,14 @@ class TableFeatures:
         names: The names of the G features or channels.
         usual: Shape (G,), texts. The usual range or the usual values of each.
         starts: Shape (G,). The first of the columns of each in a row.
+        ranges: Shape (F, 2). The usual range of each column of a row; NaN if it is not known.
         categories: The values of each category, by its place among the features.
     """
 
     names: NDArray[np.str_]
     usual: NDArray[np.str_]
     starts: NDArray[np.int64]
+    ranges: NDArray[np.float64]
     categories: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
@@ -68,19 +76,22 @@ class TableFeatures:
             schema = pair.manifest.rows_taken
             what = "column" if len(pair.manifest.plan.row_shape) == 1 else "channel"
             names = schema.features or tuple(f"{what} {place}" for place in range(count))
-            return cls(np.array(names), _ranges(contributions, count), np.arange(count))
+            ranges = _ranges(contributions, count)
+            return cls(np.array(names), _as_texts(ranges), np.arange(count), ranges)
         slices = [own for _, own in expansion.slices()]
         ranges = _ranges(contributions, expansion.width)
+        texts = _as_texts(ranges)
         usual = [
             _usual_values(contributions, expansion.values[name], own)
             if name in expansion.values
-            else ranges[own.start]
+            else texts[own.start]
             for name, own in expansion.slices()
         ]
         return cls(
             names=np.array(expansion.columns),
             usual=np.array(usual),
             starts=np.array([own.start for own in slices]),
+            ranges=ranges,
             categories={
                 place: expansion.values[name]
                 for place, name in enumerate(expansion.columns)
@@ -102,6 +113,26 @@ class TableFeatures:
         widths = np.diff(np.append(self.starts, by_column.shape[1]))
         return np.asarray(np.add.reduceat(by_column, self.starts, axis=1) / widths)
 
+    def is_constant(self, rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns which features have the one value that is usual for them, shape (N, G).
+
+        Args:
+            rows: Shape (N, F) or (N, C, T), in data units.
+        """
+        low, high = self.ranges.T.reshape(2, -1, *[1] * (rows.ndim - 2))
+        is_usual = (rows == low) & (low == high)
+        by_column = is_usual if rows.ndim == 2 else is_usual.all(axis=2)
+        return np.asarray(np.logical_and.reduceat(by_column, self.starts, axis=1))
+
+    def excess(self, excess: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Returns the greatest excess of each feature or channel, shape (N, G).
+
+        Args:
+            excess: Shape (N, F) or (N, C, T), as `Contributions.excess` returns it.
+        """
+        by_column = excess if excess.ndim == 2 else excess.max(axis=2)
+        return np.asarray(np.maximum.reduceat(by_column, self.starts, axis=1))
+
     def cells(self, rows: NDArray[Any], places: NDArray[np.int64]) -> NDArray[Any]:
         """Returns the values of chosen features of rows.
 
@@ -110,12 +141,19 @@ class TableFeatures:
             places: Shape (N, k). The features to take of each row.
 
         Returns:
-            Shape (N, k). Numbers, or texts if there are categories.
+            Shape (N, k). Numbers, or texts if there are categories; both have the digits that the
+            usual range of the feature needs.
         """
-        numbers = np.take_along_axis(rows, self.starts[places], axis=1)
-        if not self.categories:
+        columns = self.starts[places]
+        numbers = np.take_along_axis(rows, columns, axis=1)
+        if not self.categories and numbers.dtype == np.float32:
             return numbers
-        texts = np.array([[f"{number:.6g}" for number in row] for row in numbers], dtype=object)
+        pairs = zip(numbers.ravel().tolist(), self.ranges[columns.ravel()].tolist(), strict=True)
+        cells = [shown(number, low, high, _VALUE_DIGITS) for number, (low, high) in pairs]
+        texts = np.array(cells, dtype=object).reshape(numbers.shape)
+        if not self.categories:
+            # The centre is added in float64, which has digits that the values never had.
+            return texts.astype(np.float64)
         for place, values in self.categories.items():
             own = rows[:, self.starts[place] : self.starts[place] + len(values)]
             is_new = ~own.any(axis=1)
@@ -136,7 +174,9 @@ def most_responsible(
 
     A strange value pulls the reconstruction of all others along, so that the largest residual may
     be another's. Each of the features with the largest residuals is therefore repaired by itself,
-    and is as responsible as the strangeness of the row becomes less by that.
+    and is as responsible as the strangeness of the row becomes less by that. A value that is too
+    far out to compute with comes before all others, whatever their residuals are beside it. A
+    feature that is constant, and has its constant value, is not named: its residual is others'.
 
     Args:
         contributions: What explains the rows of the pair.
@@ -148,7 +188,9 @@ def most_responsible(
     strangeness = features.strangeness(explained.contributions)
     total = strangeness.sum(axis=1, keepdims=True)
     count = len(features.names)
-    candidates = np.argsort(-strangeness, axis=1, kind="stable")[:, :_CANDIDATES]
+    excess = features.excess(contributions.excess(rows))
+    is_constant = features.is_constant(explained.rows)
+    candidates = np.lexsort((-strangeness, -excess, is_constant), axis=1)[:, :_CANDIDATES]
     of_column = np.searchsorted(features.starts, np.arange(rows.shape[1]), side="right") - 1
     drops = np.empty(candidates.shape)
     for rank in range(candidates.shape[1]):
@@ -156,12 +198,16 @@ def most_responsible(
         is_repaired = is_repaired.reshape(*is_repaired.shape, *[1] * (rows.ndim - 2))
         remaining = features.strangeness(contributions.remaining(rows, is_repaired))
         drops[:, rank] = total[:, 0] - remaining.sum(axis=1)
-    order = np.argsort(-drops, axis=1, kind="stable")[:, : min(most, count)]
+    excess = np.take_along_axis(excess, candidates, axis=1)
+    is_constant = np.take_along_axis(is_constant, candidates, axis=1)
+    order = np.lexsort((-drops, -excess, is_constant), axis=1)[:, : min(most, count)]
     places = np.take_along_axis(candidates, order, axis=1)
     shares = np.take_along_axis(drops, order, axis=1) / np.where(total > 0, total, 1)
     values, made, steps = _at_the_peak(explained)
     return Responsible(
-        names=features.names[places],
+        names=np.where(
+            np.take_along_axis(is_constant, order, axis=1), NO_FEATURE, features.names[places]
+        ),
         shares=np.clip(shares, 0, 1).astype(np.float32),
         values=features.cells(values, places),
         reconstructions=features.cells(made, places),
@@ -195,11 +241,13 @@ def _expansion(pair: Pair) -> Expansion | None:
     return Expansion(data.columns, data.categories)
 
 
-def _ranges(contributions: Contributions, count: int) -> NDArray[np.str_]:
+def _ranges(contributions: Contributions, count: int) -> NDArray[np.float64]:
     found = contributions.usual_range()
-    if found is None:
-        return np.array([""] * count)
-    return np.array([f"{low:.4g}..{high:.4g}" for low, high in zip(*found, strict=True)])
+    return np.full((count, 2), np.nan) if found is None else np.stack(found, axis=1)
+
+
+def _as_texts(ranges: NDArray[np.float64]) -> NDArray[np.str_]:
+    return np.array([shown_range(low, high, _RANGE_DIGITS) for low, high in ranges.tolist()])
 
 
 def _usual_values(contributions: Contributions, values: Sequence[str], own: slice) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from isthmus.data.digits import shown, shown_range
 from isthmus.explanations import (
     Contributions,
     Explained,
@@ -22,6 +24,7 @@ from isthmus.explanations import (
     most_responsible,
     spectrogram_png,
 )
+from isthmus.explanations.features import NO_FEATURE
 from isthmus.explanations.pictures import as_pictures, errors_in_usual, full_of, heat_of_images
 from isthmus.explanations.spectral import spectral_contributions
 from isthmus.explanations.strangest import name_of
@@ -31,6 +34,8 @@ from isthmus.types import DataKind
 
 _MOST_FEATURES = 5
 _MOST_CHANNELS = 3
+# The significant digits of a value and of the ends of its usual range, at least.
+_VALUE_DIGITS, _RANGE_DIGITS = 4, 3
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,16 @@ def _with_features(
             features=[
                 FeatureLine(
                     name=str(found.names[row, place]),
-                    value=_shown(found.values[row, place]),
-                    reconstruction=_shown(found.reconstructions[row, place]),
+                    value=_shown(found.values[row, place], str(found.usual[row, place])),
+                    reconstruction=_shown(
+                        found.reconstructions[row, place], str(found.usual[row, place])
+                    ),
                     usual=_range(str(found.usual[row, place])),
                     share=float(found.shares[row, place]),
                     where=_step(found, strange, row, place),
                 )
                 for place in range(found.names.shape[1])
+                if found.names[row, place] != NO_FEATURE
             ],
         )
         for row, card in enumerate(cards)
@@ -244,11 +252,13 @@ def _written_features(scores: ScoreBlock, place: int) -> list[FeatureLine]:
             what: str(written[f"{what}_{number}"][place]) if f"{what}_{number}" in written else ""
             for what in ("feature", "value", "reconstruction", "usual", "share")
         }
+        if cells["feature"] == NO_FEATURE:
+            continue
         lines.append(
             FeatureLine(
                 name=cells["feature"],
-                value=_shown(cells["value"]),
-                reconstruction=_shown(cells["reconstruction"]),
+                value=_shown(cells["value"], cells["usual"]),
+                reconstruction=_shown(cells["reconstruction"], cells["usual"]),
                 usual=_range(cells["usual"]),
                 share=float(cells["share"] or 0),
             )
@@ -258,20 +268,28 @@ def _written_features(scores: ScoreBlock, place: int) -> list[FeatureLine]:
 
 def _range(usual: str) -> str:
     """Returns a usual range with as many digits as are read at a glance, or the usual values."""
-    low, separator, high = usual.partition("..")
-    try:
-        return (
-            f"{float(low):.3g} to {float(high):.3g}" if separator else ", ".join(usual.split("|"))
-        )
-    except ValueError:
-        return usual
+    ends = _ends(usual)
+    if ends is None:
+        return ", ".join(usual.split("|"))
+    return shown_range(*ends, _RANGE_DIGITS, between=" to ")
 
 
-def _shown(value: object) -> str:
+def _shown(value: object, usual: str) -> str:
+    """Returns a value with as many digits as tell it apart from what is usual."""
+    low, high = _ends(usual) or (math.nan, math.nan)
     try:
-        return f"{float(str(value)):.4g}"
+        return shown(float(str(value)), low, high, _VALUE_DIGITS)
     except ValueError:
         return str(value)
+
+
+def _ends(usual: str) -> tuple[float, float] | None:
+    """Returns the ends of a usual range; `None` if the text is no range."""
+    low, _, high = usual.partition("..")
+    try:
+        return float(low), float(high)
+    except ValueError:
+        return None
 
 
 def _uri(png: bytes) -> str:
