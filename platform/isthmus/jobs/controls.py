@@ -124,6 +124,7 @@ def control_of(
     Raises:
         UsageError: If there is none, or something does not go with it.
     """
+    # Other names are refused by the control itself.
     return Control(cast("ControlName", name), rate, level, state)
 
 
