@@ -206,21 +206,14 @@ def detect(
         "device": cast("Device", device),
     }
     if address is not None:
-        given: dict[str, object] = {
-            "explain": explain,
-            "report": report,
-            "per": per != "auto",
-            "json": as_json,
-        }
-        refuse_of_files(given)
+        refuse_of_files(
+            {"explain": explain, "report": report, "per": per != "auto", "json": as_json}
+        )
         asked |= {"form": form, "force": force}
         detect_parts(model, source, output, settings, address, asked)
         return
     refuse_form(form)
-    for each in (Path(output), *([report] if report else [])):
-        refuse_existing(each, force)
-    if report is not None:
-        check_report(report, Path(output))
+    _refuse_outputs(Path(output), report, force)
     asked |= {"explain": explain, "per": per}
     result = _detect_file(model, source, output, settings, asked)
     if as_json:
@@ -229,6 +222,13 @@ def detect(
         _summarise(result)
     if report is not None:
         write_report(Path(output), report, settings)
+
+
+def _refuse_outputs(output: Path, report: Path | None, force: bool) -> None:
+    refuse_existing(output, force)
+    if report is not None:
+        refuse_existing(report, force)
+        check_report(report, output)
 
 
 def _detect_file(
