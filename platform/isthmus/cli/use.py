@@ -216,10 +216,7 @@ def detect(
     _refuse_outputs(Path(output), report, force)
     asked |= {"explain": explain, "per": per}
     result = _detect_file(model, source, output, settings, asked)
-    if as_json:
-        print_json(result)
-    else:
-        _summarise(result)
+    (print_json if as_json else _summarise)(result)
     if report is not None:
         write_report(Path(output), report, settings)
 
