@@ -23,6 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 _STORES = (
     *("MLFLOW_TRACKING_URI", "ISTHMUS_HOME", "ISTHMUS_STORAGE", "ISTHMUS_EMBEDDED"),
     "ISTHMUS_REQUIRE_GATE",
+    "COLUMNS",  # pytest-xdist sets it
     *("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS", "PREFECT_API_URL"),
 )
 for _name in _STORES:

@@ -139,6 +139,8 @@ def _train(path: Path, address: str | None, **training: object) -> Outcome:
     job = {
         "name": "table",
         "data": {"path": str(path)},
+        # A memory of many rows would import sklearn, whose megabytes are not those of the table.
+        "scoring": "own",
         "latent_dim": 2,
         "net": {"name": "dense", "hidden": [16]},
         "training": {"device": "cpu", "early_stopping": None, **training},

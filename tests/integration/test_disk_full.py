@@ -19,7 +19,7 @@ JOB = """
 name: full
 data: {path: rows.npy}
 latent_dim: 2
-training: {epochs: 12, checkpoint_interval_s: 0, global_batch_size: 64}
+training: {epochs: 12, checkpoint_interval_s: 0, global_batch_size: 64, ensemble: 1}
 """
 
 
@@ -43,9 +43,7 @@ def isthmus(folder: Path, *arguments: str, **environment: str) -> tuple[int, lis
         check=False,
     )
     lines = done.stderr.splitlines()
-    return done.returncode, [
-        line for line in lines if not line.startswith(("epoch", "training from"))
-    ]
+    return done.returncode, [line for line in lines if not line.startswith(("epoch", "training "))]
 
 
 def job_in(folder: Path) -> None:

@@ -65,7 +65,7 @@ def test_decoder_history_and_the_next_denoise_follow_an_alias(page, clicked, wat
         lambda: clicked.told()[-1] == ("page", 1, 2) and clicked.champion("decoder") == 2
     )
     watching.wait_for(lambda: "isthmus.verdict" in clicked.tags(2))
-    assert re.search(r"MLflow page .+ champion +1 +2 ", isthmus("history", clicked.name).out)
+    assert re.search(r"MLflow page .+ champion +1 +2\s", isthmus("history", clicked.name).out)
     said = isthmus("denoise", "--model", f"{clicked.name}@champion", "in.csv", "out.csv").out
     assert f"denoised by {clicked.name}/2" in said
     open_version(page, clicked, "decoder", 2)

@@ -90,5 +90,7 @@ def open_rejected(output: Path, called: str, provenance: Provenance) -> Iterator
         rejected = RejectedRows(called, open_file)
         yield rejected
     if not rejected.count:
-        target.unlink(missing_ok=True)
-        sidecar_path(target).unlink(missing_ok=True)
+        for earlier in (target, sidecar_path(target)):
+            # A read-only disk refuses to remove even what is not there.
+            if earlier.exists():
+                earlier.unlink()

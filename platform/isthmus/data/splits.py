@@ -20,7 +20,7 @@ PARTS = ("train", "validation", "calibration", "test")
 _AUTO_CALIBRATION = 0.1
 # With fewer calibration rows, p-values would be coarse and rates rough, and the rows are missed in
 # training.
-_FEWEST_CALIBRATION_ROWS = 200
+_FEWEST_CALIBRATION_ROWS = 100
 # Of more rows, training an ensemble to calibrate on them all would take too long.
 _MOST_COUNTED = 20_000
 _FEWEST_ROWS = 10

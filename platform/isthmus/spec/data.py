@@ -98,7 +98,7 @@ class DataSpec(SpecModel):
     """Share of the rows for early stopping, which choose the epoch."""
     calibration_fraction: Annotated[float, Field(ge=0.0, lt=0.9)] | Literal["auto"] = "auto"
     """Share of the rows whose scores turn those of new rows into p-values; nothing is trained or
-    chosen on them. `auto`: 0.1, and none of tables and images that would give fewer than 200 such
+    chosen on them. `auto`: 0.1, and none of tables and images that would give fewer than 100 such
     rows: there, models trained on parts of the rows score the other parts. 0: the rows for early
     stopping calibrate too, and the false-alarm rate is only roughly kept."""
     test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)

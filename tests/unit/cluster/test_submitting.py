@@ -174,7 +174,7 @@ def test_a_fault_in_the_data_is_told_before_anything_is_started_or_sent(
     (here / "rows.csv").write_text("a,b\n" + "1,2\n3,4\n5,7\n" * 30)
     (here / "job.yaml").write_text(f"name: a\ndata: {data}\n")
     done = isthmus("submit", "job.yaml", *to)
-    assert done.code == 2, done
+    assert done.code == 3, done
     assert said in done.err
     assert len(done.err.splitlines()) == 1
     assert [path.name for path in here.glob(".isthmus/*")] == ["logs"]

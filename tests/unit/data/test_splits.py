@@ -206,8 +206,8 @@ def test_a_calibration_row_stays_one_when_rows_are_added(seed: int) -> None:
     assert few == many[:400]
 
 
-@pytest.mark.parametrize(("count", "expected"), [(1900, 0.0), (2100, 0.1)])
-def test_auto_takes_calibration_rows_if_there_would_be_200(count: int, expected: float) -> None:
+@pytest.mark.parametrize(("count", "expected"), [(950, 0.0), (1050, 0.1)])
+def test_auto_takes_calibration_rows_if_there_would_be_100(count: int, expected: float) -> None:
     split = split_rows(as_rows(random_rows(count, 4, 0)), SPEC, 0)
     assert split.calibration_fraction == expected
     assert (len(split.calibration) > 0) == (expected > 0)
