@@ -17,9 +17,9 @@ pytestmark = pytest.mark.slow
 
 JOB = """
 name: full
-data: {path: rows.npy}
+data: {path: rows.npy, calibration_fraction: 0.1}
 latent_dim: 2
-training: {epochs: 12, checkpoint_interval_s: 0, global_batch_size: 64, ensemble: 1}
+training: {epochs: 12, checkpoint_interval_s: 0, global_batch_size: 64}
 """
 
 
