@@ -80,7 +80,11 @@ class CheckpointStorage:
         for path in sorted(within, key=lambda path: path.name == checkpoints.PROGRESS):
             if len(path.parts) > 1:  # "/./" in a key is something else to S3
                 files.create_dir(f"{place}/{path.parent}")
-            fs.copy_files(str(folder / path), f"{place}/{path}", destination_filesystem=files)
+            # Renamed when it is whole: a disk that fills up leaves an empty file, and one that is
+            # called `progress.json` would make half a checkpoint look complete.
+            part = f"{place}/{path}.part"
+            fs.copy_files(str(folder / path), part, destination_filesystem=files)
+            files.move(part, f"{place}/{path}")
         for old in earlier:
             files.delete_dir(old)
         # Ray Train would look for the checkpoints that its record names, and refuse to resume.
