@@ -159,8 +159,8 @@ def load(
             under its id, which fit its decoder and embeddings that were stored with it; `decode`
             takes such latents. This uses the maps that each version stores to the champion of its
             time.
-        device: Where the pair computes: `auto` is a GPU if there is one, else the CPU. Rows and
-            results are arrays in the CPU's memory in any case.
+        device: The device that the pair computes on: `auto` is a GPU if there is one, else the
+            CPU. Rows and results are arrays in the CPU's memory in any case.
         settings: The settings with the registry's address; by default from the environment.
 
     Raises:

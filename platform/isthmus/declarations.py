@@ -39,7 +39,7 @@ class Declaration:
 
     @property
     def about(self) -> str:
-        """Its docstring, without indentation."""
+        """The docstring of the class, without indentation."""
         return inspect.cleandoc(ast.get_docstring(self.node, clean=False) or "")
 
     def value(self, name: str) -> Any:

@@ -31,6 +31,12 @@ def printable(text: str, *, keep: str = "") -> str:
     return "".join(each if _is_shown(each, keep) else _escaped(each) for each in text)
 
 
+def in_one_line(error: BaseException) -> str:
+    """Returns the type of an error that is none of ours, and the first line of its text."""
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first_line}"
+
+
 def _is_shown(character: str, keep: str) -> bool:
     is_space = unicodedata.category(character) == "Zs"
     return character.isprintable() or is_space or character in keep or character in _JOINERS

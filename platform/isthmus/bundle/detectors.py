@@ -14,7 +14,7 @@ from isthmus import scores, variants
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import Calibration
 from isthmus.scores import Detector
-from isthmus.spec import ModelPlan, PluginSpec
+from isthmus.spec import PluginSpec
 
 _PREFIX = "detector"
 # Formats 1 and 2 kept the calibration among the weights of the autoencoder.
@@ -37,8 +37,7 @@ def tensors_of(detector: Detector) -> dict[str, Tensor]:
             if name.partition(".")[0] in held
         }
     return {
-        # Copies, because the halves of a member may share weights, which safetensors refuses.
-        f"{_PREFIX}.{part}.{name}": tensor.detach().cpu().clone().contiguous()
+        f"{_PREFIX}.{part}.{name}": tensor.detach().cpu().contiguous()
         for part, state in parts.items()
         for name, tensor in state.items()
     }
@@ -80,7 +79,10 @@ def restore(
     unknown = [name for name in state if _part(name) not in expected]
     if unknown:
         raise RuntimeError(f"the detector has no part {unknown[0]}")
-    others = [_member(module.plan, _of(f"others.{number}", state)) for number in range(members - 1)]
+    others = [
+        variants.restore(module.plan, _of(f"others.{number}", state)).eval()
+        for number in range(members - 1)
+    ]
     fitted = [scores.build(scoring) for _ in range(members)]
     for number, score in enumerate(fitted):
         score.restore(_of(f"scores.{number}", state))
@@ -89,10 +91,6 @@ def restore(
     of_points = _of(_POINTS, state)
     detector.point_calibration = Calibration.restored(of_points) if of_points else None
     return detector
-
-
-def _member(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:
-    return variants.restore(plan, state).eval()
 
 
 def _part(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which of many rows are anomalies, so that few of those that are found are false.
+"""Decides which of many rows are anomalies, so that few of those that are found are false.
 
 A false-alarm rate is a share of the normal rows, and among many normal rows even a small share may
 be more than all anomalies. The false discovery rate is the share of false ones among the rows that

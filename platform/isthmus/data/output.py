@@ -86,7 +86,8 @@ def whole_file(
 
     Args:
         output: The file.
-        provenance: Where the file came from; `None` for a file that says so itself, such as a page.
+        provenance: The provenance of the file; `None` for a file that states it itself, as a page
+            does.
         advice: What the error of a place that cannot be written to says of what to do.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Which rows train, validate, calibrate and test: the same rows, also when the data have grown."""
+"""Decides which rows train, validate, calibrate and test: the same ones when data have grown."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from isthmus.data.rows import FloatArray
+from isthmus.data.rows import FloatArray, IndexArray
 from isthmus.data.scaling import ScalingStatistics
 from isthmus.types import Shape
 
@@ -86,3 +86,17 @@ class StoredRows:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "folder": None}
+
+
+FloatRows = FloatArray | StoredRows
+"""Rows in memory, or those of a large file."""
+
+
+def rows_at(rows: FloatRows, numbers: IndexArray) -> FloatArray:
+    """Returns the rows of these numbers, shape (n, *row_shape)."""
+    if isinstance(rows, np.ndarray):
+        return np.ascontiguousarray(rows[numbers])
+    taken = np.empty((len(numbers), *rows.shape[1:]), dtype=np.float32)
+    for place, number in enumerate(numbers):
+        taken[place : place + 1] = rows[number : number + 1]
+    return taken

@@ -55,7 +55,7 @@ def denoise(
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
         options: What is asked for of the input, such as resampling.
-        device: Where the pair computes; `auto` is a GPU if there is one.
+        device: The device that the pair computes on; `auto` is a GPU if there is one.
 
     Raises:
         UsageError: If a GPU is asked for and there is none.

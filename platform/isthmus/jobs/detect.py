@@ -12,7 +12,6 @@ from isthmus.data import (
     RowSource,
     UseOptions,
     check_table_output,
-    locate,
     open_files,
     open_rejected,
     open_results,
@@ -24,9 +23,9 @@ from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.controls import Control, Decisions, deciding
 from isthmus.jobs.explaining import Explained, explaining
 from isthmus.jobs.input_watch import InputWatch
-from isthmus.jobs.inputs import InputPart, no_rows, refuse_replaced_input
+from isthmus.jobs.inputs import InputPart, files_of, no_rows, refuse_replaced_input
 from isthmus.jobs.points import Per, PointsFound, detect_points, scores_points
-from isthmus.jobs.provenance import how_read, provenance_of, recorded
+from isthmus.jobs.provenance import provenance_of_detection, recorded
 from isthmus.jobs.reference_rows import ReferenceRows, no_reference_rows, reference_rows
 from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
@@ -93,9 +92,9 @@ def detect(
             cannot be read are set aside.
         allow_unseen: Whether a row with a category that training did not have may be normal. By
             default it counts as an anomaly; the output's column `reason` names it in any case.
-        control: Which rate of false alarms or of false discoveries is kept; by default the
+        control: The rate of false alarms or of false discoveries that is kept; by default the
             false-alarm rate that the pair was calibrated for.
-        device: Where the pair computes; `auto` is a GPU if there is one.
+        device: The device that the pair computes on; `auto` is a GPU if there is one.
         explain: Whether to add columns that say why each row is strange, and, for images, series
             and audio, pictures of the strangest rows in the folder `<output>.heatmaps`.
         per: What of series has a score: each `point`, or each `window` alone.
@@ -152,14 +151,14 @@ def detect_with(
 
     Args:
         pair: The pair.
-        source: As in `detect`.
-        output: As in `detect`.
-        on_rows: As in `detect`.
-        options: As in `detect`.
-        allow_unseen: As in `detect`.
-        control: As in `detect`.
-        explain: As in `detect`.
-        per: As in `detect`.
+        source: The input, as in `detect`.
+        output: The path of the scores, as in `detect`.
+        on_rows: The function for the progress, as in `detect`.
+        options: The options of the input, as in `detect`.
+        allow_unseen: The rule for unseen categories, as in `detect`.
+        control: The rate that is kept, as in `detect`.
+        explain: The wish for explanations, as in `detect`.
+        per: The choice between steps and windows, as in `detect`.
         held_out: Returns the pair's held-out rows, which tell drift and what errors are usual.
         part: The part of the source that is scored, if not all of it is. It may have no rows.
     """
@@ -170,11 +169,10 @@ def detect_with(
     if scores_points(pair, per, explain=explain):
         how = (control, on_rows, options, held_out, part)
         return _result_of_points(pair, detect_points(pair, source, output, *how))
-    files = locate(without_password(source)) if part is None else part.files
+    files = files_of(source, part)
     stream = open_files(pair.manifest.data, files, pair.manifest.rows_taken, options)
-    said = how_read(options) | dict(part.noted if part else {})
-    provenance = provenance_of(
-        pair, source, job="detect", **control.said(pair, pair.detector.calibration), **said
+    provenance = provenance_of_detection(
+        pair, source, control.said(pair, pair.detector.calibration), options, part
     )
     watch = InputWatch(pair, source, held_out)
     with explaining(pair, held_out, output, provenance, is_asked=explain) as explained:
@@ -192,7 +190,7 @@ class _Asked:
 
     Attributes:
         called: What messages call the input.
-        control: Which rate of false alarms or of false discoveries is kept.
+        control: The rate of false alarms or of false discoveries that is kept.
         allow_unseen: Whether a row with a category that training did not have may be normal.
         may_be_empty: Whether there may be no row, because the input is a part of another.
     """

@@ -15,7 +15,8 @@ from isthmus import scores, variants
 from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import Calibration
-from isthmus.data import StoredRows, scores_of_steps
+from isthmus.data import scores_of_steps
+from isthmus.data.stored import FloatRows, rows_at
 from isthmus.jobs.ensembles import Folds
 from isthmus.jobs.evaluation import of_each
 from isthmus.jobs.preparation import Prepared
@@ -25,8 +26,6 @@ from isthmus.spec import PluginSpec
 # A score is fitted on at most so many rows, and so many values.
 _MOST_ROWS = 20_000
 _MOST_NUMBERS = 20_000_000
-
-FloatRows = NDArray[np.float32] | StoredRows
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,15 @@ def make_detector(
             were trained on all of them.
     """
     spec, seed = _scoring(prepared), prepared.spec.training.seed
-    train = prepared.first_view
+    train, way = prepared.first_view, _way(prepared, folds)
+    held_out = _sample(prepared.validation, np.arange(len(prepared.validation)), seed)
     fitted = []
     with torch.no_grad():
         for number, module in enumerate(modules):
             seen = np.arange(len(train)) if folds is None else folds.trained_on(number)
             score = scores.build(spec)
-            held_out = _tensor(prepared.validation, seed)
-            known = _raw(module, train, seen, seed)
-            if _way(prepared, folds) != "shared":
+            known = module.scaling.inverse(_sample(train, seen, seed))
+            if way != "shared":
                 # No calibration rests on these rows, so the score may know them.
                 known = torch.cat([known, held_out])
             score.fit(Views(module, known), Views(module, held_out), seed)
@@ -75,7 +74,7 @@ def make_detector(
     found = _unseen_scores(detector, prepared, folds)
     detector.calibration.fit(torch.from_numpy(found))
     detector.point_calibration = _point_calibration(detector, prepared)
-    return Calibrated(detector, len(found), _way(prepared, folds), spec)
+    return Calibrated(detector, len(found), way, spec)
 
 
 def _scoring(prepared: Prepared) -> PluginSpec:
@@ -124,28 +123,9 @@ def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | 
     return calibration
 
 
-def _raw(
-    module: Autoencoder, scaled: FloatRows, among: NDArray[np.int64], seed: int
-) -> torch.Tensor:
-    """Returns a sample of scaled rows in data units."""
-    taken = among[_sampled(len(among), scaled.shape[1:], seed)]
-    if isinstance(scaled, StoredRows):
-        values = np.concatenate([scaled[number : number + 1] for number in taken])
-    else:
-        values = scaled[taken]
-    return module.scaling.inverse(torch.from_numpy(np.ascontiguousarray(values)))
-
-
-def _tensor(rows: FloatRows, seed: int) -> torch.Tensor:
-    """Returns a sample of rows in data units."""
-    taken = _sampled(len(rows), rows.shape[1:], seed)
-    if isinstance(rows, StoredRows):
-        return torch.from_numpy(np.concatenate([rows[number : number + 1] for number in taken]))
-    return torch.from_numpy(np.ascontiguousarray(rows[taken]))
-
-
-def _sampled(count: int, row_shape: Sequence[int], seed: int) -> NDArray[np.int64]:
-    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // prod(row_shape)))
-    if count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+def _sample(rows: FloatRows, among: NDArray[np.int64], seed: int) -> torch.Tensor:
+    """Returns the rows of these numbers, or a sample of them if they are many."""
+    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // prod(rows.shape[1:])))
+    if len(among) > most:
+        among = among[np.sort(np.random.default_rng(seed).choice(len(among), most, replace=False))]
+    return torch.from_numpy(rows_at(rows, among))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def train_others(prepared: Prepared, fit: Fit) -> list[FitResult]:
     for number, training, taken in others_of(prepared):
         rows = prepared.scaled
         if taken is not None:
-            rows = replace(rows, train=rows.train[taken])  # type: ignore[index]
+            rows = rows.learning_from(taken)
         results.append(fit(number, training, rows))
         if not results[-1].progress.finished:
             break

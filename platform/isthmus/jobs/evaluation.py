@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.core import Autoencoder
-from isthmus.data import StoredRows
+from isthmus.data.stored import FloatRows
 from isthmus.spec import DataSpec
 from isthmus.tracking import PcaBaseline, fit_pca
 from isthmus.types import DataKind
@@ -51,10 +51,6 @@ class Evaluation:
     metrics: Mapping[str, float]
     explained: NDArray[np.float64]
     pca: PcaBaseline
-
-
-# `StoredRows` are the rows of a large file, which are read a block at a time.
-FloatRows = NDArray[np.float32] | StoredRows
 
 
 def reconstruction_errors(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:

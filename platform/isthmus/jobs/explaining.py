@@ -63,7 +63,7 @@ def explaining(
         pair: The pair.
         held_out: Returns the pair's held-out rows, which tell what is usual.
         output: The path of the scores.
-        provenance: Where they come from.
+        provenance: The provenance of the scores.
         is_asked: Whether rows are to be explained; if not, there are no columns.
 
     Raises:

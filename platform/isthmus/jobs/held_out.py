@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Floats, HeldOutSample, Numbers, squared_errors
-from isthmus.data import ScalingStatistics, StoredRows, collect, open_all_rows
+from isthmus.data import ScalingStatistics, collect, open_all_rows
 from isthmus.data.many import KeptLabels
 from isthmus.data.splits import hash_rows
+from isthmus.data.stored import FloatRows, rows_at
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import Prepared
 from isthmus.spec import JobSpec
@@ -23,7 +24,6 @@ _MOST_ROWS = 10_000
 _MOST_BYTES = 64 << 20
 _FLOAT_BYTES = 4
 _NUMBERS_AT_ONCE = 4_000_000
-FloatRows = NDArray[np.float32] | StoredRows
 
 
 def most_rows(row_shape: Shape, shares: int = 1) -> int:
@@ -50,11 +50,11 @@ def draw_sample(prepared: Prepared, pca: PcaBaseline) -> HeldOutSample:
     seed, keep = job.training.seed, job.data.keep_labels
     most = most_rows(row_shape, shares=1 if keep is None else 2)
     numbers = _lowest(prepared.test, most, seed)
-    rows = _take(prepared.test, numbers)
+    rows = rows_at(prepared.test, numbers)
     others = np.empty((0, *row_shape), dtype=np.float32)
     if keep is not None:
         found = _others(job)
-        others = _take(found, _lowest(found, most, seed)) if len(found) else others
+        others = rows_at(found, _lowest(found, most, seed)) if len(found) else others
     offset, scale = prepared.scaled.offset, prepared.scaled.scale
     return HeldOutSample(
         rows=rows,
@@ -98,12 +98,3 @@ def _lowest(rows: FloatRows, most: int, seed: int) -> NDArray[np.int64]:
         [hash_rows(rows[first : first + at_once], seed) for first in range(0, len(rows), at_once)]
     )
     return np.sort(np.argsort(hashes, kind="stable")[:most])
-
-
-def _take(rows: FloatRows, numbers: NDArray[np.int64]) -> Floats:
-    if isinstance(rows, StoredRows):
-        taken = np.empty((len(numbers), *rows.shape[1:]), dtype=np.float32)
-        for place, number in enumerate(numbers):
-            taken[place : place + 1] = rows[number : number + 1]
-        return taken
-    return np.ascontiguousarray(rows[numbers])

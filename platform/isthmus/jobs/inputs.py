@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.data import Block, Files
+from isthmus.data import Block, Files, locate
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.spec.paths import expanded, is_local
+from isthmus.spec.secrets import without_password
 from isthmus.types import Shape
 
 
@@ -26,6 +27,15 @@ class InputPart:
 
     files: Files
     noted: Mapping[str, object]
+
+
+def files_of(source: str, part: InputPart | None) -> Files:
+    """Returns the files of an input, or those of a part of it.
+
+    Raises:
+        DataError: If there is no such file.
+    """
+    return locate(without_password(source)) if part is None else part.files
 
 
 def no_rows(data: DataSpec, row_shape: Shape) -> Block:

@@ -37,7 +37,7 @@ class Asked:
     Attributes:
         options: What is asked for of the input.
         allow_unseen: Whether a row with a category that training did not have may be normal.
-        control: Which rate of false alarms is kept.
+        control: The rate of false alarms that is kept.
     """
 
     options: UseOptions

@@ -22,7 +22,6 @@ from isthmus.data import (
     Provenance,
     Range,
     UseOptions,
-    locate,
     mean_of_covering_windows,
     open_files,
     open_results,
@@ -35,11 +34,10 @@ from isthmus.errors import UsageError
 from isthmus.jobs.blocks import OnRows, blocks_of
 from isthmus.jobs.controls import Control, Decisions, deciding
 from isthmus.jobs.input_watch import InputWatch
-from isthmus.jobs.inputs import InputPart
-from isthmus.jobs.provenance import how_read, provenance_of
+from isthmus.jobs.inputs import InputPart, files_of
+from isthmus.jobs.provenance import provenance_of_detection
 from isthmus.jobs.reference_rows import ReferenceRows
 from isthmus.registry import Pair
-from isthmus.spec.secrets import without_password
 from isthmus.types import DataKind
 
 _logger = logging.getLogger(__name__)
@@ -172,14 +170,14 @@ def detect_points(
     """
     calibration = calibration_of_points(pair)
     data = pair.manifest.data.model_copy(update={"stride": 1})
-    files = locate(without_password(source)) if part is None else part.files
+    files = files_of(source, part)
     # A file without a window is no fault where others of the input have some.
     options = replace(options, let_short=part is not None)
     series = open_files(data, files, pair.manifest.rows_taken, options)
     assert isinstance(series, SeriesRows)  # noqa: S101 (the pair is of series)
     watch = InputWatch(pair, source, held_out)
-    said = control.said(pair, calibration) | how_read(options) | dict(part.noted if part else {})
-    provenance = provenance_of(pair, source, job="detect", **said)
+    said = control.said(pair, calibration)
+    provenance = provenance_of_detection(pair, source, said, options, part)
     with deciding(pair, calibration, control) as decisions:
         points = score_points(pair, series, decisions, on_rows, watch)
         write_points(points, series, output, provenance)

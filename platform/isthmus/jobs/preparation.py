@@ -40,7 +40,8 @@ from isthmus.spec import DataSpec, JobSpec, ModelPlan, RowSchema
 from isthmus.types import DataKind, ScalingMode
 
 if TYPE_CHECKING:
-    from isthmus.data.distributed_table import DistributedRows
+    from isthmus.data.distributed_table import DistributedRows, DistributedSplit
+    from isthmus.data.storing import StoredSplit
 
 _logger = logging.getLogger(__name__)
 # The pair's own member, which is trained on all rows, and two that leave out a half each.
@@ -286,7 +287,12 @@ def _count_files(rows: Rows, part: NDArray[np.int64]) -> int | None:
 
 def _stored(source: RowSource, data: DataSpec, seed: int) -> _Parts:
     data = _with_calibration(data)
-    split = store_split(source, data, seed)
+    return _parts_of(store_split(source, data, seed), data)
+
+
+def _parts_of(
+    split: StoredSplit | DistributedSplit, data: DataSpec, sizes: Mapping[str, int] | None = None
+) -> _Parts:
     return _Parts(
         moments=split.moments,
         fingerprint=split.fingerprint,
@@ -294,6 +300,7 @@ def _stored(source: RowSource, data: DataSpec, seed: int) -> _Parts:
         validation=split.validation,
         calibration=split.calibration,
         test=split.test,
+        sizes=sizes or {},
         calibration_fraction=data.calibration_share,
     )
 
@@ -321,16 +328,7 @@ def _distributed(
     data = _with_calibration(data)
     with ray_session(ray_address, spec.training.most_workers):
         split = distribute_split(files, data, spec.training.seed)
-    return _Parts(
-        moments=split.moments,
-        fingerprint=split.fingerprint,
-        train=split.train,
-        validation=split.validation,
-        calibration=split.calibration,
-        test=split.test,
-        sizes=split.sizes,
-        calibration_fraction=data.calibration_share,
-    )
+    return _parts_of(split, data, split.sizes)
 
 
 def _scaled(parts: _Parts, data: DataSpec, plan: ModelPlan) -> ScaledRows:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from isthmus.data import Provenance, UseOptions, content_sha256, read_provenance
+from isthmus.jobs.inputs import InputPart
 from isthmus.registry import Pair
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
@@ -32,6 +33,26 @@ def how_read(options: UseOptions | None) -> dict[str, object]:
     if options is not None and options.query is not None:
         found["query"] = options.query
     return found
+
+
+def provenance_of_detection(
+    pair: Pair,
+    source: str,
+    control: Mapping[str, object],
+    options: UseOptions,
+    part: InputPart | None,
+) -> Provenance:
+    """Returns the provenance of scores.
+
+    Args:
+        pair: The pair that scores.
+        source: The input.
+        control: The entries about the rate that is kept, as `Control.said` returns them.
+        options: The options that the input is read with.
+        part: The part of the input that is scored, if not all of it is.
+    """
+    said = {**control, **how_read(options), **({} if part is None else part.noted)}
+    return provenance_of(pair, source, job="detect", **said)
 
 
 @contextmanager

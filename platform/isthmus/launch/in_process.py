@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning import Callback
 
 from isthmus.allocation import free_memory_of, keep_freed_memory
-from isthmus.errors import ClusterError, IsthmusError, TrainingError
+from isthmus.errors import ClusterError, IsthmusError, TrainingError, in_one_line
 from isthmus.launch.background import Background
 from isthmus.launch.courier import accompany
 from isthmus.loaders.scaled_rows import ScaledRows
@@ -92,8 +92,7 @@ def fit_in_process(
         raise
     except Exception as error:
         _logger.exception("training failed")
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        raise TrainingError(f"training failed: {type(error).__name__}: {first_line}") from error
+        raise TrainingError(f"training failed: {in_one_line(error)}") from error
 
 
 class _ThreadSender:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 
-from isthmus.errors import IsthmusError, TrainingError
+from isthmus.errors import IsthmusError, TrainingError, in_one_line
 from isthmus.launch.cluster_resources import uses_gpus
 from isthmus.launch.in_process import fit_in_process
 from isthmus.launch.ray_trainer import put_rows
@@ -91,7 +91,7 @@ def fit_members(
 
 def _fit(plan: ModelPlan, member: Member, rows: ScaledRows, storage_path: str) -> FitResult:
     if member.taken is not None:
-        rows = replace(rows, train=rows.train[member.taken])  # type: ignore[index]
+        rows = rows.learning_from(member.taken)
     storage = CheckpointStorage(storage_path, member.run_name)
     # Resumed also at the first try: there is no checkpoint then.
     return fit_in_process(
@@ -111,12 +111,7 @@ def _result(task: ray.ObjectRef) -> FitResult:
         cause = error.cause
         if isinstance(cause, IsthmusError):
             raise cause from None
-        raise TrainingError(f"a member of the ensemble failed: {_first_line(cause)}") from error
+        raise TrainingError(f"a member of the ensemble failed: {in_one_line(cause)}") from error
     except RayError as error:
-        raise TrainingError(f"a member of the ensemble was lost: {_first_line(error)}") from error
+        raise TrainingError(f"a member of the ensemble was lost: {in_one_line(error)}") from error
     return found
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else ''}"

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 import torch
-from numpy import float32, ndarray
+from numpy import float32, int64, ndarray
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -40,6 +40,11 @@ class ScaledRows:
     validation: NDArray[float32] | StoredRows
     offset: NDArray[float32]
     scale: NDArray[float32]
+
+    def learning_from(self, numbers: NDArray[int64]) -> ScaledRows:
+        """Returns the same rows with only some of those to train on, which must be in memory."""
+        assert isinstance(self.train, ndarray)  # noqa: S101 (only rows in memory have folds)
+        return replace(self, train=self.train[numbers])
 
     def in_memory(self) -> ScaledRows:
         """Returns the same rows in memory, so that they can be sent to another machine."""

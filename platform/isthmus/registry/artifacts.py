@@ -127,7 +127,9 @@ def write_weights(detector: Detector, folder: Path) -> dict[Half, Path]:
             if name.partition(".")[0] in _parts(detector.module, half)
         }
         if half == "decoder":
-            state.update(detectors.tensors_of(detector))
+            # Copies, because the halves of a member may share weights, which safetensors refuses.
+            found = detectors.tensors_of(detector)
+            state.update({name: tensor.clone() for name, tensor in found.items()})
         files[half] = folder / weights_file(half)
         save_file(state, files[half])
     return files

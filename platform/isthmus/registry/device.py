@@ -1,4 +1,4 @@
-"""Where a loaded pair computes: on a GPU if there is one, else on the CPU."""
+"""Chooses the device that a loaded pair computes on: a GPU if there is one, else the CPU."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from isthmus.errors import UsageError
 
 Device = Literal["auto", "cpu", "gpu"]
-"""Where a pair computes; `auto` is a GPU if there is one."""
+"""The device that a pair computes on; `auto` is a GPU if there is one."""
 
 
 def chosen_device(wanted: Device) -> torch.device:

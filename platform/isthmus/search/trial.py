@@ -23,7 +23,7 @@ from ray import tune
 from safetensors.torch import save
 from torch import Tensor
 
-from isthmus.errors import TrainingError
+from isthmus.errors import TrainingError, in_one_line
 from isthmus.launch.ray_trainer import fit
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import RowsDone, Started
@@ -87,8 +87,7 @@ def run_trial(config: dict[str, Any], board: Any) -> None:
         ray.get(sender.send(error))
     except Exception as error:  # Ray Tune would retry it, and it would fail in the same way
         _logger.exception("trial %d failed", number)
-        first_line = (str(error).strip().splitlines() or [""])[0]
-        ray.get(sender.send(TrainingError(f"{type(error).__name__}: {first_line}")))
+        ray.get(sender.send(TrainingError(in_one_line(error))))
 
 
 def value_of(metric: str, report: EpochReport) -> float:

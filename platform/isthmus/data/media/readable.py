@@ -1,4 +1,4 @@
-"""Which files of images or sounds can be read, and which are set aside because they cannot."""
+"""Tells the files of images or sounds that can be read from those that must be set aside."""
 
 from __future__ import annotations
 

@@ -126,7 +126,29 @@ class TableFormat(ABC):
         Raises:
             DataError: If the table is damaged, so that rows cannot be told from one another.
         """
-        return self.numbered(numbers, texts, rows, as_is)
+        done = 0
+        try:
+            for batch in self.numbered(numbers, texts, rows, as_is):
+                yield batch
+                done += len(batch.numbers)
+        except DataError:
+            # Some row is at fault, or the file itself, and that is then raised again.
+            later = self.readable_from(done, numbers, [*texts, *as_is], rows)
+            if later is None:
+                raise
+        else:
+            return
+        yield from later
+
+    def readable_from(
+        self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
+    ) -> Iterator[NumberedRows] | None:
+        """Reads row by row, from row `first` on, and sets aside what cannot be read.
+
+        Returns:
+            The rows; `None` if the format cannot tell a faulty row from a damaged file.
+        """
+        return None
 
     def count(self) -> int | None:
         """Returns the number of rows; `None` where only reading to the end tells."""

@@ -144,23 +144,7 @@ class Csv(TableFormat):
                 raise self._better(error, convert, wrong) from error
         refuse_no_rows(self.name, count)
 
-    def readable(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
-    ) -> Iterator[NumberedRows]:
-        """Reads columns and sets rows aside that cannot be read; see `TableFormat.readable`."""
-        done = 0
-        try:
-            for batch in self.numbered(numbers, texts, rows, as_is):
-                yield batch
-                done += len(batch.numbers)
-        except DataError:
-            has_fault = True  # in some row, or in the file itself, which is then raised again
-        else:
-            has_fault = False
-        if has_fault:
-            yield from self._readable_from(done, numbers, [*texts, *as_is], rows)
-
-    def _readable_from(
+    def readable_from(
         self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
     ) -> Iterator[NumberedRows]:
         """Reads all cells as texts, from a row on, to find those that are no numbers."""

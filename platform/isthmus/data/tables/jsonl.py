@@ -89,23 +89,7 @@ class Jsonl(TypedFile):
                 raise
             return found
 
-    def readable(
-        self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
-    ) -> Iterator[NumberedRows]:
-        """Reads columns and sets rows aside that cannot be read; see `TableFormat.readable`."""
-        done = 0
-        try:
-            for batch in self.numbered(numbers, texts, rows, as_is):
-                yield batch
-                done += len(batch.numbers)
-        except DataError:
-            has_fault = True
-        else:
-            has_fault = False
-        if has_fault:
-            yield from self._readable_from(done, numbers, [*texts, *as_is], rows)
-
-    def _readable_from(
+    def readable_from(
         self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
     ) -> Iterator[NumberedRows]:
         """Reads row by row, from a row on."""
