@@ -1,7 +1,11 @@
 # Everything runs in .venv, which `make setup` makes; every other target makes it first if needed.
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+# The versions of Python that test-matrix looks for, on the path and in pyenv's folder.
+PYTHONS ?= 3.11 3.12 3.13
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 FAST := tests/architecture tests/unit tests/contract
 # What fails quickly comes first. The contract's tests share nothing and come last: both processes
 # have some to run until the end.
@@ -17,13 +21,13 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-fast fuzz lint format types imports bench clean
+.PHONY: help setup demo test test-fast test-matrix fuzz lint format types imports docs bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	# torch alone and first: asked for by its exact version, so that nothing pulls in another build.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt "torch==$$(sed -n 's/^torch==//p' constraints.txt)"
@@ -33,13 +37,27 @@ $(STAMP): pyproject.toml constraints.txt
 setup: $(STAMP) ## make the environment in .venv
 
 demo: $(STAMP) ## train, promote, denoise and detect on real digits, end to end
-	$(BIN)/python -m pipelines.demo
+	$(BIN)/python -m isthmus_pipelines.demo
 
 test: $(STAMP) ## all tests, fast ones first
 	$(BIN)/python -m pytest $(TOGETHER) $(ALL)
 
 test-fast: $(STAMP) ## the tests that need no cluster, server or browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow and not distributed and not ui and not gpu" $(FAST)
+
+test-matrix: ## the fast tests with each of Python 3.11, 3.12 and 3.13 that is there
+	@failed=; for version in $(PYTHONS); do \
+		python=$$(for each in python$$version $(PYENV)/versions/$$version.*/bin/python; do \
+			"$$each" -c "" 2>/dev/null && echo "$$each" && break; done); \
+		if [ -n "$$python" ]; then \
+			echo "Python $$version ($$python), in .venv-$$version:"; \
+			$(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$python" test-fast \
+				|| failed="$$failed $$version"; \
+		else \
+			echo "Python $$version is not on this machine: left out"; \
+		fi; \
+	done; \
+	test -z "$$failed" || { echo "The fast tests fail with Python$$failed"; exit 1; }
 
 SECONDS ?= 600
 fuzz: $(STAMP) ## damaged files of every format, for SECONDS=600
@@ -60,8 +78,11 @@ types: $(STAMP) ## mypy --strict
 imports: $(STAMP) ## the rooms import one way only
 	$(BIN)/lint-imports
 
+docs: $(STAMP) ## the pages of docs/, to site/; a dead link is an error
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=platform $(BIN)/mkdocs build --strict --quiet
+
 bench: $(STAMP) ## every benchmark, a JSON line each
 	@for file in $(filter-out %/measuring.py %/vus_pr.py,$(wildcard tests/benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
 
 clean: ## remove what setup, tests and demo made
-	rm -rf .venv .isthmus mlflow.db* mlruns demo-results fuzz-failures .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-* .isthmus mlflow.db* mlruns demo-results site fuzz-failures .pytest_cache .mypy_cache .ruff_cache

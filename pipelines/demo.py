@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-JOB = Path(__file__).parent / "jobs" / "digits.yaml"
+# In the repository the package is a link to the folder pipelines/, whose name is the one to show.
+JOB = Path(__file__).resolve().parent / "jobs" / "digits.yaml"
 RESULTS = Path("demo-results")
 NOISE_SIGMA = 0.3
 """The standard deviation of the noise, as a share of the range of the pixels."""
@@ -115,7 +116,7 @@ def summarise(inputs: Inputs) -> None:
 
     table = Table("what", "figure", box=None, show_header=False, padding=(0, 3, 0, 0))
     error, pca_error = (
-        newest.metrics[name] for name in ("test_reconstruction_mse", "test_pca_mse")
+        newest.metrics[name] for name in ("test/reconstruction_mse", "test/pca_mse")
     )
     table.add_row("reconstruction error, held-out digits", f"{error:.5f}  (PCA: {pca_error:.5f})")
     table.add_row(

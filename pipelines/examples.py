@@ -8,7 +8,8 @@ from pathlib import Path
 
 from isthmus.spec.yaml_file import read_yaml
 
-_FOLDER = Path(__file__).with_name("jobs")
+# In the repository the package is a link to the folder pipelines/, whose name is the one to show.
+_FOLDER = Path(__file__).resolve().with_name("jobs")
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prefect import flow, task
-from prefect.logging import get_run_logger
-
 from isthmus import api
 from isthmus.errors import TrainingError
+from isthmus.extras import importing
 from isthmus.progress.reporter import Reporter
 from isthmus.promotion import GateRefused, Outcome, promote
 from isthmus.spec import Settings
+
+with importing("schedule", needed_by="isthmus schedule"):
+    from prefect import flow, task
+    from prefect.logging import get_run_logger
 
 
 @dataclass(frozen=True)

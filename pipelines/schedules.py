@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from isthmus.errors import Fault, SpecError, UsageError, nearest
+from isthmus.extras import importing
 from isthmus.jobs.specs import load_job_file
 from isthmus.spec import Settings, SpecModel
 from isthmus.spec.list_file import read_list
@@ -58,7 +59,8 @@ class Schedule(SpecModel):
 def _is_accepted(cron: str, timezone: str) -> bool:
     """Returns whether Prefect, which runs the schedules, accepts a cron in a time zone."""
     # Imported here, because commands that read no schedule need not wait for Prefect.
-    from prefect.client.schemas.schedules import CronSchedule
+    with importing("schedule", needed_by="isthmus schedule"):
+        from prefect.client.schemas.schedules import CronSchedule
 
     try:
         CronSchedule(cron=cron, timezone=timezone)
@@ -146,7 +148,7 @@ def serve_schedules(path: Path, settings: Settings) -> None:
     from prefect import serve
     from prefect.schedules import Cron
 
-    from pipelines.retrain import retrain
+    from isthmus_pipelines.retrain import retrain
 
     deployments = [
         retrain.to_deployment(

@@ -9,6 +9,7 @@ import torch
 
 from isthmus import variants
 from isthmus.bundle.held_out import HeldOutSample
+from isthmus.jobs.code_tables import make_code_tables
 from isthmus.jobs.detectors import make_detector
 from isthmus.jobs.evaluation import evaluate
 from isthmus.jobs.held_out import draw_sample
@@ -83,11 +84,12 @@ def register(
             data=prepared.data,
             row_schema=prepared.schema,
             fingerprint=prepared.fingerprint,
-            metrics={"test_reconstruction_mse": 0.5, "test_pca_mse": 0.6},
+            metrics={"test/reconstruction_mse": 0.5, "test/pca_mse": 0.6},
             run_id=log.run_id,
             example=prepared.test[:2],
             succession=succession,
             held_out=_sample(module, prepared),
+            code_tables=make_code_tables(prepared, module),
         ),
         settings,
     )
@@ -96,7 +98,7 @@ def register(
 def _sample(module, prepared: Prepared) -> HeldOutSample | None:
     if not prepared.data.keep_held_out:
         return None
-    return draw_sample(prepared, fit_pca(prepared.first_view, module.code_size))
+    return draw_sample(prepared, fit_pca(prepared.first_view, module.code_size), module)
 
 
 def _report(detector, prepared: Prepared) -> RunReport:

@@ -15,13 +15,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from isthmus.api import (
         build,
+        delete,
+        finish,
         gate,
         history,
         lineage,
         load,
         models,
+        nearest,
         onnx_files,
         promote,
+        prune,
         resume,
         rollback,
         train,
@@ -29,17 +33,23 @@ if TYPE_CHECKING:
         versions,
     )
     from isthmus.errors import IsthmusError
+    from isthmus.registry import Latents
 
 __all__ = [
     "IsthmusError",
+    "Latents",
     "build",
+    "delete",
+    "finish",
     "gate",
     "history",
     "lineage",
     "load",
     "models",
+    "nearest",
     "onnx_files",
     "promote",
+    "prune",
     "resume",
     "rollback",
     "train",
@@ -57,6 +67,10 @@ def __getattr__(name: str) -> object:
         from isthmus.errors import IsthmusError
 
         return IsthmusError
+    if name == "Latents":
+        from isthmus.registry.latents import Latents
+
+        return Latents
     if name in __all__:
         import isthmus.api
 

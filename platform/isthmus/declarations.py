@@ -1,8 +1,10 @@
 """Reads what the class of a plugin declares without importing its module, which imports torch.
 
-A variant, net or score says what it is in class variables, its options in the nested class
-`Config`, and its paper in its docstring. Commands that only list or check these read them here from
-the source: the statements that they need are evaluated, and nothing else of the module is.
+A variant, net, score or corruption says what it is in class variables, its options in the nested
+class `Config`, and its paper in its docstring. Commands that only list or check these read them
+here from the source: the statements that they need are evaluated, and nothing else of the module
+is. A plugin of a package is read in the same way and, if that is not enough, imported; one of a
+file that a job names has been imported.
 """
 
 from __future__ import annotations
@@ -14,19 +16,37 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from isthmus import plugins
+from isthmus.errors import UsageError
 
 _PACKAGE = __package__ or "isthmus"
 _ROOT = Path(__file__).parent
 # Modules that may be imported: they are light, and `Config` classes are written with them.
-_LIGHT = frozenset({"collections", "enum", "functools", "math", "pydantic", "typing"})
-_LIGHT_ROOMS = (f"{_PACKAGE}.spec", f"{_PACKAGE}.types", f"{_PACKAGE}.errors")
+_LIGHT = frozenset({"collections", "enum", "functools", "math", "pathlib", "pydantic", "typing"})
+_LIGHT_ROOMS = tuple(
+    f"{_PACKAGE}.{each}" for each in ("spec", "types", "errors", "declarations", "plugins")
+)
+
+
+class Declaration(Protocol):
+    """What a plugin's class declares."""
+
+    @property
+    def about(self) -> str:
+        """The docstring of the class, without indentation."""
+
+    def value(self, name: str) -> Any:
+        """Returns a class variable or the nested class of a name, its own or of a base class.
+
+        Raises:
+            AttributeError: If neither it nor its base classes declare one.
+        """
 
 
 @dataclass(frozen=True)
-class Declaration:
+class _InSource:
     """A class as its source declares it.
 
     Attributes:
@@ -39,22 +59,16 @@ class Declaration:
 
     @property
     def about(self) -> str:
-        """The docstring of the class, without indentation."""
         return inspect.cleandoc(ast.get_docstring(self.node, clean=False) or "")
 
     def value(self, name: str) -> Any:
-        """Returns a class variable or the nested class of a name, its own or of a base class.
-
-        Raises:
-            AttributeError: If neither it nor its base classes declare one.
-        """
         for each in self._lineage():
             for statement in each.node.body:
                 if name in _bound(statement):
                     return each.source.evaluated(statement, name)
         raise AttributeError(f"{self.node.name} declares no {name}")
 
-    def _lineage(self) -> Iterator[Declaration]:
+    def _lineage(self) -> Iterator[_InSource]:
         yield self
         for base in self.node.bases:
             if isinstance(base, ast.Name) and (found := self.source.declared(base.id)) is not None:
@@ -66,9 +80,12 @@ class _Source:
     """The source of a module: its names are evaluated one by one, and never the whole of it."""
 
     module: str
+    file: Path | None = None
 
     @cached_property
     def path(self) -> Path:
+        if self.file is not None:
+            return self.file
         place = _ROOT.joinpath(*self.module.split(".")[1:])
         return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
 
@@ -78,12 +95,12 @@ class _Source:
         tree = ast.parse(self.path.read_text(encoding="utf-8"), str(self.path))
         return {name: statement for statement in tree.body for name in _bound(statement)}
 
-    def declared(self, name: str) -> Declaration | None:
+    def declared(self, name: str) -> _InSource | None:
         """Returns the class of a name, which may be imported from another module of the package."""
         statement = self.statements.get(name)
         if isinstance(statement, ast.ImportFrom) and (statement.module or "").startswith(_PACKAGE):
             return _source(statement.module or "").declared(_original(statement, name))
-        return Declaration(self, statement) if isinstance(statement, ast.ClassDef) else None
+        return _InSource(self, statement) if isinstance(statement, ast.ClassDef) else None
 
     def value(self, name: str) -> Any:
         """Returns what a name at the top of the module means."""
@@ -93,6 +110,10 @@ class _Source:
         """Evaluates one statement, and before it the names of the module that it uses."""
         if isinstance(statement, ast.Import | ast.ImportFrom):
             return self._imported(statement, name)
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(
+            statement.value, ast.Constant
+        ):
+            return statement.value.value
         plain = _Unannotated().visit(statement)
         namespace: dict[str, Any] = {"__name__": self.module}
         now = _names_used_now(plain)
@@ -127,7 +148,7 @@ class _Source:
 class _Declared:
     """Stands for a class in an expression that only names what the class declares."""
 
-    declaration: Declaration
+    declaration: _InSource
 
     def __getattr__(self, name: str) -> Any:
         return self.declaration.value(name)
@@ -138,22 +159,98 @@ def _source(module: str) -> _Source:
     return _Source(module)
 
 
+@dataclass(frozen=True)
+class _Imported:
+    """A class that is imported."""
+
+    found: type
+
+    @property
+    def about(self) -> str:
+        return inspect.getdoc(self.found) or ""
+
+    def value(self, name: str) -> Any:
+        return getattr(self.found, name)
+
+
+@dataclass(frozen=True)
+class _Offered:
+    """A class of a package, which is imported only if its source alone does not tell."""
+
+    offer: plugins.Offer
+
+    @property
+    def about(self) -> str:
+        return self._in_source.about if self._in_source else self._imported.about
+
+    def value(self, name: str) -> Any:
+        if self._in_source is not None:
+            try:
+                return self._in_source.value(name)
+            except (ImportError, NameError, AttributeError, LookupError, TypeError, ValueError):
+                pass  # written with more than is evaluated here
+        return self._imported.value(name)
+
+    @cached_property
+    def _in_source(self) -> _InSource | None:
+        file = self.offer.source_file()
+        try:
+            source = None if file is None else _Source(self.offer.point.module, file)
+            return None if source is None else source.declared(self.offer.point.attr)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise UsageError(f"{file} of {self.offer.origin} cannot be read: {error}") from error
+
+    @cached_property
+    def _imported(self) -> _Imported:
+        return _Imported(self.offer.load())
+
+
 def plugin_names(room: str) -> tuple[str, ...]:
     """Returns the names of the plugins of a room, such as `variants`, sorted."""
+    if room in plugins.ROOMS:
+        return plugins.names(room)
     return plugins.names_in(str(_ROOT / room / "__init__.py"))
 
 
-@cache
+def summary_of(declared: Declaration) -> str:
+    """Returns a plugin in a few words: its `SUMMARY`, or the first line of its docstring."""
+    summary: str = declared.value("SUMMARY") or declared.about.partition("\n")[0]
+    return summary
+
+
 def declaration(room: str, name: str) -> Declaration:
-    """Returns what a plugin declares: that class of its module which has a `SUMMARY`.
+    """Returns what a plugin declares.
 
     Args:
         room: The package that holds the plugin: `variants`.
-        name: The name of the plugin, which is the stem of its file.
+        name: The name of the plugin, which is the stem of its file if it is built in.
     """
+    if room in plugins.ROOMS:
+        outside = _outside(room, name)
+        if outside is not None:
+            return outside
+    return _built_in(room, name)
+
+
+def _outside(room: plugins.Room, name: str) -> Declaration | None:
+    if plugins.is_of_file(plugins.full_name(room, name) or name):
+        found = plugins.found_outside(room, name)
+        return None if found is None else _Imported(found)
+    offer = plugins.offers(room).get(name)
+    return None if offer is None else _offered(offer)
+
+
+@cache
+def _offered(offer: plugins.Offer) -> _Offered:
+    return _Offered(offer)
+
+
+@cache
+def _built_in(room: str, name: str) -> _InSource:
+    """Returns that class of a plugin's module which has a `SUMMARY`."""
     source = _source(f"{_PACKAGE}.{room}.{name}")
     found = [
-        Declaration(source, each)
+        _InSource(source, each)
         for each in source.statements.values()
         if isinstance(each, ast.ClassDef) and any("SUMMARY" in _bound(one) for one in each.body)
     ]

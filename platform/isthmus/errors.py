@@ -33,8 +33,20 @@ def printable(text: str, *, keep: str = "") -> str:
 
 def in_one_line(error: BaseException) -> str:
     """Returns the type of an error that is none of ours, and the first line of its text."""
-    first_line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first_line}"
+    said = str(error).strip()
+    return f"{type(error).__name__}: {first_line(said) if said else ''}"
+
+
+def first_line(said: BaseException | str, limit: int = 300) -> str:
+    """Returns the first line of a text or of an error's, shortened to the limit.
+
+    An error without a text is told by its type.
+    """
+    text = str(said).strip()
+    if not text:
+        return type(said).__name__ if isinstance(said, BaseException) else "no reason given"
+    line = text.splitlines()[0].strip()
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def _is_shown(character: str, keep: str) -> bool:
@@ -96,6 +108,10 @@ class SpecError(UsageError):
         # Python unpickles exceptions from `args`, which are not our parameters, and Ray pickles
         # errors.
         return (type(self), (self.faults, self.source))
+
+
+class MissingExtra(UsageError):
+    """A library is not installed that only some of Isthmus needs; the message names its extra."""
 
 
 class DataError(UsageError):

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from isthmus.notebook import in_notebook
+
 _DEFAULTS = {
     # Turns off all usage reporting.
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -30,13 +32,25 @@ def quieten() -> None:
     """Turns off usage reporting and terminal output of libraries; call it before importing them."""
     for name, value in _DEFAULTS.items():
         os.environ.setdefault(name, value)
+    if in_notebook():
+        _quieten_notebook()
+
+
+def _quieten_notebook() -> None:
+    """Turns off what Ray and tqdm say about widgets, which Isthmus does without."""
+    import logging
+    import warnings
+
+    logging.getLogger("ray.widgets.util").setLevel(logging.WARNING)
+    logging.getLogger("ray.util").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message="IProgress not found")
 
 
 def hand_over_ray_logs() -> None:
     """Sends Ray's log lines to `logging` instead of stderr; call it after importing Ray."""
     import logging  # Imported here, because `isthmus --help` spent a twentieth of its time on it.
 
-    for name in ("ray", "ray.train", "ray.data"):
+    for name in ("ray", "ray.train", "ray.data", "ray.serve"):
         logger = logging.getLogger(name)
         for handler in tuple(logger.handlers):
             logger.removeHandler(handler)

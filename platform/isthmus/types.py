@@ -31,6 +31,17 @@ class ScalingMode(StrEnum):
     """Leaves values as they are."""
 
 
+class LevelUnit(StrEnum):
+    """The unit of the level of a noise."""
+
+    SCALED = "scaled"
+    """The units of the scaled rows, or a share; the corruption says which."""
+    DATA = "data"
+    """The units of the data: 25 for pixels from 0 to 255."""
+    SNR_DB = "snr_db"
+    """The signal-to-noise ratio of each row in dB: its variance over the variance of the noise."""
+
+
 class ReconstructionLoss(StrEnum):
     """The loss between a row and its reconstruction."""
 
@@ -50,6 +61,9 @@ class ReconstructionLoss(StrEnum):
     """1 - structural similarity over several scales; images in [0, 1]."""
     SPECTRAL = "spectral"
     """Absolute error plus the distance of spectra; audio and series."""
+    SNR = "snr"
+    """Minus the signal-to-noise ratio, by which quiet rows count as much as loud ones; audio and
+    series."""
 
     @property
     def is_elementwise(self) -> bool:
@@ -58,6 +72,7 @@ class ReconstructionLoss(StrEnum):
             ReconstructionLoss.SSIM,
             ReconstructionLoss.MS_SSIM,
             ReconstructionLoss.SPECTRAL,
+            ReconstructionLoss.SNR,
         )
 
     @property

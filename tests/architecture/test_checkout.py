@@ -23,10 +23,12 @@ TARGETS = [
     "demo",
     "test",
     "test-fast",
+    "test-matrix",
     "lint",
     "format",
     "types",
     "imports",
+    "docs",
     "bench",
     "clean",
 ]
@@ -69,6 +71,14 @@ def test_make_help_lists_every_target() -> None:
     )
     explained = dict(line.split(maxsplit=1) for line in shown.stdout.splitlines())
     assert sorted(set(TARGETS) - set(explained)) == []
+
+
+def test_the_matrix_says_which_python_it_leaves_out() -> None:
+    command = ["make", "--no-print-directory", "test-matrix", "PYTHONS=3.98 3.99"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines() == [
+        f"Python {version} is not on this machine: left out" for version in ("3.98", "3.99")
+    ]
 
 
 def test_ci_is_executable_and_calls_make_lint_and_make_test() -> None:

@@ -24,7 +24,7 @@ def test_we_ship_a_job_file() -> None:
     assert JOBS
 
 
-@pytest.mark.parametrize("room", ["variants", "nets"])
+@pytest.mark.parametrize("room", ["variants", "nets", "corruptions"])
 def test_the_names_of_a_room_of_plugins_are_the_public_files_in_it(room: str) -> None:
     import importlib
 

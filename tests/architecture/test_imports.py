@@ -33,9 +33,10 @@ HEAVY = (
     "boto3",
     "matplotlib",
 )
-ROOMS_THAT_MEET_MLFLOW = {"tracking", "registry", "aliases", "stack"}
+ROOMS_THAT_MEET_MLFLOW = {"tracking", "registry", "aliases", "upkeep", "stack"}
 ROOMS_THAT_PRINT = {"cli"}
-ROOMS_THAT_SET_LOG_HANDLERS = {"cli"}
+# A replica of a service is a process of its own, as a command is.
+ROOMS_THAT_SET_LOG_HANDLERS = {"cli", "serve"}
 SETTERS_OF_LOG_HANDLERS = {
     "addHandler",
     "basicConfig",
@@ -72,14 +73,14 @@ def test_every_room_has_its_place_in_the_layers() -> None:
     assert not without, f"give these rooms a place in pyproject.toml's layers: {without}"
 
 
-@pytest.mark.parametrize("room", ["variants", "nets", "jobs"])
+@pytest.mark.parametrize("room", ["variants", "nets", "corruptions", "jobs", "uses"])
 def test_every_plugin_is_held_apart_from_its_neighbours(room: str) -> None:
     apart = {name for contract in contracts("independence") for name in contract["modules"]}
     if f"isthmus.{room}.*" in apart:
         return
     plugins = {path.stem for path in (PACKAGE / room).glob("*.py") if path.stem[0] != "_"}
     if room == "jobs":  # it also holds what the jobs share
-        plugins &= {"train", "denoise", "detect", "compress", "embed"}
+        plugins &= {"train", "tune", "report"}
     without = sorted(name for name in plugins if f"isthmus.{room}.{name}" not in apart)
     assert not without, f"add these to pyproject.toml's independence of {room}: {without}"
 
@@ -105,8 +106,16 @@ def test_importing_it_loads_no_heavy_library(module: str) -> None:
 
 
 STATIC = [
-    *(["--help"], ["train", "--help"], ["--version"]),
-    *(["variants"], ["nets"], ["scores"], ["variants", "vqvae"], ["nets", "conv"]),
+    *(["--help"], ["train", "--help"], ["detect", "--help"], ["--version"]),
+    *(
+        ["variants"],
+        ["nets"],
+        ["scores"],
+        ["corruptions"],
+        ["variants", "vqvae"],
+        ["nets", "conv"],
+        ["corruptions", "jpeg"],
+    ),
     *(["variants", "--json"], ["schema"], ["validate", "job.yaml", "--no-data"]),
 ]
 
@@ -169,7 +178,7 @@ def test_print_is_called_in_the_command_line_only() -> None:
     assert not wrong
 
 
-def test_log_handlers_are_set_in_the_command_line_only() -> None:
+def test_log_handlers_are_set_where_a_process_begins() -> None:
     wrong = []
     for path in modules():
         if room_of(path) in ROOMS_THAT_SET_LOG_HANDLERS:

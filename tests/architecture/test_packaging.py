@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import configparser
 import importlib.util
+import re
 import sys
 import zipfile
+from email import message_from_string
+from email.message import Message
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tests.architecture.source import PACKAGE, PIPELINES, ROOT, files_in, pyproject, run_here
+from tests.architecture.source import (
+    PACKAGE,
+    PIPELINES,
+    ROOT,
+    files_in,
+    imported,
+    modules,
+    place,
+    pyproject,
+    run_here,
+)
 
 BUILDERS = {
     "hatchling": ["hatchling", "build", "-t", "wheel", "-d"],
@@ -24,6 +38,7 @@ BUILDER = (
     # It fetches hatchling into an environment of its own first.
     else pytest.param("pip", marks=pytest.mark.slow)
 )
+IMPORTED_AS = "isthmus_pipelines"
 REPORTED_AS_MALICIOUS = ("2.6.2", "2.6.3")
 
 
@@ -63,9 +78,22 @@ def test_the_wheel_holds_the_package_the_pipelines_and_nothing_else(wheel: Path)
     names = zipfile.ZipFile(wheel).namelist()
     held = {name for name in names if not name.split("/")[0].endswith(".dist-info")}
     package = {path.relative_to(PACKAGE.parent).as_posix() for path in files_in(PACKAGE)}
-    pipelines = {path.relative_to(PIPELINES.parent).as_posix() for path in files_in(PIPELINES)}
-    assert held == package | pipelines
-    assert {"isthmus/py.typed", "isthmus/cli/__init__.py", "pipelines/jobs/digits.yaml"} <= held
+    pipelines = {path.relative_to(PIPELINES).as_posix() for path in files_in(PIPELINES)}
+    assert held == package | {f"{IMPORTED_AS}/{path}" for path in pipelines}
+    assert {"isthmus/py.typed", "isthmus/cli/__init__.py"} <= held
+    assert f"{IMPORTED_AS}/jobs/digits.yaml" in held
+
+
+def test_the_pipelines_are_imported_by_the_name_that_they_have_in_the_wheel() -> None:
+    """`pipelines` could be a package of any other project that is installed beside ours."""
+    assert (PACKAGE.parent / IMPORTED_AS).resolve() == PIPELINES
+    imports = [
+        place(path, node)
+        for path in [*modules(), *files_in(ROOT / "tests", "*.py")]
+        for node, name in imported(path)
+        if name.split(".")[0] == PIPELINES.name
+    ]
+    assert not imports, f"import {IMPORTED_AS} here"
 
 
 def test_the_wheel_installs_the_command(wheel: Path) -> None:
@@ -74,6 +102,51 @@ def test_the_wheel_installs_the_command(wheel: Path) -> None:
     points = configparser.ConfigParser()
     points.read_string(archive.read(name).decode())
     assert dict(points["console_scripts"]) == {"isthmus": "isthmus.__main__:main"}
+
+
+def description(wheel: Path) -> Message:
+    """What PyPI shows of the wheel."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    return message_from_string(archive.read(name).decode())
+
+
+def test_the_page_on_pypi_has_no_link_that_leads_only_through_the_repository(wheel: Path) -> None:
+    shown = description(wheel)
+    links = re.findall(r"\]\(([^)]+)\)", shown.get_payload())
+    assert any(link.endswith("docs/images/report.png") for link in links)
+    links += [line.split(", ")[1] for line in shown.get_all("Project-URL")]
+    repository = pyproject()["project"]["urls"]["Repository"]
+    name = repository.removeprefix("https://github.com/")
+    starts = (repository, f"https://raw.githubusercontent.com/{name}/", "#")
+    assert [link for link in links if not link.startswith(starts)] == []
+
+
+def test_every_library_that_is_imported_is_required_or_in_an_extra() -> None:
+    brought_by = packages_distributions()
+    halves = {
+        "botocore",
+        "pydantic_core",
+    }  # of boto3 and pydantic, in the version of the other half
+    notebooks = {"IPython"}  # imported in a notebook only, which is IPython
+    known = {"isthmus", IMPORTED_AS, *halves, *notebooks, *sys.stdlib_module_names}
+    wrong = [
+        f"{place(path, node)}: {name}"
+        for path in modules()
+        for node, name in imported(path)
+        if (top := name.split(".")[0]) not in known
+        and not {canonicalize_name(each) for each in brought_by.get(top, [])} & {*declared()}
+    ]
+    assert not wrong
+
+
+def test_all_is_every_extra_that_is_for_users_and_the_docs_list_them() -> None:
+    extras = pyproject()["project"]["optional-dependencies"]
+    (everything,) = extras["all"]
+    assert Requirement(everything).extras == {*extras} - {"all", "bench", "docs", "dev"}
+    page = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert listed == {*Requirement(everything).extras, "all"}
 
 
 def test_every_pin_is_within_the_range_that_the_project_allows() -> None:

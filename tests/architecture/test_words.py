@@ -55,10 +55,13 @@ def test_every_option_of_a_job_file_is_explained_beneath_it() -> None:
     """In the variants, the nets and the spec: a field, then a string that says unit and range."""
     wrong = []
     for path in modules():
-        if path.parent.name not in {"variants", "nets"} and path.name != "job.py":
+        if path.parent.name not in {"variants", "nets", "corruptions"} and path.name != "job.py":
             continue
         for config in ast.walk(tree(path)):
-            if not isinstance(config, ast.ClassDef) or not bases(config) & {"SpecModel"}:
+            if not isinstance(config, ast.ClassDef) or not bases(config) & {
+                "SpecModel",
+                "DataAwareOptions",
+            }:
                 continue
             following = zip(config.body, [*config.body[1:], None], strict=True)
             wrong += [

@@ -72,7 +72,7 @@ def evidence(new: Numbers, old: Numbers, seed: int) -> Evidence:
             is_anomaly=nothing.astype(bool),
             rate=0.01,
             other_scores=nothing,
-            denoised_errors=None,
+            denoised=None,
             size_bytes=1,
         )
         for errors in (new, old)

@@ -2,7 +2,7 @@
 
 Both sides use one thread. Each benchmark prints a JSON line:
 
-- folder-detect is the time that `isthmus.jobs.detect` takes for 64 parquet files of 250,000 rows in
+- folder-detect is the time that `isthmus.uses.detect` takes for 64 parquet files of 250,000 rows in
   a folder, over the time for the same rows in one file.
 - folder-prepare is the time to read, split and copy the rows of such a folder for training, over
   the time for one file.
@@ -31,8 +31,7 @@ import torch
 from measuring import compare, wanted
 from scoring import LATENT_DIM, SMALL_NET, Work, as_table, column_names, random_rows
 
-from isthmus.data import UseOptions
-from isthmus.jobs.detect import detect_with
+import isthmus
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.spec import Settings
@@ -68,9 +67,10 @@ def database_and_file(work: Work) -> tuple[str, Path]:
 
 
 def detect_seconds(work: Work, source: str, query: str | None = None) -> float:
-    _, pair = work.pair("small", SMALL_NET, LATENT_DIM)
+    model, _ = work.pair("small", SMALL_NET, LATENT_DIM)
+    pair = isthmus.load(model, settings=work.settings)
     began_s = time.perf_counter()
-    detect_with(pair, source, work.folder / "scores.parquet", options=UseOptions(query=query))
+    pair.detect(source, str(work.folder / "scores.parquet"), query=query, force=True)
     return time.perf_counter() - began_s
 
 

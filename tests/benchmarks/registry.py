@@ -65,7 +65,7 @@ class Work:
     def register(self, name: str, hidden: list[int]) -> None:
         """A pair of weights as they are drawn, champion of its name."""
         net = {"name": "dense", "hidden": hidden, "activation": "relu"}
-        pair = untrained_pair(name, self.settings, columns=COLUMNS, net=net, latent_dim=16)
+        pair = untrained_pair(name, self.settings, shape=(COLUMNS,), net=net, latent_dim=16)
         registry.register_pair(pair, self.settings)
         aliases.promote(name, 1, self.settings)
 

@@ -3,7 +3,7 @@
 Both sides use one thread. The nets have random weights, because speed does not depend on them; the
 pairs are registered and loaded as users' pairs are. Each benchmark prints a JSON line:
 
-- detect-rate compares `isthmus.jobs.detect` from parquet to parquet, including the loading of the
+- detect-rate compares `isthmus.uses.detect` from parquet to parquet, including the loading of the
   pair, with PyOD's AutoEncoder in memory: its `decision_function`, with layers of the same sizes,
   which are PyOD's default. Ours scores by `reconstruction`. detect-rate-csv does the same
   from csv, and detect-rate-auto with the score that `scoring: auto` chooses for tables.
@@ -11,7 +11,10 @@ pairs are registered and loaded as users' pairs are. Each benchmark prints a JSO
   `decoder(encoder(x))`, in batches of the size that suits the net best, without keeping its output.
   The net is the one that `net: dense` gives for the columns. detect-limit-small does the same for
   the net of detect-rate.
-- denoise-rate compares `isthmus.jobs.denoise` from npy to npy with the forward pass of its net.
+- denoise-rate compares `isthmus.uses.denoise` from npy to npy with the forward pass of its net.
+- denoise-whole compares `Pair.denoise` of whole photos, which are larger than the patches that the
+  pair was trained on, with the forward pass of the same net for that size. denoise-tiles does the
+  same with so little memory that each photo is cut into tiles: what overlaps is computed twice.
 - memory-scoring is the peak memory of the detect job on ten times the rows, over that on one time
   the rows, each in its own process.
 - growth-scoring is the time that the detect job takes for a row once the pair is loaded, from the
@@ -34,7 +37,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -48,13 +52,13 @@ import torch
 from measuring import compare, tell, wanted
 from numpy.typing import NDArray
 
+import isthmus
 from isthmus import registry, scores, variants
 from isthmus.allocation import raise_malloc_thresholds
+from isthmus.core import Autoencoder
 from isthmus.data import fit_scaling, moments_of, remembered
-from isthmus.jobs.denoise import denoise
-from isthmus.jobs.detect import detect, detect_with
 from isthmus.jobs.specs import check_job, plan_for
-from isthmus.registry import Pair, TrainedPair, register_pair
+from isthmus.registry import Pair, TrainedPair, any_size, register_pair
 from isthmus.scores import Detector, Views
 from isthmus.spec import PluginSpec, RowSchema, Settings
 from isthmus.tracking import RunLog
@@ -66,6 +70,9 @@ ROWS = 1_000_000
 HIDDEN, LATENT_DIM = (64,), 32
 SMALL_NET = {"name": "dense", "hidden": list(HIDDEN), "activation": "relu"}
 IMAGES, SIDE = 2048, 64
+PHOTO, LARGE_PHOTO = 512, 1024
+# Half of it holds the maps of a tile of 632 x 632 pixels: four a photo, and 1.4 times the work.
+BYTES_OF_TILES = 200_000_000
 BATCHES = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 ROWS_OF_MEMORY = (500_000, 5_000_000)
 ROWS_OF_GROWTH = (10_000, 100_000, 1_000_000, 10_000_000)
@@ -96,7 +103,7 @@ def detect_rate(work: Work) -> bool:
 
         def ours(source: Path = source, model: str = model) -> float:
             output = work.folder / f"scores{source.suffix}"
-            return ROWS / timed(lambda: detect(model, str(source), output, work.settings))
+            return ROWS / timed(lambda: detect(model, source, output, work.settings))
 
         met &= compare(
             name,
@@ -118,7 +125,7 @@ def detect_limit(work: Work) -> bool:
         ("detect-limit-small", SMALL_NET, LATENT_DIM),
     ):
         _, pair = work.pair(name, layers, latent_dim)
-        net = bare_net(pair)
+        net = bare_net(pair.module)
         batch = best_batch(net, rows)
         met &= compare(
             name,
@@ -137,18 +144,55 @@ def denoise_rate(work: Work) -> bool:
     images = np.random.default_rng(0).random((IMAGES, 1, SIDE, SIDE), dtype=np.float32)
     source, output = work.folder / "noisy.npy", work.folder / "clean.npy"
     np.save(source, images[:, 0])
-    net = bare_net(pair)
+    net = bare_net(pair.module)
     batch = best_batch(net, images[:512])
     pixels = images.size / 1e6
     return compare(
         "denoise-rate",
-        lambda: pixels / timed(lambda: denoise(model, str(source), output, work.settings)),
+        lambda: pixels / timed(lambda: denoise(model, source, output, work.settings)),
         lambda: pixels / timed(lambda: forward(net, images, batch)),
         target=0.9,
         unit="megapixels/s",
         batch_of_reference=batch,
         net=f"conv, {SIDE}x{SIDE}x1",
     )
+
+
+def denoise_photos(work: Work) -> bool:
+    _, pair = work.pair("photos", "drunet", "auto", (1, SIDE, SIDE), data={"patch": SIDE})
+    met = True
+    for name, side, most, target in (
+        ("denoise-whole", PHOTO, None, 0.8),
+        ("denoise-tiles", LARGE_PHOTO, BYTES_OF_TILES, None),
+    ):
+        count = 2 if side == PHOTO else 1
+        photos = np.random.default_rng(0).random((count, 1, side, side), dtype=np.float32)
+        net = bare_net(pair.module.at((1, side, side)))
+        with limited_memory(most):
+            met &= compare(
+                name,
+                lambda photos=photos: photos.size / 1e6 / timed(lambda: pair.denoise(photos)),
+                lambda photos=photos, net=net: (
+                    photos.size / 1e6 / timed(lambda: forward(net, photos, 1))
+                ),
+                target=target,
+                unit="megapixels/s",
+                net=f"drunet, {side}x{side}x1",
+                bytes_free=most,
+            )
+    return met
+
+
+@contextmanager
+def limited_memory(most_bytes: int | None) -> Iterator[None]:
+    """Lets the registry believe that no more memory is free."""
+    before = any_size.free_memory_bytes
+    if most_bytes is not None:
+        any_size.free_memory_bytes = lambda: most_bytes
+    try:
+        yield
+    finally:
+        any_size.free_memory_bytes = before
 
 
 def memory(work: Work) -> bool:
@@ -169,17 +213,18 @@ def memory(work: Work) -> bool:
 
 
 def growth(work: Work) -> bool:
-    _, pair = work.pair("small", SMALL_NET, LATENT_DIM)
+    model, _ = work.pair("small", SMALL_NET, LATENT_DIM)
+    pair = isthmus.load(model, settings=work.settings)
     output = work.folder / "scores.parquet"
     per_row: dict[int, float] = {}
     for rows in ROWS_OF_GROWTH:
         source = str(work.table(rows, ".parquet"))
         turns = 3 if rows > ROWS else 9
-        detect_with(pair, source, output)
+        pair.detect(source, output, force=True)
         spent = []
         for _ in range(turns):
             output.unlink()
-            spent.append(timed(lambda path=source: detect_with(pair, path, output)))
+            spent.append(timed(lambda path=source: pair.detect(path, output)))
         per_row[rows] = median(spent) / rows * 1e9
     held = [spent for rows, spent in per_row.items() if rows >= LEAST_ROWS_OF_GROWTH_TARGET]
     ratio = max(held) / min(held)
@@ -201,6 +246,7 @@ BENCHMARKS: dict[str, Callable[[Work], bool]] = {
     "detect-rate": detect_rate,
     "detect-limit": detect_limit,
     "denoise-rate": denoise_rate,
+    "denoise-photos": denoise_photos,
     "memory": memory,
     "growth": growth,
 }
@@ -224,22 +270,27 @@ class Work:
     def pair(
         self,
         name: str,
-        net: dict[str, Any],
+        net: dict[str, Any] | str,
         latent_dim: int | str,
         shape: Shape = (COLUMNS,),
         scoring: str = "own",
+        data: dict[str, Any] | None = None,
     ) -> tuple[str, Pair]:
         """Registers and loads a scaled and calibrated pair of a net with random weights."""
         kind = DataKind.TABULAR if len(shape) == 1 else DataKind.IMAGES
         spec = check_job(
-            {"name": name, "data": {"path": "rows.npy"}, "net": net, "latent_dim": latent_dim}
+            {
+                "name": name,
+                "data": {"path": "rows.npy", "kind": kind, **(data or {})},
+                "variant": "denoising" if data else "plain",
+                "net": net,
+                "latent_dim": latent_dim,
+            }
         )
         columns = column_names() if kind is DataKind.TABULAR else None
-        data = spec.data.model_copy(
-            update={"kind": kind, "scaling": ScalingMode.STANDARD, "columns": columns}
-        )
+        settled = spec.data.model_copy(update={"scaling": ScalingMode.STANDARD, "columns": columns})
         torch.manual_seed(0)
-        module = variants.build(plan_for(spec, data, shape)).eval()
+        module = variants.build(plan_for(spec, settled, shape)).eval()
         # A memory is as large as for a large table.
         count = 2000 if scoring == "own" else 20_000
         rows = np.random.default_rng(1).random((count, *shape), dtype=np.float32)
@@ -255,7 +306,7 @@ class Work:
         log.finish()
         schema = remembered(RowSchema(kind=kind, shape=shape, features=columns), moments_of(rows))
         trained = TrainedPair(
-            *(detector, spec, data, "0" * 64, {}, log.run_id, rows[:2]),
+            *(detector, spec, settled, "0" * 64, {}, log.run_id, rows[:2]),
             row_schema=schema,
             scoring=chosen,
         )
@@ -292,9 +343,9 @@ def fitted_pyod(rows: Floats) -> Any:
     return detector.fit(rows)
 
 
-def bare_net(pair: Pair) -> torch.nn.Module:
-    """Returns the pair's encoder and decoder without its scaling and scores."""
-    return torch.nn.Sequential(pair.module.encoder, pair.module.decoder).eval()
+def bare_net(module: Autoencoder) -> torch.nn.Module:
+    """Returns the encoder and the decoder without scaling and scores."""
+    return torch.nn.Sequential(module.encoder, module.decoder).eval()
 
 
 def forward(net: torch.nn.Module, rows: Floats, batch: int) -> None:
@@ -325,8 +376,16 @@ def peak_of_detect(work: Work, model: str, rows: int) -> float:
     return float(json.loads(done.stdout)["peak_mib"])
 
 
+def detect(model: str, source: Path, output: Path, settings: Settings) -> None:
+    isthmus.load(model, settings=settings).detect(source, output, force=True)
+
+
+def denoise(model: str, source: Path, output: Path, settings: Settings) -> None:
+    isthmus.load(model, settings=settings).denoise(source, output, force=True)
+
+
 def print_peak(model: str, source: str, output: str, folder: str) -> None:
-    detect(model, source, output, Settings.from_environment({}, Path(folder)))
+    detect(model, Path(source), Path(output), Settings.from_environment({}, Path(folder)))
     status = Path("/proc/self/status").read_text(encoding="utf-8")
     (peak,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
     print(json.dumps({"peak_mib": int(peak.split()[1]) / 1024}))

@@ -37,10 +37,9 @@ from vus_pr import dominant_period, vus_pr
 
 import isthmus
 from isthmus.data import mean_of_covering_windows
-from isthmus.jobs.detect import detect_with
 from isthmus.quiet import quieten
-from isthmus.registry import Pair
 from isthmus.spec import Settings
+from isthmus.uses import LoadedPair
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "nab"
 TRAINED_SHARE = 0.4
@@ -80,7 +79,7 @@ def series_of(folder: Path) -> Iterator[Series]:
 # -- ours ---------------------------------------------------------------------------------------
 
 
-def trained_pair(series: Series, folder: Path, settings: Settings) -> Pair:
+def trained_pair(series: Series, folder: Path, settings: Settings) -> LoadedPair:
     """Trains a pair on the first part of a series; the job names the data and nothing else."""
     part = folder / "part.csv"
     pd.DataFrame({"value": series.values[: series.trained]}).to_csv(part, index=False)
@@ -92,11 +91,11 @@ def trained_pair(series: Series, folder: Path, settings: Settings) -> Pair:
     return isthmus.load(str(result.pair), settings=settings)
 
 
-def ours(pair: Pair, series: Series, folder: Path) -> dict[str, Floats]:
+def ours(pair: LoadedPair, series: Series, folder: Path) -> dict[str, Floats]:
     """Returns the scores of steps: as `detect` gives them, and of windows that do not overlap."""
     source, output = folder / "whole.csv", folder / "scores.parquet"
     pd.DataFrame({"value": series.values}).to_csv(source, index=False)
-    detect_with(pair, str(source), output)
+    pair.detect(source, output, force=True)
     scores = pd.read_parquet(output)["score"].to_numpy(np.float64)
     window = pair.manifest.plan.row_shape[1]
     starts = np.append(

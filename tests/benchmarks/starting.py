@@ -1,6 +1,8 @@
 """Seconds from a command to its first optimizer step, and what `isthmus --help` takes.
 
-The static commands, which read no data and no registry, are measured beside `isthmus --help`.
+The static commands, which read no data and no registry, are measured beside `isthmus --help`, and
+so is the completion of a pair's name. The commands that ask the registry wait for MLflow, and are
+measured beside its import.
 
 The references are scripts that a user would write for the same rows and layers. Each run is a
 process of its own, in a folder where a first run has already made the local store.
@@ -28,7 +30,12 @@ STATIC = {
     "schema": ["schema"],
     "validate": ["validate", "job.yaml", "--no-data"],
 }
-NAMES = ("start", "start-local", "cli", *STATIC)
+REGISTRY = {
+    "models": ["models"],
+    "history": ["history", "start"],
+    "lineage": ["lineage", "start/1"],
+}
+NAMES = ("start", "start-local", "cli", *STATIC, "completion", *REGISTRY)
 # Both sides say so when their first step is next.
 READY = "training from epoch"
 
@@ -103,6 +110,16 @@ TorchTrainer(
 """
 
 
+COMPLETE = """
+import os, sys
+os.environ |= {"_ISTHMUS_COMPLETE": "complete_bash", "COMP_WORDS": "isthmus models s"}
+os.environ["COMP_CWORD"] = "2"
+sys.argv = ["isthmus"]
+from isthmus.__main__ import main
+main()
+"""
+
+
 def seconds(command: list[str], folder: Path) -> float:
     """From the start of a process until it says that it is ready; it is ended then."""
     environment = {
@@ -149,7 +166,7 @@ def main() -> None:
         (folder / "plain.py").write_text(PLAIN.format(model=MODEL))
         (folder / "on_ray.py").write_text(f"MODEL = {MODEL!r}\n{RAY}")
         train = [*isthmus, "train", "job.yaml"]
-        if {"start", "start-local"} & set(wanted(NAMES)):
+        if {"start", "start-local", "completion", *REGISTRY} & set(wanted(NAMES)):
             first = [*train, "--set", "training.epochs=1"]
             subprocess.run(first, cwd=folder, check=True, capture_output=True)
         local = partial(seconds, train, folder)
@@ -167,6 +184,26 @@ def main() -> None:
                     partial(whole, [*isthmus, *STATIC[benchmark]], folder),
                     partial(whole, [*isthmus, "--help"], folder),
                     1.5,
+                    better="lower",
+                    unit="s",
+                    pairs=5,
+                )
+            elif benchmark == "completion":
+                compare(
+                    benchmark,
+                    partial(whole, [sys.executable, "-c", COMPLETE], folder),
+                    partial(whole, [*isthmus, "--help"], folder),
+                    1.5,
+                    better="lower",
+                    unit="s",
+                    pairs=5,
+                )
+            elif benchmark in REGISTRY:
+                compare(
+                    benchmark,
+                    partial(whole, [*isthmus, *REGISTRY[benchmark]], folder),
+                    partial(whole, [sys.executable, "-c", "import mlflow"], folder),
+                    2.0,
                     better="lower",
                     unit="s",
                     pairs=5,

@@ -303,7 +303,7 @@ def scaling(name: str, bench: Bench) -> None:
         if workers == 2:
             limits.append(bench.limit())
         result, clock = bench.run(workers, seed=len(losses[workers]))
-        losses[workers].append(result.metrics["validation_loss"])
+        losses[workers].append(result.metrics["validation/loss"])
         return bench.rate(result, clock) / workers
 
     compare(

@@ -122,11 +122,11 @@ def benchmark(data_set: DataSet, variant: str, settings: Settings) -> dict[str, 
 def report(data_set: DataSet, variant: str, result: TrainResult) -> dict[str, Any]:
     metrics = result.metrics
     own = {
-        name.removeprefix("test_"): value
+        name.removeprefix("test/"): value
         for name, value in metrics.items()
-        if name.startswith("test_") and name not in ("test_reconstruction_mse", "test_pca_mse")
+        if name.startswith("test/") and name not in ("test/reconstruction_mse", "test/pca_mse")
     }
-    value, target = metrics["test_reconstruction_mse"], metrics["test_pca_mse"]
+    value, target = metrics["test/reconstruction_mse"], metrics["test/pca_mse"]
     line = {
         "name": f"variants-{data_set.name}-{variant}",
         "value": round(value, 6),

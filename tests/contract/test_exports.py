@@ -10,10 +10,11 @@ import onnxruntime
 import pytest
 import torch
 
-from isthmus import nets, variants
+from isthmus import nets, scores, variants
 from isthmus.bundle.export import export_graphs
 from isthmus.core import Autoencoder
-from isthmus.scores import Detector, detector_of
+from isthmus.scores import Detector, Views, detector_of
+from isthmus.spec import PluginSpec
 from isthmus.types import DataKind, ReconstructionLoss
 from tests.contract.test_every_variant import SHAPES, build, takes
 
@@ -35,7 +36,7 @@ EACH_VARIANT = [(variant, *smallest_net(variant)) for variant in variants.names(
 EACH_NET = [
     next(
         (variant, net, kind)
-        for variant in ("plain", "denoising")
+        for variant in ("plain", "denoising", "hyperprior")
         if (kind := first_kind(variant, net)) is not None
     )
     for net in nets.names()
@@ -95,6 +96,43 @@ def test_the_graphs_give_latents_rows_scores_and_labels_as_torch_does(
     np.testing.assert_allclose(p_value, p_values, atol=1.5 / ROWS)
     clear = (scores - calibration.threshold).abs() > 1e-4
     np.testing.assert_array_equal(is_anomaly[clear], calibration.is_anomaly(scores)[clear])
+
+
+@pytest.mark.parametrize("kind", [DataKind.IMAGES, DataKind.SERIES])
+@pytest.mark.parametrize("residual", [True, False])
+def test_the_graphs_estimate_the_noise_level_as_torch_does(
+    kind: DataKind, residual: bool, tmp_path: Path
+) -> None:
+    rows = rows_of(kind)
+    options = {"noise_level": "estimated", "residual": residual, "channels": [8, 8], "blocks": 1}
+    net = PluginSpec(name="drunet", options=options)
+    plan = build("denoising", "drunet", kind).plan.model_copy(
+        update={"net": net, "latent_dim": nets.made_for(net, SHAPES[kind]).fixed_latent_dim()}
+    )
+    detector = calibrated(variants.build(plan), rows)
+    exported = export_graphs(detector, rows.numpy(), tmp_path / "graphs", fills_missing=True)
+    few = rows[:11]
+    with torch.inference_mode():
+        z = detector.module.encode(few)
+    (latent,) = run(exported.files["encoder"][0], "row", few)
+    np.testing.assert_allclose(latent, z, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("variant", variants.names())
+def test_the_graph_of_a_fitted_score_takes_any_number_of_rows(variant: str, tmp_path: Path) -> None:
+    kind = variants.get(variant).KINDS[-1]
+    rows = rows_of(kind).nan_to_num()
+    module = build(variant, nets.for_kind(kind).name, kind).eval()
+    score = scores.build(PluginSpec(name="kernel_denoising"))
+    with torch.no_grad():
+        score.fit(Views(module, rows), Views(module, rows), 0)
+    detector = Detector(module, [score.eval()], []).eval()
+    with torch.inference_mode():
+        detector.calibration.fit(detector.score(rows).sort().values)
+    exported = export_graphs(detector, rows.numpy(), tmp_path / "graphs", fills_missing=True)
+    for count in (1, 11):
+        found, *_ = run(exported.files["score"][0], "row", rows[:count])
+        assert found.shape == (count,)
 
 
 @pytest.mark.parametrize("loss", [ReconstructionLoss.BCE, ReconstructionLoss.GAUSSIAN_NLL])

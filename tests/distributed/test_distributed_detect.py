@@ -18,14 +18,17 @@ import psutil
 import pytest
 
 import isthmus
-from isthmus.data import UseOptions, read_provenance
+from isthmus.data import read_provenance
+from isthmus.detection.controls import Control
 from isthmus.errors import DataError, UsageError
-from isthmus.jobs.controls import Control
-from isthmus.jobs.detect import detect
-from isthmus.jobs.distributed_detect import DistributedDetectResult, detect_on_cluster
+from isthmus.execution.request import Request
+from isthmus.execution.running import run as run_job
 from isthmus.registry import register_pair
 from isthmus.spec import Settings
+from isthmus.uses.detect import DetectResult
 from tests import untrained
+from tests.titles import title_of
+from tests.using import detect, detector
 
 settings = untrained.settings
 
@@ -61,8 +64,15 @@ def save(folder: Path, rows: int = 200, *, ending: str = "parquet") -> Path:
 
 def run(
     model: str, settings: Settings, source: object = "in", output: str = "out", **more: Any
-) -> DistributedDetectResult:
-    return detect_on_cluster(model, str(source), output, settings, "auto", **more)
+) -> DetectResult:
+    shared = {
+        each: more.pop(each) for each in ("form", "strict", "device", "force") if each in more
+    }
+    request = Request(address="auto", **shared)
+    job = detector(control=more.pop("control", None))
+    result = run_job(job, model, str(source), output, settings, request, **more)
+    assert isinstance(result, DetectResult)
+    return result
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -149,7 +159,7 @@ def workers() -> list[psutil.Process]:
     """Returns the actors of this test's own Ray that score."""
     nodes = [each for each in psutil.Process().children() if each.name() == "raylet"]
     below = [each for node in nodes for each in node.children(recursive=True)]
-    return [each for each in below if "PartScorer" in " ".join(each.cmdline())]
+    return [each for each in below if "PartWorker" in title_of(each)]
 
 
 @contextmanager
@@ -226,7 +236,7 @@ def test_parts_of_another_job_are_refused_and_force_does_all_again(model, settin
     with pytest.raises(UsageError, match=r"holds parts by on-cluster/.*--force"):
         run(other, settings)
     with pytest.raises(UsageError, match="or with other options"):
-        run(model, settings, options=UseOptions(set_aside=False))
+        run(model, settings, strict=True)
     result = run(other, settings, force=True)
     assert (result.kept, result.model) == (0, other)
     check_equals_the_local_job(other, settings, "in", ".parquet")
@@ -266,7 +276,7 @@ def test_rejected_rows_of_all_parts_are_set_aside_in_one_file(model, settings, h
     assert rejected["reason"][0] == "has 2 cells, and the table has 6 columns"
     assert not [name for name in visible() if name.startswith(".")]
     with pytest.raises(DataError, match=r"day=1/3\.csv|day=0/4\.csv"):
-        run(model, settings, output="strict", options=UseOptions())
+        run(model, settings, output="strict", strict=True)
 
 
 def test_a_part_may_be_empty_but_not_all(model, settings, here):
@@ -326,13 +336,14 @@ def test_the_command_says_how_many_parts_there_are_and_what_is_set_aside(
     assert isthmus(*asked, "--force").code == 0
 
 
+def test_explanations_and_pages_are_refused_for_parts(here, isthmus):
+    for option in (["--explain"], ["--report", "page.html"]):
+        of_one = isthmus("detect", "--model", "any", "in", "out", "--address", "auto", *option)
+        assert (of_one.code, len(of_one.err.splitlines())) == (2, 1)
+        assert f"{option[0]} does not go with --address" in of_one.err
+
+
 def test_the_form_of_parts_is_refused_where_there_are_none(here, isthmus):
     found = isthmus("detect", "--model", "any", "in.csv", "out.csv", "--form", "csv")
     assert (found.code, len(found.err.splitlines())) == (2, 1)
     assert "--form is that of parts" in found.err
-    there = isthmus("detect", "--model", "any", "in.csv", "s3://bucket/out.csv")
-    assert (there.code, len(there.err.splitlines())) == (2, 1)
-    assert "add --address" in there.err
-    of_one = isthmus("detect", "--model", "any", "in", "out", "--address", "auto", "--explain")
-    assert (of_one.code, len(of_one.err.splitlines())) == (2, 1)
-    assert "--explain does not go with --address" in of_one.err

@@ -14,6 +14,7 @@ from isthmus.errors import TrainingError
 from isthmus.launch.ray_members import Member, fit_members
 from isthmus.progress.result import FitResult
 from tests.distributed.small_jobs import plan, rows, same_weights, training
+from tests.titles import title_of
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
 
@@ -65,7 +66,7 @@ def test_a_lost_worker_is_replaced_and_its_member_goes_on(tmp_path: Path) -> Non
         while not any(tmp_path.rglob("progress*")):
             time.sleep(0.05)
         for process in psutil.Process().children(recursive=True):
-            if "ray::_fit" in " ".join(process.cmdline()):
+            if "ray::_fit" in title_of(process):
                 process.kill()
 
     killer = threading.Thread(target=kill)

@@ -21,6 +21,7 @@ from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import EarlyStoppingSpec
 from tests.distributed.small_jobs import plan, rows, same_weights, training
+from tests.titles import title_of
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
 
@@ -68,6 +69,17 @@ def train(
     return fit_in_process(
         made, spec, scaled, storage=lambda: place, is_resumed=is_resumed, reporter=reporter
     )
+
+
+def test_all_workers_start_with_the_weights_that_are_given(tmp_path: Path) -> None:
+    begun = train(tmp_path, "begun")
+    spec = training(workers=2, epochs=1, learning_rate=1e-9)
+    place = {"storage_path": str(tmp_path), "run_name": "warm", "reporter": Recorder()}
+    warm = fit(plan(), spec, rows(), **place, weights=begun.state)
+    assert begun.state is not None
+    assert warm.state is not None
+    for name, tensor in begun.state.items():
+        assert torch.allclose(tensor, warm.state[name], atol=1e-6), name
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
@@ -146,10 +158,7 @@ def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
 
 def _kill_one_training_worker() -> None:
     for process in psutil.Process().children(recursive=True):
-        try:
-            title = " ".join(process.cmdline())
-        except psutil.NoSuchProcess:
-            continue  # ended meanwhile: another test's
+        title = title_of(process)
         if title.startswith("ray::") and "TrainWorker" in title:
             process.kill()
             return

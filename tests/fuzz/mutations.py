@@ -1,13 +1,16 @@
-"""Damage to files: bytes flipped, set, cut, inserted, repeated."""
+"""Damage to files: bytes flipped, set, cut, inserted, repeated, swapped."""
 
 from __future__ import annotations
 
+import hashlib
 import struct
 import zlib
 from dataclasses import dataclass
 from typing import Literal
 
 from hypothesis import strategies as st
+
+from isthmus.compression.container import MAGIC
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Where formats keep sizes and counts, the ends of the ranges of whole numbers do most harm.
@@ -19,6 +22,8 @@ _EXTREMES = (
     b"\xff\xff\xff\xff",
     b"\x7f\xff\xff\xff",
     b"\0" * 8,
+    (2**40).to_bytes(8, "little"),
+    b"1099511627776",
 )
 
 
@@ -29,11 +34,11 @@ class Mutation:
     Attributes:
         what: The change.
         at: The position of the byte where it begins; from the end if it is negative.
-        length: The number of bytes that are repeated or cut out.
+        length: The number of bytes that are repeated, cut out, or swapped with as many.
         put: The bytes that are set or inserted, or by whose first byte one is flipped.
     """
 
-    what: Literal["flip", "set", "truncate", "insert", "duplicate", "cut"]
+    what: Literal["flip", "set", "truncate", "insert", "duplicate", "cut", "swap"]
     at: int
     length: int
     put: bytes
@@ -57,6 +62,9 @@ class Mutation:
                 return before + after[: self.length] + after
             case "cut":
                 return before + after[self.length :]
+            case "swap":
+                first, second = after[: self.length], after[self.length : 2 * self.length]
+                return before + second + first + after[2 * self.length :]
 
 
 def damaged(valid: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
@@ -64,7 +72,7 @@ def damaged(valid: tuple[bytes, ...]) -> st.SearchStrategy[bytes]:
     # Headers are short, and decide most.
     positions = st.one_of(st.integers(0, 127), st.integers(-64, -1), st.integers(0, 2**20))
     puts = st.one_of(st.sampled_from(_EXTREMES), st.binary(min_size=1, max_size=12))
-    whats = st.sampled_from(("flip", "set", "truncate", "insert", "duplicate", "cut"))
+    whats = st.sampled_from(("flip", "set", "truncate", "insert", "duplicate", "cut", "swap"))
     mutations = st.lists(
         st.builds(Mutation, whats, positions, st.integers(1, 300), puts), min_size=1, max_size=5
     )
@@ -78,7 +86,9 @@ def _damage(valid: bytes, mutations: list[Mutation], with_right_checks: bool) ->
 
 
 def _with_right_checks(content: bytes) -> bytes:
-    """Corrects the checksums of a png, at which readers stop else before they meet the damage."""
+    """Corrects checksums, at which readers stop else before they meet the damage."""
+    if content.startswith(MAGIC):
+        return _compressed_with_right_checks(content)
     if not content.startswith(_PNG_SIGNATURE):
         return content
     corrected, at = _PNG_SIGNATURE, len(_PNG_SIGNATURE)
@@ -89,3 +99,26 @@ def _with_right_checks(content: bytes) -> bytes:
         corrected += content[at:end] + struct.pack(">I", zlib.crc32(content[at + 4 : end]))
         at = end + 4
     return corrected + content[at:]
+
+
+def _compressed_with_right_checks(content: bytes) -> bytes:
+    """Corrects the checksums and the lengths of a compressed file, as far as it has chunks."""
+    frame, mark = struct.Struct("<4sBIQ"), b"ISCH"
+    first = content.find(mark)
+    if first < 0:
+        return content
+    header = content[len(MAGIC) + 6 : first - 4]
+    start = content[: len(MAGIC) + 2] + struct.pack("<I", len(header)) + header
+    corrected = start + struct.pack("<I", zlib.crc32(start))
+    parts = content[first:].split(mark)[1:]
+    for part in parts:
+        if len(part) < frame.size + 4:
+            continue
+        kind, number, _ = struct.unpack_from("<BIQ", part)
+        body = part[frame.size - len(mark) + 4 : -4]
+        if kind == 255 and len(body) == 36:
+            body = body[:4] + hashlib.sha256(corrected).digest()
+        start = frame.pack(mark, kind, number, len(body))
+        corrected += start + struct.pack("<I", zlib.crc32(start))
+        corrected += body + struct.pack("<I", zlib.crc32(body))
+    return corrected

@@ -19,6 +19,7 @@ from isthmus.data.kinds.audio import Audio
 from isthmus.data.media.image_files import open_image_files
 from isthmus.data.media.pixels import IMAGE_ENDINGS
 from isthmus.spec import Catalog, DataSpec, load_job
+from tests.fuzz import compressed
 
 RNG = np.random.default_rng(0)
 NUMBERS = RNG.normal(size=(40, 3))
@@ -155,6 +156,7 @@ CATALOG = Catalog(
     variant_config=lambda _: NoOptions,
     net_config=lambda _: NoOptions,
     score_config=lambda _: NoOptions,
+    net_sizes=lambda _: None,
 )
 
 
@@ -197,4 +199,5 @@ TARGETS = {
     "parquet": Target(".parquet", parquets, feed_rows),
     "npz": Target(".npz", npzs, feed_rows),
     "yaml": Target(".yaml", jobs, feed_job),
+    "isth": Target(".isth", compressed.files, compressed.feed),
 }

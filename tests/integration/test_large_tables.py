@@ -66,8 +66,8 @@ def test_it_trains_to_a_registered_pair_and_leaves_nothing_behind(tmp_path, here
     result = train(job(path), Settings.from_environment())
     assert result.pair is not None
     # Two factors and two numbers: what is left is the noise.
-    assert result.metrics["test_pca_mse"] < 0.05
-    assert result.metrics["test_reconstruction_mse"] < 0.3
+    assert result.metrics["test/pca_mse"] < 0.05
+    assert result.metrics["test/reconstruction_mse"] < 0.3
     assert not list(tmp_path.glob("isthmus-rows-*"))
 
 
@@ -78,7 +78,7 @@ def test_two_workers_share_it(tmp_path, here, all_is_large, ray_session):
     spec = job(path)
     spec = spec.model_copy(update={"training": spec.training.model_copy(update={"workers": 2})})
     result = train(spec, Settings.from_environment())
-    assert result.metrics["test_reconstruction_mse"] < 0.3
+    assert result.metrics["test/reconstruction_mse"] < 0.3
 
 
 def test_faults_are_said_as_of_a_small_table(tmp_path, all_is_large):

@@ -12,12 +12,12 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus as package
-from isthmus.jobs.denoise import denoise
 from isthmus.registry import Lineage
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
 from isthmus.tracking.outputs import EXPERIMENT
 from tests.conftest import Command
+from tests.using import denoise
 
 pytestmark = pytest.mark.slow
 JOB = {

@@ -42,7 +42,7 @@ def test_the_pair_is_listed_with_its_alias_and_metrics(in_project, isthmus):
     assert "champion" in listed.out
     (version,) = package.versions("digits")
     assert version.aliases == ("champion",)
-    assert version.metrics["test_reconstruction_mse"] < 2 * version.metrics["test_pca_mse"]
+    assert version.metrics["test/reconstruction_mse"] < 2 * version.metrics["test/pca_mse"]
 
 
 def test_what_was_found_is_printed_for_programs_too(in_project, isthmus, tmp_path):
@@ -127,10 +127,10 @@ def test_the_run_shows_curves_figures_data_and_the_baseline(in_project):
     assert run.data.params["training.epochs"] == "60"
     assert len(run.data.params["data.fingerprint"]) == 64
     epochs = int(in_project.result.metrics["epochs"])
-    for curve in ("train_loss", "validation_loss", "learning_rate", "rows_per_s"):
+    for curve in ("train/loss", "validation/loss", "learning_rate", "rows_per_s"):
         steps = [point.step for point in client.get_metric_history(run.info.run_id, curve)]
         assert steps == list(range(1, epochs + 1)), curve
-    assert "test_pca_mse" in run.data.metrics
+    assert "test/pca_mse" in run.data.metrics
     figures = {entry.path for entry in client.list_artifacts(run.info.run_id, "figures")}
     assert len(figures) == 4
 

@@ -17,7 +17,6 @@ import pytest
 
 from isthmus.aliases import history
 from isthmus.data import sidecar_path
-from isthmus.jobs.detect import detect
 from isthmus.promotion import promote
 from isthmus.promotion.receiver import PATH, listen, register_until_the_end
 from isthmus.promotion.watch import Watcher
@@ -25,6 +24,7 @@ from isthmus.registry import annotation, load
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
 from tests.challengers import BAD_STEPS, GOOD_STEPS, register, write_rows
+from tests.using import detect
 
 pytestmark = pytest.mark.slow
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -72,7 +72,8 @@ class Model:
 def model(stack, tmp_path, monkeypatch, request) -> Model:
     for name, value in stack.environment.items():
         monkeypatch.setenv(name, value)
-    name = f"clicked-{request.node.originalname.removeprefix('test_')[:40]}"
+    words = request.node.name.removeprefix("test_").replace("[", "-").removesuffix("]")
+    name = f"clicked-{words[-40:]}"
     return Model(name, tmp_path, stack.settings(tmp_path))
 
 
@@ -81,7 +82,7 @@ def test_whichever_half_is_clicked_the_other_and_the_next_job_follow(model, half
     watcher = model.watcher()
     model.click(half, 2)
     watcher.look()
-    assert model.champions() == (2, 2)
+    assert model.champions() == (2, 2), model.lines
     assert model.told()[-1] == ("page", 1, 2)
     assert model.detects_with() == f"{model.name}/2"
     assert annotation(f"{model.name}/2", "isthmus.verdict", model.settings) == "passed"

@@ -29,7 +29,7 @@ BY_ERROR = "scoring=own"
 def test_only_a_challenger_that_is_better_becomes_champion(here):
     settings = Settings.from_environment()
     with prefect_api(settings):
-        from pipelines.retrain import retrain
+        from isthmus_pipelines.retrain import retrain
 
         first = retrain(str(JOB), ["training.epochs=6", ONE_WORKER, ABOVE_PCA, BY_ERROR])
         worse = retrain(str(JOB), ["training.epochs=1", ONE_WORKER, ABOVE_PCA, BY_ERROR])

@@ -25,20 +25,23 @@ pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 SCRIPT = """
 import dataclasses, json, sys
 from pathlib import Path
-from isthmus.jobs.distributed_detect import detect_on_cluster
+from isthmus.execution.request import Request
+from isthmus.execution.running import run
 from isthmus.launch.session import ray_session
 from isthmus.data.parts_folder import PartsFolder
 from isthmus.spec import Settings
+from isthmus.uses.detect import Detect
 
 home, model, bucket = sys.argv[1:]
 settings = Settings.from_environment({}, Path(home))
 source, output = f"s3://{bucket}/in", f"s3://{bucket}/results/out"
 folder = PartsFolder.at(output)
+request = Request(address="auto", form="parquet")
 with ray_session(None, 2):
-    first = detect_on_cluster(model, source, output, settings, "auto", form="parquet")
+    first = run(Detect(), model, source, output, settings, request)
     for name in ("summary.json", "b.csv.parquet"):
         folder.remove(name)
-    again = detect_on_cluster(model, source, output, settings, "auto", form="parquet")
+    again = run(Detect(), model, source, output, settings, request)
 print(json.dumps([dataclasses.asdict(first), dataclasses.asdict(again)]))
 """
 

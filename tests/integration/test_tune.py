@@ -55,9 +55,9 @@ def test_the_best_of_the_trials_is_registered_and_trains_again_to_the_same_losse
     for child in children:
         assert child.info.status == "FINISHED"
         end = child.data.tags["isthmus.trial_end"]
-        losses = curve(client, child.info.run_id, "validation_mse")
+        losses = curve(client, child.info.run_id, "validation/mse")
         assert len(losses) == 6 if end == "done" else len(losses) in (2, 6)
-        values[child.info.run_name] = child.data.metrics["best_validation_mse"]
+        values[child.info.run_name] = child.data.metrics["best/validation_mse"]
         assert values[child.info.run_name] == pytest.approx(min(losses), rel=0.2)
     best = next(
         run for run in children if run.info.run_name == parent.data.tags["isthmus.best_trial"]
@@ -68,8 +68,8 @@ def test_the_best_of_the_trials_is_registered_and_trains_again_to_the_same_losse
         assert parent.data.params[name] == best.data.params[name]
 
     (version,) = package.versions("digits")
-    assert version.metrics["test_reconstruction_mse"] == pytest.approx(
-        parent.data.metrics["test_reconstruction_mse"]
+    assert version.metrics["test/reconstruction_mse"] == pytest.approx(
+        parent.data.metrics["test/reconstruction_mse"]
     )
     again = next(line for line in done.out.splitlines() if line.startswith("Again: isthmus "))
     assert isthmus(*again.removeprefix("Again: isthmus ").split()).code == 0
@@ -77,8 +77,8 @@ def test_the_best_of_the_trials_is_registered_and_trains_again_to_the_same_losse
         [parent.info.experiment_id], "tags.`isthmus.variant` = 'denoising'", max_results=1
     )[0]
     assert "isthmus.kind" not in trained.data.tags
-    mine = curve(client, best.info.run_id, "validation_loss")
-    assert curve(client, trained.info.run_id, "validation_loss")[: len(mine)] == mine
+    mine = curve(client, best.info.run_id, "validation/loss")
+    assert curve(client, trained.info.run_id, "validation/loss")[: len(mine)] == mine
 
 
 def test_what_does_not_go_together_is_a_failed_trial_with_its_reason(here, ray_session):

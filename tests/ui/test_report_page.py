@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.jobs.detect import detect
 from isthmus.jobs.report import report
 from isthmus.spec import Settings
 from tests.strange import KINDS
 from tests.ui.conftest import OUTPUT
+from tests.using import detect
 
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 

@@ -6,15 +6,17 @@ import inspect
 
 import pytest
 
-from isthmus import nets, scores, variants
+from isthmus import corruptions, nets, scores, variants
 from isthmus.declarations import declaration, plugin_names
 
-ROOMS = {"variants": variants, "nets": nets, "scores": scores}
+ROOMS = {"variants": variants, "nets": nets, "scores": scores, "corruptions": corruptions}
 FACTS = {
     "variants": ("SUMMARY", "KINDS", "VIEWS", "TAKES_SKIPS", "AUTO_LOSS",
-                 "NEEDS_ELEMENTWISE_LOSS"),
+                 "AUTO_LOSS_OF_SOUNDS", "NEEDS_ELEMENTWISE_LOSS"),
     "nets": ("SUMMARY", "KINDS", "HAS_SKIPS"),
     "scores": ("SUMMARY", "KINDS"),
+    "corruptions": ("SUMMARY", "KINDS", "TAKES_A_SHARE", "NEEDS_UNIT_RANGE", "LEVELS_IN",
+                    "HIGHEST_LEVEL", "AUTO_LEVELS"),
 }  # fmt: skip
 PLUGINS = [(room, name) for room, module in ROOMS.items() for name in module.names()]
 

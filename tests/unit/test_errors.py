@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.errors import DataError, Fault, SpecError, printable
+from isthmus.errors import DataError, Fault, SpecError, first_line, in_one_line, printable
 
 NASTY = "a\x00b\nc\r\x1b[2J\x9b31m\u2028\u202ed\udce9.csv"
 ESCAPED = r"a\x00b\nc\r\x1b[2J\x9b31m\u2028\u202ed\udce9.csv"
@@ -70,3 +70,11 @@ def test_a_result_names_its_file_without_moving_the_cursor(here: Path, isthmus):
     done = isthmus("validate", "job\x1b[31m.yaml", "--no-data")
     assert done.code == 0
     assert "job\\x1b[31m.yaml is right" in done.out
+
+
+def test_the_first_line_of_an_error_is_told_shortened_and_that_of_none_by_its_type():
+    assert first_line(ValueError("\n broken\nat line 2")) == "broken"
+    assert first_line("x" * 20, 10) == "x" * 9 + "…"
+    assert (first_line(TimeoutError()), first_line(" \n")) == ("TimeoutError", "no reason given")
+    assert in_one_line(ValueError("broken\nat line 2")) == "ValueError: broken"
+    assert in_one_line(TimeoutError()) == "TimeoutError: "

@@ -2,9 +2,9 @@
 
 from isthmus.aliases.events import Event
 from isthmus.aliases.history import history
-from isthmus.aliases.promote import Promotion, demote, promote, rollback
+from isthmus.aliases.promote import Promotion, champion_before, demote, promote, rollback
 from isthmus.aliases.reconcile import reconcile
-from isthmus.aliases.standings import Position, alias_positions, champion_of
+from isthmus.aliases.standings import Position, alias_positions, champion_of, named_by_history
 from isthmus.aliases.webhooks import Webhook, register_webhook, remove_webhook
 
 __all__ = [
@@ -13,9 +13,11 @@ __all__ = [
     "Promotion",
     "Webhook",
     "alias_positions",
+    "champion_before",
     "champion_of",
     "demote",
     "history",
+    "named_by_history",
     "promote",
     "reconcile",
     "register_webhook",

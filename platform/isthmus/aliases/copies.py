@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 from isthmus.bundle.manifest import Half, PairManifest, read_manifest
 from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
+from isthmus.registry.fetching import fetch
 from isthmus.registry.halves import Standing
 from isthmus.registry.lookup import GONE, find_decoder, find_encoder_of, is_copy
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import encoder_name, half_name
-from isthmus.registry.resolve import fetch
 from isthmus.registry.versions import make_registered_model, make_version, versions_from
 from isthmus.spec import Settings
 

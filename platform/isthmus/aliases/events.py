@@ -34,6 +34,7 @@ class Event:
             `to_version` of the alias's previous event.
         to_version: The pair's version that has the alias now; `None` if the alias was removed.
         why: The reason that a person or the gate gave. It may be empty.
+        deleted: Those of both versions that do not exist any more.
     """
 
     number: int
@@ -44,6 +45,7 @@ class Event:
     from_version: int | None
     to_version: int | None
     why: str
+    deleted: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING, Any
 from isthmus.aliases.events import Draft, Entry, Event, Head
 from isthmus.errors import RegistryError
 from isthmus.registry.halves import Standing
-from isthmus.registry.lookup import GONE, open_registry
+from isthmus.registry.lookup import GONE, newest_versions, open_registry
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others
-from isthmus.registry.reference import check_name
+from isthmus.registry.reference import check_name, encoder_name
 from isthmus.registry.tags import PAIR_NAME
 from isthmus.spec import Settings
-from isthmus.tracking import store_errors
+from isthmus.tracking import INTERNAL, add_tags, store_errors
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -72,7 +72,16 @@ def history(name: str, settings: Settings) -> tuple[Event, ...]:
     check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
-        return tuple(entry.event for entry in Trail(client, name, settings).entries())
+        events = [entry.event for entry in Trail(client, name, settings).entries()]
+        found = newest_versions(client, encoder_name(name), None) if events else []
+    existing = {int(each.version) for each in found}
+
+    def marked(event: Event) -> Event:
+        named = (event.from_version, event.to_version)
+        deleted = {each for each in named if each is not None} - existing
+        return replace(event, deleted=tuple(sorted(deleted)))
+
+    return tuple(map(marked, events))
 
 
 class Trail:
@@ -233,6 +242,7 @@ class Trail:
     def _begin(self) -> None:
         """Creates the first run; deletes it again if another process created one first."""
         experiment = self._experiment() or self._create_experiment()
+        add_tags(self._client, experiment, INTERNAL)
         run_id = self._create_run(experiment.experiment_id, {_START: "{}"})
         if self._put(experiment.tags[_TAG_ROOT], _FIRST.format(self._name), run_id) != run_id:
             self._client.delete_run(run_id)
@@ -281,10 +291,9 @@ class Trail:
         from mlflow.exceptions import MlflowException
 
         root = self._settings.local_artifact_root
-        made = self._client.create_experiment(
-            f"{EXPERIMENT}-{uuid.uuid4().hex[:8]}",
-            artifact_location=(Path(root) / EXPERIMENT).absolute().as_uri() if root else None,
-        )
+        location = (Path(root) / EXPERIMENT).absolute().as_uri() if root else None
+        name = f"{EXPERIMENT}-{uuid.uuid4().hex[:8]}"
+        made = self._client.create_experiment(name, location, dict(INTERNAL))
         run_id = self._client.create_run(made, tags={"mlflow.runName": "root"}).info.run_id
         self._client.set_terminated(run_id)
         self._client.set_experiment_tag(made, _TAG_ROOT, run_id)

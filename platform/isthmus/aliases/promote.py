@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from isthmus.aliases.copies import mark, whole
 from isthmus.aliases.events import Draft, Event, Head, Source
+from isthmus.aliases.history import history
 from isthmus.aliases.moves import Aliases
 from isthmus.errors import ModelNotFound, UsageError
 from isthmus.registry.halves import NOWHERE, Standing
@@ -144,6 +145,21 @@ def rollback(name: str, settings: Settings, *, why: str = "") -> Promotion:
     assert entry is not None  # noqa: S101 (decide never returns None)
     assert entry.event.to_version is not None  # noqa: S101 (it always names a version)
     return Promotion(name, entry.event.to_version, entry.event.from_version, CHAMPION)
+
+
+def champion_before(name: str, settings: Settings) -> int | None:
+    """Returns the version that `rollback` would make champion; `None` if there is none.
+
+    Raises:
+        ModelNotFound: If nothing was ever registered.
+        RegistryError: If the registry does not answer.
+    """
+    events = history(name, settings)
+    deleted = {version for event in events for version in event.deleted}
+    champions = _champions(events)
+    earlier = [each for each in champions[:-1] if each is not None and each not in deleted]
+    earlier = [each for each in earlier if each != champions[-1]]
+    return earlier[-1] if earlier else None
 
 
 def _target_repaired(client: MlflowClient, reference: Reference, settings: Settings) -> Standing:

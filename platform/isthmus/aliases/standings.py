@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from isthmus.aliases.history import Trail
 from isthmus.registry.halves import Halves
 from isthmus.registry.lookup import is_empty_store, open_registry
 from isthmus.registry.reference import CHAMPION, Reference
@@ -39,6 +40,22 @@ def alias_positions(settings: Settings) -> Mapping[str, frozenset[Position]]:
             token = page.token
             if not token:
                 return {name: frozenset(found) for name, found in positions.items()}
+
+
+def named_by_history(name: str, settings: Settings) -> Mapping[str, int]:
+    """Returns the version that each alias belongs to by the pair's history.
+
+    Another process may have written an event and not yet set the alias.
+
+    Raises:
+        ModelNotFound: If nothing was ever registered.
+        RegistryError: If the registry does not answer.
+    """
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        head = Trail(client, name, settings).head()
+    standings = head.standings() if head is not None else {}
+    return {alias: at.version for alias, at in standings.items() if at.version is not None}
 
 
 def champion_of(name: str, settings: Settings) -> int | None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Field
 
-from isthmus.bundle.tensors import read_tensors
-from isthmus.core.alignment import LatentMap
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.spec.model import SpecModel
+
+if TYPE_CHECKING:
+    from isthmus.core.alignment import LatentMap
 
 MapKind = Literal["procrustes", "affine"]
 MAP_KINDS: tuple[MapKind, ...] = get_args(MapKind)
@@ -108,6 +109,10 @@ def read_map(folder: Path, kind: MapKind, said: Compatibility) -> LatentMap:
             f"{file} is damaged: its sha256 is {found[:12]}..., and pair.json says "
             f"{said.sha256[:12]}...; restore it, or train the pair again"
         )
+    # They load torch, which readers of `pair.json` do not need.
+    from isthmus.bundle.tensors import read_tensors
+    from isthmus.core.alignment import LatentMap
+
     tensors = read_tensors(file)
     try:
         matrix, offset = (tensors[f"{kind}.{part}"].numpy() for part in ("matrix", "offset"))

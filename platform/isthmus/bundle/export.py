@@ -21,7 +21,7 @@ from isthmus.bundle.agreement import (
 from isthmus.bundle.graphs import OPSET, Exporter, Graph, graphs_of, is_large, write_graph
 from isthmus.bundle.manifest import GraphName, OnnxExport
 from isthmus.data import sha256_of
-from isthmus.errors import RegistryError
+from isthmus.errors import RegistryError, first_line
 from isthmus.scores import Detector
 
 
@@ -90,7 +90,7 @@ def _export(
         try:
             files = write_graph(graph, example, folder, exporter)
         except (RuntimeError, TypeError, ValueError) as error:
-            found = Disagreement(found.share, f"torch cannot export it: {_first_line(error)}")
+            found = Disagreement(found.share, f"torch cannot export it: {first_line(error, 200)}")
             continue
         found = compare(graph.name, folder, detector, expected)
         if found.what is None:
@@ -100,7 +100,3 @@ def _export(
         f"the ONNX export of the {graph.name} is not what was trained ({plan.variant.name} over "
         f"{plan.net.name}): {found.what}; nothing is registered, please report it"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

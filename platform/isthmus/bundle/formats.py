@@ -14,7 +14,7 @@ from typing import Any, Literal
 from isthmus.errors import RegistryError
 
 Raw = dict[str, Any]
-FORMAT: Literal[3] = 3
+FORMAT: Literal[4] = 4
 """The format that is written now."""
 
 
@@ -63,5 +63,16 @@ def _from_2(raw: Raw) -> Raw:
     return {**raw, "detector": {"scoring": {"name": "own"}}}
 
 
+def _from_3(raw: Raw) -> Raw:
+    """Upgrades from format 3, whose metrics had names such as `test_psnr_db`."""
+
+    def renamed(name: str) -> str:
+        part, _, rest = name.partition("_")
+        is_of_part = part in ("train", "validation", "test") and rest != "files"
+        return f"{part}/{rest}" if is_of_part else name
+
+    return {**raw, "metrics": {renamed(name): each for name, each in raw["metrics"].items()}}
+
+
 # Each step is listed under its old format and leads to the next one.
-_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2}
+_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2, 3: _from_3}

@@ -23,7 +23,7 @@ HELD_OUT_FOLDER = "held_out"
 """The folder of the run's artifacts that holds the file."""
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
-_BY = ("time", "file")
+_BY: tuple[Literal["time", "file", "content"], ...] = ("time", "file", "content")
 
 
 class HeldOutRecord(SpecModel):
@@ -42,18 +42,20 @@ class Places:
     """The positions of held-out windows of series or sounds, and of those that were trained on.
 
     Tables and images need none of this: the part of the split that a row is in follows from its
-    content and the seed.
+    content and the seed. Patches have those of the images that they are cut out of.
 
     Attributes:
-        by: `time` if one signal is split by time, `file` if files are.
-        of_rows: Shape (N,). The first step of each held-out window, or the number of its file.
+        by: `time` if one signal is split by time, `file` if files or images are, `content` if
+            sounds are split by that of their clean versions.
+        of_rows: Shape (N,). The first step of each held-out window, or the number of its file, or
+            the hash of its clean file; of a patch the hash of its image.
         trained: The step at which the trained part ends, shape (1,), or the numbers of all files
             that were trained on.
         origin: A hash of the signal's first window, by which two signals with the same beginning
             are recognised; 0 for files.
     """
 
-    by: Literal["time", "file"]
+    by: Literal["time", "file", "content"]
     of_rows: NDArray[np.int64]
     trained: NDArray[np.int64]
     origin: int = 0
@@ -84,9 +86,17 @@ class HeldOutSample:
             is to find; empty if there are none.
         offset: The offset of the pair's scaling, broadcastable to a row.
         scale: The scale of the pair's scaling, broadcastable to a row.
-        pca_errors: Shape (N,). The mean squared error of PCA on each row, scaled units.
-        pca_components: The number of components of that PCA, as many as the code has values.
-        places: The positions of the rows, for windows of series and sounds.
+        pca_errors: Shape (N,). The mean squared error of PCA on each row, scaled units; empty if
+            there is no PCA of the same size.
+        pca_components: The number of components of that PCA, as many as the code has values; 0 if
+            there is none.
+        places: The positions of the rows, for windows of series and sounds and for patches.
+        clean: Shape (N, *row_shape). The same rows without noise, where the rows have noise of
+            their own.
+        is_of_noisy: Whether `pca_errors` are those of the rows with noise, for pairs that denoise.
+        filtered: Shape (N,). What the classical filter makes of each row with noise, in the measure
+            of the kind of data; NaN for rows that were not filtered.
+        white: The value of white, for images whose source says it.
     """
 
     rows: Floats
@@ -96,6 +106,33 @@ class HeldOutSample:
     pca_errors: Numbers
     pca_components: int
     places: Places | None = None
+    clean: Floats | None = None
+    is_of_noisy: bool = False
+    filtered: Numbers | None = None
+    white: float | None = None
+
+    @property
+    def peak(self) -> float:
+        """The highest possible value less the lowest, in scaled units, for the PSNR.
+
+        Where white is not known it is the range of the rows without noise.
+        """
+        rows = self.rows if self.clean is None else self.clean
+        return peak_of(rows, self.white, self.scale)
+
+
+def peak_of(rows: Floats, white: float | None, scale: Floats) -> float:
+    """Returns the highest possible value less the lowest, in scaled units; 1 if there is none.
+
+    Args:
+        rows: Rows without noise, in data units; their range is taken where white is not known.
+        white: The value of white, if the rows are images whose source says it; black is 0.
+        scale: The scale of the pair's scaling, broadcastable to a row.
+    """
+    if white is not None:
+        return float(white / np.mean(scale))
+    scaled = rows / scale
+    return (float(np.nanmax(scaled) - np.nanmin(scaled)) if scaled.size else 1.0) or 1.0
 
 
 def squared_errors(made: Floats, rows: Floats, scale: Floats) -> Numbers:
@@ -117,6 +154,14 @@ def write_held_out(sample: HeldOutSample, folder: Path) -> Path:
         "pca_errors": sample.pca_errors,
         "pca_components": np.array([sample.pca_components], dtype=np.int64),
     }
+    if sample.clean is not None:
+        tensors["clean"] = sample.clean
+    if sample.white is not None:
+        tensors["white"] = np.array([sample.white], dtype=np.float64)
+    if sample.is_of_noisy:
+        tensors["is_of_noisy"] = np.array([1], dtype=np.int64)
+    if sample.filtered is not None:
+        tensors["filtered"] = sample.filtered
     if sample.places is not None:
         place = sample.places
         tensors["places.of_rows"], tensors["places.trained"] = place.of_rows, place.trained
@@ -139,7 +184,7 @@ def read_held_out(file: Path) -> HeldOutSample:
         places = None
         if "places.by" in found:
             places = Places(
-                by="time" if int(found["places.by"][0]) == 0 else "file",
+                by=_BY[int(found["places.by"][0])],
                 of_rows=found["places.of_rows"],
                 trained=found["places.trained"],
                 origin=int(found["places.origin"][0]),
@@ -147,7 +192,13 @@ def read_held_out(file: Path) -> HeldOutSample:
         names = ("rows", "others", "offset", "scale", "pca_errors")
         arrays = {name: found[name] for name in names}
         return HeldOutSample(
-            **arrays, pca_components=int(found["pca_components"][0]), places=places
+            **arrays,
+            pca_components=int(found["pca_components"][0]),
+            places=places,
+            clean=found.get("clean"),
+            is_of_noisy="is_of_noisy" in found,
+            filtered=found.get("filtered"),
+            white=float(found["white"][0]) if "white" in found else None,
         )
     except (SafetensorError, KeyError, IndexError) as error:
         raise RegistryError(

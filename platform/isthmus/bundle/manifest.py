@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError
 from isthmus.bundle.compatibility import Compatibility
 from isthmus.bundle.formats import FORMAT, upgrade
 from isthmus.bundle.held_out import HeldOutRecord
+from isthmus.bundle.plugin_files import PluginRecord
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.spec import DataSpec, ModelPlan, PluginSpec, RowSchema, SpecModel
@@ -73,13 +74,22 @@ class DetectorRecord(SpecModel):
     """How these rows were kept from training, as `CalibrationWay` says."""
 
 
+class CoderRecord(SpecModel):
+    """The integer tables with which a pair writes symbols to files."""
+
+    tables: int = Field(ge=1)
+    """The number of tables."""
+    size_bytes: int
+    """What is stored of them, beside the decoder's weights."""
+
+
 class PairManifest(SpecModel):
     """The content of `pair.json`."""
 
     # Writes a NaN metric as NaN, because null could not be read as a number.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    format_version: Literal[3] = FORMAT
+    format_version: Literal[4] = FORMAT
     """The format of this file; `formats.py` reads the earlier ones."""
     pair_id: str
     """The id of the pair, which its latents and outputs carry."""
@@ -114,13 +124,20 @@ class PairManifest(SpecModel):
     readers without the weights."""
     detector: DetectorRecord = DetectorRecord(scoring=PluginSpec(name="own"))
     """What scores rows, and on what its threshold rests."""
+    coder: CoderRecord | None = None
+    """The tables of a pair that compresses; `None` if its latent is no whole numbers, and in pairs
+    that were registered before there were tables."""
     onnx: OnnxExport | None = None
     """The pair's ONNX graphs. Format 1 had none."""
+    started_from: str | None = None
+    """The id of the pair whose weights training started with; `None` if it drew them."""
     rows: Mapping[str, int] = {}
     """The number of rows in each part of the split."""
     not_reconstructed: tuple[str, ...] = ()
     """The features or channels that are hardly reconstructed, if at all: less than 5 % of their
     variance on held-out rows."""
+    plugins: tuple[PluginRecord, ...] = ()
+    """What the pair needs beside Isthmus: variants, nets and others of files and packages."""
     compatibility: Compatibility | None = None
     """The maps to the latents of the champion at the registration, if there was one."""
     held_out: HeldOutRecord | None = None

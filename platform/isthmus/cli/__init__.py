@@ -6,7 +6,9 @@ Names that are imported only for types are in quotes in these modules.
 """
 
 import errno
+import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,21 +16,26 @@ import typer
 from isthmus.cli import (
     choices,
     cluster,
+    compression,
     gate,
     init,
     lineage,
+    machine,
     models,
     report,
     schedule,
+    search,
     serve,
     stack,
     train,
     tune,
+    upkeep,
     use,
     watch,
 )
 from isthmus.cli.interrupts import listening
 from isthmus.cli.panels import Panels
+from isthmus.declarations import plugin_names
 from isthmus.errors import IsthmusError
 from isthmus.quiet import quieten
 
@@ -44,7 +51,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 it failed, or the gate refuses; 2 the command, a job file or a "
     "name is wrong; 3 the data are wrong; 130 stopped by Ctrl-C.",
 )
-for _command, _panel in (
+_commands: tuple[tuple[Callable[..., None], str], ...] = (
     (init.init, "Train"),
     (train.train, "Train"),
     (tune.tune, "Train"),
@@ -53,6 +60,7 @@ for _command, _panel in (
     (choices.variants, "Train"),
     (choices.nets, "Train"),
     (choices.scores, "Train"),
+    (choices.corruptions, "Train"),
     (cluster.submit, "Cluster"),
     (cluster.jobs, "Cluster"),
     (cluster.logs, "Cluster"),
@@ -64,12 +72,18 @@ for _command, _panel in (
     (gate.gate, "Models"),
     (watch.watch, "Models"),
     (lineage.lineage, "Models"),
-    (use.denoise, "Use"),
-    (use.detect, "Use"),
+    (upkeep.delete, "Models"),
+    (upkeep.prune, "Models"),
+    *((use.command_of(name), "Use") for name in plugin_names("uses")),
+    (compression.decompress, "Use"),
+    (compression.inspect, "Use"),
+    (search.search, "Use"),
     (report.report, "Use"),
-    (serve.ui, "This machine"),
-    (serve.doctor, "This machine"),
-):
+    (serve.serve, "Use"),
+    (machine.ui, "This machine"),
+    (machine.doctor, "This machine"),
+)
+for _command, _panel in _commands:
     app.command(rich_help_panel=_panel)(_command)
 app.add_typer(schedule.schedule, name="schedule", rich_help_panel="Train")
 app.add_typer(cluster.head, name="head", rich_help_panel="Cluster")
@@ -95,6 +109,9 @@ def options(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show the log lines of Isthmus.")
     ] = False,
+    trust: Annotated[
+        bool, typer.Option("--trust", help="Run the code that is stored with pairs to load them.")
+    ] = False,
     version: Annotated[
         bool,
         typer.Option("--version", help="Show the version.", is_eager=True, callback=_show_version),
@@ -103,6 +120,8 @@ def options(
     """Applies the options that all commands have."""
     global _debug
     _debug = debug
+    if trust:
+        os.environ["ISTHMUS_TRUST_PLUGINS"] = "1"  # also for the processes of Ray
     from isthmus.cli import logs
     from isthmus.spec import Settings
 

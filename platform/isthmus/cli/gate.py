@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import err, out
@@ -15,7 +16,12 @@ _STYLES = {"refused": "red", "undecided": "yellow"}
 
 
 def gate(
-    model: Annotated[str, typer.Argument(help="NAME/VERSION.", show_default=False)],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="NAME/VERSION.", show_default=False, autocompletion=completion.versions
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Compare a version with today's champion and PCA, as promote would; changes nothing.

@@ -54,7 +54,7 @@ def init(
     with err.status("looking at the data"):
         draft = draft_job(data, query)
     save(draft, path, replace_existing=force)
-    rows = "" if draft.rows is None else f", {draft.rows:,} rows to train on"
+    rows = "" if draft.rows is None else f", {draft.rows:,} {draft.counted}"
     out.print(f"[bold]{path}[/bold] is written: {draft.kind}{rows}", soft_wrap=True)
     if draft.left_out:
         shown = ", ".join(draft.left_out[:_MOST_NAMES])
@@ -68,7 +68,7 @@ def init(
 
 def _list_examples() -> None:
     from isthmus.data.arrays.sklearn import SETS
-    from pipelines.examples import example_jobs
+    from isthmus_pipelines.examples import example_jobs
 
     out.print("Example jobs; isthmus train PATH runs one:")
     for job in example_jobs():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.terminal import age, out
 from isthmus.errors import printable
@@ -24,6 +25,7 @@ def lineage(
         typer.Argument(
             help="A file of results, NAME/VERSION, NAME@ALIAS, a run, or a data fingerprint.",
             show_default=False,
+            autocompletion=completion.references,
         ),
     ],
     as_json: AsJson = False,
@@ -60,6 +62,8 @@ def _tree(found: "Lineage") -> "Tree":
 def _add_run(tree: "Tree", linked: "LinkedRun", found: "Lineage") -> None:
     run = linked.run
     line = f"run {run.name} ({run.run_id[:8]}), {run.status.lower()}, {age(run.started)} ago"
+    if run.start_pair_id is not None:
+        line += f", started from {run.start or 'a pair'} (pair {run.start_pair_id})"
     branch = tree.add(_asked(line, found, run.run_id))
     for pair in linked.pairs:
         _add_pair(branch, pair, found.asked)
@@ -67,7 +71,11 @@ def _add_run(tree: "Tree", linked: "LinkedRun", found: "Lineage") -> None:
 
 def _add_pair(tree: "Tree", pair: "LinkedPair", asked: str) -> None:
     names = ", ".join(pair.names) or "not in this registry"
-    branch = tree.add(_marked(f"{names} (pair {pair.pair_id})", asked == pair.pair_id))
+    gone = pair.deleted
+    state = f"; deleted {gone.at} by {gone.by}" if gone is not None else ""
+    branch = tree.add(_marked(f"{names} (pair {pair.pair_id}){state}", asked == pair.pair_id))
+    for successor in pair.successors[:_MOST_OUTPUTS]:
+        branch.add(_marked(f"{successor} was trained from it", is_asked=False))
     for output in pair.outputs[:_MOST_OUTPUTS]:
         branch.add(_marked(_output(output), asked == output.record.path))
     if len(pair.outputs) > _MOST_OUTPUTS:

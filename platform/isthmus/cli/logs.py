@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.handlers
+import os
 import sys
 import time
 import warnings
@@ -35,10 +36,10 @@ def configure(file: Path, verbose: bool) -> None:
         verbose: Whether the terminal shows all lines of Isthmus; by default it shows warnings.
     """
     handlers: list[logging.Handler] = []
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    existing = next(each for each in file.parents if each.exists())
+    if os.access(existing, os.W_OK):
         handlers.append(_File(file, maxBytes=_BYTES, backupCount=2, delay=True))
-    except OSError:
+    else:
         # The folder cannot be written to, which `isthmus doctor` reports.
         handlers.append(logging.NullHandler())
     for handler in handlers:
@@ -65,6 +66,16 @@ class _File(logging.handlers.RotatingFileHandler):
     """
 
     _is_said = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a line; the folder is created with the first, so that looking leaves none."""
+        if self.stream is None:
+            try:
+                Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
+                self.handleError(record)
+                return
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
         if not self._is_said:

@@ -4,29 +4,34 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import age, err, out
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from isthmus.aliases import Promotion
     from isthmus.registry import VersionSummary
 
 _WHY = "The reason, which the history keeps."
 _SHOWN = {
-    "validation_loss": "validation",
-    "test_reconstruction_mse": "test error",
-    "test_pca_mse": "PCA's",
+    "validation/loss": "validation",
+    "test/reconstruction_mse": "test error",
+    "test/pca_mse": "PCA's",
 }
 
 
 def models(
     name: Annotated[
         str | None,
-        typer.Argument(help="The pair to list; by default all pairs.", show_default=False),
+        typer.Argument(
+            help="The pair to list; by default all pairs.",
+            show_default=False,
+            autocompletion=completion.pairs,
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="List every version, not only the newest 10.")
@@ -48,7 +53,11 @@ def models(
         print_json([version for versions in shown for version in versions])
         return
     if not shown:
-        out.print("No models yet. Train one: isthmus train JOB.yaml")
+        from isthmus.spec import Settings
+        from isthmus.tracking.store import shown as shown_uri
+
+        uri = shown_uri(Settings.from_environment().tracking_uri)
+        out.paragraph(f"No models in {uri} yet. Train one: isthmus train JOB.yaml")
         return
     _show(version for versions in shown for version in versions)
     for versions in shown:
@@ -58,12 +67,19 @@ def models(
 
 
 def promote(
-    name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The pair's name.", show_default=False, autocompletion=completion.pairs
+        ),
+    ],
     version: Annotated[
         int,
         typer.Argument(help="The pair's version.", show_default=False, parser=whole_number),
     ],
-    alias: Annotated[str, typer.Option(help="The alias to give the version.")] = "champion",
+    alias: Annotated[
+        str, typer.Option(help="The alias to give the version.", autocompletion=completion.aliases)
+    ] = "champion",
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
     force: Annotated[
         bool, typer.Option("--force", help="Promote a version that the gate refuses; needs --why.")
@@ -99,7 +115,12 @@ def promote(
 
 
 def rollback(
-    name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The pair's name.", show_default=False, autocompletion=completion.pairs
+        ),
+    ],
     why: Annotated[str, typer.Option(help=_WHY, show_default=False)] = "",
 ) -> None:
     """Make the previous champion champion again; calling it twice goes back further.
@@ -112,7 +133,12 @@ def rollback(
 
 
 def history(
-    name: Annotated[str, typer.Argument(help="The pair's name.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The pair's name.", show_default=False, autocompletion=completion.pairs
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Show who gave which version an alias, when and why; newest first.
@@ -135,15 +161,17 @@ def history(
             event.actor,
             event.source,
             event.alias,
-            _version(event.from_version),
-            _version(event.to_version),
+            _version(event.from_version, event.deleted),
+            _version(event.to_version, event.deleted),
             event.why,
         )
     table.show()
 
 
-def _version(version: int | None) -> str:
-    return "-" if version is None else str(version)
+def _version(version: int | None, deleted: "Sequence[int]") -> str:
+    if version is None:
+        return "-"
+    return f"{version} (deleted)" if version in deleted else str(version)
 
 
 def _say(done: "Promotion") -> None:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from isthmus.cli.terminal import err
+from isthmus.progress.telling import TrainingTeller
 
-if TYPE_CHECKING:
-    from isthmus.progress.reporter import EpochReport
-
-_SECONDS_BETWEEN_LINES = 5.0
+_SECONDS_BETWEEN_LINES = 30.0
 
 
-class TrainingProgress:
-    """A `progress.Reporter` that shows the epoch, losses, rows per second and remaining time."""
+class _TerminalBar:
+    """A `progress.telling.Bar`; where there is no terminal it prints a line every half minute."""
 
-    def __init__(self) -> None:
-        self._progress = Progress(
+    def __init__(self, doing: str) -> None:
+        self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             TextColumn("{task.fields[said]}"),
@@ -30,11 +27,53 @@ class TrainingProgress:
             disable=not err.is_terminal,
             transient=True,
         )
-        self._task = self._progress.add_task("preparing", total=None, said="")
-        self._rows = 1
-        self._epochs = 0
+        self._task = self.progress.add_task(doing, total=None, said="")
         self._line_s = time.monotonic()
-        self._member = ""
+
+    def begin(self, doing: str, total: int, done: int, said: str) -> None:
+        """Shows that a piece of work begins."""
+        if not err.is_terminal:
+            err.print(f"{doing} {said}")
+        self.progress.reset(self._task, total=total, description=doing, said="")
+        self.progress.update(self._task, completed=done)
+
+    def move(self, done: int, said: str | None = None, left: str = "") -> None:
+        """Moves the bar; without a terminal, says how far it is every half minute."""
+        self.progress.update(self._task, completed=done)
+        if said is not None:
+            self.progress.update(self._task, said=said)
+            self.print_now_and_then(f"{said}  {left}" if left else said)
+
+    def rename(self, doing: str) -> None:
+        """Shows that the work has come to something else."""
+        self.progress.update(self._task, description=doing)
+
+    def extend(self, total: int | None) -> None:
+        """Sets how much is to be done; `None` if it is not known."""
+        self.progress.update(self._task, total=total)
+
+    def say(self, said: str) -> None:
+        """Sets what is said beside the bar."""
+        self.progress.update(self._task, said=said)
+
+    def print_now_and_then(self, said: str) -> None:
+        """Prints a line where there is no terminal, if the last one is half a minute old."""
+        now_s = time.monotonic()
+        if not err.is_terminal and now_s - self._line_s >= _SECONDS_BETWEEN_LINES:
+            self._line_s = now_s
+            err.print(said)
+
+
+class TrainingProgress(TrainingTeller):
+    """A `progress.Reporter` that shows the epoch, losses, rows per second and remaining time.
+
+    Where there is no terminal it prints a line every half minute, also within an epoch.
+    """
+
+    def __init__(self) -> None:
+        bar = _TerminalBar("preparing")
+        super().__init__(bar)
+        self._progress = bar.progress
 
     def __enter__(self) -> TrainingProgress:
         self._progress.start()
@@ -42,38 +81,6 @@ class TrainingProgress:
 
     def __exit__(self, *error: object) -> None:
         self._progress.stop()
-
-    def on_member(self, number: int, members: int) -> None:
-        """Shows that another member of an ensemble is trained from here on."""
-        self._member = f" member {number} of {members}"
-
-    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        """Shows that the workers have started."""
-        self._epochs, self._rows = epochs, rows
-        if not err.is_terminal:
-            span = f"from epoch {first_epoch} to {epochs} on {rows:,} rows each"
-            err.print(f"training{self._member} {span}")
-        description = f"training{self._member}"
-        self._progress.reset(self._task, total=epochs * rows, description=description, said="")
-        self._progress.update(self._task, completed=(first_epoch - 1) * rows)
-
-    def on_rows(self, epoch: int, done: int) -> None:
-        """Moves the bar within an epoch."""
-        self._progress.update(self._task, completed=(epoch - 1) * self._rows + done)
-
-    def on_epoch(self, report: EpochReport) -> None:
-        """Shows a finished epoch."""
-        said = (
-            f"epoch {report.epoch}/{self._epochs}  loss {report.train['loss']:.4g}  "
-            f"validation {report.validation['loss']:.4g}  {report.rows_per_s:,.0f} rows/s"
-        )
-        self._progress.update(self._task, completed=report.epoch * self._rows, said=said)
-        now_s = time.monotonic()
-        if not err.is_terminal and now_s - self._line_s >= _SECONDS_BETWEEN_LINES:
-            self._line_s = now_s
-            err.print(said)
-        if report.epoch == self._epochs:
-            self._progress.update(self._task, description="evaluating")
 
 
 @contextmanager
@@ -89,39 +96,26 @@ def rows_progress(verb: str) -> Iterator[Callable[[int, int | None], None]]:
 
 @contextmanager
 def parts_progress(verb: str) -> Iterator[Callable[[int, int, int], None]]:
-    """Shows a bar over parts; yields the function that moves it to (parts done, all, rows done).
-
-    Where there is no terminal, a line is printed now and then.
-    """
-    line_s = time.monotonic()
+    """Shows a bar over parts; yields the function that moves it to (parts done, all, rows done)."""
     with _bar(verb) as move:
-
-        def tell(done: int, total: int, rows: int) -> None:
-            nonlocal line_s
-            said = f"{done:,}/{total:,} parts, {rows:,} rows"
-            move(done, total, said)
-            if not err.is_terminal and time.monotonic() - line_s >= _SECONDS_BETWEEN_LINES:
-                line_s = time.monotonic()
-                err.print(said)
-
-        yield tell
+        yield lambda done, total, rows: move(
+            done, total, f"{done:,}/{total:,} parts, {rows:,} rows"
+        )
 
 
 @contextmanager
 def _bar(verb: str) -> Iterator[Callable[[int, int | None, str], None]]:
-    """Yields a function that moves a bar to (done, all, what is said beside it)."""
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[said]}"),
-        TimeRemainingColumn(),
-        console=err.console,
-        disable=not err.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task(verb, total=None, said="")
+    """Yields a function that moves a bar to (done, all, what is said beside it).
+
+    Where there is no terminal, a line is printed now and then.
+    """
+    bar = _TerminalBar(verb)
+    with bar.progress:
 
         def move(done: int, total: int | None, said: str) -> None:
-            progress.update(task, completed=done, total=total, said=said)
+            bar.extend(total)
+            bar.move(done)
+            bar.say(said)
+            bar.print_now_and_then(f"{verb} {said}")
 
         yield move

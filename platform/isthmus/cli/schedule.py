@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.panels import Panels
 from isthmus.cli.tables import Rows
@@ -33,7 +34,7 @@ def serve(file: File = None) -> None:
     """
     from isthmus.spec import Settings
     from isthmus.stack.scheduler import prefect_api
-    from pipelines.schedules import DEFAULT_FILE, serve_schedules
+    from isthmus_pipelines.schedules import DEFAULT_FILE, serve_schedules
 
     path = file or DEFAULT_FILE
     settings = Settings.from_environment()
@@ -47,7 +48,14 @@ def serve(file: File = None) -> None:
 
 @schedule.command("run")
 def run(
-    name: Annotated[str, typer.Argument(help="The name of the schedule.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="The name of the schedule.",
+            show_default=False,
+            autocompletion=completion.schedules,
+        ),
+    ],
     file: File = None,
     as_json: AsJson = False,
 ) -> None:
@@ -58,11 +66,11 @@ def run(
     from isthmus.cli.progress import TrainingProgress
     from isthmus.spec import Settings
     from isthmus.stack.scheduler import prefect_api
-    from pipelines.schedules import DEFAULT_FILE, find_schedule
+    from isthmus_pipelines.schedules import DEFAULT_FILE, find_schedule
 
     entry = find_schedule(name, file or DEFAULT_FILE)
     with prefect_api(Settings.from_environment()):
-        from pipelines.retrain import report_to, retrain
+        from isthmus_pipelines.retrain import report_to, retrain
 
         with TrainingProgress() as progress:
             report_to(progress)
@@ -81,13 +89,13 @@ def show(file: File = None) -> None:
 
     Example: isthmus schedule list
     """
-    from pipelines.schedules import DEFAULT_FILE
+    from isthmus_pipelines.schedules import DEFAULT_FILE
 
     _show(file or DEFAULT_FILE)
 
 
 def _show(path: Path) -> None:
-    from pipelines.schedules import read_schedules
+    from isthmus_pipelines.schedules import read_schedules
 
     table = Rows(("schedule", "cron", "time zone", "job", "changes", "enabled"), lead=2)
     for entry in read_schedules(path):

@@ -70,10 +70,6 @@ class Stream:
         """Shows a text with a spinner until the block ends; as `rich.console.Console.status`."""
         return self.console.status(text)
 
-    def print_json(self, text: str) -> None:
-        """Prints formatted JSON, as `rich.console.Console.print_json` does."""
-        self.console.print_json(text)
-
 
 out = Stream(stderr=False)
 err = Stream(stderr=True)

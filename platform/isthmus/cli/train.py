@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.terminal import err, out
 from isthmus.errors import printable
@@ -13,16 +14,22 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from isthmus.jobs.train import TrainResult
+    from isthmus.spec import JobSpec, ModelPlan, PluginSpec
 
 JobFile = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Change a field: training.epochs=5. Repeatable."
+        "--set",
+        metavar="NAME=VALUE",
+        help="Change a field: training.epochs=5. Repeatable.",
+        autocompletion=completion.fields,
     ),
 ]
 INTERRUPTED = 130
 _MOST_NAMES = 8
+_STILL_IMPROVING = 0.8
+"""The share of all epochs after which a best epoch says that training was too short."""
 
 
 def train(
@@ -34,31 +41,42 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="Resume an interrupted run, given its id or name."),
     ] = None,
+    finish: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUN",
+            help="Register what a stopped run has, from its best epoch so far, and end it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Train an autoencoder and register it as an encoder/decoder pair.
 
-    Ctrl-C stops after the epoch, and the run can be resumed.
+    Ctrl-C stops after the epoch, and the run can be resumed. With --resume, --set may change
+    epochs, early stopping, schedule and checkpoint interval.
 
     Example: isthmus train pipelines/jobs/digits.yaml --set training.epochs=20
     """
-    if (job is None) == (resume is None):
-        raise typer.BadParameter("give a job file, or --resume RUN")
-    if resume is not None and overrides:
-        raise typer.BadParameter("--set does not go with --resume: a run goes on as it began")
+    if sum(each is not None for each in (job, resume, finish)) != 1:
+        raise typer.BadParameter("give a job file, or --resume RUN, or --finish RUN")
+    if finish is not None and overrides:
+        raise typer.BadParameter("--set does not go with --finish, which trains no further")
     from isthmus import api
     from isthmus.cli.progress import TrainingProgress
 
     with TrainingProgress() as progress:
         if job is not None:
             result = api.train(job, overrides=overrides or [], reporter=progress)
+        elif resume is not None:
+            result = api.resume(resume, reporter=progress, overrides=overrides or [])
         else:
-            result = api.resume(resume or "", reporter=progress)
+            result = api.finish(finish or "")
     if as_json:
         print_json(result)
     if result.status == "interrupted":
-        when = f" after epoch {result.epochs}" if result.epochs else ""
-        err.print(f"Stopped{when}. Go on with: isthmus train --resume {result.run_id[:8]}")
+        when, run = f" after epoch {result.epochs}" if result.epochs else "", result.run_id[:8]
+        end = f", or register what it has: isthmus train --finish {run}" if result.epochs else ""
+        err.print(f"Stopped{when}. Go on with: isthmus train --resume {run}{end}")
         raise typer.Exit(INTERRUPTED)
     if not as_json:
         _summarise(result)
@@ -89,22 +107,8 @@ def validate(
     }
     rows = ""
     if data:
-        from isthmus.jobs.preparation import prepare
-
-        prepared = prepare(spec)
-        plan, sizes = prepared.plan, prepared.split_sizes
-        found |= {
-            "net": plan.net.name,
-            "kind": plan.kind,
-            "row_shape": plan.row_shape,
-            "latent_dim": plan.latent_dim,
-            "rows": sizes,
-        }
-        rows = (
-            f"\n  {sum(sizes.values())} rows of shape {plan.row_shape} ({plan.kind}): "
-            f"{sizes['train']} to train, {sizes['validation']} to validate, "
-            f"{sizes['test']} to test; latent {plan.latent_dim}"
-        )
+        of_data, rows = _checked_with_data(spec)
+        found |= of_data
     if as_json:
         print_json(found)
         return
@@ -114,16 +118,58 @@ def validate(
     )
 
 
-def schema() -> None:
+def _checked_with_data(spec: "JobSpec") -> "tuple[dict[str, object], str]":
+    """Reads the data of a job, as training does; returns what is found, and the same in words."""
+    from isthmus.jobs.preparation import prepare
+    from isthmus.jobs.starting import starting_pair
+    from isthmus.spec import Settings
+
+    spec, start = starting_pair(spec, Settings.from_environment())
+    prepared = prepare(spec, start=start)
+    plan, sizes = prepared.plan, prepared.split_sizes
+    found: dict[str, object] = {
+        "net": plan.net.name,
+        "kind": plan.kind,
+        "row_shape": plan.row_shape,
+        "latent_dim": plan.latent_dim,
+        "rows": sizes,
+        "size": spec.size,
+        "net_options": plan.net.options,
+        "epochs": prepared.spec.training.epochs,
+        "learning_rate": prepared.spec.training.learning_rate,
+    }
+    what = "rows" if spec.data.patch is None else "patches"
+    said = (
+        f"\n  {sum(sizes.values())} {what} of shape {plan.row_shape} ({plan.kind}): "
+        f"{sizes['train']} to train, {sizes['validation']} to validate, "
+        f"{sizes['test']} to test; latent {plan.latent_dim}"
+        f"\n  size {spec.size}: {_in_words(plan.net)}; {found['epochs']} epochs, learning rate "
+        f"{found['learning_rate']:g}"
+    )
+    if start is not None:
+        found["started_from"] = start.pair.reference
+        said += f"\n  starts from {start.pair.reference} (pair {start.pair_id})"
+    return found, said
+
+
+def _in_words(net: "PluginSpec") -> str:
+    told = ", ".join(f"{name} {value}" for name, value in net.options.items())
+    return f"{net.name} with {told}" if told else net.name
+
+
+def schema(
+    job: Annotated[
+        Path | None,
+        typer.Argument(help="A job file, to add its own plugins.", show_default=False),
+    ] = None,
+) -> None:
     """Print the JSON schema of job files, with which editors complete them.
 
     Example: isthmus schema > job.schema.json
     """
-    import json
-
     from isthmus.jobs.specs import schema as job_schema
 
-    out.print_json(json.dumps(job_schema()))
+    print_json(job_schema(job))
 
 
 def print_limits(metrics: "Mapping[str, float]", not_reconstructed: "Sequence[str]") -> None:
@@ -143,6 +189,44 @@ def print_limits(metrics: "Mapping[str, float]", not_reconstructed: "Sequence[st
         )
 
 
+def print_results(metrics: "Mapping[str, float]", plan: "ModelPlan") -> None:
+    """Prints the errors on held-out rows beside PCA's, and what denoisers and codecs are for."""
+    from isthmus.tracking.noise_in_words import compared_in_words, remarks
+    from isthmus.tracking.rates_in_words import rates_in_words
+
+    pca = metrics.get("test/pca_mse")
+    beside = "" if pca is None else f", PCA of the same size {pca:.5f}"
+    out.print(
+        f"  reconstruction error on held-out rows {metrics['test/reconstruction_mse']:.5f}{beside} "
+        "(mean squares, scaled units)"
+    )
+    compared, rates = compared_in_words(metrics, plan), rates_in_words(metrics, plan)
+    for line in (compared, *remarks(metrics, plan), rates):
+        if line:
+            out.print(f"  {line}")
+
+
+def print_loss_to_pca(metrics: "Mapping[str, float]") -> None:
+    """Says that PCA of the same size reconstructs better, if it does, and what to try."""
+    own, pca = metrics["test/reconstruction_mse"], metrics.get("test/pca_mse")
+    if pca is None or own <= pca:
+        return
+    epochs = metrics["epochs"]
+    if metrics["best_epoch"] > _STILL_IMPROVING * epochs:
+        advice = (
+            f"It was best in its last epochs: train longer, --set training.epochs={5 * epochs:.0f}"
+        )
+    else:
+        advice = (
+            "Try isthmus tune with other values of training.learning_rate and latent_dim, a larger "
+            "net (isthmus nets), or another variant (isthmus variants)"
+        )
+    out.paragraph(
+        f"It loses to PCA of the same size: its error is {own / pca:.3g} times PCA's, so that "
+        f"promote will refuse it. {advice}"
+    )
+
+
 def _summarise(result: "TrainResult") -> None:
     assert result.pair is not None  # noqa: S101 (finished)
     metrics, plan = result.metrics, result.plan
@@ -152,10 +236,9 @@ def _summarise(result: "TrainResult") -> None:
         f"{plan.row_shape}; {metrics['epochs']:.0f} epochs, best {metrics['best_epoch']:.0f}, "
         f"{metrics['seconds']:.0f} s"
     )
-    out.print(
-        f"  reconstruction error on held-out rows {metrics['test_reconstruction_mse']:.5f}, "
-        f"PCA of the same size {metrics['test_pca_mse']:.5f} (mean squares, scaled units)"
-    )
+    if result.started_from is not None:
+        out.print(f"  training started from {result.started_from}")
+    print_results(metrics, plan)
     print_limits(metrics, result.not_reconstructed)
     if "latent_affine_error" in metrics:
         affine, rotation = (
@@ -166,4 +249,5 @@ def _summarise(result: "TrainResult") -> None:
             f"map, {rotation:.3g} % by a rotation"
         )
     out.print(f"  run {result.run_id[:8]}: see it with isthmus ui")
+    print_loss_to_pca(metrics)
     out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")

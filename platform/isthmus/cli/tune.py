@@ -10,7 +10,14 @@ import typer
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import err, out
-from isthmus.cli.train import INTERRUPTED, JobFile, Overrides, print_limits
+from isthmus.cli.train import (
+    INTERRUPTED,
+    JobFile,
+    Overrides,
+    print_limits,
+    print_loss_to_pca,
+    print_results,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -154,13 +161,13 @@ def _summarise(job: Path, given: list[str], result: "TuneResult") -> None:
         f"{best.number}; {plan.variant.name} over {plan.net.name}, latent {plan.latent_dim}, "
         f"{metrics['seconds']:.0f} s in all"
     )
-    out.print(
-        f"  reconstruction error on held-out rows {metrics['test_reconstruction_mse']:.5f}, "
-        f"PCA of the same size {metrics['test_pca_mse']:.5f} (mean squares, scaled units)"
-    )
+    if result.ended_early:
+        out.paragraph(f"  {result.ended_early}")
+    print_results(metrics, plan)
     print_limits(metrics, result.not_reconstructed)
     own = "".join(f" --set {shlex.quote(each)}" for each in given if "tuning." not in each)
     out.print(f"  run {result.run_id[:8]}: see it and its trials with isthmus ui")
+    print_loss_to_pca(metrics)
     out.print(f"Again: isthmus train {job}{own} {_options(best)}", markup=False, soft_wrap=True)
     out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")
 

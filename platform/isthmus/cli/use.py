@@ -1,24 +1,30 @@
-"""The commands `denoise` and `detect`, which apply a registered pair to a file."""
+"""The commands of the downstream jobs: each is made of what its job declares."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
-from isthmus.cli.parts import detect_parts, refuse_form, refuse_of_files
 from isthmus.cli.report import check_report, write_report
 from isthmus.cli.terminal import out
+from isthmus.declarations import declaration
 
 if TYPE_CHECKING:
-    from isthmus.jobs.detect import DetectResult
-    from isthmus.jobs.points import PointsFound
-    from isthmus.registry import Device
-    from isthmus.spec import Settings
+    from isthmus.execution.request import Request
+    from isthmus.execution.use import Use, UseResult
+    from isthmus.spec import Settings, SpecModel
 
 Model = Annotated[
     str,
-    typer.Option("--model", help="The pair: NAME@ALIAS, NAME/VERSION, or NAME for its champion."),
+    typer.Option(
+        "--model",
+        help="The pair: NAME@ALIAS, NAME/VERSION, or NAME for its champion.",
+        autocompletion=completion.references,
+    ),
 ]
 Input = Annotated[
     str,
@@ -27,246 +33,114 @@ Input = Annotated[
         show_default=False,
     ),
 ]
-Output = Annotated[Path, typer.Argument(help="The path of the results.", show_default=False)]
-Results = Annotated[
+Output = Annotated[
     str,
     typer.Argument(
-        help="The path of the results; with --address a folder, local or s3://.",
+        help="The path of the results, local or s3://; with --address a folder.",
         show_default=False,
-    ),
-]
-Resample = Annotated[
-    bool, typer.Option("--resample", help="Resample sounds to the sample rate of the pair.")
-]
-Query = Annotated[
-    str | None,
-    typer.Option(
-        "--query",
-        help="The query whose rows are read, if INPUT is a database; by default the trained one.",
-        show_default=False,
-    ),
-]
-AllowUnseen = Annotated[
-    bool,
-    typer.Option("--allow-unseen", help="Let rows with categories new to the pair be normal."),
-]
-Per = Annotated[
-    Literal["auto", "point", "window"],
-    typer.Option(
-        "--per", help="What of series has a score: each point, or each window.", show_default=False
-    ),
-]
-FalseAlarmRate = Annotated[
-    float | None,
-    typer.Option(
-        "--false-alarm-rate",
-        help="The share of normal rows that may be flagged; by default the pair's own, 0.01.",
-        show_default=False,
-    ),
-]
-ControlOption = Annotated[
-    str,
-    typer.Option(
-        "--control",
-        help="rate: of normal rows few are flagged. fdr: of the rows flagged in the file few are "
-        "normal. online: the same over all files of a stream.",
-    ),
-]
-Level = Annotated[
-    float | None,
-    typer.Option(
-        "--level",
-        help="The false discovery rate of --control fdr and online; by default 0.1.",
-        show_default=False,
-    ),
-]
-State = Annotated[
-    Path | None,
-    typer.Option(
-        "--state",
-        help="The file with the state of a stream (--control online).",
-        show_default=False,
-    ),
-]
-OnDevice = Annotated[
-    str,
-    typer.Option("--device", help="auto, cpu or gpu; auto is a GPU if there is one."),
-]
-Address = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        help="A Ray cluster that scores a folder or a glob of files; auto is that of this machine.",
-        show_default=False,
-    ),
-]
-Form = Annotated[
-    str | None,
-    typer.Option(
-        "--form",
-        help="The form of the parts with --address: parquet or csv; by default that of each file.",
-        show_default=False,
-    ),
-]
-Strict = Annotated[
-    bool,
-    typer.Option(
-        "--strict", help="Stop at a row that cannot be read, instead of setting it aside."
-    ),
-]
-Explain = Annotated[
-    bool,
-    typer.Option(
-        "--explain",
-        help="Say why each row is strange, in columns; for images, series and audio also in "
-        "pictures of the strangest, in OUTPUT.heatmaps.",
     ),
 ]
 Page = Annotated[
     Path | None,
     typer.Option("--report", help="Write a page about the results too.", show_default=False),
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace an existing output.")]
+_HELP = """{summary}
 
+    With --address, a Ray cluster works on the files of a folder, each to a part in the folder
+    OUTPUT. The parts that an interrupted command has done are kept by the same command.
 
-def denoise(
-    model: Model,
-    source: Input,
-    output: Output,
-    force: Force = False,
-    resample: Resample = False,
-    query: Query = None,
-    device: OnDevice = "auto",
-    as_json: AsJson = False,
-) -> None:
-    """Denoise every row of a file, and write the rows in the form of the input.
-
-    Example: isthmus denoise --model digits@champion noisy.npz clean.npz
+    Example: {example}
     """
-    refuse_existing(output, force)
-    from isthmus.cli.progress import rows_progress
-    from isthmus.data import UseOptions
-    from isthmus.jobs.denoise import denoise as run
-    from isthmus.spec import Settings
-
-    options = UseOptions(resample=resample, query=query)
-    with rows_progress("denoising") as on_rows:
-        result = run(
-            *(model, source, output, Settings.from_environment(), on_rows),
-            options=options,
-            device=cast("Device", device),
-        )
-    if as_json:
-        print_json(result)
-        return
-    out.print(
-        f"{result.rows:,} rows denoised by {result.model} (pair {result.pair_id}): {result.output}"
-    )
 
 
-def detect(
-    model: Model,
-    source: Input,
-    output: Results,
-    force: Force = False,
-    resample: Resample = False,
-    query: Query = None,
-    allow_unseen: AllowUnseen = False,
-    false_alarm_rate: FalseAlarmRate = None,
-    control: ControlOption = "rate",
-    level: Level = None,
-    state: State = None,
-    strict: Strict = False,
-    device: OnDevice = "auto",
-    explain: Explain = False,
-    report: Page = None,
-    per: Per = "auto",
-    address: Address = None,
-    form: Form = None,
-    as_json: AsJson = False,
-) -> None:
-    """Score every row of a file and find the anomalies; write csv, parquet or npz.
+def command_of(name: str) -> Callable[..., None]:
+    """Returns the command of a downstream job, without importing the job.
 
-    With --address, a Ray cluster scores the files of a folder, each to a part in the folder OUTPUT.
-    The parts that an interrupted command has done are kept by the same command.
-
-    Example: isthmus detect --model digits@champion new.npz scores.csv
+    Its options are those that all jobs share, then those of the job's own.
     """
-    if as_json and report is not None:
-        raise typer.BadParameter("--json and --report do not go together: make the page later")
-    from isthmus.data import UseOptions
-    from isthmus.jobs.controls import control_of
-    from isthmus.spec import Settings
+    from isthmus.execution.request import Request
 
-    settings = Settings.from_environment()
-    asked: dict[str, Any] = {
-        "options": UseOptions(resample=resample, query=query, set_aside=not strict),
-        "allow_unseen": allow_unseen,
-        "control": control_of(control, false_alarm_rate, level, state),
-        "device": cast("Device", device),
-    }
-    if address is not None:
-        refuse_of_files(
-            {"explain": explain, "report": report, "per": per != "auto", "json": as_json}
-        )
-        asked |= {"form": form, "force": force}
-        detect_parts(model, source, output, settings, address, asked)
-        return
-    refuse_form(form)
-    _refuse_outputs(Path(output), report, force)
-    asked |= {"explain": explain, "per": per}
-    result = _detect_file(model, source, output, settings, asked)
-    (print_json if as_json else _summarise)(result)
-    if report is not None:
-        write_report(Path(output), report, settings)
+    declared = declaration("uses", name)
+    own: type[SpecModel] = declared.value("Config")
 
+    def command(model: str, source: str, output: str, as_json: bool, **options: Any) -> None:
+        page: Path | None = options.pop("report", None)
+        request = Request(**{each: options.pop(each) for each in Request.model_fields})
+        if page is not None:
+            _check_page(page, output, request, as_json)
+        from isthmus import uses
+        from isthmus.spec import Settings
 
-def _refuse_outputs(output: Path, report: Path | None, force: bool) -> None:
-    refuse_existing(output, force)
-    if report is not None:
-        refuse_existing(report, force)
-        check_report(report, output)
+        settings, use = Settings.from_environment(), uses.get(name)(**options)
+        result = _run(use, model, source, output, settings, request)
+        if as_json:
+            print_json(result)
+        else:
+            first, *more = use.summary(result)
+            out.print(first)
+            for line in more:
+                out.print(f"  {line}")
+        if page is not None:
+            write_report(Path(output), page, settings)
 
-
-def _detect_file(
-    model: str, source: str, output: str, settings: "Settings", asked: dict[str, Any]
-) -> "DetectResult":
-    from isthmus.cli.progress import rows_progress
-    from isthmus.jobs.detect import detect as run
-
-    with rows_progress("detecting") as on_rows:
-        return run(model, source, output, settings, on_rows, **asked)
-
-
-def _summarise(result: "DetectResult") -> None:
-    from isthmus.data import rejected_path
-
-    what = "rows" if result.points is None else "steps"
-    out.print(
-        f"{result.anomalies:,} anomalies in {result.rows:,} {what} ({result.rule}) by "
-        f"{result.model} (pair {result.pair_id}): {result.output}"
+    parameters = [
+        _parameter("model", Model),
+        _parameter("source", Input),
+        _parameter("output", Output),
+        *_options(Request),
+        *_options(own),
+        *([_parameter("report", Page, None)] if declared.value("HAS_REPORT") else []),
+        _parameter("as_json", AsJson, False),
+    ]
+    command.__name__ = name
+    command.__doc__ = _HELP.format(
+        summary=declared.value("SUMMARY"), example=declared.value("EXAMPLE")
     )
-    if result.rejected:
-        out.print(
-            f"  {result.rejected:,} rows cannot be read and are set aside: "
-            f"{rejected_path(result.output)}"
-        )
-    if result.points is not None:
-        _print_ranges(result.points)
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
 
 
-def _print_ranges(points: "PointsFound") -> None:
-    if points.unscored:
-        out.print(
-            f"  {points.unscored:,} steps have no score, as no whole window covers them; the "
-            "column reason says why"
-        )
-    out.print(f"  {points.ranges:,} ranges of anomalous steps: {points.ranges_output}")
+def _options(model: "type[SpecModel]") -> list[inspect.Parameter]:
+    """Returns the fields of a section as options of a command."""
+    found = []
+    for name, field in model.model_fields.items():
+        text = " ".join((field.description or "").split())
+        shows_default = field.default is not None and not isinstance(field.default, bool | str)
+        option = typer.Option(f"--{name.replace('_', '-')}", help=text, show_default=shows_default)
+        found.append(_parameter(name, Annotated[field.annotation, option], field.default))
+    return found
 
 
-def refuse_existing(output: Path, force: bool) -> None:
-    """Refuses an output that exists, unless it may be replaced."""
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _run(
+    use: "Use", model: str, source: str, output: str, settings: "Settings", request: "Request"
+) -> "UseResult":
+    from isthmus.cli.progress import parts_progress, rows_progress
+    from isthmus.execution.running import run
+
+    asked = (use, model, source, output, settings, request)
+    if request.address is not None:
+        with parts_progress(use.DOING) as on_parts:
+            return run(*asked, on_parts=on_parts)
+    with rows_progress(use.DOING) as on_rows:
+        return run(*asked, on_rows=on_rows)
+
+
+def _check_page(page: Path, output: str, request: "Request", as_json: bool) -> None:
+    """Refuses a page about the results that could not be made, before the work."""
+    from isthmus.data.files import is_in_s3
     from isthmus.errors import UsageError
 
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists already; choose another output, or add --force")
+    if as_json:
+        raise typer.BadParameter("--json and --report do not go together: make the page later")
+    if request.address is not None or is_in_s3(output):
+        what = "--address" if request.address is not None else "an output in S3"
+        raise UsageError(f"--report does not go with {what}; leave one of them out")
+    if page.exists() and not request.force:
+        raise UsageError(f"{page} exists already; choose another output, or add --force")
+    check_report(page, Path(output))

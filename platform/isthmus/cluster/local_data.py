@@ -1,4 +1,4 @@
-"""The data of this machine that travel with a submitted job."""
+"""The files of this machine that travel with a submitted job: its data and its plugins."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from isthmus.errors import DataError
+from isthmus.plugins import PluginFile
 from isthmus.spec import DataSpec
 from isthmus.spec.paths import expanded, local_paths, with_paths
 
 LARGEST_LOCAL_DATA_BYTES = 50 * 2**20
 """The most that travels with a job: Ray keeps it in the head's memory and sends it to each node."""
 _DATA_FOLDER = "data"
+_PLUGINS_FOLDER = "plugins"
 
 
 def absolute(data: DataSpec) -> DataSpec:
@@ -60,6 +62,27 @@ def sent_along(data: DataSpec, working_dir: Path) -> DataSpec:
                 raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
         moved[path] = f"{target}/{rest}"
     return with_paths(data, moved)
+
+
+def plugins_sent_along(paths: Sequence[str], working_dir: Path) -> tuple[str, ...]:
+    """Copies the files with a job's plugins into the folder that is sent.
+
+    Args:
+        paths: The files, as the checked job names them.
+        working_dir: The folder that is sent, which holds the job file.
+
+    Returns:
+        The paths that they have there, relative to the job file.
+
+    Raises:
+        UsageError: If one cannot be read any more.
+    """
+    folder = working_dir / _PLUGINS_FOLDER
+    for path in paths:
+        file = PluginFile.read(Path(path))
+        folder.mkdir(exist_ok=True)
+        (folder / file.name).write_bytes(file.content)
+    return tuple(f"{_PLUGINS_FOLDER}/{Path(path).name}" for path in paths)
 
 
 def size_bytes(paths: Sequence[str]) -> int:

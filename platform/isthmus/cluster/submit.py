@@ -1,4 +1,4 @@
-"""Submits a training job to a cluster: the job, the code as a wheel, and small local data."""
+"""Submits a training job to a cluster: the job, its plugins, the code as a wheel, small data."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from isthmus.cluster.client import Cluster, connect
 from isthmus.cluster.local_data import (
     LARGEST_LOCAL_DATA_BYTES,
     absolute,
+    plugins_sent_along,
     sent_along,
     size_bytes,
 )
@@ -23,7 +24,7 @@ from isthmus.cluster.wheel import build_wheel
 from isthmus.data import is_large, open_rows
 from isthmus.errors import UsageError
 from isthmus.jobs.preparation import prepare
-from isthmus.jobs.specs import load_job_file
+from isthmus.jobs.specs import data_of, load_job_file
 from isthmus.quiet import quieten
 from isthmus.spec import JobSpec, Settings
 from isthmus.spec.paths import data_paths, local_paths
@@ -77,7 +78,7 @@ def checked_job(job: Path, overrides: Sequence[str]) -> JobSpec:
     spec = load_job_file(job, overrides)
     if all("://" not in path for path in data_paths(spec.data)):
         is_small = size_bytes(local_paths(spec.data)) <= LARGEST_LOCAL_DATA_BYTES
-        source, data = open_rows(spec.data)  # finds a wrong column of a table of any size
+        source, data = open_rows(data_of(spec))  # finds a wrong column of a table of any size
         if is_small or not is_large(source, data):
             prepare(spec).close()
     return spec
@@ -106,7 +107,8 @@ def submit(
         working_dir.mkdir()
         # The head of this machine runs the job in another folder, but sees the same files.
         data = absolute(spec.data) if cluster.is_local else sent_along(spec.data, working_dir)
-        sent = spec.model_copy(update={"data": data})
+        plugins = plugins_sent_along(spec.plugins, working_dir)
+        sent = spec.model_copy(update={"data": data, "plugins": plugins})
         content = yaml.safe_dump(sent.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (working_dir / _JOB_FILE).write_text(content, encoding="utf-8")
         with connect(cluster) as client:

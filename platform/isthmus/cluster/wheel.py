@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from pathlib import Path
 
-_PACKAGES = ("isthmus", "pipelines")
+_PACKAGES = ("isthmus", "isthmus_pipelines")
 # Equal code must give equal bytes, because Ray stores and reuses an upload by its content.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 

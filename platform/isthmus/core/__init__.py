@@ -1,8 +1,9 @@
-"""The code that all variants share: the abstract module, losses, corruptions, scaling, maths."""
+"""The code that all variants share: the abstract module, losses, scaling, maths."""
 
-from isthmus.core.autoencoder import Autoencoder, PlanLike
+from isthmus.core.autoencoder import Autoencoder, LatentPrior, PlanLike
 from isthmus.core.calibration import Calibration
-from isthmus.core.corruption import Corruption, corrupt
+from isthmus.core.coding import CodedAutoencoder, IndexCoded
+from isthmus.core.integer_tables import IntTable
 from isthmus.core.lightning import LossOutput, Stage, StepGroup
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
@@ -10,12 +11,14 @@ from isthmus.core.scaling import Scaling
 __all__ = [
     "Autoencoder",
     "Calibration",
-    "Corruption",
+    "CodedAutoencoder",
+    "IndexCoded",
+    "IntTable",
+    "LatentPrior",
     "LossOutput",
     "PlanLike",
     "Reconstruction",
     "Scaling",
     "Stage",
     "StepGroup",
-    "corrupt",
 ]

@@ -6,23 +6,29 @@ Shapes: x_B... is a batch of rows (B, *row_shape); z_BD is a batch of latents (B
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
+import torch
 from torch import Tensor
 
 from isthmus import nets
+from isthmus.core.integer_tables import IntTable
 from isthmus.core.learning_rate import Schedule
 from isthmus.core.lightning import LossOutput, TrainedByLightning
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
-from isthmus.spec import ModelPlan, SpecModel
+from isthmus.spec import ModelPlan, PluginSpec, SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 PlanLike = ModelPlan | Mapping[str, Any]
 """A `ModelPlan`, or the mapping of plain values that a checkpoint stores for it."""
+
+LatentPrior = Literal["none", "standard_normal", "learned", "tables"]
+"""The distribution that a variant gives its latents before it has seen a row. `learned`: one that
+training has fitted. `tables`: the frequencies with which a coded latent is compressed."""
 
 # `latent_dim: auto` is a row's number of values divided by the first, clamped to the second.
 _LATENT_SHARE = 4
@@ -61,15 +67,28 @@ class Autoencoder(TrainedByLightning):
     VIEWS: ClassVar[int] = 1
     """The number of measurements of each row that the variant trains on. With 2, `loss` takes a
     batch of shape (B, 2, *row_shape)."""
+    TAKES_CLEAN_ROWS: ClassVar[bool] = False
+    """Whether the variant can also train on rows that hold noise beside their clean versions: in a
+    batch of shape (B, 2, *row_shape), noisy first."""
     TAKES_SKIPS: ClassVar[bool] = False
     """Whether the variant works with nets whose skip connections bypass the bottleneck. Its target
     must then differ from its input, because otherwise it learns to copy."""
+    REMOVES_NOISE: ClassVar[bool] = False
+    """Whether the variant learns to give a row without the noise that is in it."""
+    CODES_MAPS: ClassVar[bool] = False
+    """Whether the variant counts the bits of its latent, also where that is one map as large as the
+    row, so that it learns to make it small with nets that have no bottleneck."""
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.MSE
     """The loss that `reconstruction: auto` selects. Where the loss is a likelihood next to a KL
     term, a learned variance spares the user a weight (Rybkin et al. 2021, arXiv:2006.13202)."""
+    AUTO_LOSS_OF_SOUNDS: ClassVar[ReconstructionLoss | None] = None
+    """The loss that `reconstruction: auto` selects for audio, if it is another one."""
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = False
     """Whether the variant weights the errors of single values, which SSIM and spectral losses do
     not have."""
+    PRIOR: ClassVar[LatentPrior] = "none"
+    """The prior over latents. Of a variant with one, rows can be sampled that nobody has measured;
+    with any but `standard_normal` the variant defines `sample_latents`."""
 
     CUDA_GRAPH_SAFE: ClassVar[bool] = False
     """Whether a GPU can record one training step as a CUDA graph and replay it. Every step must
@@ -165,14 +184,39 @@ class Autoencoder(TrainedByLightning):
         """
         return {}
 
-    def noised(self, x: Tensor) -> Tensor | None:
-        """Adds to scaled rows the noise that the variant learns to remove.
+    def noised(self, x: Tensor, *, weakest: bool = False) -> Tensor | None:
+        """Adds to scaled rows the strongest noise that the variant learns to remove.
+
+        Args:
+            x: Scaled rows, shape (B, *row_shape).
+            weakest: Whether to add the weakest noise instead.
 
         Returns:
             The noisy rows, or `None` if the variant does not remove noise or never saw a row
-            without noise.
+            without noise; of the weakest noise also if it learns to remove noise of one strength
+            alone, or of any strength from 0 on.
         """
         return None
+
+    def sample_latents(
+        self, count: int, generator: torch.Generator, tables: Sequence[IntTable] = ()
+    ) -> Tensor:
+        """Draws latents from the prior, shape (count, latent_dim).
+
+        Args:
+            count: The number of latents.
+            generator: A generator of the CPU, so that a seed means the same on every device.
+            tables: The tables with which the pair compresses, if it does.
+
+        Raises:
+            NotImplementedError: If the variant has no prior.
+
+        Source: Kingma & Welling 2013, arXiv:1312.6114, section 2.1: the standard normal prior.
+        """
+        if self.PRIOR != "standard_normal":
+            raise NotImplementedError(f"{type(self).__name__} has no prior to draw from")
+        drawn = torch.randn(count, self.plan.latent_dim, generator=generator)
+        return drawn.to(self.scaling.scale)
 
     # -- what a variant can use -----------------------------------------------------------------
 
@@ -185,13 +229,27 @@ class Autoencoder(TrainedByLightning):
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """Encodes rows of shape (B, *row_shape) as latents of shape (B, latent_dim).
 
         The same input always gives the same latent.
+
+        Args:
+            x: The rows.
+            context: The `context` of the whole rows, if `x` are parts of them.
         """
-        encoded: Tensor = self.encoder(self.scaling(x))
+        scaled = self.scaling(x)
+        encoded: Tensor = self.encoder(scaled) if context is None else self.encoder(scaled, context)
         return self.latent(encoded)
+
+    def context(self, x: Tensor) -> Tensor | None:
+        """Returns what the net finds in whole rows (B, *row_shape) that parts of them lack.
+
+        Only a net that is told the noise level has one, shape (B,). It makes the encodings of parts
+        agree with that of the whole.
+        """
+        find = getattr(self.encoder, "context", None)
+        return find(self.scaling(x)) if find else None
 
     def decode(self, z: Tensor) -> Tensor:
         """Decodes latents of shape (B, latent_dim) to rows of shape (B, *row_shape)."""
@@ -226,6 +284,34 @@ class Autoencoder(TrainedByLightning):
         scaled: Tensor = self.scaling(x)
         decoded = self._decode_scaled(self.latent(self.encoder(scaled)))
         return (scaled - decoded).square().flatten(1).mean(dim=1)
+
+    def at(self, row_shape: Shape) -> Self:
+        """Returns the autoencoder for rows of another size, which shares this one's weights.
+
+        Its net must be for rows of any size (`Net.ANY_SIZE`). No weight is copied, and none may be
+        moved to another device while both are in use.
+
+        Args:
+            row_shape: The shape, with as many axes and channels as `plan.row_shape`.
+
+        Raises:
+            ValueError: If the net or the scaling is for rows of one size.
+        """
+        made = nets.made_for(self.plan.net, self.plan.row_shape)
+        net = PluginSpec(name=self.plan.net.name, options=made.settled().model_dump(mode="json"))
+        latent_dim = nets.made_for(net, row_shape).fixed_latent_dim()
+        if not made.ANY_SIZE or latent_dim is None:
+            raise ValueError(f"{net.name} is a net for rows of one size")
+        # Not validated: the size of a stored plan is limited, that of an image is the caller's.
+        plan = self.plan.model_copy(
+            update={"row_shape": row_shape, "latent_dim": latent_dim, "net": net}
+        )
+        with torch.device("meta"):  # shapes alone: no memory, no draws
+            sized = type(self)(plan)
+        state = self.state_dict(keep_vars=True)
+        shared = {name: _sized(tensor, state[name]) for name, tensor in sized.state_dict().items()}
+        sized.load_state_dict(shared, assign=True)
+        return sized.train(self.training)
 
     def load_halves(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
         """Loads the weights of both registered halves.
@@ -263,3 +349,13 @@ class Autoencoder(TrainedByLightning):
             found["psnr_db"] = peak_signal_to_noise_ratio(reconstruction, x)
             found["ssim"] = float(ssim(reconstruction, x).mean())
         return {**found, **self.own_metrics(x)}
+
+
+def _sized(wanted: Tensor, given: Tensor) -> Tensor:
+    """Returns a tensor for rows of another size; a scaling's is the same at each pixel or step."""
+    if wanted.shape == given.shape:
+        return given
+    first = given[(slice(None), *[slice(1)] * (given.ndim - 1))]
+    if not torch.equal(first.expand_as(given), given):
+        raise ValueError("each pixel or step has a scale of its own, and another size has others")
+    return first.expand(wanted.shape)

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.core.all_digits import with_all_digits
+from isthmus.all_digits import with_all_digits
 
 # An entropy coder cannot encode a value of probability 0.
 _LEAST_LIKELIHOOD = 1e-9
-_LEAST_SCALE = 0.11
+LEAST_SCALE = 0.11
+"""The smallest standard deviation of a rounded latent: nearly all probability is at one number."""
 
 
 class FactorizedDensity(nn.Module):
@@ -83,7 +84,7 @@ def normal_likelihood(y: Tensor, scale: Tensor) -> Tensor:
 
     Source: Balle et al. 2018, arXiv:1802.01436, equation 6.
     """
-    scale = scale.clamp(min=_LEAST_SCALE)
+    scale = scale.clamp(min=LEAST_SCALE)
     distance = y.abs()
     near, far = (0.5 - distance) / scale, (-0.5 - distance) / scale
     share: Tensor = torch.special.ndtr(near) - torch.special.ndtr(far)
@@ -95,10 +96,15 @@ def bits(likelihood: Tensor) -> Tensor:
     return -likelihood.log2().sum(dim=1)
 
 
-def quantized(y: Tensor, *, is_training: bool) -> Tensor:
-    """Rounds latents, or in training adds uniform noise instead, which has a gradient.
+def with_noise(y: Tensor) -> Tensor:
+    """Adds uniform noise to latents in place of rounding them, which has no gradient.
 
     Source: Balle et al. 2016, "End-to-end optimization of nonlinear transform codes for
     perceptual quality", arXiv:1607.05006, section 3.
     """
-    return y + torch.rand_like(y) - 0.5 if is_training else y.round()
+    return y + torch.rand_like(y) - 0.5
+
+
+def rounded(y: Tensor) -> Tensor:
+    """Rounds latents; gradients pass straight."""
+    return y + (y.round() - y).detach()

@@ -67,6 +67,9 @@ class TrainedByLightning(LightningModule, ABC):
     graph_steps: Tensor | None = None
     """The number of steps taken, shape (), while steps are recorded in a CUDA graph."""
 
+    is_warm: bool = False
+    """Whether training starts with trained weights, so that no term of the loss is warmed up."""
+
     _found_length: tuple[int, int] | None = None
 
     @abstractmethod
@@ -190,6 +193,23 @@ class TrainedByLightning(LightningModule, ABC):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
+    def settle_learning_rate(self, steps: int) -> None:
+        """Sets the learning rates that the schedule has after so many steps.
+
+        A resumed run needs it if it now has a schedule and had none, or the other way round: the
+        checkpoint then says nothing about the one, or has left the learning rate low.
+        """
+        for optimizer in self.trainer.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group.get("initial_lr", group["lr"])
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler: Any = config.scheduler
+            scheduler.last_epoch = steps
+            groups = scheduler.optimizer.param_groups
+            parts = zip(groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            for group, rate, factor in parts:
+                group["lr"] = rate * factor(steps)
+
     def _parameter_groups(self, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
         """Returns the parameters in groups; the reconstruction loss has its own group."""
         of_loss = {id(each) for each in self.reconstruction.parameters()}
@@ -231,11 +251,13 @@ class TrainedByLightning(LightningModule, ABC):
 
         Returns:
             A value in (0, 1] that rises linearly with the optimizer steps. It is 1 outside
-            training, where a loss must be the final objective. While steps are recorded in a CUDA
-            graph, it is a tensor of shape (), because a graph records no Python numbers.
+            training, where a loss must be the final objective, and where weights are trained
+            already: a term that is let go of would have to be learned a second time. While steps
+            are recorded in a CUDA graph, it is a tensor of shape (), because a graph records no
+            Python numbers.
         """
         trainer = self._trainer_if_any()
-        if not self.training or epochs <= 0 or trainer is None:
+        if not self.training or epochs <= 0 or trainer is None or self.is_warm:
             return 1.0
         if trainer.max_epochs and trainer.max_epochs > 0:
             # In a short job the final objective must still be trained for half of the epochs.

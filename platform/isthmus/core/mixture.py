@@ -92,6 +92,30 @@ class FixedEnergy:
         return _energy(whitened_KFB, self._half_log_det_K, self._components)
 
 
+@torch.no_grad()
+def sample(components: Components, floor: float, count: int, generator: torch.Generator) -> Tensor:
+    """Draws rows from a mixture, shape (count, F).
+
+    Args:
+        components: The mixture.
+        floor: The constant that is added to each variance, as in `energy`.
+        count: The number of rows.
+        generator: A generator of the CPU.
+    """
+    mean_KF, covariance_KFF = (
+        each.double().cpu() for each in (components.mean_KF, components.covariance_KFF)
+    )
+    chosen_B = torch.multinomial(
+        components.share_K.cpu(), count, replacement=True, generator=generator
+    )
+    identity = torch.eye(mean_KF.shape[1], dtype=torch.float64)
+    factor_KFF = torch.linalg.cholesky(covariance_KFF + floor * identity)
+    noise_BF1 = torch.randn(count, mean_KF.shape[1], 1, generator=generator).double()
+    drawn_BF = mean_KF[chosen_B] + (factor_KFF[chosen_B] @ noise_BF1).squeeze(2)
+    found: Tensor = drawn_BF.to(components.mean_KF)
+    return found
+
+
 def _offset(z_BF: Tensor, components: Components) -> Tensor:
     return (z_BF.unsqueeze(1) - components.mean_KF).permute(1, 2, 0)
 

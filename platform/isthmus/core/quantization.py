@@ -106,7 +106,7 @@ def straight_through(v: Tensor, quantized: Tensor) -> Tensor:
     Source: Bengio et al. 2013, "Estimating or Propagating Gradients Through Stochastic Neurons",
     arXiv:1308.3432, section 4.
     """
-    return v + (quantized - v).detach()
+    return quantized.detach() + (v - v.detach())
 
 
 def usage(indices: Tensor, codes: int) -> dict[str, float]:

@@ -2,8 +2,8 @@
 
 Every loss is summed over the values of a row and averaged over the rows of a batch. With this
 reduction, KL and beta weights mean the same as in papers. Losses that are means by definition
-(SSIM, spectral) are multiplied by the number of values in a row, so that they have the same weight
-as the others.
+(SSIM, spectral, SNR) are multiplied by the number of values in a row, so that they have the same
+weight as the others.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.core.all_digits import with_all_digits
-from isthmus.core.similarity import multiscale_ssim, ssim
+from isthmus.all_digits import with_all_digits
+from isthmus.core.similarity import log_noise_to_signal, multiscale_ssim, ssim
 from isthmus.core.spectrum import spectral_distance
 from isthmus.types import ReconstructionLoss, Shape
 
@@ -62,7 +62,7 @@ class Reconstruction(nn.Module):
         Returns:
             The errors, shape (B,), summed over the values of a row. BCE and `gaussian_nll` are in
             nats. `mse` is also a negative log-likelihood, up to a constant, of a normal
-            distribution with variance 1/2.
+            distribution with variance 1/2, and `snr` of one with the best variance for each row.
         """
         match self.loss:
             case ReconstructionLoss.SSIM:
@@ -72,6 +72,8 @@ class Reconstruction(nn.Module):
             case ReconstructionLoss.SPECTRAL:
                 near = (output - target).abs().flatten(1).sum(dim=1)
                 return near + self._features * spectral_distance(output, target)
+            case ReconstructionLoss.SNR:
+                return 0.5 * self._features * log_noise_to_signal(output, target)
             case _:
                 return self.elementwise(output, target).flatten(1).sum(dim=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -70,6 +71,52 @@ def open_npz(
         with zipfile.ZipFile(temporary, "w") as archive:
             archive.write(rows, f"{key}.npy")
             _write_members(archive, {**beside(), PROVENANCE_KEY: np.array(provenance.to_json())})
+
+
+@contextmanager
+def open_arrays(
+    empty: Mapping[str, NDArray[Any]], output: Path, provenance: Provenance
+) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], None]]:
+    """Yields a function that appends rows to every array of an npz, which is compressed.
+
+    The arrays wait in files beside the output, so that no more than what is appended is in memory.
+
+    Args:
+        empty: Each array without any rows.
+        output: The file, which appears when all rows are written, or not at all.
+        provenance: What is written as the array `pair`.
+
+    Raises:
+        DataError: If the place cannot be written to.
+    """
+    with (
+        whole_file(output, provenance) as temporary,
+        tempfile.TemporaryDirectory(prefix=".isthmus-", dir=output.parent) as folder,
+    ):
+        paths = {key: Path(folder) / str(number) for number, key in enumerate(empty)}
+        rows = 0
+
+        def append(arrays: Mapping[str, NDArray[Any]]) -> None:
+            nonlocal rows
+            for key, array in arrays.items():
+                # There may be more arrays than a process may have open files.
+                with paths[key].open("ab") as file:
+                    array.tofile(file)
+            rows += len(next(iter(arrays.values())))
+
+        append(empty)
+        yield append
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for key, array in empty.items():
+                header = np.lib.format.header_data_from_array_1_0(array)
+                header["shape"] = (rows, *array.shape[1:])
+                with (
+                    archive.open(f"{key}.npy", "w", force_zip64=True) as member,
+                    paths[key].open("rb") as file,
+                ):
+                    np.lib.format.write_array_header_1_0(member, header)
+                    shutil.copyfileobj(file, member)
+            _write_members(archive, {PROVENANCE_KEY: np.array(provenance.to_json())})
 
 
 @contextmanager

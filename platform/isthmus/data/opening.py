@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 from isthmus.data import arrays, kinds, tables
 from isthmus.data.arrays.sklearn import IMAGE_SET
-from isthmus.data.files import Files, find_files
+from isthmus.data.files import Files, find_files, is_in_s3
 from isthmus.data.kinds import UseOptions
 from isthmus.data.many import KeptLabels
 from isthmus.data.quality import refuse_constant, refuse_empty_columns, report_constant
@@ -119,32 +120,6 @@ def read_opened(source: RowSource, resolved: DataSpec) -> Rows:
     return rows
 
 
-def read_paired_rows(data: DataSpec, rows: Rows) -> Rows | None:
-    """Reads the other measurements of the same rows, in the same order; `None` if there are none.
-
-    Args:
-        data: The spec as `open_rows` returned it.
-        rows: The first measurements.
-
-    Raises:
-        DataError: If they cannot be read, or are not as many.
-    """
-    if data.paired_path is None:
-        return None
-    if data.keep_labels is not None or data.missing == "drop":
-        raise DataError(
-            "data.paired_path needs every row in its place; leave out data.keep_labels and "
-            "data.missing: drop"
-        )
-    paired = collect(open_input(data, data.paired_path, rows.schema))
-    if len(paired) != len(rows):
-        raise DataError(
-            f"{data.paired_path}: {len(paired)} rows, and {data.shown_path} has {len(rows)}; "
-            "both must measure the same things in the same order"
-        )
-    return paired
-
-
 def locate(path: str | tuple[str, ...]) -> Files:
     """Finds the files that a path names, or the database, or the set of scikit-learn's.
 
@@ -157,13 +132,19 @@ def locate(path: str | tuple[str, ...]) -> Files:
 
 
 def local_output(path: str) -> Path:
-    """Returns the place of results on this machine; a file in S3 is copied to the cache.
+    """Returns the place of results on this machine; what lies in S3 is copied to the cache.
 
     Raises:
         DataError: If there is no such file or folder.
     """
     files = find_files(path, all_endings())
-    return Path(path).expanduser() if files.is_folder else files.path(0)
+    if not files.is_folder:
+        return files.path(0)
+    if not is_in_s3(path):
+        return Path(path).expanduser()
+    from isthmus.data.s3 import fetch_folder
+
+    return fetch_folder(path)
 
 
 @cache
@@ -219,14 +200,46 @@ def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
     own = kinds.get(kind).ENDINGS
     if kind == DataKind.AUDIO and not files.endings <= set(own):
         raise DataError(f"{files.name}: is no file of audio; they are read from {', '.join(own)}")
-    of_series = [
-        field for field in ("window", "stride", "time", "series_id") if getattr(spec, field)
-    ]
-    if of_series and kind in (DataKind.TABULAR, DataKind.IMAGES):
-        raise DataError(
-            f"{files.name}: data.{of_series[0]} is for series and audio, and this is {kind}; leave "
-            "it out, or set data.kind: series"
+    without_effect = _fields_without_effect(spec, kind, is_table=is_table)
+    if without_effect:
+        told = ", ".join(
+            f"{' and '.join(f'data.{field}' for field in fields)} "
+            f"{'are' if len(fields) > 1 else 'is'} for {takers}"
+            for takers, fields in without_effect.items()
         )
+        is_one = sum(map(len, without_effect.values())) == 1
+        also = ", or set data.kind: series" if kind == DataKind.TABULAR else ""
+        raise DataError(
+            f"{files.name}: {told}, and this is {kind}; leave {'it' if is_one else 'them'} out"
+            f"{also if any('series' in takers for takers in without_effect) else ''}"
+        )
+
+
+# What each field is for, as a message says it, and the kinds that it has an effect on.
+_OF_KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("window", "stride"), ("series and audio", (DataKind.SERIES, DataKind.AUDIO))),
+    "sample_rate_hz": ("audio", (DataKind.AUDIO,)),
+    **dict.fromkeys(("time", "time_format", "series_id"), ("series", (DataKind.SERIES,))),
+    **dict.fromkeys(
+        ("image_size", "patch", "augment", "patches_per_epoch"), ("images", (DataKind.IMAGES,))
+    ),
+}
+_OF_TABLES = ("query", "delimiter", "header", "decimal", "thousands", "missing_values", "encoding",
+              "partitions", "columns", "exclude")  # fmt: skip
+
+
+def _fields_without_effect(spec: DataSpec, kind: str, *, is_table: bool) -> dict[str, list[str]]:
+    """Returns the fields that are set and mean nothing for such data, by what they are for."""
+    found: dict[str, list[str]] = {}
+    for field in (*_OF_KINDS, *_OF_TABLES):
+        if getattr(spec, field) == DataSpec.model_fields[field].get_default():
+            continue
+        takers, kinds_of_field = _OF_KINDS.get(field, ("", ()))
+        if takers and kind not in kinds_of_field:
+            found.setdefault(takers, []).append(field)
+        elif field in _OF_TABLES and not is_table and kind in (DataKind.IMAGES, DataKind.AUDIO):
+            found.setdefault("tables", []).append(field)
+    return found
 
 
 def _check_varies(rows: Rows, resolved: DataSpec, name: str) -> None:

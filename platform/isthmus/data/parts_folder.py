@@ -59,6 +59,11 @@ class PartsFolder:
         names = {each.path.removeprefix(f"{path}/") for each in found if each.is_file}
         return {name for name in names if not any(p[:1] == "." for p in name.split("/"))}
 
+    def has(self, name: str) -> bool:
+        """Returns whether there is a file of that name in the folder."""
+        with self._said_plainly("read") as (files, path):
+            return bool(files.get_file_info(f"{path}/{name}").is_file)
+
     def read(self, name: str) -> bytes | None:
         """Returns the content of a file; `None` if there is none."""
         with self._said_plainly("read") as (files, path):

@@ -65,6 +65,8 @@ def refuse_too_large(
     Raises:
         DataError: Naming the row, the column and the number.
     """
+    if _is_surely_small(values, scaling):
+        return
     at_once = max(1, _NUMBERS_AT_ONCE // max(1, values[:1].size))
     for start in range(0, len(values), at_once):
         with np.errstate(over="ignore"):
@@ -78,6 +80,16 @@ def refuse_too_large(
                 f"{start + row}, counted from 0, which is too large for a score in float32; "
                 "check its unit"
             )
+
+
+def _is_surely_small(values: FloatArray, scaling: ScalingStatistics) -> bool:
+    """Returns whether a look at the extremes alone tells that no number is too large."""
+    if not values.size:
+        return True
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = max(float(values.max()), -float(values.min())) + np.abs(scaling.offset).max()
+    # NaN, which a comparison is never true of, takes the closer look.
+    return bool(largest < _LARGEST_SCALED * scaling.scale.min())
 
 
 @dataclass

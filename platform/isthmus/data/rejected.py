@@ -9,16 +9,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from isthmus.data.provenance import Provenance, sidecar_path
+from isthmus.data.results import table_beside
 from isthmus.data.rows import Rejected
 from isthmus.data.table_output import open_table_output
 from isthmus.errors import DataError
 
-_SCHEMA = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
+REJECTED_SCHEMA = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])
+"""The columns of the file of rows that are set aside."""
 
 
 def rejected_path(output: Path) -> Path:
     """Returns the path of the rows that are set aside from an output: `OUTPUT.rejected.csv`."""
-    return output.with_name(f"{output.name}.rejected.csv")
+    return table_beside(output, "rejected")
 
 
 class RejectedRows:
@@ -50,7 +52,7 @@ class RejectedRows:
             [each.file or Path(self._called).name for each in rejected],
             [each.reason for each in rejected],
         )
-        self._append(pa.table(columns, schema=_SCHEMA))
+        self._append(pa.table(columns, schema=REJECTED_SCHEMA))
 
     def refuse_nothing_left(self, rows: int) -> None:
         """Refuses an input of which no row could be read.

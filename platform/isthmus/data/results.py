@@ -19,6 +19,11 @@ Columns = Mapping[str, NDArray[Any]]
 AppendColumns = Callable[[Columns], None]
 
 
+def table_beside(output: Path, name: str) -> Path:
+    """Returns the path of a table that lies beside an output: `OUTPUT.ranges.csv`."""
+    return output.with_name(f"{output.name}.{name}.csv")
+
+
 def check_table_output(output: Path) -> None:
     """Refuses an output that `write_table` could not write: ask before the work.
 
@@ -52,17 +57,19 @@ def open_results(output: Path, provenance: Provenance) -> Iterator[AppendColumns
 
     with open_table_output(output, provenance) as append:
         yield lambda columns: append(
-            pa.table({name: _as_arrow(column) for name, column in columns.items()})
+            pa.table({name: as_arrow(column) for name, column in columns.items()})
         )
 
 
-def _as_arrow(column: NDArray[Any]) -> Any:
+def as_arrow(column: NDArray[Any]) -> Any:
     """Returns a column for pyarrow; one value that is seen many times is repeated by it.
 
-    Masked values are empty.
+    Masked values are empty. Rows of several numbers become lists of one fixed size.
     """
     import pyarrow as pa
 
+    if column.ndim == 2:
+        return pa.FixedSizeListArray.from_arrays(pa.array(column.ravel()), column.shape[1])
     if isinstance(column, np.ma.MaskedArray):
         return pa.array(column.data, mask=np.ma.getmaskarray(column))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -96,7 +96,10 @@ class Block:
 
 
 WriteBlock = Callable[[Block, FloatArray], None]
-"""Takes a block and the values, of the same shape, that take its place in the output."""
+"""Takes a block and the values, one for each row, that take its place in the output.
+
+They may have another shape than the block's, where the form of the output can hold that.
+"""
 
 
 class RowSource(Protocol):
@@ -209,12 +212,17 @@ def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
+def joined_columns(parts: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Returns the columns of consecutive blocks as one set of columns; none of no blocks."""
+    return {name: joined([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+
 def _joined_blocks(blocks: list[Block], values: FloatArray) -> Block:
     def column(name: str) -> NDArray[Any] | None:
         parts = [getattr(block, name) for block in blocks]
         return None if parts[0] is None else joined(parts)
 
-    index = {name: joined([block.index[name] for block in blocks]) for name in blocks[0].index}
+    index = joined_columns([block.index for block in blocks])
     return Block(
         values, index, column("labels"), column("groups"), column("starts"), column("lengths")
     )

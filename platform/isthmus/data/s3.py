@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 from pyarrow import fs
 
+from isthmus.data.s3_errors import S3Fault, fault_of, reason_of
 from isthmus.errors import DataError
 from isthmus.spec import Settings
 
@@ -22,15 +22,6 @@ _CONNECT_TIMEOUT_S = 5.0
 _READ_TIMEOUT_S = 60.0
 _ATTEMPTS = 2
 _PARALLEL_DOWNLOADS = 16
-_REFUSED = re.compile(
-    r"ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
-    r"|ExpiredToken|HTTP status 40[13]"
-)
-_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|Bucket '.*' not found|Path does not exist '[^/']*'$")
-_NO_CREDENTIALS = re.compile(r"credentials|MISSING_AUTHENTICATION_TOKEN", re.IGNORECASE)
-_NO_NETWORK = re.compile(
-    r"NETWORK_CONNECTION|curlCode|REQUEST_TIMEOUT|resolve host|timed? ?out", re.I
-)
 
 
 def list_objects(address: str) -> tuple[list[tuple[str, str]], bool]:
@@ -73,6 +64,18 @@ def list_objects(address: str) -> tuple[list[tuple[str, str]], bool]:
     return visible, True
 
 
+def check_bucket(address: str) -> None:
+    """Refuses an address whose bucket is not there, before there is anything to write to it.
+
+    Raises:
+        DataError: If there is no such bucket, or S3 cannot be reached.
+    """
+    bucket = _bucket_of(address)
+    with _said_plainly(address, bucket):
+        if connect_to(bucket).get_file_info(bucket).type == fs.FileType.NotFound:
+            raise DataError(f'{address}: there is no bucket "{bucket}"; create it, or name another')
+
+
 def fetch(addresses: Sequence[str]) -> list[Path]:
     """Brings objects to this machine, those that lie here unchanged excepted.
 
@@ -97,6 +100,22 @@ def fetch(addresses: Sequence[str]) -> list[Path]:
         for address in own:
             local[address] = root / "objects" / _relative(address.removeprefix("s3://"))
     return [local[address] for address in addresses]
+
+
+def fetch_folder(address: str) -> Path:
+    """Brings all objects below a prefix to this machine, and returns the folder that holds them.
+
+    Raises:
+        DataError: If there is nothing there, or S3 cannot be reached.
+    """
+    objects, _ = list_objects(address)
+    paths = fetch([place for _, place in objects])
+    folder = paths[0].parents[len(PurePosixPath(objects[0][0]).parts) - 1]
+    present = set(paths)
+    for each in folder.rglob("*"):
+        if each.is_file() and each not in present:
+            each.unlink()  # fetched once, and not in S3 any more
+    return folder
 
 
 def _bucket_of(address: str) -> str:
@@ -187,27 +206,26 @@ def _said_plainly(address: str, bucket: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        said = str(error)
-        short = _reason(said)
-        if _NO_BUCKET.search(said):
-            raise DataError(f'{address}: there is no bucket "{bucket}"') from error
-        if _REFUSED.search(said):
-            raise DataError(
-                f"{address}: S3 refuses these credentials ({short}); check AWS_ACCESS_KEY_ID, "
+        raise DataError(f"{address}: {_told(error, bucket)}") from error
+
+
+def _told(error: OSError, bucket: str) -> str:
+    """Returns what is wrong and what to do."""
+    short = reason_of(error)
+    match fault_of(error):
+        case S3Fault.NO_BUCKET:
+            return f'there is no bucket "{bucket}"'
+        case S3Fault.REFUSED:
+            return (
+                f"S3 refuses these credentials ({short}); check AWS_ACCESS_KEY_ID, "
                 "AWS_SECRET_ACCESS_KEY and what they may read"
-            ) from error
-        if _NO_NETWORK.search(said):
-            raise DataError(
-                f"{address}: {_endpoint() or 'Amazon S3'} cannot be reached; check "
-                f"AWS_ENDPOINT_URL and the network ({short})"
-            ) from error
-        if _NO_CREDENTIALS.search(said):
-            raise DataError(
-                f"{address}: no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            ) from error
-        raise DataError(f"{address}: cannot be copied to this machine: {short}") from error
-
-
-def _reason(said: str) -> str:
-    found = re.search(r"AWS Error (\w+)", said)
-    return found[1] if found else said.splitlines()[0]
+            )
+        case S3Fault.NO_NETWORK:
+            return (
+                f"{_endpoint() or 'Amazon S3'} cannot be reached; check AWS_ENDPOINT_URL and the "
+                f"network ({short})"
+            )
+        case S3Fault.NO_CREDENTIALS:
+            return "no S3 credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        case S3Fault.OTHER:
+            return f"S3 gives an error: {short}"

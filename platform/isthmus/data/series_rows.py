@@ -164,7 +164,7 @@ def series_rows(
         name: What messages call the source.
         step_s: The time between two steps that a trained pair is used to, in seconds.
         is_training: Whether a window and a stride that the section leaves open are chosen to train
-            on these steps. By default the stride is half a window then.
+            on these steps. Else the stride is half a window by default.
         let_short: Whether the result may have no window.
 
     Raises:

@@ -58,7 +58,8 @@ def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
     By the hash, a row that was held out once stays held out when rows are added or moved, and
     equal rows never straddle the split. Where few rows leave a part empty, they are ranked by the
     hash, and each part has its share. Rows of one group, which is a file, go by the group's hash,
-    if there are as many files as parts. Ordered rows train on the earliest steps of each series
+    if there are as many files as parts. Rows with clean versions are split as these: see
+    `partners.split_by`. Ordered rows train on the earliest steps of each series
     and test on its latest; windows across a border are dropped.
 
     Raises:
@@ -75,13 +76,63 @@ def split_rows(rows: Rows, spec: DataSpec, seed: int) -> Split:
             f"{spec.shown_path}: {found.count} leave none for {found.empty_part}; {found.needed} "
             f"are needed, or other values of {_FRACTIONS}"
         )
-    by_file = rows.groups is not None
+    together = "equal rows" if rows.groups is None else "windows of one file"
+    if spec.clean_path is not None:
+        together = "noisy versions of one clean " + ("row" if rows.groups is None else "file")
     sizes = {part: len(getattr(found.split, part)) for part in PARTS}
     _report_uneven(
         *(sizes, len(rows), settled(spec, found.split.calibration_fraction)),
-        together="windows of one file" if by_file else "equal rows",
+        together=together,
     )
     return found.split
+
+
+def split_images(contents: IndexArray, spec: DataSpec, seed: int) -> Split:
+    """Splits images of any size by the hashes of their content, shape (N,), and the seed.
+
+    An image stays in its part when others are added; where images are few, they are ranked by the
+    hash, and each part has one at least.
+
+    Raises:
+        DataError: If there are fewer images than parts.
+    """
+    needed = len(_shares(spec))
+    split = _by_hash(_uniform(_mix(contents.view(np.uint64), seed)), spec, needed)
+    if any(not len(getattr(split, part)) for part in _shares(spec)):
+        raise DataError(
+            f"{spec.shown_path}: {len(np.unique(contents))} different image(s), of which "
+            f"{needed} are needed: one each for {', '.join(_shares(spec))}; give more, or cut a "
+            "large one into several files"
+        )
+    _report_uneven(
+        {part: len(getattr(split, part)) for part in PARTS},
+        *(len(contents), spec),
+        together="equal images",
+    )
+    return split
+
+
+def joined_by_either(first: IndexArray, second: IndexArray | None = None) -> IndexArray:
+    """Returns a hash for each pair, which all pairs have in common that share a content.
+
+    Args:
+        first: Shape (N,). The hash of the content of each first view.
+        second: The same of the second views, if there are any.
+
+    Returns:
+        Shape (N,). The lowest hash of all those that are joined, directly or through others.
+    """
+    if second is None:
+        return first
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    hashes, numbers = np.unique(np.concatenate([first, second]), return_inverse=True)
+    ends = numbers.reshape(2, -1)
+    graph = coo_array((np.ones(len(first)), (ends[0], ends[1])), shape=(len(hashes),) * 2)
+    group = connected_components(graph, directed=False)[1]
+    lowest = np.unique(group, return_index=True)[1]  # hashes are sorted
+    return np.asarray(hashes[lowest][group[ends[0]]], dtype=np.int64)
 
 
 def is_ordered(rows: Rows) -> bool:
@@ -151,7 +202,8 @@ def _split(rows: Rows, spec: DataSpec, seed: int) -> _Found:
         count, needed = _steps_found_and_needed(lengths, window, spec)
         return _Found(split, f"{files} file(s) of at most {count}" if files else count, needed)
     split = _by_hash(_uniform(hash_rows(rows.values, seed)), spec, _FEWEST_ROWS)
-    return _Found(split, f"{len(rows)} rows", f"at least {_FEWEST_ROWS} different rows")
+    different = "different rows" if spec.clean_path is None else "different clean rows"
+    return _Found(split, f"{len(rows)} rows", f"at least {_FEWEST_ROWS} {different}")
 
 
 def _lengths(rows: Rows, window: int) -> IndexArray:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -14,6 +17,7 @@ import numpy as np
 
 from isthmus.data.rows import FloatArray, IndexArray
 from isthmus.data.scaling import ScalingStatistics
+from isthmus.errors import DataError
 from isthmus.types import Shape
 
 _FLOAT_BYTES = 4
@@ -86,6 +90,24 @@ class StoredRows:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "folder": None}
+
+
+@contextmanager
+def said_of_disk(folder: Path) -> Iterator[None]:
+    """Says in one line that a disk has no room for rows, if that is what goes wrong.
+
+    Raises:
+        DataError: If the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DataError(
+            f"{folder.parent}: has no room for a copy of the rows; free some, or set TMPDIR to a "
+            "folder on a larger disk"
+        ) from error
 
 
 FloatRows = FloatArray | StoredRows

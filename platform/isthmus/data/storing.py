@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -20,7 +19,7 @@ from isthmus.data.quality import refuse_empty_columns, report_constant
 from isthmus.data.rows import FloatArray, IndexArray, RowSource, read_ahead
 from isthmus.data.scaling import Moments
 from isthmus.data.splits import PARTS, check_sizes, split_block
-from isthmus.data.stored import StoredRows, TemporaryFolder
+from isthmus.data.stored import StoredRows, TemporaryFolder, said_of_disk
 from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
@@ -61,7 +60,7 @@ def is_large(source: RowSource, spec: DataSpec) -> bool:
     """
     if (
         source.schema.kind not in (DataKind.TABULAR, DataKind.IMAGES)
-        or spec.paired_path is not None
+        or spec.partner_path is not None
     ):
         return False
     return _bytes_in_memory(source) > _MOST_BYTES_IN_MEMORY
@@ -86,7 +85,7 @@ def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:
     folder = TemporaryFolder()
     _logger.info("%s: too large for the memory; its rows go to %s", spec.shown_path, folder.path)
     try:
-        with _said_of_disk(folder.path), _Storing(folder, source.schema) as storing:
+        with said_of_disk(folder.path), _Storing(folder, source.schema) as storing:
             for block in read_ahead(source.blocks()):
                 storing.add(block.part, block.values, split_block(block.values, spec, seed))
         storing.check(spec)
@@ -185,16 +184,3 @@ def _bytes_of_text(path: Path) -> float:
     return path.stat().st_size / (
         _COMPRESSED_TEXT_OVER_BINARY if is_compressed else _TEXT_OVER_BINARY
     )
-
-
-@contextmanager
-def _said_of_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DataError(
-            f"{folder.parent}: has no room for a copy of the rows; free some, or set TMPDIR to a "
-            "folder on a larger disk"
-        ) from error

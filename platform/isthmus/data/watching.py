@@ -16,8 +16,8 @@ _logger = logging.getLogger(__name__)
 FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE = 1.0, 4.0
 # Values that fill less than this share of the trained range are probably in other units.
 _FAR_INSIDE = 0.02
-# So few rows may well lie in a narrow range.
-_FEWEST_ROWS = 20
+# So few rows may well lie in a narrow range; a large image counts as many of so many pixels.
+_FEWEST_ROWS, _PIXELS_OF_A_ROW = 20, 32 * 32
 _SHOWN, _DIGITS = 5, 6
 
 
@@ -52,7 +52,7 @@ class RangeWatch:
             lowest, highest = np.fmin.reduce(values, axis=axes), np.fmax.reduce(values, axis=axes)
         self._lowest = lowest if self._lowest is None else np.fmin(self._lowest, lowest)
         self._highest = highest if self._highest is None else np.fmax(self._highest, highest)
-        self._rows += len(values)
+        self._rows += self._rows_in(values)
 
     def report(self) -> None:
         """Logs a line for each kind of misfit."""
@@ -77,6 +77,12 @@ class RangeWatch:
             self._warn("values far outside", is_outside, lowest, highest, least, most)
         if self._rows >= _FEWEST_ROWS and varies.any() and is_inside[varies].all():
             self._warn("values that fill little of", is_inside, lowest, highest, least, most)
+
+    def _rows_in(self, values: FloatArray) -> int:
+        if self._schema.kind is not DataKind.IMAGES:
+            return len(values)
+        pixels = int(values.shape[-2]) * int(values.shape[-1])
+        return len(values) * max(1, pixels // _PIXELS_OF_A_ROW)
 
     def _report_missing(self, lowest: np.ndarray) -> None:
         is_absent = np.isnan(lowest)

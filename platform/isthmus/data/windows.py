@@ -6,6 +6,7 @@ Shapes: signal_TC is (T, C), steps by channels; windows_NCW is (N, C, window).
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.data.rows import FloatArray, IndexArray
 
@@ -30,25 +31,47 @@ def cut_windows(signal_TC: FloatArray, starts: IndexArray, window: int) -> Float
     return np.ascontiguousarray(views[starts])
 
 
-def merge_windows(windows_NCW: FloatArray, starts: IndexArray, length: int) -> FloatArray:
+def merge_windows(
+    windows_NCW: FloatArray,
+    starts: IndexArray,
+    length: int,
+    weights_W: NDArray[np.float64] | None = None,
+) -> FloatArray:
     """One signal from windows, averaged where they overlap.
+
+    Args:
+        windows_NCW: The windows.
+        starts: The first step of each.
+        length: The number of steps of the signal.
+        weights_W: The weight of each step of a window, above 0; by default all are alike.
 
     Returns:
         Shape (T, C); NaN at steps that no window covers.
     """
     count, channels, window = windows_NCW.shape
+    weights_W = np.ones(window) if weights_W is None else weights_W
     sums = np.zeros((length, channels))
-    counts = np.zeros(length)
+    totals = np.zeros(length)
     at_once = max(1, _MERGED_AT_ONCE // window)
     for first in range(0, count, at_once):
         part = slice(first, first + at_once)
         begin, end = int(starts[part].min()), int(starts[part].max()) + window
         steps = (starts[part, None] - begin + np.arange(window)).ravel()
-        counts[begin:end] += np.bincount(steps, minlength=end - begin)
+        weights = np.broadcast_to(weights_W, (len(starts[part]), window)).ravel()
+        totals[begin:end] += np.bincount(steps, weights, minlength=end - begin)
         for channel in range(channels):
-            weights = windows_NCW[part, channel].ravel()
-            sums[begin:end, channel] += np.bincount(steps, weights, minlength=end - begin)
+            weighted = (windows_NCW[part, channel] * weights_W).ravel()
+            sums[begin:end, channel] += np.bincount(steps, weighted, minlength=end - begin)
     merged = np.full((length, channels), np.nan, dtype=np.float32)
-    covered = counts > 0
-    merged[covered] = sums[covered] / counts[covered, None]
+    covered = totals > 0
+    merged[covered] = sums[covered] / totals[covered, None]
     return merged
+
+
+def cross_fade(window: int) -> NDArray[np.float64]:
+    """Returns a Hann window without the zeros at its ends, shape (window,).
+
+    Windows with these weights fade into one another where they overlap. A net knows least about
+    the ends of a window, where it sees one side only.
+    """
+    return np.hanning(window + 2)[1:-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from isthmus.drafts.media import draft_images, draft_sounds
 from isthmus.drafts.tables import draft_table
 from isthmus.errors import DataError, IsthmusError, SpecError, UsageError, printable
 from isthmus.jobs.preparation import prepare
-from isthmus.jobs.specs import check_job, plan_for
+from isthmus.jobs.specs import check_job, data_of, plan_for
 from isthmus.spec import DataSpec, JobSpec, ModelPlan
 from isthmus.types import DataKind
 
@@ -42,7 +42,8 @@ class Draft:
         name: The job's name.
         text: The file.
         kind: The kind of the data.
-        rows: The number of rows to train on, where that is known.
+        rows: The number of rows to train on, or of patches in an epoch, where that is known.
+        counted: The words for what `rows` counts, such as "rows to train on".
         left_out: The columns that are not trained on.
     """
 
@@ -50,6 +51,7 @@ class Draft:
     text: str
     kind: str
     rows: int | None
+    counted: str
     left_out: tuple[str, ...]
 
 
@@ -132,16 +134,23 @@ def _written(name: str, fields: Sequence[Field], net: str) -> Draft:
         SpecError: If the net does not suit the rows.
     """
     data = {field.name: field.value for field in fields if not field.is_proposal}
-    plan, rows = _tried(check_job({"name": name, "data": data, "net": net}))
-    text = "\n".join(_lines(name, fields, plan, rows, net))
+    job = {"name": name, "data": data, "variant": _variant(data), "net": net}
+    plan, rows = _tried(check_job(job))
+    counted = "patches in an epoch" if "patch" in data else "rows to train on"
+    text = "\n".join(_lines(name, fields, plan, rows, counted, net))
     excluded = data.get("exclude", ())
     left_out = tuple(excluded) if isinstance(excluded, list) else ()
-    return Draft(name, text, plan.kind, rows, left_out)
+    return Draft(name, text, plan.kind, rows, counted, left_out)
+
+
+def _variant(data: Collection[str]) -> str:
+    """Returns the variant for the fields that the data section has."""
+    return "denoising" if "patch" in data else "plain"
 
 
 def _tried(spec: JobSpec) -> tuple[ModelPlan, int | None]:
     """Reads the data as training does; returns the plan, and the rows to train on if known."""
-    source, data = open_rows(spec.data)
+    source, data = open_rows(data_of(spec))
     if is_large(source, data):
         next(iter(source.blocks()))
         return plan_for(spec, data, source.schema.shape), source.count
@@ -151,10 +160,11 @@ def _tried(spec: JobSpec) -> tuple[ModelPlan, int | None]:
 
 
 def _lines(
-    name: str, fields: Sequence[Field], plan: ModelPlan, rows: int | None, net: str
+    name: str, fields: Sequence[Field], plan: ModelPlan, rows: int | None, counted: str, net: str
 ) -> list[str]:
     path = printable(str(fields[0].value))
-    many = "" if rows is None else f": {rows:,} rows to train on"
+    is_cut = any(field.name == "patch" for field in fields)
+    many = "" if rows is None else f": {rows:,} {counted}"
     values = 1
     for side in plan.row_shape:
         values *= side
@@ -171,9 +181,11 @@ def _lines(
     chosen = f"auto chooses {plan.net.name} for such rows; isthmus nets lists the others."
     lines += [
         "",
-        *lines_of(Field("variant", "plain", "How it learns; isthmus variants lists the others.")),
+        *lines_of(
+            Field("variant", plan.variant.name, "How it learns; isthmus variants lists the others.")
+        ),
         *lines_of(Field("net", net, chosen if net == "auto" else "What it is made of.")),
-        *lines_of(Field("latent_dim", plan.latent_dim, why)),
+        *([] if is_cut else lines_of(Field("latent_dim", plan.latent_dim, why))),
         "",
         "training:",
         *lines_of(Field("epochs", _epochs(rows), "It stops before, once it learns no more."), "  "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
 from isthmus.data.files import Files
@@ -15,12 +16,16 @@ from isthmus.types import DataKind
 
 _MOST_FILES = 2000
 _LARGEST_SIDE, _SMALLEST_SIDE, _SIDE_STEP = 128, 16, 8
+_LARGEST_PATCH, _SMALLEST_PATCH = 64, 32
 _SHORTEST_WINDOW = 16
 _MOST_LABELS = 100
 
 
 def draft_images(files: Files) -> Iterator[list[Field]]:
     """Yields the data section's fields: the labels of folders, and a size for all images.
+
+    Photos of several sizes without labels are drafted for a denoiser of images of any size, if they
+    have room for patches.
 
     Raises:
         DataError: If a file is no image.
@@ -29,16 +34,42 @@ def draft_images(files: Files) -> Iterator[list[Field]]:
         pixels.read_header(files.path(place), files.called(place)).size
         for place in range(min(len(files), _MOST_FILES))
     ]
-    fields = [Field("kind", DataKind.IMAGES.value)]
+    kind = Field("kind", DataKind.IMAGES.value)
+    labels = _labels(files.names)
+    if len(set(sizes)) == 1 and max(sizes[0]) <= 2 * _LARGEST_SIDE:
+        yield [kind, *labels]
+        return
+    resized = _resized(sizes)
+    patch = min(_LARGEST_PATCH, min(map(min, sizes)) // _SIDE_STEP * _SIDE_STEP)
+    if len(set(sizes)) > 1 and patch >= _SMALLEST_PATCH and not labels:
+        yield [kind, *_cut(sizes, patch), replace(resized, is_proposal=True)]
+    yield [kind, resized, *labels]
+
+
+def _resized(sizes: Sequence[pixels.Size]) -> Field:
     height, width = (median(size[axis] for size in sizes) for axis in (0, 1))
-    if len(set(sizes)) > 1 or max(height, width) > 2 * _LARGEST_SIDE:
-        shrunk = min(1.0, _LARGEST_SIDE / max(height, width))
-        size = [_side(each * shrunk) for each in (height, width)]
-        least, most = ("x".join(map(str, each)) for each in (min(sizes), max(sizes)))
-        found = f"are {least} to {most}" if len(set(sizes)) > 1 else f"are all {least}"
-        why = f"All are resized to this height and width in pixels; they {found}."
-        fields.append(Field("image_size", size, why))
-    yield [*fields, *_labels(files.names)]
+    shrunk = min(1.0, _LARGEST_SIDE / max(height, width))
+    size = [_side(each * shrunk) for each in (height, width)]
+    why = f"All are resized to this height and width in pixels; they {_found(sizes)}."
+    return Field("image_size", size, why)
+
+
+def _cut(sizes: Sequence[pixels.Size], patch: int) -> Iterator[Field]:
+    why = (
+        f"They {_found(sizes)}: a denoiser learns from patches of this side in pixels, and then "
+        "takes images of any size. For other variants, leave this and augment out and take "
+        "image_size."
+    )
+    yield Field("patch", patch, why)
+    why = "Patches are mirrored and turned by chance, as photos look like photos from all sides."
+    yield Field("augment", ["flip", "turn"], why)
+    why = "If these hold noise and there are clean versions: a folder of these, by the same names."
+    yield Field("clean_path", "clean", why, is_proposal=True)
+
+
+def _found(sizes: Sequence[pixels.Size]) -> str:
+    least, most = ("x".join(map(str, each)) for each in (min(sizes), max(sizes)))
+    return f"are {least} to {most}" if least != most else f"are all {least}"
 
 
 def _side(pixels_: float) -> int:

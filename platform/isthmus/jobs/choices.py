@@ -1,23 +1,29 @@
-"""The choices for a job file: every variant, net and score, with its paper and its options."""
+"""The choices for a job file: the plugins of each room, with their papers and their options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from isthmus import plugins
-from isthmus.declarations import Declaration, declaration, plugin_names
+from isthmus.declarations import Declaration, declaration, plugin_names, summary_of
 from isthmus.errors import UsageError, nearest
+from isthmus.plugins import Room
+from isthmus.spec import Sizes
 from isthmus.types import DataKind
 
-Room = Literal["variants", "nets", "scores"]
-FIELDS: dict[Room, str] = {"variants": "variant", "nets": "net", "scores": "scoring"}
-"""The field of a job file that names one of each room."""
+LINES: dict[Room, str] = {
+    "variants": "variant: {{name: {name}}}",
+    "nets": "net: {{name: {name}}}",
+    "scores": "scoring: {{name: {name}}}",
+    "corruptions": "variant: {{name: denoising, corruption: {{name: {name}}}}}",
+}
+"""The line of a job file that names one of each room."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a variant, net or score: a field beside its name in the job file.
+    """An option of a plugin: a field beside its name in the job file.
 
     Attributes:
         name: The name of the field in the job file.
@@ -32,7 +38,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Choice:
-    """A variant, a net or a score.
+    """A variant, a net, a score or a corruption.
 
     Attributes:
         name: The name in the job file.
@@ -40,6 +46,7 @@ class Choice:
         paper: The authors and the year, and the arXiv number if there is one.
         kinds: The kinds of data that it accepts.
         about: Its documentation, with the full citation.
+        origin: The package that offers the plugin, with its version; `isthmus` for a built-in one.
     """
 
     name: str
@@ -47,6 +54,7 @@ class Choice:
     paper: str
     kinds: tuple[DataKind, ...]
     about: str
+    origin: str = "isthmus"
 
     @property
     def data(self) -> str:
@@ -55,23 +63,30 @@ class Choice:
 
 
 def choices(what: Room) -> list[Choice]:
-    """Returns all variants, nets or scores, sorted by name."""
+    """Returns all plugins of a room, sorted by name.
+
+    Raises:
+        UsageError: If an installed package offers one whose name is taken.
+    """
+    plugins.refuse_collisions(what)
     return [choice(what, name) for name in plugin_names(what)]
 
 
 def choice(what: Room, name: str) -> Choice:
-    """Returns one variant, net or score.
+    """Returns one plugin of a room.
 
     Raises:
         UsageError: If there is none of that name.
     """
     declared = _declared(what, name)
-    summary, kinds = declared.value("SUMMARY"), declared.value("KINDS")
-    return Choice(name, summary, plugins.paper(declared.about), kinds, declared.about)
+    about, kinds = declared.about, declared.value("KINDS")
+    summary = summary_of(declared)
+    origin = plugins.origin(what, name)
+    return Choice(name, summary, plugins.paper(about), kinds, about, origin)
 
 
 def options(what: Room, name: str) -> list[Option]:
-    """Returns the options that can be set beside the name of a variant, net or score.
+    """Returns the options that can be set beside the name of a plugin.
 
     Raises:
         UsageError: If there is none of that name.
@@ -81,6 +96,16 @@ def options(what: Room, name: str) -> list[Option]:
         Option(field, info.get_default(call_default_factory=True), info.description or "")
         for field, info in fields.items()
     ]
+
+
+def sizes(net: str) -> Sizes | None:
+    """Returns what the sizes of a job mean for a net; `None` if it has one size.
+
+    Raises:
+        UsageError: If there is no net of that name.
+    """
+    found: Sizes | None = _declared("nets", net).value("SIZES")
+    return found
 
 
 def _declared(what: Room, name: str) -> Declaration:

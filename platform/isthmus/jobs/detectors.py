@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus import scores, variants
+from isthmus import nets, scores, variants
 from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import Calibration
 from isthmus.data import scores_of_steps
 from isthmus.data.stored import FloatRows, rows_at
 from isthmus.jobs.ensembles import Folds
-from isthmus.jobs.evaluation import of_each
+from isthmus.jobs.evaluation import of_each, rows_at_once
 from isthmus.jobs.preparation import Prepared
-from isthmus.scores import Detector, Views
-from isthmus.spec import PluginSpec
+from isthmus.scores import Detector, Score, Views
+from isthmus.spec import ModelPlan, PluginSpec
 
 # A score is fitted on at most so many rows, and so many values.
 _MOST_ROWS = 20_000
@@ -58,13 +58,14 @@ def make_detector(
     """
     spec, seed = _scoring(prepared), prepared.spec.training.seed
     train, way = prepared.first_view, _way(prepared, folds)
-    held_out = _sample(prepared.validation, np.arange(len(prepared.validation)), seed)
+    most = _most_rows(prepared.plan, scores.get(spec.name))
+    held_out = _sample(prepared.validation, np.arange(len(prepared.validation)), most, seed)
     fitted = []
     with torch.no_grad():
         for number, module in enumerate(modules):
             seen = np.arange(len(train)) if folds is None else folds.trained_on(number)
             score = scores.build(spec)
-            known = module.scaling.inverse(_sample(train, seen, seed))
+            known = module.scaling.inverse(_sample(train, seen, most, seed))
             if way != "shared":
                 # No calibration rests on these rows, so the score may know them.
                 known = torch.cat([known, held_out])
@@ -78,12 +79,21 @@ def make_detector(
 
 
 def _scoring(prepared: Prepared) -> PluginSpec:
-    """Returns the job's score, with `auto` resolved: a variant with a score of its own uses it."""
+    """Returns the job's score, with `auto` resolved: a variant with a score of its own uses it.
+
+    Where the latent is no bottleneck, as in nets for denoising, it holds the row itself: comparing
+    it with those of other rows would cost much and tell nothing, so the errors are the score.
+    """
     asked, plan = prepared.spec.scoring, prepared.plan
     if asked.name != "auto":
         return asked
-    has_own = variants.get(plan.variant.name).score is not Autoencoder.score
-    return PluginSpec(name="own") if has_own else scores.for_kind(plan.kind)
+    # Other scores are fitted to one size of images, and would take longer than the training.
+    is_any_size = prepared.data.patch is not None
+    if is_any_size or variants.get(plan.variant.name).score is not Autoencoder.score:
+        return PluginSpec(name="own")
+    if plan.latent_dim >= prod(plan.row_shape) and nets.get(plan.net.name).HAS_SKIPS:
+        return PluginSpec(name="reconstruction")
+    return scores.for_kind(plan.kind)
 
 
 def _way(prepared: Prepared, folds: Folds | None) -> CalibrationWay:
@@ -96,15 +106,16 @@ def _unseen_scores(
     detector: Detector, prepared: Prepared, folds: Folds | None
 ) -> NDArray[np.float32]:
     """Returns the scores of normal rows by members that were not trained on them, shape (n,)."""
+    at_once = rows_at_once(prepared.plan)
     if folds is None:
-        return of_each(prepared.calibration, detector.score)
+        return of_each(detector.score, at_once, prepared.calibration)
     train = prepared.first_view
     assert isinstance(train, np.ndarray)  # noqa: S101 (only rows in memory have folds)
     found = np.empty(len(train), dtype=np.float32)
     for number in range(1, len(detector.members)):
         unseen = folds.left_out_of(number)
         rows = detector.module.scaling.inverse(torch.from_numpy(train[unseen])).numpy()
-        found[unseen] = of_each(rows, partial(detector.score_by, number))
+        found[unseen] = of_each(partial(detector.score_by, number), at_once, rows)
     return found
 
 
@@ -116,16 +127,21 @@ def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | 
     found = scores_of_steps(
         prepared.calibration,
         prepared.calibration_starts,
-        lambda windows: of_each(windows, detector.score),
+        lambda windows: of_each(detector.score, rows_at_once(prepared.plan), windows),
     )
     calibration = Calibration()
     calibration.fit(torch.from_numpy(found.astype(np.float32)))
     return calibration
 
 
-def _sample(rows: FloatRows, among: NDArray[np.int64], seed: int) -> torch.Tensor:
+def _most_rows(plan: ModelPlan, score: type[Score]) -> int:
+    """Returns the number of rows that a score is fitted to at most."""
+    width = max(prod(plan.row_shape), plan.latent_dim if score.USES_LATENTS else 1)
+    return max(1, min(_MOST_ROWS, _MOST_NUMBERS // width))
+
+
+def _sample(rows: FloatRows, among: NDArray[np.int64], most: int, seed: int) -> torch.Tensor:
     """Returns the rows of these numbers, or a sample of them if they are many."""
-    most = max(1, min(_MOST_ROWS, _MOST_NUMBERS // prod(rows.shape[1:])))
     if len(among) > most:
         among = among[np.sort(np.random.default_rng(seed).choice(len(among), most, replace=False))]
     return torch.from_numpy(rows_at(rows, among))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from isthmus.data import StoredRows
 from isthmus.data.splits import hash_rows
 from isthmus.jobs.preparation import Prepared
-from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
+from isthmus.loaders.scaled_rows import ScaledRows
 from isthmus.progress.result import FitResult
 from isthmus.spec import TrainingSpec
 
@@ -66,9 +66,11 @@ def members_of(prepared: Prepared) -> int:
 def folds_of(prepared: Prepared) -> Folds | None:
     """Returns the folds of a job whose calibration is crossed; `None` for any other."""
     train = prepared.scaled.train
-    if not prepared.is_crossed or is_distributed(train) or isinstance(train, StoredRows):
+    if not prepared.is_crossed or not isinstance(train, np.ndarray):
         return None
-    return Folds.of(train, members_of(prepared) - 1, prepared.spec.training.seed)
+    # As in the split, a fold has all noisy versions of a clean row.
+    by = train if prepared.data.clean_path is None else np.ascontiguousarray(train[:, 1])
+    return Folds.of(by, members_of(prepared) - 1, prepared.spec.training.seed)
 
 
 def others_of(
@@ -84,6 +86,17 @@ def others_of(
     for number in range(1, members_of(prepared)):
         own = training.model_copy(update={"seed": (training.seed + number) % 2**31})
         yield number, own, None if folds is None else folds.trained_on(number)
+
+
+def weights_to_start(prepared: Prepared, member: int) -> Mapping[str, Tensor] | None:
+    """Returns the weights that a member starts with; `None` if it draws them.
+
+    Where calibration is crossed, the members besides the pair's own draw them: an earlier pair may
+    have learned from the very rows that a member is to have never seen.
+    """
+    if prepared.start is None or (prepared.is_crossed and member):
+        return None
+    return prepared.start.weights_of(member)
 
 
 def train_others(prepared: Prepared, fit: Fit) -> list[FitResult]:

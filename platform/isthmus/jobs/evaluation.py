@@ -1,9 +1,10 @@
-"""Evaluates a trained autoencoder on held-out rows, and compares it with PCA on the same rows."""
+"""Evaluates a trained autoencoder on held-out rows, beside PCA on the same rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -12,14 +13,21 @@ from torch import Tensor
 
 from isthmus.core import Autoencoder
 from isthmus.data.stored import FloatRows
-from isthmus.spec import DataSpec
-from isthmus.tracking import PcaBaseline, fit_pca
+from isthmus.jobs.noise_removal import NoiseRemoval, judge_noise_removal
+from isthmus.spec import DataSpec, ModelPlan
+from isthmus.tracking import PcaBaseline, fit_pca, is_comparable
 from isthmus.types import DataKind
 
 _BATCH_ROWS = 8192
+# The numbers of the rows, and of the latents, that a net is given and gives at once: its feature
+# maps are some 30 times as large as the rows, which makes 128 MiB of each.
+_ROW_NUMBERS_AT_ONCE = 2**20
+_LATENT_NUMBERS_AT_ONCE = 2**24
 _ROWS_IN_FIGURES = 2000
 _FEWEST_ROWS = 64
 _NUMBERS_KEPT = 20_000_000
+# Of wider latents, figures keep evenly spaced numbers, which lie about as the whole latents do.
+_WIDEST_LATENT = 2**14
 # With a smaller R^2 on held-out rows a feature is not reconstructed: its mean would do as well.
 _LEAST_EXPLAINED = 0.05
 
@@ -33,38 +41,49 @@ class Evaluation:
     Attributes:
         inputs: The rows that the figures show, shape (K, *row_shape), data units.
         reconstructions: Their reconstructions, shape (K, *row_shape), data units.
-        latents: Their latents, shape (K, latent_dim).
-        errors: The error of each test row, shape (N,).
-        pca_errors: The errors of PCA with as many components as the code has values, shape (N,).
+        latents: Their latents, shape (K, latent_dim); of latents of more than 16,384 numbers, as
+            many evenly spaced ones.
+        errors: The error of each test row, shape (N,); beside the clean row where there is one.
+        pca_errors: The errors of PCA with as many components as the code has values, shape (N,);
+            `None` where that says nothing, as the code is as large as the row.
         metrics: The variant's own metrics on the rows that the figures show.
         explained: The R^2 of each feature of a table, or channel of a series, on the test rows,
             shape (F,) or (C,): 1 if it is reconstructed exactly, 0 if no better than by its mean,
             NaN if it does not vary there. Empty for images and audio.
         pca: That PCA.
+        noise: How well the pair takes noise away, if that is what its variant is for.
     """
 
     inputs: NDArray[np.float32]
     reconstructions: NDArray[np.float32]
     latents: NDArray[np.float32]
     errors: NDArray[np.float32]
-    pca_errors: NDArray[np.float32]
+    pca_errors: NDArray[np.float32] | None
     metrics: Mapping[str, float]
     explained: NDArray[np.float64]
-    pca: PcaBaseline
+    pca: PcaBaseline | None
+    noise: NoiseRemoval | None = None
 
 
-def reconstruction_errors(module: Autoencoder, values: FloatRows) -> NDArray[np.float32]:
-    """Returns the mean squared error of each row's reconstruction, scaled units, shape (N,)."""
-    return of_each(values, module.reconstruction_error)
+def rows_at_once(plan: ModelPlan) -> int:
+    """Returns how many rows a net of a plan is given at once, such that its maps stay small."""
+    of_rows = _ROW_NUMBERS_AT_ONCE // prod(plan.row_shape)
+    return max(1, min(_BATCH_ROWS, of_rows, _LATENT_NUMBERS_AT_ONCE // plan.latent_dim))
 
 
-def of_each(values: FloatRows, number: Callable[[Tensor], Tensor]) -> NDArray[np.float32]:
-    """Computes a number for each row, a batch at a time; returns shape (N,)."""
-    found = np.empty(len(values), dtype=np.float32)
+def of_each(number: Callable[..., Tensor], at_once: int, *rows: FloatRows) -> NDArray[np.float32]:
+    """Computes a number for each row, a batch at a time; returns shape (N,).
+
+    Args:
+        number: The function; it takes as many batches as there are arrays of rows.
+        at_once: The number of rows in a batch.
+        *rows: The rows, and others that belong to them one to one.
+    """
+    found = np.empty(len(rows[0]), dtype=np.float32)
     with torch.inference_mode():
-        for first in range(0, len(values), _BATCH_ROWS):
-            part = torch.from_numpy(values[first : first + _BATCH_ROWS])
-            found[first : first + _BATCH_ROWS] = number(part).numpy()
+        for first in range(0, len(found), at_once):
+            parts = (torch.from_numpy(each[first : first + at_once]) for each in rows)
+            found[first : first + at_once] = number(*parts).numpy()
     return found
 
 
@@ -72,6 +91,8 @@ def evaluate(
     module: Autoencoder,
     train: FloatRows,
     test: FloatRows,
+    clean: FloatRows | None = None,
+    white: float | None = None,
 ) -> Evaluation:
     """Reconstructs the test rows with the module and with PCA, and measures the errors of both.
 
@@ -79,46 +100,84 @@ def evaluate(
         module: The trained module, on the CPU.
         train: The rows that PCA is fitted to, shape (M, *row_shape), scaled.
         test: The test rows, shape (N, *row_shape), data units.
+        clean: The test rows without noise, if they were measured so; else `test` is taken for that.
+        white: The value of white, if the rows are images whose source says it.
     """
-    # Latents with skip maps are larger than the rows, so fewer of them are kept.
-    shown_rows = min(_ROWS_IN_FIGURES, max(_FEWEST_ROWS, _NUMBERS_KEPT // module.plan.latent_dim))
-    shown = torch.from_numpy(test[:shown_rows])
-    with torch.inference_mode():
-        latents = module.encode(shown)
-        reconstructions = module.decode(latents).numpy()
-        scaled = module.scaling(shown)
-    with torch.no_grad():
-        # Equal weights give equal draws, whatever was drawn before.
-        torch.manual_seed(0)
-        metrics = module.metrics(scaled)
-    pca = fit_pca(train, module.code_size)
+    plan, at_once = module.plan, rows_at_once(module.plan)
+    kept = min(plan.latent_dim, _WIDEST_LATENT)
+    most = _NUMBERS_KEPT // max(kept, prod(plan.row_shape))
+    shown = test[: min(_ROWS_IN_FIGURES, max(_FEWEST_ROWS, most))]
+    pca = fit_pca(train, module.code_size) if _has_pca(module) else None
 
-    def pca_errors(x: Tensor) -> Tensor:
-        return torch.from_numpy(pca.errors(module.scaling(x).numpy()))
+    def reconstruct(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        return _in_batches(rows, module.reconstruct, at_once)
 
+    def errors(x: Tensor, target: Tensor) -> Tensor:
+        return _mean_squares(module.scaling(module.reconstruct(x)) - module.scaling(target))
+
+    def pca_errors(x: Tensor, target: Tensor) -> Tensor:
+        assert pca is not None  # noqa: S101 (asked for only where there is one)
+        made = torch.from_numpy(pca.reconstruct(module.scaling(x).numpy()))
+        return _mean_squares(made - module.scaling(target))
+
+    both = (test, test if clean is None else clean)
     return Evaluation(
-        inputs=shown.numpy(),
-        reconstructions=reconstructions,
-        latents=latents.numpy(),
-        errors=reconstruction_errors(module, test),
-        pca_errors=of_each(test, pca_errors),
-        metrics=metrics,
-        explained=_explained(module, test),
+        inputs=shown,
+        reconstructions=reconstruct(shown),
+        latents=_in_batches(shown, lambda x: module.encode(x)[:, _spaced(plan)], at_once),
+        errors=of_each(module.reconstruction_error, at_once, test)
+        if clean is None
+        else of_each(errors, at_once, *both),
+        pca_errors=None if pca is None else of_each(pca_errors, at_once, *both),
+        metrics=_metrics(module, both[1][: min(len(shown), max(_FEWEST_ROWS, 2 * at_once))]),
+        explained=_explained(module, *both),
         pca=pca,
+        noise=judge_noise_removal(module, test, clean, pca, reconstruct, white),
     )
 
 
-def _explained(module: Autoencoder, values: FloatRows) -> NDArray[np.float64]:
+def _mean_squares(difference: Tensor) -> Tensor:
+    """Returns the mean square of each row, shape (B,)."""
+    return difference.square().flatten(1).mean(dim=1)
+
+
+def _has_pca(module: Autoencoder) -> bool:
+    return is_comparable(module.code_size, module.plan.row_shape)
+
+
+def _spaced(plan: ModelPlan) -> slice:
+    """Returns which numbers of a latent are kept for the figures."""
+    return slice(0, None, -(-plan.latent_dim // _WIDEST_LATENT))
+
+
+def _in_batches(
+    rows: NDArray[np.float32], function: Callable[[Tensor], Tensor], at_once: int
+) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        parts = torch.split(torch.from_numpy(rows), at_once)
+        return torch.cat([function(part) for part in parts]).numpy()
+
+
+def _metrics(module: Autoencoder, shown: NDArray[np.float32]) -> dict[str, float]:
+    with torch.no_grad():
+        # Equal weights give equal draws, whatever was drawn before.
+        torch.manual_seed(0)
+        return module.metrics(module.scaling(torch.from_numpy(shown)))
+
+
+def _explained(module: Autoencoder, values: FloatRows, clean: FloatRows) -> NDArray[np.float64]:
     """Returns the share of each feature's or channel's variance that is reconstructed."""
     axes = {DataKind.TABULAR: (0,), DataKind.SERIES: (0, 2)}.get(module.plan.kind)
     if axes is None:
         return np.empty(0)
     residual = total = squares = np.zeros(module.plan.row_shape[0])
-    count = 0
+    count, at_once = 0, rows_at_once(module.plan)
     with torch.inference_mode():
-        for first in range(0, len(values), _BATCH_ROWS):
-            part = torch.from_numpy(values[first : first + _BATCH_ROWS])
-            x = module.scaling(part).double()
+        for first in range(0, len(values), at_once):
+            part, target = (
+                torch.from_numpy(each[first : first + at_once]) for each in (values, clean)
+            )
+            x = module.scaling(target).double()
             x_hat = module.scaling(module.reconstruct(part)).double()
             residual = residual + (x - x_hat).square().sum(axes).numpy()
             total, squares = total + x.sum(axes).numpy(), squares + x.square().sum(axes).numpy()

@@ -12,6 +12,7 @@ import numpy as np
 
 from isthmus import variants
 from isthmus.core import Autoencoder
+from isthmus.jobs.code_tables import make_code_tables
 from isthmus.jobs.detectors import make_detector
 from isthmus.jobs.ensembles import folds_of
 from isthmus.jobs.evaluation import (
@@ -26,8 +27,8 @@ from isthmus.progress.result import FitResult
 from isthmus.registry import RegisteredPair, Succession, TrainedPair, find_succession, register_pair
 from isthmus.scores import Detector
 from isthmus.scores.own import Own
-from isthmus.spec import Settings
-from isthmus.tracking import RunLog, RunReport
+from isthmus.spec import ModelPlan, Settings
+from isthmus.tracking import NoisyExamples, RunLog, RunReport
 
 # The most held-out rows, and the most values, on which a pair's ONNX graphs are compared with
 # torch.
@@ -64,7 +65,8 @@ def finish(
         settings: The settings with the addresses of the stores.
         log: The run that the pair belongs to; the caller must still end it.
         results: The trained weights of the pair, then of the other members of its ensemble.
-        began_s: When the job began, by `time.monotonic`.
+        began_s: When this attempt at the job began, by `time.monotonic`; the log knows how long
+            earlier attempts took.
 
     Raises:
         RegistryError: If the store cannot be reached.
@@ -72,25 +74,23 @@ def finish(
     modules = [_trained_module(prepared, result) for result in results]
     module, progress = modules[0], results[0].progress
     calibrated = make_detector(prepared, modules, folds_of(prepared))
-    evaluation = evaluate(module, prepared.first_view, prepared.test)
+    evaluation = evaluate(
+        *(module, prepared.first_view, prepared.test, prepared.clean_test),
+        white=prepared.schema.white,
+    )
     succession = find_succession(
-        prepared.spec.name,
-        module,
-        prepared.data,
-        prepared.validation,
-        prepared.test,
-        settings,
+        *(prepared.spec.name, module, prepared.data, prepared.validation, prepared.test, settings),
         centre=prepared.schema.centre,
     )
+    seconds = log.earlier_s + time.monotonic() - began_s
     metrics = {
-        **_metrics(calibrated.detector, evaluation, progress, time.monotonic() - began_s),
+        **_metrics(calibrated.detector, evaluation, progress, seconds),
         **_latent_errors(succession),
         **_files_of_threshold(prepared),
     }
     features = not_reconstructed(evaluation.explained, prepared.data)
     log.log_summary(metrics)
     log.log_report(_report(prepared, calibrated.detector, evaluation, progress))
-    compared = max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // prod(prepared.plan.row_shape)))
     is_kept = prepared.spec.data.keep_held_out
     trained = TrainedPair(
         detector=calibrated.detector,
@@ -100,17 +100,24 @@ def finish(
         fingerprint=prepared.fingerprint,
         metrics=metrics,
         run_id=log.run_id,
-        example=prepared.test[:compared],
+        example=prepared.test[: _rows_compared(prepared.plan)],
         rows=prepared.split_sizes,
         succession=succession,
         not_reconstructed=features,
-        held_out=draw_sample(prepared, evaluation.pca) if is_kept else None,
+        held_out=draw_sample(prepared, evaluation.pca, module) if is_kept else None,
         scoring=calibrated.scoring,
         calibration_rows=calibrated.rows,
         calibrated_by=calibrated.way,
+        code_tables=make_code_tables(prepared, module),
+        started_from=None if prepared.start is None else prepared.start.pair_id,
     )
     pair = register_pair(trained, settings)
     return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
+
+
+def _rows_compared(plan: ModelPlan) -> int:
+    widest = max(prod(plan.row_shape), plan.latent_dim)
+    return max(2, min(_ROWS_COMPARED, _NUMBERS_COMPARED // widest))
 
 
 def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
@@ -123,19 +130,25 @@ def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
 def _metrics(
     detector: Detector, evaluation: Evaluation, progress: Progress, seconds: float
 ) -> dict[str, float]:
-    best = progress.history[progress.best_epoch - 1]
+    best, noise = progress.history[progress.best_epoch - 1], evaluation.noise
     return {
-        "train_loss": best.train["loss"],
-        "validation_loss": best.validation["loss"],
-        "test_reconstruction_mse": float(evaluation.errors.mean()),
-        "test_pca_mse": float(evaluation.pca_errors.mean()),
-        **{f"test_{name}": value for name, value in evaluation.metrics.items()},
+        "train/loss": best.train["loss"],
+        "validation/loss": best.validation["loss"],
+        "test/reconstruction_mse": float(evaluation.errors.mean()),
+        **_pca_metrics(evaluation),
+        **{f"test/{name}": value for name, value in evaluation.metrics.items()},
+        **({} if noise is None else {f"test/{name}": each for name, each in noise.metrics.items()}),
         "threshold": float(detector.calibration.threshold),
         "epochs": float(progress.epochs),
         "best_epoch": float(progress.best_epoch),
         "rows_per_s": float(np.median([report.rows_per_s for report in progress.history])),
         "seconds": seconds,
     }
+
+
+def _pca_metrics(evaluation: Evaluation) -> dict[str, float]:
+    errors = evaluation.pca_errors
+    return {} if errors is None else {"test/pca_mse": float(errors.mean())}
 
 
 def _latent_errors(succession: Succession) -> dict[str, float]:
@@ -163,10 +176,18 @@ def _report(
         labels=None if labels is None else labels[: len(evaluation.latents)],
         errors=evaluation.errors,
         pca_errors=evaluation.pca_errors,
+        noise=_noisy_examples(evaluation),
         # The figures show reconstruction errors, so they must not show a threshold of other scores.
         threshold=float(detector.calibration.threshold) if _scores_by_error(detector) else math.nan,
         history=progress.history,
     )
+
+
+def _noisy_examples(evaluation: Evaluation) -> NoisyExamples | None:
+    found = evaluation.noise
+    if found is None:
+        return None
+    return NoisyExamples(found.clean, found.noisy, found.denoised, found.errors)
 
 
 def _scores_by_error(detector: Detector) -> bool:

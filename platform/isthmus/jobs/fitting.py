@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from isthmus.jobs.ensembles import members_of, others_of, train_others
+from isthmus.jobs.ensembles import members_of, others_of, train_others, weights_to_start
 from isthmus.jobs.preparation import Prepared
 from isthmus.launch.in_process import fit_in_process
 from isthmus.loaders.scaled_rows import ScaledRows, is_distributed
@@ -22,6 +22,11 @@ from isthmus.spec import Settings, TrainingSpec
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
+
+
+def member_name(run_id: str, number: int) -> str:
+    """Returns the name of the folder of a member's checkpoints; member 0 is the pair's own."""
+    return f"{run_id}-member-{number}" if number else run_id
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,7 @@ class Fitting:
         """Trains one member, on its rows and from its seed; Ray must be started if it trains."""
         reporter = self._reporter(number)
         plan, root = self.prepared.plan, self.settings.storage_path
+        weights = weights_to_start(self.prepared, number)
         if self.is_in_process:
             return fit_in_process(
                 plan,
@@ -90,6 +96,7 @@ class Fitting:
                 is_resumed=self.is_resumed,
                 reporter=reporter,
                 callbacks=self.callbacks,
+                weights=weights,
             )
         from isthmus.launch.ray_trainer import fit  # loads Ray, which one process does not need
 
@@ -101,6 +108,7 @@ class Fitting:
             run_name=self._run_name(number),
             reporter=reporter,
             callbacks=self.callbacks,
+            weights=weights,
         )
 
     def _side_by_side(self, rows: ScaledRows) -> list[FitResult]:
@@ -108,7 +116,7 @@ class Fitting:
 
         count = members_of(self.prepared)
         members = [
-            Member(training, self._run_name(number), taken)
+            Member(training, self._run_name(number), taken, weights_to_start(self.prepared, number))
             for number, training, taken in others_of(self.prepared)
         ]
         if not members:
@@ -127,7 +135,7 @@ class Fitting:
         )
 
     def _run_name(self, number: int) -> str:
-        return f"{self.run_id()}-member-{number}" if number else self.run_id()
+        return member_name(self.run_id(), number)
 
     def _reporter(self, number: int) -> Reporter:
         if number == 0:

@@ -8,16 +8,19 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.bundle.held_out import Floats, HeldOutSample, Numbers, squared_errors
+from isthmus.bundle.held_out import Floats, HeldOutSample, Numbers, peak_of, squared_errors
+from isthmus.core import Autoencoder
+from isthmus.core.noise_reduction import drawn_noise, measure_for
 from isthmus.data import ScalingStatistics, collect, open_all_rows
 from isthmus.data.many import KeptLabels
+from isthmus.data.patches import fixed_patches, read_images
 from isthmus.data.splits import hash_rows
 from isthmus.data.stored import FloatRows, rows_at
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import Prepared
 from isthmus.spec import JobSpec
-from isthmus.tracking import PcaBaseline
-from isthmus.types import Shape
+from isthmus.tracking import PcaBaseline, filtered_rows, most_filtered
+from isthmus.types import DataKind, Shape
 
 _logger = logging.getLogger(__name__)
 _MOST_ROWS = 10_000
@@ -36,7 +39,9 @@ def most_rows(row_shape: Shape, shares: int = 1) -> int:
     return max(1, min(_MOST_ROWS, _MOST_BYTES // (shares * prod(row_shape) * _FLOAT_BYTES)))
 
 
-def draw_sample(prepared: Prepared, pca: PcaBaseline) -> HeldOutSample:
+def draw_sample(
+    prepared: Prepared, pca: PcaBaseline | None, module: Autoencoder | None = None
+) -> HeldOutSample:
     """Draws the sample of a job's held-out rows.
 
     A row is drawn by the hash of its content that the split goes by, the lowest first. The same
@@ -44,34 +49,66 @@ def draw_sample(prepared: Prepared, pca: PcaBaseline) -> HeldOutSample:
 
     Args:
         prepared: The prepared job.
-        pca: The PCA of its training rows.
+        pca: The PCA of its training rows; `None` if PCA of the same size says nothing.
+        module: The trained module, whose variant says which noise it takes away; `None` if it takes
+            none away.
     """
     job, row_shape = prepared.spec, tuple(prepared.test.shape[1:])
     seed, keep = job.training.seed, job.data.keep_labels
-    most = most_rows(row_shape, shares=1 if keep is None else 2)
+    shares = 1 + (keep is not None) + (prepared.clean_test is not None)
+    most = most_rows(row_shape, shares)
     numbers = _lowest(prepared.test, most, seed)
     rows = rows_at(prepared.test, numbers)
     others = np.empty((0, *row_shape), dtype=np.float32)
     if keep is not None:
         found = _others(job)
         others = rows_at(found, _lowest(found, most, seed)) if len(found) else others
-    offset, scale = prepared.scaled.offset, prepared.scaled.scale
+    clean = None if prepared.clean_test is None else rows_at(prepared.clean_test, numbers)
+    scaling = ScalingStatistics(prepared.scaled.offset, prepared.scaled.scale)
+    scaled = scaling.scaled(rows)
+    noisy = scaled if clean is not None else None
+    if clean is None and module is not None:
+        noisy = drawn_noise(module, scaled, seed)
+    target = rows if clean is None else clean
     return HeldOutSample(
         rows=rows,
         others=others,
-        offset=offset,
-        scale=scale,
-        pca_errors=_pca_errors(pca, rows, offset, scale),
-        pca_components=len(pca.components),
+        offset=scaling.offset,
+        scale=scaling.scale,
+        pca_errors=_pca_errors(pca, scaled if noisy is None else noisy, target, scaling),
+        pca_components=0 if pca is None else len(pca.components),
         places=None if prepared.places is None else prepared.places.take(numbers),
+        clean=clean,
+        is_of_noisy=noisy is not None,
+        filtered=None
+        if noisy is None
+        else _filtered(
+            *(noisy, scaling.scaled(target), prepared.plan.kind),
+            peak=peak_of(target, prepared.schema.white, scaling.scale),
+        ),
+        white=prepared.schema.white,
     )
 
 
-def _pca_errors(pca: PcaBaseline, rows: Floats, offset: Floats, scale: Floats) -> Numbers:
+def _pca_errors(
+    pca: PcaBaseline | None, given: Floats, target: Floats, scaling: ScalingStatistics
+) -> Numbers:
     """Returns the mean squared error of PCA on each row, shape (N,), scaled units."""
-    scaled = ScalingStatistics(offset, scale).scaled(rows)
-    made = pca.reconstruct(scaled) * scale + offset
-    return squared_errors(made.astype(np.float32), rows, scale)
+    if pca is None:
+        return np.empty(0)
+    made = pca.reconstruct(given) * scaling.scale + scaling.offset
+    return squared_errors(made.astype(np.float32), target, scaling.scale)
+
+
+def _filtered(noisy: Floats, clean: Floats, kind: DataKind, peak: float) -> Numbers | None:
+    """Returns the classical filter's number of each row; NaN for those that were not filtered."""
+    step = -(-len(noisy) // most_filtered(tuple(noisy.shape[1:])))
+    made = filtered_rows(noisy[::step], kind)
+    if made is None:
+        return None
+    found = np.full(len(noisy), np.nan)
+    found[::step] = measure_for(kind).numbers(made, clean[::step], peak)
+    return found
 
 
 def _others(job: JobSpec) -> Floats:
@@ -83,6 +120,8 @@ def _others(job: JobSpec) -> Floats:
     try:
         source, data = open_all_rows(job.data)
         others = KeptLabels(source, job.data.keep_labels, data.shown_path, is_others=True)
+        if data.patch is not None:
+            return fixed_patches(read_images(others).images, data.patch)
         return collect(others).values
     except DataError as error:
         _logger.warning("rows with other labels are not kept with the version: %s", error)

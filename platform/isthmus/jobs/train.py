@@ -7,19 +7,28 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from isthmus.errors import UsageError
 from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.opening import Opening
 from isthmus.jobs.preparation import Prepared, prepare
+from isthmus.jobs.shown import shown_training
 from isthmus.jobs.specs import check_job
+from isthmus.jobs.starting import starting_pair
+from isthmus.jobs.stopped_runs import (
+    job_of,
+    job_to_resume,
+    refuse_other_data,
+    results_so_far,
+    stopped_run,
+    where_its_checkpoints_are,
+)
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.reporter import Reporter
 from isthmus.progress.result import FitResult
 from isthmus.registry import RegisteredPair
 from isthmus.spec import JobSpec, ModelPlan, Settings
-from isthmus.tracking import SEARCH, RunLog, find_run
+from isthmus.tracking import TAG_STARTED_FROM, RunLog
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
@@ -35,11 +44,13 @@ class TrainResult:
         run_id: The id of the MLflow run.
         epochs: Number of finished epochs.
         pair: The registered pair; `None` if interrupted.
-        metrics: `test_reconstruction_mse` and `test_pca_mse` (mean squares, scaled units), the
-            variant's own metrics (`test_elbo_nats`, `test_psnr_db`), `validation_loss`,
-            `train_loss`, `best_epoch`, `epochs`, `threshold`, `seconds`; of audio
-            `calibration_files`, the number of files that the threshold rests on.
+        metrics: `test/reconstruction_mse` and `test/pca_mse` (mean squares, scaled units), the
+            variant's own metrics (`test/elbo_nats`, `test/psnr_db`), `validation/loss`,
+            `train/loss`, `best_epoch`, `epochs`, `threshold`, `seconds` (of all attempts of a run
+            that was resumed or finished later); of audio `calibration_files`, the number of files
+            that the threshold rests on.
         plan: The plan of the trained autoencoder.
+        started_from: The version that training started from, `digits/3`, if it started from one.
         not_reconstructed: The features of a table, or channels of a series, of whose variance on
             held-out rows less than 5 % is reconstructed.
     """
@@ -51,6 +62,19 @@ class TrainResult:
     metrics: Mapping[str, float]
     plan: ModelPlan
     not_reconstructed: tuple[str, ...] = ()
+    started_from: str | None = None
+    # Where the run is: for notebooks only, and no field, which the JSON of a command would show.
+    _store: ClassVar[Settings | None] = None
+
+    def of_store(self, settings: Settings) -> TrainResult:
+        """Returns the result with the store of its run, whose figures a notebook shows."""
+        object.__setattr__(self, "_store", settings)
+        return self
+
+    def _repr_html_(self) -> str:
+        from isthmus.jobs.summaries import training_summary  # notebooks only
+
+        return training_summary(self, self._store)
 
 
 @dataclass(frozen=True)
@@ -61,11 +85,13 @@ class _Given:
         reporter: Receives the progress, if given.
         callbacks: Further Lightning callbacks.
         resumed: The id of the run to resume; `None` if a new one begins.
+        results: What a stopped run has, which is registered without further training.
     """
 
     reporter: Reporter | None = None
     callbacks: tuple[Callback, ...] = ()
     resumed: str | None = None
+    results: tuple[FitResult, ...] = ()
 
 
 def train(
@@ -92,9 +118,13 @@ def train(
     """
     # The tuning section is not part of this run or its pair.
     job = check_job(spec).model_copy(update={"tuning": None})
-    with closing(prepare(job, settings.ray_address)) as prepared:
-        given = _Given(reporter, tuple(callbacks))
-        return _run(prepared, settings, lambda: RunLog.start(prepared.spec, settings), given)
+    with shown_training(reporter) as shown, closing(_prepare(job, settings)) as prepared:
+        given, tags = _Given(shown, tuple(callbacks)), {}
+        if prepared.start is not None:
+            tags = {TAG_STARTED_FROM: prepared.start.pair_id}
+        return _run(
+            prepared, settings, lambda: RunLog.start(prepared.spec, settings, tags=tags), given
+        )
 
 
 def resume(
@@ -102,29 +132,57 @@ def resume(
     settings: Settings,
     reporter: Reporter | None = None,
     callbacks: Sequence[Callback] = (),
+    overrides: Sequence[str] = (),
 ) -> TrainResult:
     """Resumes a run that was interrupted or failed, as if it had never stopped.
 
     Args:
         reference: The run's id, the beginning of its id, or its name.
+        settings: The settings with the addresses of the stores.
+        reporter: Receives the progress.
+        callbacks: Further Lightning callbacks.
+        overrides: Fields to change, `["training.epochs=20"]`; `stopped_runs.CHANGEABLE` has them.
 
     Raises:
-        UsageError: If there is no such run, it is finished, or its data have changed.
+        UsageError: If there is no such run, it is finished, or its data have changed; or if a field
+            is to be changed that cannot be.
     """
-    stored = find_run(reference, settings)
-    if stored.kind == SEARCH:
-        raise UsageError(f"run {reference} is a search; start it again with isthmus tune")
-    if stored.status == "FINISHED":
-        raise UsageError(f"run {reference} is finished; there is nothing to resume")
+    stored = stopped_run(reference, settings, "resume")
+    settings = where_its_checkpoints_are(stored, settings)
+    job = job_to_resume(stored, overrides, settings)
     run_id = stored.run_id
-    with closing(prepare(check_job(stored.job), settings.ray_address)) as prepared:
-        if stored.fingerprint and stored.fingerprint != prepared.fingerprint:
-            raise UsageError(
-                f"the data of run {reference} have changed since it began "
-                f"({prepared.spec.data.shown_path}); start a new run with isthmus train"
-            )
-        given = _Given(reporter, tuple(callbacks), resumed=run_id)
-        return _run(prepared, settings, lambda: RunLog.resume(run_id, settings), given)
+    with shown_training(reporter) as shown, closing(_prepare(job, settings)) as prepared:
+        refuse_other_data(stored, prepared)
+        given = _Given(shown, tuple(callbacks), resumed=run_id)
+        changed = prepared.spec if overrides else None
+        return _run(prepared, settings, lambda: RunLog.resume(run_id, settings, changed), given)
+
+
+def finish(reference: str, settings: Settings) -> TrainResult:
+    """Registers what a stopped run has, from its best checkpoint so far, without training further.
+
+    Args:
+        reference: The run's id, the beginning of its id, or its name.
+        settings: The settings with the addresses of the stores.
+
+    Raises:
+        UsageError: If there is no such run, it is finished or being written, its data have changed,
+            or none of its epochs is finished.
+        RegistryError: If the store cannot be reached.
+    """
+    stored = stopped_run(reference, settings, "finish")
+    settings = where_its_checkpoints_are(stored, settings)
+    with closing(_prepare(job_of(stored, settings), settings)) as prepared:
+        refuse_other_data(stored, prepared)
+        ready, results = results_so_far(stored, prepared, settings)
+        given = _Given(results=tuple(results))
+        return _run(ready, settings, lambda: RunLog.resume(stored.run_id, settings), given)
+
+
+def _prepare(job: JobSpec, settings: Settings) -> Prepared:
+    """Reads the rows, and finds the pair that training starts from."""
+    job, start = starting_pair(job, settings)
+    return prepare(job, settings.ray_address, start)
 
 
 def _run(
@@ -137,19 +195,20 @@ def _run(
     began_s = time.monotonic()
 
     def begin(log: RunLog) -> None:
+        log.log_begin(time.monotonic() - began_s)
         log.log_storage(settings.storage_path)
         log.log_data(prepared.fingerprint, prepared.split_sizes, prepared.plan, prepared.data)
 
     with ThreadPoolExecutor(1) as executor, closing(Opening(open_log, executor, begin)) as opening:
         try:
-            results = _fit(prepared, settings, opening, given)
+            results = given.results or _fit(prepared, settings, opening, given)
             log = opening.log()
             if not results[-1].progress.finished:
                 log.interrupt()
                 return _interrupted(prepared, log, results[0].progress)
-            from isthmus.jobs.finishing import finish  # imported only now, to not delay training
+            from isthmus.jobs import finishing  # imported only now, to not delay training
 
-            finished = finish(prepared, settings, log, results, began_s)
+            finished = finishing.finish(prepared, settings, log, results, began_s)
             log.finish()
         except KeyboardInterrupt:
             if not opening.is_begun:
@@ -167,7 +226,8 @@ def _run(
         metrics=finished.metrics,
         plan=prepared.plan,
         not_reconstructed=finished.not_reconstructed,
-    )
+        started_from=_started_from(prepared),
+    ).of_store(settings)
 
 
 def _fit(
@@ -204,4 +264,9 @@ def _interrupted(prepared: Prepared, log: RunLog, progress: Progress) -> TrainRe
         pair=None,
         metrics={},
         plan=prepared.plan,
+        started_from=_started_from(prepared),
     )
+
+
+def _started_from(prepared: Prepared) -> str | None:
+    return None if prepared.start is None else prepared.start.pair.reference

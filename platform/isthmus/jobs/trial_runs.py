@@ -50,7 +50,8 @@ class TrialRuns:
                 losses.
             listener: Receives the same reports, if given.
         """
-        self.metric = f"validation_{measured}"
+        self.metric = f"validation/{measured}"
+        self._compared = f"validation_{measured}"
         self._desk = desk
         self._parent = parent
         self._settings = settings
@@ -95,7 +96,10 @@ class TrialRuns:
         """Ends the trial's run, and logs its value to the search's run."""
         self._trials[trial.number] = trial
         if trial.value is not None and self.best and self.best.value is not None:
-            values = {f"trial_{self.metric}": trial.value, f"best_{self.metric}": self.best.value}
+            values = {
+                f"trial/{self._compared}": trial.value,
+                f"best/{self._compared}": self.best.value,
+            }
             self._parent.log_values(values, trial.number)
         if log := self._logs.pop(trial.number, None):
             self._end(log, trial)
@@ -133,7 +137,7 @@ class TrialRuns:
     def _end(self, log: RunLog, trial: TrialRecord) -> None:
         log.add_tags({"isthmus.trial_end": trial.state})
         if trial.value is not None:
-            log.log_values({f"best_{self.metric}": trial.value}, 0)
+            log.log_values({f"best/{self._compared}": trial.value}, 0)
         if trial.state == "failed":
             log.fail(TrainingError(trial.reason or "no reason given"))
         elif trial.state == "interrupted":

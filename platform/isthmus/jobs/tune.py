@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -14,7 +14,8 @@ from isthmus.jobs.few_rows import fitted_to
 from isthmus.jobs.finishing import finish
 from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.preparation import Prepared, prepare
-from isthmus.jobs.specs import check_job, plan_for
+from isthmus.jobs.sizes import size_of
+from isthmus.jobs.specs import check_job, plan_for, plan_of_rows
 from isthmus.jobs.trial_runs import TrialRuns
 from isthmus.launch.session import ray_session
 from isthmus.registry import RegisteredPair
@@ -43,11 +44,13 @@ class TuneResult:
         run_id: The id of the MLflow run, which is the parent of the trials' runs.
         trials: All trials, in order.
         best: The best trial, or the best so far if interrupted; `None` if no trial has a value.
-        metric: The metric by which it is the best, `validation_mse`.
+        metric: The metric by which it is the best, `validation/mse`.
         pair: The best trial's pair; `None` if interrupted.
         metrics: The metrics, as in `TrainResult`; `None` if interrupted.
         plan: The plan of the best trial's autoencoder; `None` if interrupted.
         not_reconstructed: The features, as in `TrainResult`.
+        ended_early: Why there were fewer trials than were asked for, or why some failed; empty if
+            all were trained.
     """
 
     status: Literal["finished", "interrupted"]
@@ -59,6 +62,7 @@ class TuneResult:
     metrics: Mapping[str, float] | None = None
     plan: ModelPlan | None = None
     not_reconstructed: tuple[str, ...] = ()
+    ended_early: str = ""
 
 
 def tune(
@@ -127,6 +131,9 @@ def _checked_tuning(spec: JobSpec) -> TuningSpec:
             "--search training.learning_rate=log_uniform:1e-4:1e-2"
         )
         raise SpecError([Fault("tuning.search", message)])
+    if spec.training.start_from is not None:
+        message = "a search tries what is trained from random weights; leave it out here"
+        raise SpecError([Fault("training.start_from", message)])
     if spec.training.strategy == "fsdp":
         message = "fsdp shards the weights that a trial is judged by; use ddp for a search"
         raise SpecError([Fault("training.strategy", message)])
@@ -169,7 +176,26 @@ def _finish(
         metrics=finished.metrics,
         plan=prepared.plan,
         not_reconstructed=finished.not_reconstructed,
+        ended_early=why_early(desk.spec.tuning, found.trials),
     )
+
+
+def why_early(tuning: TuningSpec | None, trials: Sequence[TrialRecord]) -> str:
+    """Returns why a search had fewer trials than were asked for, or fewer that could be trained.
+
+    Returns:
+        A sentence; empty if all trials were trained.
+    """
+    failed = [trial for trial in trials if trial.state == "failed"]
+    if tuning is not None and len(trials) < tuning.trials:
+        count = f"it ended after {len(trials)} of {tuning.trials} trials: "
+        if len(trials) >= tuning.combinations:
+            return f"{count}the ranges have no more combinations; widen them to try more"
+        return f"{count}no values were drawn that were not tried yet; widen the ranges to try more"
+    if failed:
+        reason = next((trial.reason for trial in failed if trial.reason), "no reason given")
+        return f"{len(failed)} of {len(trials)} trials failed; the first: {reason}"
+    return ""
 
 
 class _Desk:
@@ -199,7 +225,9 @@ class _Desk:
         for known in tuple(self._known):
             if known.spec.data == spec.data and known.spec.training.seed == spec.training.seed:
                 plan = plan_for(spec, known.data, known.plan.row_shape)
-                fitted = fitted_to(spec, len(known.scaled.train))
+                plan = plan_of_rows(plan, spec, known.data, known.schema)
+                size = size_of(spec, plan.net.name)
+                fitted = fitted_to(spec, len(known.scaled.train), size)
                 return replace(known, spec=fitted, plan=plan)
         prepared = prepare(spec)
         self._known.append(prepared)

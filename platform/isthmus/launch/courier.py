@@ -9,7 +9,14 @@ from typing import Protocol, TypeVar
 from isthmus.errors import TrainingError
 from isthmus.launch.background import Background
 from isthmus.progress.events import Event, Logged, Resumed, RowsDone, Started
-from isthmus.progress.reporter import EpochReport, MetricsReporter, Reporter, ResumeReporter
+from isthmus.progress.reporter import (
+    EpochReport,
+    MetricsReporter,
+    Reporter,
+    ResumeReporter,
+    StepReport,
+    StepReporter,
+)
 
 # How long one wait for events lasts: while it does, Ray does not handle Ctrl-C.
 _PATIENCE_S = 0.5
@@ -77,6 +84,9 @@ class _Courier:
                     self._reporter.on_start(event.epochs, event.rows, event.first_epoch)
                 case RowsDone():
                     self._reporter.on_rows(event.epoch, event.done)
+                case StepReport():
+                    if isinstance(self._reporter, StepReporter):
+                        self._reporter.on_step(event)
                 case EpochReport() if event.epoch > self._epochs_told:
                     # A replaced worker repeats some epochs.
                     self._epochs_told = event.epoch

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,7 @@ def fit_in_process(
     is_resumed: bool,
     reporter: Reporter,
     callbacks: tuple[Callback, ...] = (),
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> FitResult:
     """Trains in a thread of this process until the end or Ctrl-C; otherwise as `ray_trainer.fit`.
 
@@ -51,12 +52,13 @@ def fit_in_process(
         is_resumed: Whether to resume from the last checkpoint.
         reporter: Receives the progress, in this thread.
         callbacks: Further Lightning callbacks.
+        weights: The weights that training starts with; `None` if it draws them.
 
     Raises:
         TrainingError: If training diverged or failed.
         ClusterError: If the job requires a GPU and there is none.
     """
-    task = WorkerTask(plan=plan, training=training, callbacks=callbacks)
+    task = WorkerTask(plan=plan, training=training, callbacks=callbacks, weights=weights)
     context = WorkerContext(
         rank=0, workers=1, local_rank=0, workers_here=1, device=_device(training)
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
+from torch import Tensor
 
 from isthmus.errors import IsthmusError, TrainingError, in_one_line
 from isthmus.launch.cluster_resources import uses_gpus
@@ -32,11 +33,13 @@ class Member:
         training: The job's training options with the member's own seed, for one worker.
         run_name: The name of the folder of its checkpoints.
         taken: The numbers of the training rows that it learns from; `None` if from all.
+        weights: The weights that it starts with; `None` if it draws them.
     """
 
     training: TrainingSpec
     run_name: str
     taken: NDArray[np.int64] | None = None
+    weights: Mapping[str, Tensor] | None = None
 
 
 def fit_members(
@@ -101,6 +104,7 @@ def _fit(plan: ModelPlan, member: Member, rows: ScaledRows, storage_path: str) -
         storage=lambda: storage,
         is_resumed=True,
         reporter=SilentReporter(),
+        weights=member.weights,
     )
 
 

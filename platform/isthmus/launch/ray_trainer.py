@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from ray.train import (
     TrainingFailedError,
 )
 from ray.train.torch import TorchConfig, TorchTrainer
+from torch import Tensor
 
 from isthmus.errors import ClusterError, TrainingError
 from isthmus.launch.background import Background
@@ -47,6 +49,7 @@ def fit(
     reporter: Reporter,
     measures_error: bool = False,
     callbacks: tuple[Callback, ...] = (),
+    weights: Mapping[str, Tensor] | None = None,
 ) -> FitResult:
     """Trains on the connected Ray until the end or Ctrl-C.
 
@@ -62,12 +65,13 @@ def fit(
         reporter: Receives the progress, in this thread.
         measures_error: Whether validation also logs `mse`, by which any two jobs can be compared.
         callbacks: Further Lightning callbacks.
+        weights: The weights that training starts with; `None` if it draws them.
 
     Raises:
         TrainingError: If training diverged, or workers were lost more often than allowed.
         ClusterError: If the cluster has too few resources for the workers and for Ray Data.
     """
-    task = WorkerTask(plan, training, measures_error, callbacks)
+    task = WorkerTask(plan, training, measures_error, callbacks, weights)
     with closing(ActorLine(open_mailbox())) as line, counts_nodes_again(training):
         trainer = TorchTrainer(
             run_worker,

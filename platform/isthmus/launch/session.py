@@ -15,7 +15,7 @@ import ray
 from ray._private import ray_constants
 
 from isthmus.allocation import ENVIRONMENT
-from isthmus.errors import ClusterError
+from isthmus.errors import ClusterError, first_line
 from isthmus.quiet import hand_over_ray_logs
 from isthmus.ray_head import ON_LOOPBACK, is_on_loopback
 from isthmus.resources import cpus
@@ -132,10 +132,10 @@ def _start(address: str | None, workers: int) -> None:
             )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"the Ray cluster at {address}" if address else "a local Ray"
-        first_line = str(error).strip().splitlines()[0]
         raise ClusterError(
-            f"{where} cannot be reached ({first_line}); check RAY_ADDRESS (and, if the cluster "
-            "wants a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN), or unset it to train here"
+            f"{where} cannot be reached ({first_line(error)}); check RAY_ADDRESS (and, if the "
+            "cluster wants a token, RAY_AUTH_MODE=token and RAY_AUTH_TOKEN), or unset it to train "
+            "here"
         ) from error
 
 

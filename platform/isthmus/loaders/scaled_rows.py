@@ -15,7 +15,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
-    from isthmus.data import StoredRows
+    from isthmus.data import StoredRows, TrainingPatches
     from isthmus.data.distributed_table import DistributedRows
 
 # Rows are kept on a GPU only if they take no more than this share of its free memory.
@@ -30,13 +30,14 @@ class ScaledRows:
     Attributes:
         train: Training rows, shape (N, *row_shape), or (N, 2, *row_shape) for a variant with two
             views. Stored rows are in a file on this machine, because they may not fit into its
-            memory; distributed rows come from Ray Data during training.
+            memory; distributed rows come from Ray Data during training; patches are cut out of
+            whole images.
         validation: Validation rows, shape (M, *row_shape), or (M, 2, *row_shape).
         offset: What scaling subtracted; broadcastable to a row.
         scale: What scaling divided by; broadcastable to a row.
     """
 
-    train: NDArray[float32] | StoredRows | DistributedRows
+    train: NDArray[float32] | StoredRows | DistributedRows | TrainingPatches
     validation: NDArray[float32] | StoredRows
     offset: NDArray[float32]
     scale: NDArray[float32]
@@ -48,17 +49,30 @@ class ScaledRows:
 
     def in_memory(self) -> ScaledRows:
         """Returns the same rows in memory, so that they can be sent to another machine."""
-        train = self.train if is_distributed(self.train) else self.train[:]
+        train = self.train
+        if are_patches(train):
+            train = train.in_memory()
+        elif not is_distributed(train):
+            train = train[:]
         return replace(self, train=train, validation=self.validation[:])
 
 
 def is_distributed(
-    rows: NDArray[float32] | Tensor | StoredRows | DistributedRows,
+    rows: NDArray[float32] | Tensor | StoredRows | DistributedRows | TrainingPatches,
 ) -> TypeIs[DistributedRows]:
     """Returns whether rows come from Ray Data, block by block."""
     from isthmus.data.distributed_table import DistributedRows
 
     return isinstance(rows, DistributedRows)
+
+
+def are_patches(
+    rows: NDArray[float32] | Tensor | StoredRows | DistributedRows | TrainingPatches,
+) -> TypeIs[TrainingPatches]:
+    """Returns whether rows are patches, which are cut out of images as they are needed."""
+    from isthmus.data import TrainingPatches
+
+    return isinstance(rows, TrainingPatches)
 
 
 def resident(rows: NDArray[float32] | StoredRows, device: torch.device) -> Tensor | StoredRows:

@@ -11,10 +11,22 @@ from torch import nn
 
 from isthmus import plugins
 from isthmus.nets._net import Net
+from isthmus.nets._skips import MapsNet
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
 from isthmus.types import DataKind, Shape
 
-__all__ = ["Net", "build", "config", "for_kind", "get", "made_for", "names"]
+__all__ = [
+    "MapsNet",
+    "Net",
+    "build",
+    "config",
+    "for_any_size",
+    "for_kind",
+    "for_noisy",
+    "get",
+    "made_for",
+    "names",
+]
 
 # Dense is for series and audio too. Measured on metrics (windows of 64) and speech (1024), at equal
 # latents and epochs, `temporal` has 0.7 to 1.1 times the test error of dense, but takes at least 15
@@ -25,16 +37,20 @@ _BY_KIND = {
     DataKind.SERIES: "dense",
     DataKind.AUDIO: "dense",
 }
+# `tests/benchmarks/denoise_audio.py` measures it on speech of held-out speakers.
+_BY_NOISY_KIND = {**_BY_KIND, DataKind.AUDIO: "spectral_mask"}
+_BY_KIND_OF_ANY_SIZE = {DataKind.IMAGES: "drunet"}
+_BY_CODED_KIND_OF_ANY_SIZE = {DataKind.IMAGES: "compressive"}
 
 
 def names() -> tuple[str, ...]:
     """Returns the names of all nets, sorted."""
-    return plugins.names_in(__file__)
+    return plugins.names("nets")
 
 
 def get(name: str) -> type[Net]:
     """Returns the net of that name."""
-    return cast("type[Net]", plugins.load(__name__, name, Net))
+    return cast("type[Net]", plugins.get("nets", name, Net))
 
 
 def config(name: str) -> type[SpecModel]:
@@ -42,9 +58,28 @@ def config(name: str) -> type[SpecModel]:
     return get(name).Config
 
 
+def for_any_size(kind: DataKind, *, is_coded: bool) -> PluginSpec:
+    """Returns what `net: auto` chooses for images of any size, with all its options.
+
+    Args:
+        kind: The kind of data.
+        is_coded: Whether the latent is coded to files.
+    """
+    by_kind = _BY_CODED_KIND_OF_ANY_SIZE if is_coded else _BY_KIND_OF_ANY_SIZE
+    return _with_all_options(by_kind[kind])
+
+
 def for_kind(kind: DataKind) -> PluginSpec:
     """Returns what `net: auto` chooses for a kind of data, with all its options."""
-    name = _BY_KIND[kind]
+    return _with_all_options(_BY_KIND[kind])
+
+
+def for_noisy(kind: DataKind) -> PluginSpec:
+    """Returns what `net: auto` chooses for variants that remove noise, with all its options."""
+    return _with_all_options(_BY_NOISY_KIND[kind])
+
+
+def _with_all_options(name: str) -> PluginSpec:
     return PluginSpec(name=name, options=config(name)().model_dump(mode="json"))
 
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import ceil, gcd
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 # `auto` stops halving here: below this many pixels or steps there is little left to convolve.
 _SMALLEST_SIDE = 4
 _GROUPS = 8
+
+
+WidthMultiplier = Annotated[float, Field(gt=0.0, le=64.0)]
+"""The option of a net by which its automatic widths are multiplied.
+
+Source: Howard et al. 2017, "MobileNets", arXiv:1704.04861, section 3.3.
+"""
+
+
+def multiplied(width: int, multiplier: float) -> int:
+    """Returns a width times a width multiplier, at least 1."""
+    return max(1, round(width * multiplier))
 
 
 def channels_for(shorter_side: int, first: int, most: int, stride: int = 2) -> tuple[int, ...]:

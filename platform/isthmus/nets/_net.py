@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from isthmus.spec import SpecModel
+from isthmus.spec import Sizes, SpecModel
 from isthmus.types import DataKind, Shape
 
 
@@ -41,9 +41,18 @@ class Net(ABC):
     """One line on what the net is and when to choose it."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data that it accepts."""
+    SIZES: ClassVar[Sizes | None] = None
+    """What the sizes of a job mean for the net; `None` if it has one size."""
     HAS_SKIPS: ClassVar[bool] = False
     """Whether its latent holds copies of the row, which skip connections take to the decoder:
     only variants whose target is never their own input can use it."""
+    ONE_MAP: ClassVar[bool] = False
+    """Whether its latent is a single map as large as the row: only variants that count the bits of
+    maps can use it."""
+    ANY_SIZE: ClassVar[bool] = False
+    """Whether the same weights work on rows of any size: the net is fully convolutional, and
+    normalises nothing over pixels or steps. Such a net knows its `receptive_radius`, `multiple`
+    and `numbers_in_memory`, and its latent grows with the row."""
 
     def __init__(self, options: Any, row_shape: Shape) -> None:
         self.options = options
@@ -60,6 +69,29 @@ class Net(ABC):
     def refusal(self, latent_dim: int) -> str | None:
         """Returns why the net cannot have this latent size, and what can; `None` if it can."""
         return None
+
+    def settled(self) -> SpecModel:
+        """Returns the options with every `auto` that depends on the row's size replaced.
+
+        With these, a net for rows of another size has the same weights.
+        """
+        options: SpecModel = self.options
+        return options
+
+    def receptive_radius(self) -> int:
+        """Returns how many pixels or steps away, on each side, may change an output."""
+        raise NotImplementedError(f"{type(self).__name__} is not for rows of any size")
+
+    def multiple(self) -> int:
+        """Returns of what number the sides of a row and the places of its parts are multiples.
+
+        Rows with other sides are padded. Parts of a row that begin elsewhere see another grid.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not for rows of any size")
+
+    def numbers_in_memory(self) -> int:
+        """Returns about how many numbers are in memory at once while the net computes one row."""
+        raise NotImplementedError(f"{type(self).__name__} is not for rows of any size")
 
     @abstractmethod
     def encoder(self, outputs: int) -> nn.Module:

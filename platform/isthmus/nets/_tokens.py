@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.nets._levels import Shortcut, power_of_two
+from isthmus.nets._levels import Shortcut, WidthMultiplier, multiplied, power_of_two
 from isthmus.spec import SpecModel
 from isthmus.types import Shape
 
@@ -31,6 +31,8 @@ class TokenOptions(SpecModel):
     width: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = "auto"
     """Values per token; a multiple of `heads`. `auto`: an eighth of the values in a row, as a
     power of two between 32 and 128."""
+    width_multiplier: WidthMultiplier = 1.0
+    """The factor of the automatic width."""
     layers: Annotated[int, Field(ge=1, le=64)] = 3
     """Transformer layers in the encoder, and as many in the decoder."""
     heads: Annotated[int, Field(ge=1, le=256)] = 4
@@ -43,7 +45,7 @@ class TokenOptions(SpecModel):
         if self.width != "auto":
             return self.width
         width = power_of_two(prod(row_shape) / _NUMBERS_OF_A_ROW_PER_WIDTH, *_WIDTH_RANGE)
-        return self.heads * ceil(width / self.heads)
+        return self.heads * ceil(multiplied(width, self.width_multiplier) / self.heads)
 
     def refusal(self) -> str | None:
         """Returns why no transformer can have these options, and what it can; `None` if it can."""

@@ -13,10 +13,10 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.nets._levels import CropTo, PadTo, channels_for, padded
+from isthmus.nets._levels import CropTo, PadTo, WidthMultiplier, channels_for, multiplied, padded
 from isthmus.nets._net import Activation, Net
 from isthmus.nets._picture import ToPicture
-from isthmus.spec import SpecModel
+from isthmus.spec import Sizes, SpecModel
 from isthmus.types import DataKind
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -41,6 +41,8 @@ class Conv(Net):
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
         """Channels of each level; each halves the image. `auto`: 32, 64, ... up to 256, until
         the shorter side is 4 to 7 pixels."""
+        width_multiplier: WidthMultiplier = 1.0
+        """The factor of the automatic channels."""
         activation: Activation = Activation.GELU
         """The nonlinearity after each convolution."""
         hidden: Annotated[int, Field(ge=0, le=65_536)] = 256
@@ -52,6 +54,10 @@ class Conv(Net):
         together; `latent_dim` is then a multiple of the pixels, the nearest one if it is auto."""
 
     SUMMARY: ClassVar[str] = "convolutions down to a dense or spatial bottleneck; images"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5, "hidden": 128},
+        large={"width_multiplier": 2.0, "hidden": 512},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
 
     def nearest_latent_dim(self, wanted: int) -> int:
@@ -129,7 +135,11 @@ class Conv(Net):
     def _channels(self) -> tuple[int, ...]:
         if self.options.channels != "auto":
             return tuple(self.options.channels)
-        return channels_for(min(self.row_shape[1:]), _FIRST_CHANNELS, _MOST_CHANNELS)
+        first, most = (
+            multiplied(each, self.options.width_multiplier)
+            for each in (_FIRST_CHANNELS, _MOST_CHANNELS)
+        )
+        return channels_for(min(self.row_shape[1:]), first, most)
 
     def _smallest_shape(self) -> tuple[int, int, int]:
         levels = len(self._channels())

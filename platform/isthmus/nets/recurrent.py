@@ -11,9 +11,9 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.nets._levels import power_of_two
+from isthmus.nets._levels import WidthMultiplier, multiplied, power_of_two
 from isthmus.nets._net import Net
-from isthmus.spec import SpecModel
+from isthmus.spec import Sizes, SpecModel
 from isthmus.types import DataKind, Shape
 
 Cell = Literal["lstm", "gru"]
@@ -45,6 +45,8 @@ class Recurrent(Net):
         hidden: Annotated[int, Field(ge=1, le=8192)] | Literal["auto"] = "auto"
         """Size of a layer's hidden state, in each direction. `auto`: the number of values in a
         row, as a power of two between 32 and 128."""
+        width_multiplier: WidthMultiplier = 1.0
+        """The factor of the automatic size."""
         bidirectional: bool = True
         """Whether to run over the steps in both directions, so that the first steps are as near to
         the latent as the last. Takes twice the time and weights."""
@@ -52,6 +54,10 @@ class Recurrent(Net):
         """Dropout rate between two recurrent layers."""
 
     SUMMARY: ClassVar[str] = "LSTM or GRU; short series whose steps depend on those before"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5},
+        large={"width_multiplier": 2.0, "layers": 2},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.SERIES,)
 
     def encoder(self, outputs: int) -> nn.Module:
@@ -71,7 +77,8 @@ class Recurrent(Net):
     def _cells(self, inputs: int) -> nn.LSTM | nn.GRU:
         hidden = self.options.hidden
         if hidden == "auto":
-            hidden = power_of_two(prod(self.row_shape), *_HIDDEN_RANGE)
+            found = power_of_two(prod(self.row_shape), *_HIDDEN_RANGE)
+            hidden = multiplied(found, self.options.width_multiplier)
         return (nn.LSTM if self.options.cell == "lstm" else nn.GRU)(
             inputs,
             hidden,

@@ -12,10 +12,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import nn
 
-from isthmus.nets._levels import CropTo, PadTo, Shortcut, channels_for, group_norm, padded
+from isthmus.nets._levels import (
+    CropTo,
+    PadTo,
+    Shortcut,
+    WidthMultiplier,
+    channels_for,
+    group_norm,
+    multiplied,
+    padded,
+)
 from isthmus.nets._net import Activation, Net
 from isthmus.nets._picture import ToPicture
-from isthmus.spec import SpecModel
+from isthmus.spec import Sizes, SpecModel
 from isthmus.types import DataKind
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -41,12 +50,18 @@ class Residual(Net):
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
         """Channels of each level; each halves the image. `auto`: 32, 64 and then 128, until the
         shorter side is 4 to 7 pixels."""
+        width_multiplier: WidthMultiplier = 1.0
+        """The factor of the automatic channels."""
         blocks: Annotated[int, Field(ge=1, le=64)] = 1
         """Residual blocks of two convolutions at each level."""
         activation: Activation = Activation.GELU
         """The nonlinearity before each convolution."""
 
     SUMMARY: ClassVar[str] = "a ResNet down to a dense bottleneck; images that conv blurs"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5},
+        large={"width_multiplier": 2.0, "blocks": 2},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
 
     def encoder(self, outputs: int) -> nn.Module:
@@ -95,7 +110,11 @@ class Residual(Net):
     def _channels(self) -> tuple[int, ...]:
         if self.options.channels != "auto":
             return tuple(self.options.channels)
-        return channels_for(min(self.row_shape[1:]), _FIRST_CHANNELS, _MOST_CHANNELS)
+        first, most = (
+            multiplied(each, self.options.width_multiplier)
+            for each in (_FIRST_CHANNELS, _MOST_CHANNELS)
+        )
+        return channels_for(min(self.row_shape[1:]), first, most)
 
     def _smallest_shape(self) -> tuple[int, ...]:
         levels = len(self._channels())

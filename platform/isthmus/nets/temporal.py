@@ -9,13 +9,22 @@ from itertools import pairwise
 from math import prod
 from typing import Annotated, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
-from isthmus.nets._levels import CropTo, PadTo, Shortcut, channels_for, group_norm, padded
+from isthmus.nets._levels import (
+    CropTo,
+    PadTo,
+    Shortcut,
+    WidthMultiplier,
+    channels_for,
+    group_norm,
+    multiplied,
+    padded,
+)
 from isthmus.nets._net import Activation, Net
-from isthmus.spec import SpecModel
+from isthmus.nets._shuffles import Shuffle
+from isthmus.spec import Sizes, SpecModel
 from isthmus.types import DataKind
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
@@ -42,6 +51,8 @@ class Temporal(Net):
 
         channels: tuple[Channels, ...] | Literal["auto"] = "auto"
         """Channels of each level. `auto`: 32, 64 and then 128, while at least 4 steps are left."""
+        width_multiplier: WidthMultiplier = 1.0
+        """The factor of the automatic channels."""
         stride: Literal[2, 4, 8, "auto"] = "auto"
         """How many times shorter each level is than the one before. `auto`: 2, and 4 for windows
         of 256 steps and more."""
@@ -56,6 +67,10 @@ class Temporal(Net):
         """Dropout rate of a block's channels."""
 
     SUMMARY: ClassVar[str] = "dilated convolutions down to a dense bottleneck; series and audio"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5, "blocks": 1},
+        large={"width_multiplier": 2.0, "blocks": 3},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.SERIES, DataKind.AUDIO)
 
     def encoder(self, outputs: int) -> nn.Module:
@@ -86,7 +101,7 @@ class Temporal(Net):
             *self._blocks(channels[0]),
             self.options.activation.module(),
             nn.Conv1d(channels[0], self.row_shape[0] * stride, 3, padding=1),
-            _Interleave(stride),
+            Shuffle(stride),
         ]
         return nn.Sequential(*layers, CropTo(self.row_shape[1:]))
 
@@ -115,25 +130,13 @@ class Temporal(Net):
     def _channels(self) -> tuple[int, ...]:
         if self.options.channels != "auto":
             return tuple(self.options.channels)
-        return channels_for(self.row_shape[1], _FIRST_CHANNELS, _MOST_CHANNELS, self._stride())
+        first, most = (
+            multiplied(each, self.options.width_multiplier)
+            for each in (_FIRST_CHANNELS, _MOST_CHANNELS)
+        )
+        return channels_for(self.row_shape[1], first, most, self._stride())
 
     def _smallest_shape(self) -> tuple[int, ...]:
         levels, stride = len(self._channels()), self._stride()
         (steps,) = padded(self.row_shape[1:], levels, stride)
         return self._channels()[-1], steps // stride**levels
-
-
-class _Interleave(nn.Module):
-    """Interleaves groups of channels as steps, which gives a convolution's output full length.
-
-    Source: Shi et al. 2016, "Real-Time Single Image and Video Super-Resolution Using an Efficient
-    Sub-Pixel Convolutional Neural Network", arXiv:1609.05158, section 3.2, in one dimension.
-    """
-
-    def __init__(self, stride: int) -> None:
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x_BCT: Tensor) -> Tensor:
-        """Maps (B, C * stride, T) to (B, C, T * stride)."""
-        return torch.unflatten(x_BCT, 1, (-1, self.stride)).transpose(2, 3).flatten(2)

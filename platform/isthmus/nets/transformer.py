@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from isthmus.nets._levels import CropTo, PadTo
 from isthmus.nets._net import Net
 from isthmus.nets._tokens import LatentToTokens, TokenOptions, TokensToLatent
+from isthmus.spec import Sizes
 from isthmus.types import DataKind
 
 _MOST_PATCHES = 64
@@ -38,6 +39,10 @@ class Transformer(Net):
         """Steps per patch. `auto`: 4, or more, so that there are at most 64 patches."""
 
     SUMMARY: ClassVar[str] = "attention over patches of steps; series and audio, with many rows"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5, "layers": 2},
+        large={"width_multiplier": 2.0, "layers": 4},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.SERIES, DataKind.AUDIO)
 
     def refusal(self, latent_dim: int) -> str | None:

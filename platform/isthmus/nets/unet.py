@@ -1,4 +1,4 @@
-"""The U-Net: skip connections at every size; for denoising images of any size.
+"""The U-Net of the paper, with narrow skip connections at every size.
 
 Shapes: x_BCHW a batch of images; at level l of the net the image is 2**l times smaller.
 """
@@ -13,19 +13,21 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.nets._levels import CropTo, PadTo, channels_for, padded
-from isthmus.nets._net import Activation, Net
-from isthmus.spec import SpecModel
-from isthmus.types import DataKind
+from isthmus.nets._levels import CropTo, PadTo, WidthMultiplier, channels_for, multiplied, padded
+from isthmus.nets._net import Activation
+from isthmus.nets._skips import SkipNet, joined, parted
+from isthmus.spec import Sizes, SpecModel
+from isthmus.types import DataKind, Shape
 
 Channels = Annotated[int, Field(ge=1, le=4096)]
 
+_CONVOLUTIONS = 2
 _FIRST_CHANNELS = 32
 _MOST_CHANNELS = 128
 _MOST_LEVELS = 5
 
 
-class Unet(Net):
+class Unet(SkipNet):
     """A U-Net: halves the image and doubles it again, with skip connections at each size.
 
     The latent is one vector of the smallest image and all skip connections, so that encoder and
@@ -43,31 +45,51 @@ class Unet(Net):
         channels: tuple[Channels, ...] | Literal["auto"] = Field(default="auto", min_length=2)
         """Channels at each size, from full size on, each half the one before. `auto`: 32, 64 and
         then 128, until the shorter side is 4 to 7 pixels, in at most five sizes."""
+        width_multiplier: WidthMultiplier = 1.0
+        """The factor of the automatic channels."""
         skip_channels: Annotated[int, Field(ge=0, le=4096)] = 8
         """Channels of the skip connection at each size; 0 for all, as in the paper."""
         activation: Activation = Activation.GELU
         """The nonlinearity after each convolution; the paper's is relu."""
 
-    SUMMARY: ClassVar[str] = "keeps every detail by skip connections; for denoising images alone"
+    SUMMARY: ClassVar[str] = "the classic one, with narrow skip connections; for denoising images"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5},
+        large={"width_multiplier": 2.0},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
-    HAS_SKIPS: ClassVar[bool] = True
 
-    def fixed_latent_dim(self) -> int:
-        """Returns the number of values in the smallest image and all skip connections."""
-        return sum(prod(shape) for shape in self._map_shapes())
+    def settled(self) -> Config:
+        """Returns the options with the channels that `auto` is for such images."""
+        settled: Unet.Config = self.options.model_copy(update={"channels": self._channels()})
+        return settled
 
-    def refusal(self, latent_dim: int) -> str | None:
-        """Returns why the latent cannot have this size; `None` if it is the size of its maps."""
-        if latent_dim == self.fixed_latent_dim():
-            return None
-        return (
-            f"unet's latent has {self.fixed_latent_dim()} numbers for such images, not "
-            f"{latent_dim}; use latent_dim: auto"
-        )
+    def multiple(self) -> int:
+        """Returns how many times smaller the smallest image is."""
+        return int(2 ** (len(self._channels()) - 1))
+
+    def receptive_radius(self) -> int:
+        """Returns how far a pixel sees: two convolutions a size, on the way down and up."""
+        smallest = self.multiple()
+        larger = smallest - 1  # the sum of the scales of all sizes but the smallest
+        return _CONVOLUTIONS * (2 * larger + smallest) + smallest - 1
+
+    def largest_map(self) -> int:
+        """Returns the size of the joined maps at full size, of which each has that many pixels."""
+        first = self._channels()[0]
+        sides = padded(self.row_shape[1:], len(self._channels()) - 1)
+        return (first + (self.options.skip_channels or first)) * prod(sides)
+
+    def map_shapes(self) -> list[Shape]:
+        """Returns the shapes of the skip connections from full size on, then of the last image."""
+        *skips, smallest = self._channels()
+        maps = [*(self.options.skip_channels or width for width in skips), smallest]
+        height, width = padded(self.row_shape[1:], len(skips))
+        return [(count, height >> level, width >> level) for level, count in enumerate(maps)]
 
     def encoder(self, outputs: int) -> nn.Module:
         """Returns a module that maps (B, C, H, W) to (B, outputs), of `fixed_latent_dim` size."""
-        self._check(outputs)
+        self.check(outputs)
         channels = self._channels()
         widths = list(pairwise((self.row_shape[0], *channels)))
         return _Encoder(
@@ -83,11 +105,11 @@ class Unet(Net):
 
     def decoder(self, inputs: int) -> nn.Module:
         """Returns a module that maps (B, inputs), of `fixed_latent_dim` size, to (B, C, H, W)."""
-        self._check(inputs)
+        self.check(inputs)
         channels = self._channels()
         widths = [(below, width) for width, below in pairwise(channels)]
         return _Decoder(
-            self._map_shapes(),
+            self.map_shapes(),
             ups=[nn.ConvTranspose2d(below, width, 2, stride=2) for below, width in widths],
             sizes=[
                 self._convolutions(width + (self.options.skip_channels or width), width)
@@ -98,23 +120,13 @@ class Unet(Net):
             ),
         )
 
-    def _check(self, numbers: int) -> None:
-        if why := self.refusal(numbers):
-            raise ValueError(why)
-
     def _channels(self) -> tuple[int, ...]:
         if self.options.channels != "auto":
             return tuple(self.options.channels)
         halvings = len(channels_for(min(self.row_shape[1:]), _FIRST_CHANNELS, _MOST_CHANNELS))
         sizes = min(halvings + 1, _MOST_LEVELS)
-        return tuple(min(_FIRST_CHANNELS * 2**size, _MOST_CHANNELS) for size in range(sizes))
-
-    def _map_shapes(self) -> list[tuple[int, int, int]]:
-        """Returns the shapes of the skip connections from full size on, then of the last image."""
-        *skips, smallest = self._channels()
-        maps = [*(self.options.skip_channels or width for width in skips), smallest]
-        height, width = padded(self.row_shape[1:], len(skips))
-        return [(count, height >> level, width >> level) for level, count in enumerate(maps)]
+        channels = (min(_FIRST_CHANNELS * 2**size, _MOST_CHANNELS) for size in range(sizes))
+        return tuple(multiplied(each, self.options.width_multiplier) for each in channels)
 
     def _convolutions(self, before: int, after: int) -> nn.Sequential:
         return nn.Sequential(
@@ -144,7 +156,7 @@ class _Encoder(nn.Module):
             maps.append(narrow(image))
             image = self.halve(image)
         maps.append(smallest(image))
-        return torch.cat([part.flatten(1) for part in maps], dim=1)
+        return joined(maps)
 
 
 class _Decoder(nn.Module):
@@ -152,7 +164,7 @@ class _Decoder(nn.Module):
 
     def __init__(
         self,
-        map_shapes: list[tuple[int, int, int]],
+        map_shapes: list[Shape],
         ups: list[nn.Module],
         sizes: list[nn.Module],
         last: nn.Module,
@@ -165,11 +177,7 @@ class _Decoder(nn.Module):
 
     def forward(self, z_BD: Tensor) -> Tensor:
         """Maps (B, D) to (B, C, H, W)."""
-        parts = torch.split(z_BD, [prod(shape) for shape in self.map_shapes], dim=1)
-        *skips, image = (
-            torch.unflatten(part, 1, shape)
-            for part, shape in zip(parts, self.map_shapes, strict=True)
-        )
+        *skips, image = parted(z_BD, self.map_shapes)
         levels = list(zip(skips, self.ups, self.sizes, strict=True))
         for skip, up, size in reversed(levels):
             image = size(torch.cat([skip, up(image)], dim=1))

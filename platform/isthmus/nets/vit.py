@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from isthmus.nets._levels import CropTo, PadTo
 from isthmus.nets._net import Net
 from isthmus.nets._tokens import LatentToTokens, TokenOptions, TokensToLatent
+from isthmus.spec import Sizes
 from isthmus.types import DataKind
 
 _PATCHES_A_SIDE = 8
@@ -38,6 +39,10 @@ class Vit(Net):
         """Side of a patch in pixels. `auto`: 4, or more, so that there are some 64 patches."""
 
     SUMMARY: ClassVar[str] = "attention over patches; images, many of them, and for `masked`"
+    SIZES: ClassVar[Sizes] = Sizes.of(
+        small={"width_multiplier": 0.5, "layers": 2},
+        large={"width_multiplier": 2.0, "layers": 4},
+    )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES,)
 
     def refusal(self, latent_dim: int) -> str | None:

@@ -9,7 +9,7 @@ from queue import Empty, SimpleQueue
 from typing import Protocol
 
 from isthmus.errors import TrainingError
-from isthmus.progress.reporter import EpochReport
+from isthmus.progress.reporter import EpochReport, StepReport
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Logged:
 
 
 # An error is sent, not raised, if a retry would fail in the same way.
-Event = Resumed | Started | RowsDone | EpochReport | Logged | TrainingError
+Event = Resumed | Started | RowsDone | StepReport | EpochReport | Logged | TrainingError
 
 
 class Mailbox:

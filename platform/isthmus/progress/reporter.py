@@ -29,6 +29,25 @@ class EpochReport:
     attempt: int = 1
 
 
+@dataclass(frozen=True)
+class StepReport:
+    """How far an unfinished epoch is, every few seconds.
+
+    Attributes:
+        epoch: The epoch, counted from 1.
+        step: The number of optimizer steps in it so far.
+        steps: The number of optimizer steps in an epoch.
+        done: The number of its rows that are trained on, over all workers.
+        loss: The mean training loss of the epoch so far, per row, on the first worker.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    done: int
+    loss: float
+
+
 class Reporter(Protocol):
     """Receives the progress of training in the driver process, in order, each epoch once."""
 
@@ -54,6 +73,14 @@ class ResumeReporter(Protocol):
 
     def on_resume(self, history: Sequence[EpochReport]) -> None:
         """Reports the epochs before the checkpoint; some may have been reported already."""
+
+
+@runtime_checkable
+class StepReporter(Protocol):
+    """A reporter that is also told every few seconds how far an unfinished epoch is."""
+
+    def on_step(self, report: StepReport) -> None:
+        """Reports how far the epoch is."""
 
 
 @runtime_checkable
@@ -107,6 +134,11 @@ class Reporters:
     def on_epoch(self, report: EpochReport) -> None:
         for reporter in self._reporters:
             reporter.on_epoch(report)
+
+    def on_step(self, report: StepReport) -> None:
+        for reporter in self._reporters:
+            if isinstance(reporter, StepReporter):
+                reporter.on_step(report)
 
     def on_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         for reporter in self._reporters:

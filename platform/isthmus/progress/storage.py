@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import os
-import re
 import secrets
 import tempfile
 import time
@@ -18,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from isthmus.data.s3_errors import S3Fault, fault_of, reason_of
 from isthmus.errors import TrainingError
 from isthmus.progress import checkpoints
 
@@ -31,12 +30,8 @@ _PATIENCE_S = 600.0
 # Shorter for reading, because a person who resumes a run sees nothing until it is done.
 _READING_PATIENCE_S = 60.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-# Errors of S3 that no retry mends: those about the credentials, and those about the bucket.
-_REFUSED = re.compile(
-    "ACCESS_DENIED|INVALID_ACCESS_KEY_ID|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN_ID"
-    "|MISSING_AUTHENTICATION_TOKEN|UNRECOGNIZED_CLIENT|ExpiredToken|HTTP status 40[13]"
-)
-_NO_BUCKET = re.compile("NO_SUCH_BUCKET|Bucket '.*' not found")
+# No retry mends these.
+_LASTING = (S3Fault.REFUSED, S3Fault.NO_CREDENTIALS)
 
 
 @dataclass(frozen=True)
@@ -92,6 +87,20 @@ class CheckpointStorage:
         if files.get_file_info(record).type == fs.FileType.File:
             files.delete_file(record)
 
+    def remove(self) -> None:
+        """Deletes all checkpoints of the run, and those of the members of its ensemble.
+
+        Raises:
+            OSError: If the store or the network fails.
+        """
+        from pyarrow import fs
+
+        files, root = self._open()
+        storage, _, run = root.rpartition("/")
+        for each in files.get_file_info(fs.FileSelector(storage, allow_not_found=True)):
+            if each.base_name == run or each.base_name.startswith(f"{run}-"):
+                files.delete_dir(each.path)
+
     @contextmanager
     def last(self) -> Iterator[Path | None]:
         """Yields a local copy of the checkpoint with the most progress; `None` if there is none.
@@ -129,32 +138,32 @@ class CheckpointStorage:
                     _logger.warning(
                         "%s cannot be used now (%s); it is tried again for %.0f min%s",
                         self.storage_path,
-                        _reason(error),
+                        reason_of(error),
                         patience_s / 60,
                         "" if is_reading else ", while training goes on",
                     )
                 if now_s + pause_s > until_s:
-                    fault = f"{self.storage_path} cannot be used ({_reason(error)}); check it"
+                    fault = f"{self.storage_path} cannot be used ({reason_of(error)}); check it"
                     raise self._error(fault, is_reading) from error
             time.sleep(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     def _lasting_fault(self, error: Exception) -> str | None:
         """Returns what is wrong and what to do, or `None` if a retry may help."""
-        said = str(error)
+        fault = fault_of(error)
         bucket = self.storage_path.partition("://")[2].partition("/")[0]
-        if _REFUSED.search(said):
+        if fault in _LASTING:
             return (
-                f'bucket "{bucket}" refuses these credentials ({_reason(error)}); check '
+                f'bucket "{bucket}" refuses these credentials ({reason_of(error)}); check '
                 "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what they may do"
             )
-        if _NO_BUCKET.search(said):
+        if fault is S3Fault.NO_BUCKET:
             return f'there is no bucket "{bucket}"; make it, or set ISTHMUS_STORAGE to another'
         if "://" in self.storage_path and isinstance(error, OSError):
             return None
         is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
         advice = "free its disk" if is_full else "check it"
-        return f"{self.storage_path} cannot be used ({_reason(error)}); {advice}"
+        return f"{self.storage_path} cannot be used ({reason_of(error)}); {advice}"
 
     def _error(self, fault: str, is_reading: bool) -> TrainingError:
         resume = f"isthmus train --resume {self.run_name[:8]}"
@@ -195,16 +204,3 @@ class CheckpointStorage:
             for each in files.get_file_info(selector)
             if each.type == fs.FileType.Directory and each.base_name.startswith("checkpoint_")
         ]
-
-
-def _reason(error: Exception) -> str:
-    """Returns the cause of an error in a few words, without the prefix "AWS Error".
-
-    Ray retries if it finds "AWS Error NETWORK_CONNECTION" in a message.
-    """
-    if isinstance(error, OSError) and error.errno:
-        return os.strerror(error.errno)
-    found = re.search(r"AWS Error (\w+)(?:.*Details: ([^\n]*))?", str(error), re.DOTALL)
-    if found is None:
-        return (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{found[1]}: {found[2]}" if found[2] else found[1]

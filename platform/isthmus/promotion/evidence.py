@@ -14,10 +14,36 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.core.noise_reduction import Measure
+from isthmus.promotion.code_lengths import CodeLengths
 from isthmus.promotion.intervals import Numbers
 from isthmus.promotion.measures import Measured
 from isthmus.promotion.verdict import Check, CheckVerdict
 from isthmus.spec import PromotionSpec
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """The rows with noise that a denoiser is judged on.
+
+    Attributes:
+        measure: The measure of the kind of data.
+        noisy: Shape (N,). The number of each row with noise by the measure.
+        own_denoised: Shape (P,). That of each denoised row of the challenger's own sample; `None`
+            for versions of an older Isthmus.
+        filtered: Shape (P,). That of what the classical filter makes of the same rows, NaN for rows
+            that were not filtered; `None` if there is no such filter.
+        weakly_noisy: Shape (N,). The number of each row with the weakest noise of the range that
+            the challenger is to take away; `None` if there is no range.
+        weakly_denoised: Shape (N,). That of what the challenger makes of it.
+    """
+
+    measure: Measure
+    noisy: Numbers
+    own_denoised: Numbers | None = None
+    filtered: Numbers | None = None
+    weakly_noisy: Numbers | None = None
+    weakly_denoised: Numbers | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,15 +58,18 @@ class Evidence:
         must_be_better: Whether the reconstruction error must be lower beyond chance, as for a
             retraining that nobody has looked at.
         own_errors: Shape (P,). The challenger's reconstruction errors on its own held-out rows.
-        pca_errors: Shape (P,). PCA's errors on the same rows.
-        pca_components: The number of components of that PCA.
-        noise: Shape (N,). The mean squared distance of each row with noise from the original row;
-            `None` if the job does not take noise away.
+        pca_errors: Shape (P,). PCA's errors on the same rows; empty if PCA of the same size says
+            nothing.
+        pca_components: The number of components of that PCA; 0 if there is none.
+        noise: The rows with noise; `None` if the job does not take noise away.
         spread: Shape (N,). The mean squared distance of each row from the mean of all rows.
         seconds: Shape (rounds, 1 or 2). The seconds per row of the challenger, then the champion,
             measured in turns.
         map_error: The fraction of the variance of the champion's latents that the best map from
             the challenger's leaves unexplained; `None` if there is no map.
+        finds_anomalies: Whether the challenger's threshold is to be relied on. It is not for a pair
+            that was trained on patches without calibration rows, which is to denoise images, nor
+            where the rows are smaller than the patches that one of the two scores.
     """
 
     bounds: PromotionSpec
@@ -51,10 +80,22 @@ class Evidence:
     own_errors: Numbers
     pca_errors: Numbers
     pca_components: int
-    noise: Numbers | None
+    noise: Noise | None
     spread: Numbers
     seconds: NDArray[np.float64]
     map_error: float | None
+    finds_anomalies: bool = True
+
+    @property
+    def compared_codes(self) -> tuple[CodeLengths, CodeLengths] | None:
+        """The bits of both pairs, the challenger's first, if rate and error are judged together.
+
+        It is `None` unless both compress, and where the job is to take noise away.
+        """
+        old = None if self.old is None else self.old.code_lengths
+        if self.noise is not None or old is None or self.new.code_lengths is None:
+            return None
+        return self.new.code_lengths, old
 
 
 class GateCheck(ABC):

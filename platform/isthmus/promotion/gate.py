@@ -6,15 +6,17 @@ from collections.abc import Callable
 
 from isthmus.errors import DataError, IsthmusError, ModelNotFound, RegistryError, SpecError
 from isthmus.promotion import checks
-from isthmus.promotion.evidence import Evidence
+from isthmus.promotion.evidence import Evidence, Noise
 from isthmus.promotion.heldout import HeldOut, find_held_out, job_of
+from isthmus.promotion.intervals import Numbers
 from isthmus.promotion.measures import (
-    errors_of,
+    NoiseTask,
+    at_weakest,
     measure,
-    own_errors,
+    noise_task,
+    on_own_sample,
     seconds_in_turns,
     spread_of,
-    with_noise,
 )
 from isthmus.promotion.verdict import Verdict
 from isthmus.registry import Pair, load
@@ -90,11 +92,11 @@ def _gather(
     must_be_better: bool,
 ) -> Evidence:
     """Measures both pairs."""
-    noisy = with_noise(challenger, held_out)
+    task = noise_task(challenger, held_out.rows, held_out.clean, held_out)
     tell(f"comparing on {len(held_out.rows):,} held-out rows")
-    new = measure(challenger, held_out, noisy)
-    old = None if champion is None else measure(champion, held_out, noisy)
-    own = own_errors(challenger, held_out)
+    new = measure(challenger, held_out, task)
+    old = None if champion is None else measure(champion, held_out, task)
+    own_errors, own_denoised = on_own_sample(challenger, held_out)
     tell("measuring latency")
     pairs = (challenger,) if champion is None else (challenger, champion)
     return Evidence(
@@ -103,14 +105,40 @@ def _gather(
         new=new,
         old=old,
         must_be_better=must_be_better,
-        own_errors=own,
+        own_errors=own_errors,
         pca_errors=held_out.own.pca_errors,
         pca_components=held_out.own.pca_components,
-        noise=None if noisy is None else errors_of(noisy, held_out),
+        noise=None if task is None else _noise(challenger, held_out, task, own_denoised),
         spread=spread_of(held_out),
         seconds=seconds_in_turns(pairs, held_out),
         map_error=_map_error(challenger, champion),
+        finds_anomalies=_finds_anomalies(challenger)
+        and all(len(each.scores) for each in (new, old) if each is not None),
     )
+
+
+def _noise(
+    challenger: Pair, held_out: HeldOut, task: NoiseTask, own_denoised: Numbers | None
+) -> Noise:
+    noisy, denoised = at_weakest(challenger, held_out) or (None, None)
+    return Noise(
+        measure=task.measure,
+        noisy=task.before,
+        own_denoised=own_denoised,
+        filtered=held_out.own.filtered,
+        weakly_noisy=noisy,
+        weakly_denoised=denoised,
+    )
+
+
+def _finds_anomalies(pair: Pair) -> bool:
+    """Returns whether a pair's threshold is to be relied on.
+
+    Without calibration rows, that of a pair for images of any size rests on the patches by which
+    its best epoch was chosen.
+    """
+    data = pair.manifest.data
+    return data.patch is None or data.calibration_share > 0
 
 
 def _map_error(challenger: Pair, champion: Pair | None) -> float | None:

@@ -5,17 +5,21 @@ any machine, whatever became of `data.path`. The path is read only for versions 
 those whose job says `data.keep_held_out: false`, and those of an older Isthmus.
 
 Which rows a pair was trained on follows, for tables and images, from each row's content and the
-pair's seed. Windows of a series, or of one sound, are compared by time, if both signals begin with
-the same window; those of many sounds by the name of the file. Where nothing tells it, only rows
-that both samples hold are used.
+pair's seed; from that of its clean version, where the pair was trained with `data.clean_path`.
+Windows of a series, or of one sound, are compared by time, if both signals begin with the same
+window; those of many sounds by the name of the file. Where nothing tells it, only rows that both
+samples hold are used.
+
+Two pairs for images of any size may have been trained on patches of different sizes. They meet on
+the larger ones, where both see as much of an image around each pixel as they have learned to use.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +33,9 @@ from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.registry import Pair, fetch_held_out
 from isthmus.spec import JobSpec, Settings
-from isthmus.tracking import fit_pca
+from isthmus.tracking import fit_pca, is_comparable
 from isthmus.tracking.store import check_reachable
-from isthmus.types import DataKind
+from isthmus.types import DataKind, Shape
 
 # So few rows decide nothing, whatever they say.
 _FEWEST_ROWS = 10
@@ -52,6 +56,8 @@ class HeldOut:
         seed: The seed of the challenger's job, so that random draws on these rows can be repeated.
         remark: What a reader of the verdict should know about the rows; may be empty.
         centre: What the challenger's source subtracts from each feature; the rows are without it.
+        clean: Shape (N, *row_shape), data units. The rows without noise, where the rows have noise
+            of their own.
     """
 
     rows: Floats
@@ -60,6 +66,7 @@ class HeldOut:
     seed: int
     remark: str = ""
     centre: tuple[float, ...] | None = None
+    clean: Floats | None = None
 
     def scaled(self, rows: Floats) -> Floats:
         """Converts rows to the units of the challenger's scaling."""
@@ -89,7 +96,8 @@ def job_of(pair: Pair) -> JobSpec:
     Raises:
         SpecError: If this Isthmus no longer knows the job's options.
     """
-    return check_job(dict(pair.manifest.spec))
+    # Its plugins are there, as it is built. Files are not run because a registry names them.
+    return check_job({**pair.manifest.spec, "plugins": ()})
 
 
 def find_held_out(
@@ -120,13 +128,18 @@ def find_held_out(
     seed = job.training.seed
     if champion is None:
         _refuse_few(len(own.rows))
-        return HeldOut(own.rows, own.others, own, seed, centre=_centre_of(challenger))
+        centre = _centre_of(challenger)
+        return HeldOut(own.rows, own.others, own, seed, centre=centre, clean=own.clean)
     theirs, remark = _sample_of_champion(champion, settings)
     new, old = _Side(challenger, job, own), _Side(champion, job_of(champion), theirs)
-    rows, others = _shared_rows(new, old), _shared_others(new, old)
+    if _shape_of(challenger) == _shape_of(champion):
+        (rows, clean), others = _shared_rows(new, old), _shared_others(new, old)
+    else:
+        rows, clean, others = _larger_patches(new, old)
+        remark = "; ".join(filter(None, (remark, _said_of_patches(rows, new, old))))
     is_centred_alike = _centre_of(challenger) == _centre_of(champion)
     _refuse_few(len(own.rows), len(rows), old, is_centred_alike=is_centred_alike)
-    return HeldOut(rows, others, own, seed, remark, _centre_of(challenger))
+    return HeldOut(rows, others, own, seed, remark, _centre_of(challenger), clean)
 
 
 def _read_again(pair: Pair, job: JobSpec) -> HeldOutSample:
@@ -137,7 +150,10 @@ def _read_again(pair: Pair, job: JobSpec) -> HeldOutSample:
                 f"{job.data.shown_path} has changed since {pair.reference} was trained on it; "
                 "train a version on the data of today"
             )
-        return draw_sample(prepared, fit_pca(prepared.first_view, pair.module.code_size))
+        size = pair.module.code_size
+        has_pca = is_comparable(size, pair.manifest.plan.row_shape)
+        pca = fit_pca(prepared.first_view, size) if has_pca else None
+        return draw_sample(prepared, pca, pair.module)
 
 
 def _sample_of_champion(champion: Pair, settings: Settings) -> tuple[HeldOutSample | None, str]:
@@ -149,17 +165,30 @@ def _sample_of_champion(champion: Pair, settings: Settings) -> tuple[HeldOutSamp
         return None, f"rows of the challenger's alone, for {error}"
 
 
-def _shared_rows(new: _Side, old: _Side) -> Floats:
-    """Returns the rows of both samples that neither pair has seen, the challenger's first."""
+def _shared_rows(new: _Side, old: _Side) -> tuple[Floats, Floats | None]:
+    """Returns the rows of both samples that neither pair has seen, the challenger's first.
+
+    Where the challenger's rows have noise of their own, the rows without it come second; rows of a
+    champion that has none without noise are then left out.
+    """
     assert new.sample is not None  # noqa: S101 (the challenger has one)
-    rows = new.sample.rows[_unseen(new.sample.rows, new.sample.places, by=old, of=new)]
+    rows, clean = new.sample.rows, new.sample.clean
+    is_new = _unseen(rows, clean, new.sample.places, by=old, of=new)
+    rows, clean = rows[is_new], None if clean is None else clean[is_new]
     if old.sample is None or not _has_normal_rows_of(new, old):
-        return rows
-    theirs = recentred(old.sample.rows, _centre_of(old.pair), _centre_of(new.pair))
-    is_unseen = _unseen(theirs, old.sample.places, by=new, of=old)
+        return rows, clean
+    if (clean is None) != (old.sample.clean is None):
+        return rows, clean
+    centres = _centre_of(old.pair), _centre_of(new.pair)
+    theirs = recentred(old.sample.rows, *centres)
+    their_clean = None if old.sample.clean is None else recentred(old.sample.clean, *centres)
+    is_unseen = _unseen(theirs, their_clean, old.sample.places, by=new, of=old)
     if new.job.data.missing != "mean":
         is_unseen &= ~np.isnan(theirs.reshape(len(theirs), -1)).any(axis=1)
-    return _joined(rows, theirs[is_unseen])
+    added = np.flatnonzero(is_unseen)[_fresh(rows, theirs[is_unseen])]
+    if clean is not None and their_clean is not None:
+        clean = np.concatenate([clean, their_clean[added]])
+    return np.concatenate([rows, theirs[added]]), clean
 
 
 def _shared_others(new: _Side, old: _Side) -> Floats:
@@ -167,24 +196,58 @@ def _shared_others(new: _Side, old: _Side) -> Floats:
     assert new.sample is not None  # noqa: S101 (the challenger has one)
     own = new.sample.others
     if old.job.data.keep_labels != new.job.data.keep_labels:
-        return own[_unseen(own, None, by=old, of=new)]
+        return own[_unseen(own, None, None, by=old, of=new)]
     if old.sample is None:
         return own
     theirs = recentred(old.sample.others, _centre_of(old.pair), _centre_of(new.pair))
-    return _joined(own, theirs)
+    return np.concatenate([own, theirs[_fresh(own, theirs)]])
+
+
+def _larger_patches(new: _Side, old: _Side) -> tuple[Floats, Floats | None, Floats]:
+    """Returns the held-out patches of the pair with the larger ones, their clean ones, and others.
+
+    Where the champion's are larger but too few of them are new to the challenger, or they do not
+    have what the challenger is to be judged on, they are the challenger's.
+    """
+    assert new.sample is not None  # noqa: S101 (the challenger has one)
+    if prod(_shape_of(old.pair)) > prod(_shape_of(new.pair)) and old.sample is not None:
+        theirs = old.sample
+        is_unseen = _unseen(theirs.rows, theirs.clean, theirs.places, by=new, of=old)
+        is_alike = (theirs.clean is None) == (new.sample.clean is None)
+        if is_alike and _has_normal_rows_of(new, old) and is_unseen.sum() >= _FEWEST_ROWS:
+            clean = None if theirs.clean is None else theirs.clean[is_unseen]
+            is_of_one_job = old.job.data.keep_labels == new.job.data.keep_labels
+            return theirs.rows[is_unseen], clean, theirs.others[: None if is_of_one_job else 0]
+    rows, clean = new.sample.rows, new.sample.clean
+    is_unseen = _unseen(rows, clean, new.sample.places, by=old, of=new)
+    return (
+        rows[is_unseen],
+        None if clean is None else clean[is_unseen],
+        _shared_others(new, replace(old, sample=None)),
+    )
+
+
+def _said_of_patches(rows: Floats, new: _Side, old: _Side) -> str:
+    height, width = rows.shape[-2:]
+    patches = " and ".join(f"{side.pair.manifest.data.patch}" for side in (new, old))
+    return f"compared on patches of {height}x{width}, for data.patch is {patches}"
+
+
+def _shape_of(pair: Pair) -> Shape:
+    return pair.manifest.plan.row_shape
 
 
 def _centre_of(pair: Pair) -> tuple[float, ...] | None:
     return pair.manifest.rows_taken.centre
 
 
-def _joined(rows: Floats, further: Floats) -> Floats:
-    """Adds those of some further rows that are not among the first, as many as there is room."""
-    fresh = further[~_are_among(further, rows)]
+def _fresh(rows: Floats, further: Floats) -> NDArray[np.intp]:
+    """Returns the numbers of further rows that are not among the first, while there is room."""
+    fresh = np.flatnonzero(~_are_among(further, rows))
     room = max(0, most_rows(tuple(further.shape[1:])) - len(rows))
     if len(fresh) > room:
         fresh = fresh[np.linspace(0, len(fresh) - 1, room).astype(np.int64)]
-    return np.concatenate([rows, fresh])
+    return fresh
 
 
 def _has_normal_rows_of(new: _Side, old: _Side) -> bool:
@@ -193,27 +256,39 @@ def _has_normal_rows_of(new: _Side, old: _Side) -> bool:
     return keep is None or keep == old.job.data.keep_labels
 
 
-def _unseen(rows: Floats, places: Places | None, *, by: _Side, of: _Side) -> Mask:
+def _unseen(
+    rows: Floats, clean: Floats | None, places: Places | None, *, by: _Side, of: _Side
+) -> Mask:
     """Returns for each held-out row of one pair whether the other was certainly not trained on it.
 
     Args:
         rows: The rows.
-        places: The positions of the rows, for windows of series and sounds.
+        clean: Their clean versions, if they have noise of their own.
+        places: The positions of the rows, for windows of series and sounds and for patches.
         by: The other pair.
         of: The pair that the rows are held out by.
     """
-    is_by_content = DataKind(by.pair.manifest.plan.kind) in _SPLIT_BY_CONTENT
-    if is_by_content and _centre_of(by.pair) == _centre_of(of.pair):
+    data = by.pair.manifest.data
+    # Patches go by the content of their whole images, which their places tell.
+    is_by_content = DataKind(by.pair.manifest.plan.kind) in _SPLIT_BY_CONTENT and data.patch is None
+    views = [clean] if data.clean_path is not None else [rows, clean]
+    contents = [view for view in views if view is not None]
+    if is_by_content and contents and _centre_of(by.pair) == _centre_of(of.pair):
         unseen = np.ones(len(rows), dtype=bool)
-        unseen[split_block(rows, by.pair.manifest.data, by.job.training.seed)["train"]] = False
+        for view in contents:
+            unseen[split_block(view, data, by.job.training.seed)["train"]] = False
         return unseen
-    if by.split == of.split and not is_by_content:
+    theirs = None if by.sample is None else by.sample.places
+    is_split_alike = places is None or theirs is None or places.by == theirs.by
+    if by.split == of.split and is_split_alike and not is_by_content:
         return np.ones(len(rows), dtype=bool)
     if by.sample is None:
         return np.zeros(len(rows), dtype=bool)
     held_out_too = _are_among(rows, by.sample.rows)
-    if places is not None and by.sample.places is not None:
-        held_out_too |= places.unseen_by(by.sample.places)
+    if by.sample.clean is not None:
+        held_out_too |= _are_among(rows, by.sample.clean)
+    if places is not None and theirs is not None:
+        held_out_too |= places.unseen_by(theirs)
     return held_out_too
 
 
@@ -259,9 +334,10 @@ def _refuse_few(
 
 
 def _refuse_unlike(new: Pair, old: Pair) -> None:
-    shapes: list[Any] = [pair.manifest.plan.row_shape for pair in (new, old)]
+    shapes = [_shape_of(pair) for pair in (new, old)]
     columns = [pair.manifest.data.feature_names for pair in (new, old)]
-    if shapes[0] != shapes[1] or columns[0] != columns[1]:
+    takes_any_size = new.takes_any_size and old.takes_any_size and shapes[0][0] == shapes[1][0]
+    if (shapes[0] != shapes[1] and not takes_any_size) or columns[0] != columns[1]:
         raise DataError(
             f"{new.reference} takes rows of shape {shapes[0]} and {old.reference} of "
             f"{shapes[1]}, or other columns, so they cannot be compared"

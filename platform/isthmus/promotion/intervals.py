@@ -27,6 +27,8 @@ RESAMPLES = 2000
 _TAIL = (1 - CONFIDENCE) / 2
 # The resamples per call, so that the table of draws does not grow with their total number.
 _AT_ONCE = 50
+# A ratio beyond the exponential of it is out of all proportion, and could be beyond a float.
+_LARGEST_LOG = 20.0
 # The 95 % quantile of Kolmogorov's distribution: the distance that 95 % of samples of N rows stay
 # within, times the root of N (Massart 1990, "The tight constant in the Dvoretzky-Kiefer-Wolfowitz
 # inequality").
@@ -88,6 +90,31 @@ def ratio(top: Numbers, bottom: Numbers, *, seed: int) -> Estimate:
     if (top >= 0).all():
         low = max(low, 0.0)
     return Estimate(value, low, high, error / mean_bottom, lower, rows - 1)
+
+
+def scaled_ratio(top: Numbers, bottom: Numbers, logs: Numbers, *, seed: int) -> Estimate:
+    """Estimates the ratio of two means times the exponential of a third, of the same rows.
+
+    The interval is that of the logarithm, whose estimate is near to normal even where the
+    exponential's is not.
+
+    Args:
+        top: The values of each row above the line; none is negative.
+        bottom: The values below it; none is negative.
+        logs: The values whose mean is the logarithm of the scale.
+        seed: The random seed of the bootstrap.
+    """
+    mean_top, mean_bottom = float(top.mean()), float(bottom.mean())
+    if mean_top == 0 or mean_bottom == 0:
+        return ratio(top, bottom, seed=seed)
+    middle = math.log(mean_top / mean_bottom) + float(logs.mean())
+    residuals = top / mean_top - bottom / mean_bottom + logs - logs.mean()
+    error = float(residuals.std(ddof=1)) / math.sqrt(len(top))
+    if error <= 1e-12 * max(1.0, abs(middle)):
+        return Estimate(*(_exponential(middle),) * 3)
+    lower, upper = _critical_values(residuals, seed)
+    value, low, high = (_exponential(middle + reach * error) for reach in (0.0, -upper, lower))
+    return Estimate(value, low, high, error, lower, len(top) - 1)
 
 
 def auroc_of(new: tuple[Numbers, Numbers], old: tuple[Numbers, Numbers] | None = None) -> Estimate:
@@ -170,6 +197,10 @@ def _critical_values(residuals: Numbers, seed: int) -> tuple[float, float]:
     below, above = np.quantile(np.concatenate(drawn), [_TAIL, 1 - _TAIL])
     student = float(t.ppf(1 - _TAIL, rows - 1))
     return max(-float(below), student), max(float(above), student)
+
+
+def _exponential(value: float) -> float:
+    return math.exp(min(value, _LARGEST_LOG))
 
 
 def _fieller(top: Numbers, bottom: Numbers, critical: float, *, side: int) -> float:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from isthmus.data import check_table_output
+from isthmus import uses
 from isthmus.errors import DataError, Fault, SpecError
-from isthmus.jobs.inputs import refuse_replaced_input
+from isthmus.execution.inputs import refuse_replaced_input
 from isthmus.spec import SpecModel
 from isthmus.spec.list_file import read_list
 from isthmus.spec.names import ENTRY_NAME
@@ -23,8 +22,8 @@ class SubscriptionSpec(SpecModel):
 
     model: str = Field(pattern=ENTRY_NAME)
     """The pair's name."""
-    job: Literal["denoise", "detect"]
-    """The job that runs on the input."""
+    job: str
+    """The downstream job that runs on the input: denoise, detect."""
     input: str = Field(min_length=1)
     """The path of the input (npz, npy, csv, parquet or a folder), relative to this file, or an
     `s3://` URL."""
@@ -33,6 +32,14 @@ class SubscriptionSpec(SpecModel):
     timeout_s: float = Field(default=LONGEST_S, gt=0.0)
     """The longest run in seconds. A longer one is ended and counts as failed, because the others
     wait for it."""
+
+    @field_validator("job")
+    @classmethod
+    def _is_a_job(cls, job: str) -> str:
+        names = uses.names()
+        if job not in names:
+            raise ValueError(f"must be {' or '.join(map(repr, names))}")
+        return job
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,7 @@ def read_subscriptions(path: Path) -> tuple[Subscription, ...]:
         line = lines.get(where)
         try:
             refuse_replaced_input(each.source, each.output)
-            if each.job == "detect":
-                check_table_output(each.output)
+            uses.get(each.job).OUTPUT.check_name(each.output)
         except DataError as error:
             faults.append(Fault(where, str(error), line))
         if each.output in outputs:

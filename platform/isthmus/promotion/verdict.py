@@ -136,6 +136,9 @@ class Verdict:
             "checks": [check.numbers() for check in self.checks],
         }
 
+    def _repr_markdown_(self) -> str:
+        return f"**{self.challenger}**: {self.as_markdown()}"
+
     def as_markdown(self) -> str:
         """Returns the verdict as a Markdown table for the version's description."""
         against = f" against {self.champion}" if self.champion else ", as the first champion"
@@ -156,7 +159,7 @@ class Verdict:
             lines.append(
                 f"| {check.name} | {' | '.join(cell and f'{GAP}{cell}' for cell in cells)} |"
             )
-        return "\n".join([*lines, "", "---"])
+        return "\n".join(lines)
 
 
 def numbers_by_check(checks: tuple[Check, ...]) -> Mapping[str, Mapping[str, Any]]:

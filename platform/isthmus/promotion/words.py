@@ -83,6 +83,8 @@ def _asked(check: Check) -> str:
     if check.scale == "relative":
         return f"at most {100 * bound:g} % higher" if bound else "lower beyond chance"
     if check.scale == "difference":
+        if bound == 0:
+            return "not lower"
         unit = " dB" if check.unit == "dB" else ""
         return f"at most {-bound:g}{unit} lower"
     if check.scale == "times":

@@ -1,10 +1,16 @@
-"""The registry of encoder/decoder pairs: registered together, verified when loaded, never mixed."""
+"""The registry of encoder/decoder pairs: registered together, verified when loaded, never mixed.
+
+What loads torch is imported when it is first asked for: listing and moving versions needs none.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.registry.annotate import annotate, annotation, is_let_by_gate
 from isthmus.registry.card import write_section
-from isthmus.registry.device import Device, chosen_device
 from isthmus.registry.held_out import fetch_held_out
+from isthmus.registry.latents import Latents
 from isthmus.registry.lineage import Lineage, lineage
 from isthmus.registry.listing import (
     NEWEST,
@@ -13,14 +19,31 @@ from isthmus.registry.listing import (
     list_models,
     list_versions,
 )
-from isthmus.registry.onnx_files import onnx_files
-from isthmus.registry.pair import Detections, Latents, Pair
+from isthmus.registry.lookup import name_of_pair
 from isthmus.registry.reference import CHAMPION, Reference
-from isthmus.registry.register import TrainedPair, register_pair
-from isthmus.registry.resolve import ResolvedPair, load, resolve
-from isthmus.registry.succession import Succession, find_succession
-from isthmus.registry.translation import CompatiblePair, load_compatible
+from isthmus.registry.succession import Succession
 from isthmus.registry.versions import RegisteredPair
+
+if TYPE_CHECKING:
+    from isthmus.registry.alignment import find_succession
+    from isthmus.registry.device import Device, chosen_device
+    from isthmus.registry.graph_files import onnx_files
+    from isthmus.registry.loading import ResolvedPair, build, load, named_now, resolve
+    from isthmus.registry.pair import Detections, Pair
+    from isthmus.registry.register import TrainedPair, register_pair
+    from isthmus.registry.translation import CompatiblePair, load_compatible, translation_error
+
+_WITH_TORCH = {
+    "alignment": ("find_succession",),
+    "device": ("Device", "chosen_device"),
+    "graph_files": ("onnx_files",),
+    "loading": ("ResolvedPair", "build", "load", "named_now", "resolve"),
+    "pair": ("Detections", "Pair"),
+    "register": ("TrainedPair", "register_pair"),
+    "translation": ("CompatiblePair", "load_compatible", "translation_error"),
+}
+"""What the modules that load torch give to this package. None of them has the name of a thing that
+is given: Python would then find the module."""
 
 __all__ = [
     "CHAMPION",
@@ -41,6 +64,7 @@ __all__ = [
     "VersionSummary",
     "annotate",
     "annotation",
+    "build",
     "chosen_device",
     "fetch_held_out",
     "find_succession",
@@ -50,8 +74,18 @@ __all__ = [
     "list_versions",
     "load",
     "load_compatible",
+    "name_of_pair",
+    "named_now",
     "onnx_files",
     "register_pair",
     "resolve",
+    "translation_error",
     "write_section",
 ]
+
+
+def __getattr__(name: str) -> object:
+    for module, names in _WITH_TORCH.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

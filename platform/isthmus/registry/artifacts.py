@@ -13,15 +13,15 @@ from pydantic import ValidationError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from isthmus import nets, scores, variants
-from isthmus.bundle import detectors
+from isthmus import plugins, variants
+from isthmus.bundle import code_tables, detectors
 from isthmus.bundle.manifest import HALVES, Half, PairManifest, weights_file, write_manifest
-from isthmus.core import Autoencoder
+from isthmus.bundle.plugin_files import packages_of
+from isthmus.core import Autoencoder, IntTable
 from isthmus.errors import RegistryError
+from isthmus.registry.fetching import CONTENT_FOLDER
 from isthmus.scores import Detector
 
-CONTENT_FOLDER = "pair"
-"""The folder of an artifact that holds `pair.json` and the weights."""
 _LIBRARIES = ("isthmus", "torch", "pytorch-lightning", "safetensors", "numpy", "mlflow")
 
 
@@ -30,22 +30,35 @@ def library_versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in _LIBRARIES}
 
 
-def build_detector(manifest: PairManifest, state: Mapping[str, Tensor]) -> Detector:
+def pip_requirements(versions: Mapping[str, str]) -> list[str]:
+    """Returns the requirements of a model, for environments that MLflow makes."""
+    # The local suffix of a build, as in 2.13.0+cpu, is removed because package indexes lack it.
+    return [f"{name}=={version.split('+')[0]}" for name, version in versions.items()]
+
+
+def build_detector(
+    manifest: PairManifest, state: Mapping[str, Tensor]
+) -> tuple[Detector, tuple[IntTable, ...]]:
     """Builds the autoencoder that a manifest describes, and the detector around it.
 
     Args:
         manifest: The pair's manifest.
         state: The tensors of both halves, which the modules keep.
 
+    Returns:
+        The detector, and the tables of a pair that compresses.
+
     Raises:
         RegistryError: If this Isthmus does not know the variant, the net, the score or an option,
             or if the weights do not fit the plan.
     """
     with _told_of(manifest):
+        state, tables = code_tables.split(state)
         weights, rest = detectors.split(state)
         module = variants.restore(manifest.plan, weights)
         record = manifest.detector
-        return detectors.restore(module, record.scoring, record.members, rest).eval()
+        detector = detectors.restore(module, record.scoring, record.members, rest).eval()
+        return detector, tables
 
 
 def build_half(manifest: PairManifest, half: Half, state: Mapping[str, Tensor]) -> Autoencoder:
@@ -57,7 +70,7 @@ def build_half(manifest: PairManifest, half: Half, state: Mapping[str, Tensor]) 
         RegistryError: If the module cannot be built, as in `build_detector`.
     """
     with _told_of(manifest):
-        weights, _ = detectors.split(state)
+        weights, _ = detectors.split(code_tables.split(state)[0])
         variants.check_fit(manifest.plan, weights)
         module = variants.build(manifest.plan)
         found = module.load_state_dict(weights, strict=False)
@@ -78,13 +91,14 @@ def _told_of(manifest: PairManifest) -> Iterator[None]:
             if the block fails.
     """
     plan, pair = manifest.plan, f"pair {manifest.pair_id} ({manifest.name})"
-    for what, chosen, known in (
-        ("variant", plan.variant.name, variants.names()),
-        ("net", plan.net.name, nets.names()),
-        ("scoring", manifest.detector.scoring.name, scores.names()),
-    ):
+    chosen_plugins: tuple[tuple[str, plugins.Room, str], ...] = (
+        ("variant", "variants", plan.variant.name),
+        ("net", "nets", plan.net.name),
+        ("scoring", "scores", manifest.detector.scoring.name),
+    )
+    for what, room, chosen in chosen_plugins:
         # The lookup imports a module of this name, and a manifest may contain any text.
-        if chosen not in known:
+        if not plugins.is_known(room, chosen):
             raise RegistryError(
                 f'{pair} is of the {what} "{chosen}", which this Isthmus has not; upgrade isthmus '
                 f"to {manifest.isthmus_version} or later"
@@ -111,10 +125,11 @@ def _parts(module: Autoencoder, half: Half) -> tuple[str, ...]:
     return module.ENCODER_PARTS if half == "encoder" else module.DECODER_PARTS
 
 
-def write_weights(detector: Detector, folder: Path) -> dict[Half, Path]:
+def write_weights(detector: Detector, tables: Sequence[IntTable], folder: Path) -> dict[Half, Path]:
     """Writes the weights of both halves; each file holds only the submodules that the half needs.
 
-    The decoder's file also holds what the detector has beside the pair's own autoencoder.
+    The decoder's file also holds what the detector has beside the pair's own autoencoder, and the
+    tables of a pair that compresses.
 
     Returns:
         The weights file of each half.
@@ -130,6 +145,7 @@ def write_weights(detector: Detector, folder: Path) -> dict[Half, Path]:
             # Copies, because the halves of a member may share weights, which safetensors refuses.
             found = detectors.tensors_of(detector)
             state.update({name: tensor.clone() for name, tensor in found.items()})
+            state.update(code_tables.tensors_of(tables))
         files[half] = folder / weights_file(half)
         save_file(state, files[half])
     return files
@@ -169,7 +185,6 @@ def write_artifact(
         return Schema([TensorSpec(values.dtype, (-1, *values.shape[1:]), name)])
 
     names = ("row", "latent") if half == "encoder" else ("latent", "row")
-    versions = library_versions()
     pyfunc.save_model(
         path=str(folder),
         # MLflow imports this module by name, so the artifact needs no code and no pickle.
@@ -178,7 +193,6 @@ def write_artifact(
         mlflow_model=Model(run_id=manifest.run_id, model_id=manifest.models[half]),
         signature=ModelSignature(schema(example, names[0]), schema(output, names[1])),
         input_example=example,
-        # The local suffix of a build, as in 2.13.0+cpu, is removed because package indexes lack it.
-        pip_requirements=[f"{name}=={version.split('+')[0]}" for name, version in versions.items()],
+        pip_requirements=pip_requirements(library_versions() | packages_of(manifest.plugins)),
         metadata={"isthmus.pair_id": manifest.pair_id, "isthmus.half": half},
     )

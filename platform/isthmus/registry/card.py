@@ -6,7 +6,6 @@ not show, so that it can be replaced later without changing what people wrote ar
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -14,15 +13,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from isthmus import plugins, variants
+from isthmus import plugins
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
+from isthmus.declarations import declaration, summary_of
+from isthmus.errors import first_line
 from isthmus.registry.card_detector import calibration_in_words, detector_in_words
+from isthmus.registry.figures import beside_pca, named
 from isthmus.registry.lookup import find_halves, open_registry
 from isthmus.registry.reference import Reference, half_name
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.spec import DataSpec, ModelPlan, Settings
 from isthmus.tracking import store_errors
-from isthmus.tracking.store import first_line
+from isthmus.tracking.noise_in_words import remarks
 from isthmus.types import DataKind
 
 if TYPE_CHECKING:
@@ -32,8 +34,8 @@ _logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 5000
 """The longest description, since MLflow's column on a database server holds no more."""
-CARD = "card"
-"""The name of the section that `register_pair` writes."""
+CARD, DETAILS = "card", "details"
+"""The names of the sections that `register_pair` writes; the gate's stands between them."""
 GAP = "&nbsp;&nbsp;"
 """The prefix of a table's cells, because MLflow's UI leaves no space between columns.
 
@@ -41,7 +43,6 @@ With a wider space, such as an em space, the line would break in a narrow window
 _MOST_FIGURES = 12
 _MOST_NAMES = 12
 _MOST_NOT_RECONSTRUCTED = 8
-_UNITS = {"mse": "mean square, scaled", "nats": "nats", "db": "dB", "bits": "bits"}
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,11 @@ class Subject:
 
 
 def replace_section(description: str, section: str, text: str) -> str:
-    """Replaces a section of a description, or inserts it before the other sections.
+    """Replaces a section of a description, or inserts it before the details of the card.
 
-    It is inserted there because the newest information, such as why a version was refused, is what
-    a reader looks for first. If there are no other sections, it is added at the end. If the
-    description would be longer than MLflow allows, the text is cut at the end of a line.
+    What the pair is, how to load it and its figures stand above, and whatever else is to be known
+    of it below. If there are no details, the section is added at the end. If the description would
+    be longer than MLflow allows, the text is cut at the end of a line.
 
     Args:
         description: The whole description.
@@ -86,8 +87,8 @@ def replace_section(description: str, section: str, text: str) -> str:
     if found:
         before, after = description[: found.start()], description[found.end() :]
     else:
-        others = description.find("<!-- isthmus:")
-        at = others if others >= 0 else len(description)
+        details = description.find(f"<!-- isthmus:{DETAILS} -->")
+        at = details if details >= 0 else len(description)
         before = f"{description[:at].rstrip()}\n\n".lstrip()
         after = f"\n\n{description[at:]}".rstrip()
     room = MOST_CHARACTERS - len(before) - len(after) - len(begin) - len(end) - 4
@@ -142,7 +143,7 @@ def describe(
     except Exception as error:  # noqa: BLE001 (network, store and driver may raise anything)
         reference = f"{manifest.name}/{versions['encoder']}"
         _logger.warning(
-            "the model card of %s could not be written: %s", reference, first_line(str(error))
+            "the model card of %s could not be written: %s", reference, first_line(error)
         )
 
 
@@ -152,25 +153,33 @@ def _write_card(client: MlflowClient, subject: Subject) -> None:
         name, version = half_name(subject.manifest.name, half), str(subject.versions[half])
         description = client.get_model_version(name, version).description or ""
         changed = replace_section(description, CARD, card(subject, half))
+        changed = replace_section(changed, DETAILS, details(subject))
         client.update_model_version(name, version, changed)
 
 
 def card(subject: Subject, half: Half) -> str:
-    """Returns the model card of one half."""
+    """Returns the beginning of the model card of one half: what it is, and how good."""
     parts = [
         _head(subject, half),
+        "### Load it",
+        _lines_that_run(subject, half),
         "### On held-out rows",
         _figures(subject),
+    ]
+    return "\n\n".join(parts)
+
+
+def details(subject: Subject) -> str:
+    """Returns the rest of the model card, which is the same for both halves."""
+    parts = [
+        "### Pictures",
+        _pictures(subject),
+        "### Use and limits",
+        _limits(subject.manifest),
         "### Data",
         _data(subject.manifest),
         "### Latents",
         _latents(subject),
-        "### Use and limits",
-        _limits(subject.manifest),
-        "### Load it",
-        _lines_that_run(subject, half),
-        "### Pictures",
-        _pictures(subject),
     ]
     return "\n\n".join(parts)
 
@@ -182,16 +191,18 @@ def _head(subject: Subject, half: Half) -> str:
     link = f"#/models/{name}/versions/{subject.versions[other]}"
     rows, latents = _rows_in_words(plan, manifest.data), f"latents of {plan.latent_dim} numbers"
     takes, gives = (rows, latents) if half == "encoder" else (latents, rows)
-    variant = variants.get(plan.variant.name)
-    paper = plugins.paper(inspect.getdoc(variant) or "")
-    summary = f"{variant.SUMMARY} ({paper})" if paper else variant.SUMMARY
+    variant = declaration("variants", plan.variant.name)
+    summary, paper = summary_of(variant), plugins.paper(variant.about)
+    if paper:
+        summary += f" ({paper})"
+    own = "".join(f" It needs {each.shown}." for each in manifest.plugins)
     run = f"#/experiments/{subject.experiment_id}/runs/{manifest.run_id}"
     return (
         f"The **{half}** of **{subject.reference}**: {takes} to {gives}. Its other half is "
         f"[the {other}]({link}); together they are pair `{manifest.pair_id}`, made by run "
         f"[{subject.run_name}]({run}).\n\n"
         f"Variant **{plan.variant.name}**: {summary}. Net **{plan.net.name}**, "
-        f"{plan.reconstruction} loss."
+        f"{plan.reconstruction} loss.{own}"
     )
 
 
@@ -236,21 +247,20 @@ def _figures(subject: Subject) -> str:
     ours = subject.manifest.metrics
     champion = subject.succession.manifest
     theirs = champion.metrics if champion else {}
-    pca = {"test_reconstruction_mse": ours.get("test_pca_mse")}
-    names = [
-        name
-        for name in ours
-        if (name.startswith("test_") and name != "test_pca_mse") or name == "validation_loss"
-    ]
+    figures = beside_pca(ours)
+    has_pca = any(pca is not None for _, pca in figures.values())
     heads = [subject.reference, *([f"champion {subject.succession.champion}"] * bool(champion))]
+    heads += ["PCA"] * has_pca
     lines = [
-        f"| | {' | '.join(GAP + head for head in heads)} | {GAP}PCA |",
-        f"| --- |{' ---: |' * (len(heads) + 1)}",
+        f"| | {' | '.join(GAP + head for head in heads)} |",
+        f"| --- |{' ---: |' * len(heads)}",
     ]
-    for name in names[:_MOST_FIGURES]:
-        cells = [ours[name], *([theirs.get(name)] * bool(champion)), pca.get(name)]
-        lines.append(f"| {_named(name)} | {' | '.join(map(_figure, cells))} |")
-    text = "\n".join(lines) + "\n\nPCA is of the same size, fitted to the same training rows."
+    for name, (figure, pca) in list(figures.items())[:_MOST_FIGURES]:
+        cells = [figure, *([theirs.get(name)] * bool(champion)), *([pca] * has_pca)]
+        lines.append(f"| {named(name)} | {' | '.join(map(_figure, cells))} |")
+    text = "\n".join(lines) + "\n\n"
+    if has_pca:
+        text += "PCA is of the same size, fitted to the same training rows."
     if champion:
         is_same = _split_of(champion) == _split_of(subject.manifest)
         whose = "the same rows" if is_same else "held-out rows of its own data, in its own scale"
@@ -266,17 +276,6 @@ def _split_of(manifest: PairManifest) -> tuple[object, ...]:
         *(manifest.fingerprint, training.get("seed"), data.scaling),
         *(data.validation_fraction, data.calibration_share, data.test_fraction),
     )
-
-
-def _named(metric: str) -> str:
-    """Returns a metric's name in words: `psnr (dB)` for `test_psnr_db`."""
-    words = metric.removeprefix("test_").split("_")
-    unit = _UNITS.get(words[-1])
-    if words == ["reconstruction", "mse"]:
-        words = ["reconstruction", "error"]
-    elif unit:
-        words = words[:-1]
-    return f"{' '.join(words)} ({unit})" if unit else " ".join(words)
 
 
 def _figure(value: float | None) -> str:
@@ -344,11 +343,12 @@ def _limits(manifest: PairManifest) -> str:
             "Not reconstructed, less than 5 % of the variance on held-out rows"
             f"{named}. Of these, reconstructed rows hold little more than the mean."
         )
-    error, pca = metrics.get("test_reconstruction_mse"), metrics.get("test_pca_mse")
+    error, pca = metrics.get("test/reconstruction_mse"), metrics.get("test/pca_mse")
     if error is not None and pca is not None and error > pca:
         lines.append(
             f"PCA of the same size reconstructs these rows better ({pca:.4g} against {error:.4g})."
         )
+    lines += [f"{line[:1].upper()}{line[1:]}." for line in remarks(metrics, plan)]
     return "\n".join(f"- {line}" for line in lines)
 
 

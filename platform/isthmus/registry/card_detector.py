@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isthmus.bundle.manifest import CalibrationWay, PairManifest
-from isthmus.core.calibration import DEFAULT_RATE
 
 # With fewer rows than that, the rate of one calibration is between half the promise and twice it
 # in fewer than 19 of 20 cases, by the Beta law at 1 %.
@@ -37,6 +36,8 @@ def _size(size_bytes: int) -> str:
 
 def calibration_in_words(manifest: PairManifest) -> str | None:
     """Returns a line about the threshold; `None` if the pair does not say what it is."""
+    from isthmus.core.calibration import DEFAULT_RATE  # it loads torch
+
     threshold, record = manifest.metrics.get("threshold"), manifest.detector
     if threshold is None:
         return None

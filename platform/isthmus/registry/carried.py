@@ -10,8 +10,9 @@ from pathlib import Path
 from isthmus.bundle.manifest import read_manifest
 from isthmus.bundle.verification import verify
 from isthmus.registry.device import Device
+from isthmus.registry.loading import ResolvedPair, build
 from isthmus.registry.pair import Pair
-from isthmus.registry.resolve import ResolvedPair, build
+from isthmus.registry.translation import CompatiblePair, Translation
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,26 @@ class CarriedPair:
         reference: The pair's name and version, such as `digits/3`.
         version: The version.
         files: The content of each file, by its name.
+        translation: How its latents become those of an older pair, if they are to.
     """
 
     reference: str
     version: int
     files: Mapping[str, bytes]
+    translation: Translation | None = None
 
     @classmethod
-    def of(cls, resolved: ResolvedPair) -> CarriedPair:
-        """Reads the files of a pair."""
-        files = {each.name: each.read_bytes() for each in resolved.folder.iterdir()}
-        return cls(resolved.reference, resolved.version, files)
+    def of(cls, resolved: ResolvedPair, pair: Pair) -> CarriedPair:
+        """Reads the files of a pair.
+
+        Args:
+            resolved: The pair's files.
+            pair: The pair that was made of them, which may work in an older pair's latent space.
+        """
+        found = (each for each in resolved.folder.iterdir() if each.is_file())
+        files = {each.name: each.read_bytes() for each in found}
+        translation = pair.translation if isinstance(pair, CompatiblePair) else None
+        return cls(resolved.reference, resolved.version, files, translation)
 
     def load(self, device: Device) -> Pair:
         """Builds the pair on a device, once its hashes are verified.
@@ -47,5 +57,11 @@ class CarriedPair:
                 (folder / file).write_bytes(content)
             manifest = read_manifest(folder)
             verify(folder, manifest)
-            resolved = ResolvedPair(self.reference, self.version, manifest, folder)
-            return build(resolved).to(device)
+            # Whoever sends the pair has built it, so its code was installed or trusted there.
+            resolved = ResolvedPair(
+                self.reference, self.version, manifest, folder, trusts_plugins=True
+            )
+            pair = build(resolved)
+        if self.translation is not None:
+            pair = CompatiblePair(pair, self.translation)
+        return pair.to(device)

@@ -18,8 +18,7 @@ def chosen_device(wanted: Device) -> torch.device:
     Raises:
         UsageError: If it is a GPU and there is none, or no such device is known.
     """
-    if wanted not in get_args(Device):
-        raise UsageError(f'no device "{wanted}"; choose one of {", ".join(get_args(Device))}')
+    check_device(wanted)
     has_gpu = torch.cuda.is_available()
     if wanted == "gpu" and not has_gpu:
         raise UsageError(
@@ -27,3 +26,13 @@ def chosen_device(wanted: Device) -> torch.device:
             "cpu"
         )
     return torch.device("cuda" if has_gpu and wanted != "cpu" else "cpu")
+
+
+def check_device(wanted: str) -> None:
+    """Refuses a device that no machine has.
+
+    Raises:
+        UsageError: Naming those that there are.
+    """
+    if wanted not in get_args(Device):
+        raise UsageError(f'no device "{wanted}"; choose one of {", ".join(get_args(Device))}')

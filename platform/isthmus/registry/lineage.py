@@ -7,8 +7,8 @@ every output, and MLflow's record of each output.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,14 @@ from isthmus.registry.lookup import find_encoder, open_registry
 from isthmus.registry.reference import Reference
 from isthmus.spec import Settings
 from isthmus.tracking import (
+    DeletedPair,
     OutputRecord,
     RunSummary,
     find_outputs,
     find_run,
+    run_of_deleted,
     runs_of_data,
+    runs_started_from,
     store_errors,
     summary_of_run,
     this_host,
@@ -65,12 +68,17 @@ class LinkedPair:
         pair_id: The pair's id.
         created: The time of its registration.
         outputs: The outputs, newest first.
+        deleted: Who deleted the pair, and when; `None` if it is registered still.
+        successors: The names of the pairs whose training started with this one's weights, newest
+            run first.
     """
 
     names: tuple[str, ...]
     pair_id: str
     created: datetime | None
     outputs: tuple[LinkedOutput, ...]
+    deleted: DeletedPair | None = None
+    successors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,13 +143,23 @@ def lineage(what: str, settings: Settings) -> Lineage:
 
 def _of_pair(reference: str, settings: Settings) -> Lineage:
     client = open_registry(settings)
-    with store_errors(settings.tracking_uri):
-        version = find_encoder(client, Reference.parse(reference))
+    try:
+        with store_errors(settings.tracking_uri):
+            version = find_encoder(client, Reference.parse(reference))
+    except ModelNotFound:
+        run_id = run_of_deleted(reference, settings)
+        run = summary_of_run(run_id, settings) if run_id else None
+        if run is None or run.fingerprint is None:
+            raise
+        (pair_id,) = (each.pair_id for each in run.deleted if each.name == reference)
+        return _of_data(pair_id, run.fingerprint, settings)
     pair_id = version.tags.get(tags.PAIR_ID, "")
     run = summary_of_run(version.run_id or "", settings)
     if run is None or run.fingerprint is None:
         outputs = find_outputs(settings, pair_ids=[pair_id])
-        loose = _linked_pair(pair_id, [version], outputs)
+        loose = _linked_pair(
+            pair_id, [version], outputs, successors_of(client, [pair_id], settings)
+        )
         return Lineage(pair_id, None, "", (), loose)
     return _of_data(pair_id, run.fingerprint, settings)
 
@@ -228,7 +246,7 @@ def _with_output(output: LinkedOutput, settings: Settings) -> Lineage:
         if pair.pair_id != record.pair_id:
             return pair
         others = tuple(each for each in pair.outputs if each.record != record)
-        return LinkedPair(pair.names, pair.pair_id, pair.created, (output, *others))
+        return replace(pair, outputs=(output, *others))
 
     runs = tuple(LinkedRun(each.run, tuple(map(put, each.pairs))) for each in whole.runs)
     alone = put(whole.loose) if whole.loose else None
@@ -245,15 +263,36 @@ def _of_data(asked: str, fingerprint: str, settings: Settings) -> Lineage:
         versions = list(_encoders_of(client, [run.run_id for run in runs]))
     pair_ids = {version.tags[tags.PAIR_ID]: version.run_id for version in versions}
     outputs = find_outputs(settings, pair_ids=list(pair_ids))
+    successors = successors_of(client, list(pair_ids), settings)
     linked = []
     for run in runs:
-        pairs = tuple(
-            _linked_pair(pair_id, versions, outputs)
+        pairs = [
+            _linked_pair(pair_id, versions, outputs, successors)
             for pair_id, run_id in pair_ids.items()
             if run_id == run.run_id
-        )
-        linked.append(LinkedRun(run, pairs))
+        ]
+        pairs += [
+            LinkedPair((each.name,), each.pair_id, None, (), deleted=each)
+            for each in run.deleted
+            if each.pair_id not in pair_ids
+        ]
+        linked.append(LinkedRun(run, tuple(pairs)))
     return Lineage(asked, fingerprint, runs[0].data, tuple(linked))
+
+
+def successors_of(
+    client: MlflowClient, pair_ids: Sequence[str], settings: Settings
+) -> Mapping[str, tuple[str, ...]]:
+    """Returns the names of the pairs whose training started with each of some pairs, by its id."""
+    runs = runs_started_from(pair_ids, settings)
+    with store_errors(settings.tracking_uri):
+        versions = list(_encoders_of(client, [run.run_id for run in runs]))
+    found: dict[str, tuple[str, ...]] = {}
+    for run in runs:
+        names = [_name_of(each) for each in versions if each.run_id == run.run_id]
+        pair_id = run.start_pair_id or ""
+        found[pair_id] = (*found.get(pair_id, ()), *names)
+    return found
 
 
 def _encoders_of(client: MlflowClient, run_ids: Sequence[str]) -> Iterator[Any]:
@@ -266,18 +305,26 @@ def _encoders_of(client: MlflowClient, run_ids: Sequence[str]) -> Iterator[Any]:
                 yield version
 
 
+def _name_of(encoder: Any) -> str:
+    return f"{encoder.name.removesuffix('-encoder')}/{encoder.version}"
+
+
 def _linked_pair(
-    pair_id: str, versions: Sequence[Any], outputs: Sequence[OutputRecord]
+    pair_id: str,
+    versions: Sequence[Any],
+    outputs: Sequence[OutputRecord],
+    successors: Mapping[str, tuple[str, ...]],
 ) -> LinkedPair:
     own = [version for version in versions if version.tags.get(tags.PAIR_ID) == pair_id]
     created = datetime.fromtimestamp(own[0].creation_timestamp / 1000, UTC)
     return LinkedPair(
-        names=tuple(f"{each.name.removesuffix('-encoder')}/{each.version}" for each in own),
+        names=tuple(map(_name_of, own)),
         pair_id=pair_id,
         created=created,
         outputs=tuple(
             LinkedOutput(record, _state(record)) for record in outputs if record.pair_id == pair_id
         ),
+        successors=successors.get(pair_id, ()),
     )
 
 

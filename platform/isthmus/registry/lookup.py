@@ -10,7 +10,7 @@ from isthmus.errors import ModelNotFound, nearest
 from isthmus.registry import tags
 from isthmus.registry.reference import CHAMPION, Reference, decoder_name, encoder_name
 from isthmus.spec import Settings
-from isthmus.tracking import open_store
+from isthmus.tracking import open_store, store_errors
 from isthmus.tracking.store import database_file
 
 if TYPE_CHECKING:
@@ -193,6 +193,23 @@ def find_encoder_of(client: MlflowClient, name: str, decoder: Any) -> Any:
         ModelNotFound: If it was deleted.
     """
     return _find_other(client, encoder_name(name), decoder, None)
+
+
+def name_of_pair(pair_id: str, settings: Settings) -> str:
+    """Returns the newest `NAME/VERSION` of the pair with an id.
+
+    Raises:
+        ModelNotFound: If no version is of that pair.
+        RegistryError: If the registry does not answer.
+    """
+    client = open_registry(settings)
+    with store_errors(settings.tracking_uri):
+        wanted = f"tags.`{tags.PAIR_ID}` = '{pair_id}' and tags.`{tags.HALF}` = 'encoder'"
+        found = client.search_model_versions(wanted)
+    if not found:
+        raise ModelNotFound(f"no version in the registry is of pair {pair_id}")
+    newest = max(found, key=lambda each: int(each.creation_timestamp))
+    return f"{newest.name.removesuffix('-encoder')}/{newest.version}"
 
 
 def _find_other(client: MlflowClient, name: str, half: Any, hint: str | None) -> Any:

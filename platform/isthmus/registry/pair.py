@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, Self
@@ -12,30 +12,24 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from isthmus import nets
 from isthmus.bundle.manifest import PairManifest
-from isthmus.core import Autoencoder
+from isthmus.core import Autoencoder, IntTable
 from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control
 from isthmus.data.centring import centred, restored
+from isthmus.data.given import array_of, is_frame
 from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.data.scaling import ScalingStatistics
-from isthmus.errors import DataError, RegistryError, UsageError
+from isthmus.errors import DataError, UsageError
+from isthmus.registry import generation
+from isthmus.registry.any_size import AnySize, image_shape
 from isthmus.registry.batches import Floats, OnRows, apply_in_batches
 from isthmus.registry.device import Device, chosen_device
+from isthmus.registry.latents import Latents, values_to_decode
 from isthmus.scores import Detector
 from isthmus.types import Shape
 
-
-@dataclass(frozen=True, eq=False)
-class Latents:
-    """Rows in the latent space of one pair.
-
-    Attributes:
-        values: Shape (N, latent_dim).
-        pair_id: The pair that made the latents. The decoders of other pairs refuse them.
-    """
-
-    values: Floats
-    pair_id: str
+_MOST_SHOWN = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,35 +50,70 @@ class Detections:
     anomalies: NDArray[np.bool_]
     threshold: float
 
+    def _repr_html_(self) -> str:
+        from isthmus.notebook import summary
+
+        highest = np.argsort(self.scores)[::-1][:_MOST_SHOWN]
+        rows = {
+            f"row {row:,}": f"score {self.scores[row]:.4g}, p-value {self.p_values[row]:.3g}"
+            for row in highest
+        }
+        title = f"{self.anomalies.sum():,} anomalies in {len(self.scores):,} rows"
+        rule = f"A row is an anomaly if its score is above {self.threshold:.4g}; the highest are:"
+        return summary(title, lines=[rule], facts=rows)
+
 
 class Pair:
     """An encoder and a decoder that were trained together, complete and verified.
 
-    Every method that takes rows accepts three shapes: the shape that the pair was trained on, flat
-    rows, and images without their single channel. Reconstructed rows have the shape of the input.
+    Every method that takes rows accepts arrays and tensors of three shapes: the shape that the pair
+    was trained on, flat rows, and images without their single channel. Reconstructed rows have the
+    shape of the input. It accepts frames too (pandas, polars, Arrow), whose columns are found by
+    name, in any order, and whose categories are told as in a file.
+    A pair that was trained on patches of images denoises images of any size.
     """
 
-    def __init__(self, detector: Detector, manifest: PairManifest, reference: str) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        manifest: PairManifest,
+        reference: str,
+        code_tables: Sequence[IntTable] = (),
+    ) -> None:
         """Creates the pair and puts its modules into evaluation mode.
 
         Args:
             detector: The autoencoder with all weights, and what detects anomalies with it.
             manifest: The pair's manifest.
             reference: The pair's name and version, such as `digits/3`.
+            code_tables: The integer tables with which a pair compresses; none if it cannot.
         """
         self.detector = detector.eval()
         self.manifest = manifest
         self.reference = reference
+        self.code_tables = tuple(code_tables)
+        self._any_size = AnySize(detector.module) if self.takes_any_size else None
 
     def __repr__(self) -> str:
         plan = self.manifest.plan
         made_of = f"{plan.variant.name}, {plan.net.name}, latent {plan.latent_dim}"
         return f"<Pair {self.reference}: {made_of}>"
 
+    def _repr_html_(self) -> str:
+        from isthmus.registry.summaries import pair_summary  # notebooks only
+
+        return pair_summary(self.manifest, self.reference, None)
+
     @property
     def module(self) -> Autoencoder:
         """The autoencoder of the pair."""
         return self.detector.module
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether the pair was trained on patches, and denoises images of any size."""
+        is_any_size = nets.get(self.manifest.plan.net.name).ANY_SIZE
+        return is_any_size and self.manifest.data.patch is not None
 
     @property
     def device(self) -> torch.device:
@@ -98,11 +127,18 @@ class Pair:
             UsageError: If a GPU is asked for and there is none.
         """
         self.detector.to(chosen_device(device))
+        if self.takes_any_size:
+            self._any_size = AnySize(self.module)  # those of other sizes still had the old weights
         # Scores come back to the CPU before they are compared with those of normal rows.
         self.detector.calibration.to("cpu")
         if self.detector.point_calibration is not None:
             self.detector.point_calibration.to("cpu")
         return self
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of values in a latent that `encode` returns."""
+        return self.manifest.plan.latent_dim
 
     @property
     def threshold(self) -> float:
@@ -137,28 +173,93 @@ class Pair:
 
         Raises:
             RegistryError: If another pair made the latents.
+            DataError: If they are no `Latents`, or have another shape.
         """
-        if latents.pair_id != self.manifest.pair_id:
-            raise RegistryError(
-                f"these latents were made by pair {latents.pair_id}, and {self.reference} is pair "
-                f"{self.manifest.pair_id}; decode them with the pair that made them"
-            )
-        shape = self.manifest.plan.row_shape
-        return restored(
-            self._apply(self.module.decode, latents.values, shape, on_rows), self._centre
-        )
+        plan, own_id = self.manifest.plan, self.manifest.pair_id
+        takes = f"{self.reference} is pair {own_id}"
+        values = values_to_decode(latents, own_id, plan.latent_dim, takes)
+        made = self._apply(self.module.decode, values, plan.row_shape, on_rows)
+        return restored(made, self._centre)
+
+    def sample(self, n: int, *, seed: int | None = None) -> NDArray[Any]:
+        """Makes rows that nobody has measured: draws from the variant's prior, decoded.
+
+        Args:
+            n: The number of rows.
+            seed: The seed of the draws; by default they are others each time.
+
+        Returns:
+            The rows in data units, shape (n, *row_shape), as `decode` returns them: what the
+            decoder expects, without the noise of single values.
+
+        Raises:
+            UsageError: If the variant has no prior; the message names those that have one.
+        """
+        drawn = generation.sampled(self.module, self.code_tables, n, seed, self.reference)
+        return Pair.decode(self, Latents(drawn, self.manifest.pair_id))
+
+    def interpolate(
+        self, a: ArrayLike | Latents, b: ArrayLike | Latents, *, steps: int = 8
+    ) -> NDArray[Any]:
+        """Decodes the latents on the way from one row to another.
+
+        The way is straight, or along an arc where the variant's prior is a standard normal
+        (White 2016, "Sampling Generative Networks", arXiv:1609.04468, section 2.1).
+
+        Args:
+            a: One row, in one of the shapes that the class names, a frame of one row, or its
+                latent.
+            b: The other row or its latent.
+            steps: The number of rows, the reconstructions of `a` and `b` included.
+
+        Returns:
+            The rows in data units, shape (steps, *row_shape), as `decode` returns them.
+
+        Raises:
+            UsageError: If the variant's latents are whole numbers, which have nothing between them.
+            DataError: If `a` or `b` is not one row that fits the pair, as in `encode`.
+            RegistryError: If another pair made a latent.
+        """
+        own_id = self.manifest.pair_id
+        ends = self._latent_of_one(a), self._latent_of_one(b)
+        found = generation.between(self.module, *ends, steps, self.reference)
+        return Pair.decode(self, Latents(found, own_id))
+
+    def _latent_of_one(self, x: ArrayLike | Latents) -> Floats:
+        """Returns the latent of one row, or one latent, shape (latent_dim,)."""
+        plan, own_id = self.manifest.plan, self.manifest.pair_id
+        if isinstance(x, Latents):
+            takes = f"{self.reference} is pair {own_id}"
+            values = values_to_decode(x, own_id, plan.latent_dim, takes)
+        else:
+            values = Pair.encode(self, x if is_frame(x) else self._alone(array_of(x))).values
+        if len(values) != 1:
+            raise DataError(f"interpolate goes from one row to one other, and got {len(values)}")
+        found: Floats = values[0]
+        return found
+
+    def _alone(self, row: NDArray[Any]) -> NDArray[Any]:
+        """Returns one row as rows; an array that holds several stays as it is."""
+        wanted = self.manifest.plan.row_shape
+        without_channel = wanted[1:] if wanted[0] == 1 else wanted
+        return row[None] if row.shape in (wanted, without_channel, (prod(wanted),)) else row
 
     def reconstruct(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
     ) -> NDArray[Any]:
         """Encodes and decodes rows; the arguments and errors are those of `encode`.
 
+        A pair that was trained on patches takes images of any size, all of one size in a call.
+
         Returns:
             The reconstruction in the shape of the input.
         """
-        rows, shape = self._as_rows(x, as_read)
-        row_shape = self.manifest.plan.row_shape
-        made = self._apply(self.module.reconstruct, rows, row_shape, on_rows)
+        rows, shape = self._as_rows(x, as_read, is_any_size=self.takes_any_size)
+        if self._any_size is not None:
+            made = self._any_size.reconstruct(rows, on_rows, self.device)
+        else:
+            row_shape = self.manifest.plan.row_shape
+            made = self._apply(self.module.reconstruct, rows, row_shape, on_rows)
         return made if as_read else restored(made, self._centre).reshape(shape)
 
     def denoise(
@@ -257,23 +358,38 @@ class Pair:
         scaling = self.module.scaling
         return ScalingStatistics(scaling.offset.cpu().numpy(), scaling.scale.cpu().numpy())
 
-    def _as_rows(self, x: ArrayLike, as_read: bool) -> tuple[Floats, Shape]:
+    def _as_rows(
+        self, x: ArrayLike, as_read: bool, *, is_any_size: bool = False
+    ) -> tuple[Floats, Shape]:
         """Returns the rows in the pair's own shape, and the shape of the input."""
-        if as_read and isinstance(x, np.ndarray):
-            return x, x.shape
-        values = np.asarray(x)
-        if values.dtype.kind not in "fiub":
-            raise DataError(f"rows of type {values.dtype} are not numbers; give a numeric array")
         wanted = self.manifest.plan.row_shape
+        if as_read and isinstance(x, np.ndarray):
+            if self.takes_any_size and not is_any_size and x.shape[1:] != wanted:
+                raise DataError(self._misfit(x.shape))
+            return x, x.shape
+        if is_frame(x):
+            from isthmus.registry import frames  # it loads narwhals
+
+            if frames.finds_columns(self.manifest, x):
+                rows = frames.rows_of_frame(self.manifest, x)
+                return rows, rows.shape
+        values = array_of(x)
         without_channel = wanted[1:] if wanted[0] == 1 and len(wanted) > 1 else wanted
+        row_shape: Shape | None = wanted
         if values.ndim == 0 or values.shape[1:] not in (wanted, without_channel, (prod(wanted),)):
-            raise DataError(
-                f"rows of shape {values.shape[1:]} do not fit {self.reference}, which takes "
-                f"{wanted}"
-            )
-        rows = centred(values.reshape(-1, *wanted), self._centre)
+            row_shape = image_shape(values.shape, wanted[0]) if is_any_size else None
+        if row_shape is None:
+            raise DataError(self._misfit(values.shape))
+        rows = centred(values.reshape(len(values), *row_shape), self._centre)
         data = self.manifest.data
         # The rows cannot be dropped, so that "drop" refuses as well.
         missing: Missing = "mean" if data.missing == "mean" else "refuse"
         MissingInBlocks(missing, self._columns, f"rows for {self.reference}").kept(rows)
         return rows, values.shape
+
+    def _misfit(self, shape: Shape) -> str:
+        wanted = self.manifest.plan.row_shape
+        message = f"rows of shape {shape[1:]} do not fit {self.reference}, which takes {wanted}"
+        if self.takes_any_size and image_shape(shape, wanted[0]) is not None:
+            return f"{message}; it only denoises and reconstructs images of other sizes"
+        return message

@@ -14,10 +14,12 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.bundle.manifest import Half, check_weights, read_manifest, weights_file
+from isthmus.bundle.plugin_files import Needed
 from isthmus.bundle.tensors import read_tensors
 from isthmus.core import Autoencoder
 from isthmus.data.centring import centred, restored
 from isthmus.registry.artifacts import build_half
+from isthmus.spec import Settings
 
 _BATCH_ROWS = 4096
 
@@ -62,6 +64,8 @@ def _load_pyfunc(path: str) -> _Half:
     folder = Path(path)
     manifest = read_manifest(folder)
     half: Half = "encoder" if (folder / weights_file("encoder")).exists() else "decoder"
+    is_trusted = Settings.from_environment().trust_plugins
+    Needed.by(manifest, folder, manifest.name, is_trusted=is_trusted).import_files()
     weights = read_tensors(check_weights(folder, half, manifest))
     module = build_half(manifest, half, weights).eval()
     return _Half(module, half, manifest.rows_taken.centre)

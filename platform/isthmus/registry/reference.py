@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from isthmus.bundle.manifest import Half
 
 CHAMPION = "champion"
+# No store holds a version of ten digits: Postgres has four bytes for it.
 _PATTERN = re.compile(
-    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]+))?"
+    r"(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)(?:@(?P<alias>[A-Za-z0-9_-]+)|/(?P<version>[0-9]{1,9}))?"
 )
 
 

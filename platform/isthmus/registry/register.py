@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from isthmus.bundle import code_tables
 from isthmus.bundle.compatibility import MAPS_FILE, write_maps
 from isthmus.bundle.detectors import tensors_of
 from isthmus.bundle.export import Exported, export_graphs
@@ -23,19 +24,23 @@ from isthmus.bundle.manifest import (
     GRAPHS,
     HALVES,
     CalibrationWay,
+    CoderRecord,
     DetectorRecord,
     Half,
     OnnxExport,
     PairManifest,
 )
-from isthmus.core import Autoencoder
+from isthmus.bundle.plugin_files import records_of, write_files
+from isthmus.core import Autoencoder, IntTable
 from isthmus.data import sha256_of
 from isthmus.data.centring import restored
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.card import describe
+from isthmus.registry.fetching import CONTENT_FOLDER
 from isthmus.registry.held_out import store_held_out
 from isthmus.registry.patience import patient
 from isthmus.registry.reference import half_name
+from isthmus.registry.score_model import write_score_model
 from isthmus.registry.succession import NO_SUCCESSION, Succession
 from isthmus.registry.versions import RegisteredPair, register_versions
 from isthmus.scores import Detector
@@ -73,6 +78,8 @@ class TrainedPair:
         scoring: The score of the detector, with all its options.
         calibration_rows: The number of rows that the detector's calibration rests on.
         calibrated_by: How these rows were kept from training.
+        code_tables: The tables with which the pair compresses, if it can.
+        started_from: The id of the pair whose weights training started with, if it did.
     """
 
     detector: Detector
@@ -90,6 +97,8 @@ class TrainedPair:
     scoring: PluginSpec = field(default_factory=lambda: PluginSpec(name="own"))
     calibration_rows: int = 0
     calibrated_by: CalibrationWay = "shared"
+    code_tables: tuple[IntTable, ...] = ()
+    started_from: str | None = None
 
     @property
     def module(self) -> Autoencoder:
@@ -145,7 +154,7 @@ def _upload(
 ) -> PairManifest:
     from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
-    weights = write_weights(trained.detector, folder)
+    weights = write_weights(trained.detector, trained.code_tables, folder)
     hashes = {half: sha256_of(weights[half]) for half in HALVES}
     manifest = _manifest(trained, models, hashes, exported.record)
     maps: list[Path] = []
@@ -156,6 +165,7 @@ def _upload(
     if trained.held_out is not None:
         kept = store_held_out(client, trained.run_id, trained.held_out, folder)
         manifest = manifest.model_copy(update={"held_out": kept})
+    own_code = write_files(manifest.plugins, folder)
     rows = trained.example[:_EXAMPLE_ROWS]
     with torch.inference_mode():
         latents = trained.module.encode(torch.from_numpy(rows))
@@ -166,7 +176,10 @@ def _upload(
         artifact = folder / half
         files = [weights[half], *(file for name in GRAPHS[half] for file in exported.files[name])]
         files += maps if half == "encoder" else []
+        files += own_code
         write_artifact(artifact, half, manifest, files, *examples[half])
+        if half == "decoder":
+            write_score_model(artifact / "data" / CONTENT_FOLDER, manifest, rows)
         client.log_model_artifacts(models[half], str(artifact))
         client.finalize_logged_model(models[half], LoggedModelStatus.READY)
     client.log_outputs(trained.run_id, [LoggedModelOutput(models[half], 0) for half in HALVES])
@@ -206,5 +219,14 @@ def _manifest(
             calibration_rows=trained.calibration_rows,
             calibrated_by=trained.calibrated_by,
         ),
+        plugins=records_of(trained.module.plan, trained.scoring),
+        coder=_coder_record(trained.code_tables),
         onnx=onnx,
+        started_from=trained.started_from,
     )
+
+
+def _coder_record(tables: tuple[IntTable, ...]) -> CoderRecord | None:
+    stored = code_tables.tensors_of(tables)
+    size_bytes = sum(each.nbytes for each in stored.values())
+    return CoderRecord(tables=len(tables), size_bytes=size_bytes) if tables else None

@@ -8,12 +8,15 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from isthmus.bundle.compatibility import MapKind, read_map
-from isthmus.core.alignment import LatentMap
+from isthmus.core.alignment import LatentMap, unexplained_share
+from isthmus.data.centring import recentred
 from isthmus.errors import RegistryError
 from isthmus.registry.batches import OnRows
 from isthmus.registry.device import Device
-from isthmus.registry.pair import Latents, Pair
-from isthmus.registry.resolve import ResolvedPair, build, resolve
+from isthmus.registry.held_out import fetch_held_out
+from isthmus.registry.latents import Latents, values_to_decode
+from isthmus.registry.loading import ResolvedPair, build, resolve
+from isthmus.registry.pair import Pair
 from isthmus.spec import Settings
 
 
@@ -35,6 +38,25 @@ class Step:
     error: float
 
 
+@dataclass(frozen=True, eq=False)
+class Translation:
+    """How a pair's latents become those of an older pair.
+
+    Attributes:
+        target: The name and version of the older pair, such as `digits/3`.
+        target_id: The id of the older pair.
+        latent_dim: The number of values in its latents.
+        to_target: The map from the pair's latents to the target's.
+        steps: The maps that `to_target` is composed of.
+    """
+
+    target: str
+    target_id: str
+    latent_dim: int
+    to_target: LatentMap
+    steps: tuple[Step, ...]
+
+
 class CompatiblePair(Pair):
     """A pair that encodes to the latent space of an older pair, and decodes from it.
 
@@ -42,52 +64,55 @@ class CompatiblePair(Pair):
     compared with embeddings that the older pair made. Everything else works as in the pair itself.
     """
 
-    def __init__(
-        self, pair: Pair, target: ResolvedPair, to_target: LatentMap, steps: tuple[Step, ...]
-    ) -> None:
+    def __init__(self, pair: Pair, translation: Translation) -> None:
         """Creates a pair from one that does the work and a map of its latents.
 
         Args:
             pair: The pair whose encoder and decoder are used.
-            target: The older pair, in whose latent space this one encodes and decodes.
-            to_target: The map from the pair's latents to the target's.
-            steps: The maps that `to_target` is composed of.
+            translation: How its latents become those of the older pair, in whose latent space this
+                one encodes and decodes.
         """
-        super().__init__(pair.detector, pair.manifest, pair.reference)
-        self.target = target
-        self.steps = steps
-        self._to_target = to_target
-        self._back = to_target.inverse()
+        super().__init__(pair.detector, pair.manifest, pair.reference, pair.code_tables)
+        self.translation = translation
+        self._back = translation.to_target.inverse()
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of values in a latent of the older pair, as `encode` returns it."""
+        return self.translation.latent_dim
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The maps that lead from the pair's latents to the older pair's."""
+        return self.translation.steps
 
     def __repr__(self) -> str:
-        return f"{super().__repr__()[:-1]}, as latents of {self.target.reference}>"
+        return f"{super().__repr__()[:-1]}, as latents of {self.translation.target}>"
 
     def encode(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
     ) -> Latents:
         """Encodes rows to latents of the older pair, as precisely as the map allows."""
-        values = self._to_target.apply(super().encode(x, on_rows, as_read=as_read).values)
-        return Latents(values, self.target.manifest.pair_id)
+        own = super().encode(x, on_rows, as_read=as_read)
+        values = self.translation.to_target.apply(own.values)
+        return Latents(values, self.translation.target_id)
 
     def decode(self, latents: Latents, on_rows: OnRows | None = None) -> NDArray[Any]:
         """Decodes latents of the older pair, through the inverse of the map.
 
         Raises:
             RegistryError: If another pair made the latents, or the map has no inverse.
+            DataError: If they are no `Latents`, or have another shape.
         """
-        if latents.pair_id != self.target.manifest.pair_id:
-            raise RegistryError(
-                f"these latents were made by pair {latents.pair_id}, and this one takes those of "
-                f"{self.target.reference}, pair {self.target.manifest.pair_id}; decode them with "
-                "the pair that made them"
-            )
+        target, target_id = self.translation.target, self.translation.target_id
+        takes = f"this one takes those of {target}, pair {target_id}"
+        values = values_to_decode(latents, target_id, self.latent_dim, takes)
         if self._back is None:
             raise RegistryError(
-                f"the map from {self.reference} to {self.target.reference} has no inverse, so "
-                f"{self.reference} cannot decode its latents; decode them with "
-                f"{self.target.reference}"
+                f"the map from {self.reference} to {target} has no inverse, so {self.reference} "
+                f"cannot decode its latents; decode them with {target}"
             )
-        own = Latents(self._back.apply(latents.values), self.manifest.pair_id)
+        own = Latents(self._back.apply(values), self.manifest.pair_id)
         return super().decode(own, on_rows)
 
 
@@ -136,7 +161,35 @@ def load_compatible(
     whole = way[0][1]
     for _, found in way[1:]:
         whole = whole.then(found)
-    return CompatiblePair(pair, wanted, whole, tuple(step for step, _ in way))
+    steps = tuple(step for step, _ in way)
+    latent_dim = wanted.manifest.plan.latent_dim
+    return CompatiblePair(
+        pair, Translation(wanted.reference, wanted.manifest.pair_id, latent_dim, whole, steps)
+    )
+
+
+def translation_error(pair: CompatiblePair, settings: Settings) -> float:
+    """Returns the share of the variance of the target's latents that the maps leave unexplained.
+
+    It was measured at registration for one map. For several, one after the other, it is measured
+    on the stored sample of the pair's held-out rows.
+
+    Returns:
+        The share, from 0; NaN if no held-out rows are stored to measure several maps on.
+
+    Raises:
+        RegistryError: If the sample or the target cannot be loaded.
+    """
+    if len(pair.steps) == 1:
+        return pair.steps[0].error
+    sample = fetch_held_out(pair.manifest, settings)
+    if sample is None:
+        return float("nan")
+    target = build(resolve(pair.translation.target, settings))
+    centres = pair.manifest.rows_taken.centre, target.manifest.rows_taken.centre
+    own = Pair.encode(pair, sample.rows, as_read=True).values
+    expected = target.encode(recentred(sample.rows, *centres), as_read=True).values
+    return unexplained_share(pair.translation.to_target, own, expected)
 
 
 def _resolve_same(

@@ -13,17 +13,19 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from isthmus.bundle.manifest import HALVES, Half, PairManifest, read_manifest
 from isthmus.errors import RegistryError
 from isthmus.registry import tags
 from isthmus.registry.card import describe
+from isthmus.registry.fetching import fetch_model
 from isthmus.registry.halves import Halves
 from isthmus.registry.lookup import GONE
 from isthmus.registry.owner import Owner
 from isthmus.registry.reference import decoder_name, encoder_name, half_name
-from isthmus.registry.resolve import fetch_model
+from isthmus.registry.removal import finish_removals, unless_gone
 from isthmus.spec import Settings
 from isthmus.tracking.store import as_default_store
 
@@ -86,7 +88,8 @@ def repaired(client: MlflowClient, name: str, settings: Settings) -> Halves:
 
 
 def repair(client: MlflowClient, name: str, halves: Halves, settings: Settings) -> None:
-    """Completes or removes pairs whose registration died between the two versions."""
+    """Completes or removes pairs whose registration or removal died between the two versions."""
+    finish_removals(client, name, halves, settings)
     left = {key: value for key, value in halves.encoder_tags.items() if key.startswith(_PENDING)}
     for key, value in left.items():
         content = json.loads(value)
@@ -134,7 +137,7 @@ def make_version(
         )
     first, *others = versions_from(client, name, source)
     for other in others:
-        _delete(client, name, other)
+        unless_gone(partial(client.delete_model_version, name, str(other)))
     return first
 
 
@@ -238,14 +241,4 @@ def _remove(client: MlflowClient, name: str, models: Mapping[Half, str]) -> None
         if half in models:
             registered = half_name(name, half)
             for version in versions_from(client, registered, f"models:/{models[half]}"):
-                _delete(client, registered, version)
-
-
-def _delete(client: MlflowClient, name: str, version: int) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        client.delete_model_version(name, str(version))
-    except MlflowException as error:  # another process deleted it first
-        if error.error_code not in GONE:
-            raise
+                unless_gone(partial(client.delete_model_version, registered, str(version)))

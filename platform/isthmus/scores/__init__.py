@@ -40,12 +40,12 @@ __all__ = [
 
 def names() -> tuple[str, ...]:
     """Returns the names of all scores, sorted."""
-    return plugins.names_in(__file__)
+    return plugins.names("scores")
 
 
 def get(name: str) -> type[Score]:
     """Returns the score of that name."""
-    return cast("type[Score]", plugins.load(__name__, name, Score))
+    return cast("type[Score]", plugins.get("scores", name, Score))
 
 
 def config(name: str) -> type[SpecModel]:

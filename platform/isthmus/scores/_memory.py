@@ -53,6 +53,7 @@ class MemoryScore(Score):
         in."""
 
     FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths", "resolution")
+    USES_LATENTS: ClassVar[bool] = True
     AUTO_NUMBERS: ClassVar[int] = 20_480
     """The numbers that `memory: auto` keeps, which set what a row costs."""
     options: Config

@@ -56,7 +56,12 @@ class Views:
     @cached_property
     def reconstructions(self) -> Tensor:
         """The reconstructions of the rows in scaled units, shape (B, F)."""
-        return _in_parts(self._decoded, self.latents, prod(self.module.plan.row_shape))
+        row_size = prod(self.module.plan.row_shape)
+        # Latents that are larger than the rows are kept for no more than a part of them, unless
+        # somebody has asked for them already.
+        if self.module.plan.latent_dim > row_size and "latents" not in self.__dict__:
+            return _in_parts(self.reconstructed, self.scaled, row_size)
+        return _in_parts(self._decoded, self.latents, row_size)
 
     def _encoded(self, scaled: Tensor) -> Tensor:
         return self.module.latent(self.module.encoder(scaled))
@@ -96,6 +101,9 @@ class Score(Fitted):
     """A line that says what the score measures and when to choose it."""
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data that the score accepts."""
+    USES_LATENTS: ClassVar[bool] = False
+    """Whether the score is fitted to latents, so that fewer rows fit into memory where latents are
+    larger than rows."""
 
     def __init__(self, options: SpecModel) -> None:
         """Creates a score that is not fitted yet.

@@ -74,12 +74,13 @@ class Space(Fitted):
         if self.name == "tempered":
             tempered: Tensor = self.of_rows(_tempered(rows))
             return tempered
-        residuals = _RESIDUAL_WEIGHT * views.residuals / self.scale
-        parts = [self.of_rows(rows), self.of_rows(residuals)]
+        # The latents come first, because the reconstructions are then made of them.
+        of_latents = []
         if _has_latent(views):
             latents = (views.latents - self.latent_centre) / self.latent_scale
-            parts.append(self.of_latents(latents))
-        return torch.cat(parts, dim=1)
+            of_latents = [self.of_latents(latents)]
+        residuals = _RESIDUAL_WEIGHT * views.residuals / self.scale
+        return torch.cat([self.of_rows(rows), self.of_rows(residuals), *of_latents], dim=1)
 
 
 def _has_latent(views: Views) -> bool:

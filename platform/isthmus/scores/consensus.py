@@ -34,6 +34,7 @@ class Consensus(Score):
         for wider rows."""
 
     SUMMARY: ClassVar[str] = "two scores combined, without labels; the best for tables"
+    USES_LATENTS: ClassVar[bool] = True
     options: Config
 
     def __init__(self, options: SpecModel) -> None:

@@ -46,6 +46,7 @@ class LatentDensity(Score):
 
     SUMMARY: ClassVar[str] = "how improbable the latent is; strange combinations of usual parts"
     FITTED: ClassVar[tuple[str, ...]] = ("centre", "scale", "means", "whitening", "log_weights")
+    USES_LATENTS: ClassVar[bool] = True
     options: Config
     centre: Tensor
     scale: Tensor

@@ -7,18 +7,21 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.trial import Trial, TrialState
 from ray.tune import Stopper
 from ray.tune.search import Searcher
 
+from isthmus.extras import importing
 from isthmus.spec import RangeSpec, TuningSpec
+
+with importing("tune", needed_by="isthmus tune"):
+    import optuna
+    from optuna.distributions import (
+        BaseDistribution,
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+    from optuna.trial import Trial, TrialState
 
 # Four significant digits distinguish settings, and are easy to read and type.
 _DIGITS = 4

@@ -99,11 +99,11 @@ def value_of(metric: str, report: EpochReport) -> float:
     if metric == "reconstruction" and metric not in report.validation:
         metric = "loss"  # the loss of some variants is the reconstruction loss alone
     if metric not in report.validation:
-        known = ", ".join(f"validation_{name}" for name in report.validation)
-        raise TrainingError(f"there is no validation_{metric} here; set tuning.metric to {known}")
+        known = ", ".join(f"validation/{name}" for name in report.validation)
+        raise TrainingError(f"there is no validation/{metric} here; set tuning.metric to {known}")
     value = report.validation[metric]
     if not math.isfinite(value):
-        raise TrainingError(f"validation_{metric} became {value}")
+        raise TrainingError(f"validation/{metric} became {value}")
     return value
 
 

@@ -8,16 +8,20 @@ from isthmus.spec.job import (
     PluginSpec,
     TrainingSpec,
 )
-from isthmus.spec.load import Catalog, job_schema, load_job, parse_job
+from isthmus.spec.load import Catalog, change_job, job_schema, load_job, parse_job
 from isthmus.spec.model import SpecModel
+from isthmus.spec.options import DataAwareOptions
 from isthmus.spec.plan import ModelPlan
 from isthmus.spec.promotion import PromotionSpec
 from isthmus.spec.rows import RowSchema
 from isthmus.spec.settings import Settings
+from isthmus.spec.size import Size, SizeName, Sizes
+from isthmus.spec.start import StartSpec
 from isthmus.spec.tuning import RangeSpec, TuningSpec
 
 __all__ = [
     "Catalog",
+    "DataAwareOptions",
     "DataSpec",
     "EarlyStoppingSpec",
     "JobSpec",
@@ -27,10 +31,15 @@ __all__ = [
     "RangeSpec",
     "RowSchema",
     "Settings",
+    "Size",
+    "SizeName",
+    "Sizes",
     "SpecModel",
+    "StartSpec",
     "TrainingSpec",
     "TuningSpec",
     "as_options",
+    "change_job",
     "job_schema",
     "load_job",
     "parse_job",

@@ -16,7 +16,7 @@ Check = Callable[[Mapping[str, Any]], JobSpec]
 # Where between two bounds a value is tried: at no simple fraction, so that it is no whole number.
 _BETWEEN = 0.4142
 # A field that holds a thing by its name and options, and the option that a bare value means.
-_SHORT_FORMS = {"data": "path", "variant": "name", "net": "name"}
+_SHORT_FORMS = {"data": "path", "variant": "name", "net": "name", "start_from": "model"}
 
 
 def set_field(content: dict[str, Any], name: str, value: object) -> None:
@@ -99,10 +99,14 @@ def _refusal(spec: JobSpec, name: str) -> str | None:
     section = name.partition(".")[0]
     if section in ("name", "tuning"):
         return "is the same for all trials; it cannot be searched"
+    if name.startswith("training.start_from"):
+        return "a search tries what is trained from random weights; leave it out"
+    if name == "size" and spec.net.name != "auto":
+        return "sets the options of net: auto, and this job names a net; search its options instead"
     if section == "data" and spec.tuning.metric == "auto":
         return (
             "changes the rows or their units, so that trials cannot be compared; run isthmus tune "
-            "for each, or set tuning.metric: validation_mse if you know that they can be"
+            "for each, or set tuning.metric: validation/mse if you know that they can be"
         )
     return None
 

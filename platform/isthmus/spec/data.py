@@ -75,6 +75,10 @@ class DataSpec(SpecModel):
     )
     """A second file or folder of the same layout: other noisy measurements of the same rows, in
     the same order. `noise2noise` learns from both. Job files once called it `second`."""
+    clean_path: str | None = None
+    """The clean versions of the rows of `path`, which hold noise: files of images and of sounds of
+    the same names (their endings may differ), other rows in the same order. `denoising` then learns
+    to turn the one into the other, and adds no noise of its own."""
     labels: str | None = None
     """Column (csv, parquet) or array (npz) with a label for each row. Never trained on."""
     keep_labels: tuple[Label, ...] | None = None
@@ -87,20 +91,40 @@ class DataSpec(SpecModel):
     image_size: (
         tuple[Annotated[int, Field(ge=4, le=4096)], Annotated[int, Field(ge=4, le=4096)]] | None
     ) = None
-    """Height and width in pixels that images are resized to. Needed if their sizes differ."""
+    """Height and width in pixels that images are resized to. Where their sizes differ, this is
+    needed, or `patch`."""
+    patch: Annotated[int, Field(ge=8, le=1024)] | None = None
+    """Height and width in pixels of the patches that training cuts out of images of any size, at
+    random places and anew in each epoch. The pair then takes images of any size. It is for the
+    variants that denoise, and for nets that take any size."""
+    augment: tuple[Literal["flip", "turn"], ...] = ()
+    """What is done to each patch of training by chance: `flip` mirrors it, left to right and upside
+    down, and `turn` turns it by quarter turns. By default nothing is. Photos gain from both, if
+    their noise looks the same from all sides."""
+    patches_per_epoch: Annotated[int, Field(ge=1, le=2**31)] | Literal["auto"] = "auto"
+    """The number of patches that an epoch draws. `auto`: as many as cover all training images once,
+    and at least 2,048."""
     window: int | None = Field(default=None, ge=4, le=1_048_576)
     """Length of a window. Of a series in steps: by default 128, or what is left of it after
-    halving until each held-out part has windows. Of audio in samples: by default 1024."""
+    halving until each held-out part has windows. Of audio in samples: by default 1024, and where
+    short files are padded the power of two nearest to a quarter of a second."""
     stride: int | None = Field(default=None, ge=1)
     """Steps from one window's start to the next; by default half a window. Where this is left out,
     a series trains on windows that overlap more, up to some 20,000 of them."""
+    sample_rate_hz: int | None = Field(default=None, ge=1)
+    """Samples a second of audio. Files of sounds say it themselves, so it may be left out; where it
+    is given, files of another rate are refused."""
+    short_files: Literal["refuse", "pad", "auto"] = "auto"
+    """What to do with a sound that is shorter than a window: refuse it, or pad it with its
+    mirror image. `auto`: pad it for variants that learn to remove noise, else refuse it."""
     validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows for early stopping, which choose the epoch."""
     calibration_fraction: Annotated[float, Field(ge=0.0, lt=0.9)] | Literal["auto"] = "auto"
     """Share of the rows whose scores turn those of new rows into p-values; nothing is trained or
     chosen on them. `auto`: 0.1, and none of tables and images that would give fewer than 100 such
-    rows: there, models trained on parts of the rows score the other parts. 0: the rows for early
-    stopping calibrate too, and the false-alarm rate is only roughly kept."""
+    rows: there, models trained on parts of the rows score the other parts. 0, and `auto` with
+    `patch`: the rows for early stopping calibrate too, and the false-alarm rate is only roughly
+    kept."""
     test_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows that training never sees; champions and challengers meet on them."""
 
@@ -123,6 +147,16 @@ class DataSpec(SpecModel):
         """What kind of place the rows are in: `local`, `s3`, `postgresql`."""
         scheme, separator, _ = self.shown_path.partition("://")
         return scheme if separator else "local"
+
+    @property
+    def partner_field(self) -> str:
+        """The name of the field that says so: `clean_path` or `paired_path`."""
+        return "clean_path" if self.clean_path else "paired_path"
+
+    @property
+    def partner_path(self) -> str | None:
+        """Where each row's second view is: its clean version, or another noisy measurement."""
+        return self.clean_path or self.paired_path
 
     @property
     def calibration_share(self) -> float:
@@ -149,7 +183,7 @@ class DataSpec(SpecModel):
         values = self.categories
         return tuple(name in values for name in self.columns for _ in values.get(name, (name,)))
 
-    @field_validator("path", "paired_path", mode="after")
+    @field_validator("path", "paired_path", "clean_path", mode="after")
     @classmethod
     def _keeps_no_password(cls, path: str | tuple[str, ...] | None) -> object:
         if path is None or isinstance(path, str):

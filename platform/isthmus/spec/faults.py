@@ -51,7 +51,8 @@ def faults_of(
     kinds: dict[str, str] = {}
     for item in error.errors():
         location = _location(item["loc"], content)
-        where = prefix + ".".join(str(part) for part in location)
+        # A fault of the whole section, whose location is empty, is told of its name.
+        where = (prefix + ".".join(str(part) for part in location)).removesuffix(".")
         kinds[where] = item["type"]
         if item["type"] == "extra_forbidden":
             message = (

@@ -19,6 +19,8 @@ from isthmus.spec.data import DataSpec
 from isthmus.spec.model import SpecModel
 from isthmus.spec.names import JOB_NAME
 from isthmus.spec.promotion import PromotionSpec
+from isthmus.spec.size import SizeName
+from isthmus.spec.start import StartSpec
 from isthmus.spec.tuning import TuningSpec
 from isthmus.types import ReconstructionLoss
 
@@ -148,6 +150,14 @@ class TrainingSpec(SpecModel):
     the first. `auto` is 1, or 6 where so few rows are there that none can be spared for the
     calibration: the first learns from all training rows, and each of the others from four fifths,
     so that the last fifth tells how unseen normal rows score."""
+    start_from: StartSpec | None = None
+    """The registered pair whose weights training starts with, as in `digits@champion`, for fewer
+    epochs on newer rows. Variant, net, sizes, loss and columns must be the pair's. Its scaling is
+    taken over too, because weights are right only for the scaling that they were trained with, and
+    so are a variant's codebooks, centres and pseudo-inputs. The optimizer's state, the schedule of
+    the learning rate and what only training needs, such as a discriminator, begin anew; the
+    warm-ups of a variant's own terms are left out. By default training starts from random
+    weights."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The seed of the split, the weights, the order of rows and the noise."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
@@ -158,6 +168,11 @@ class TrainingSpec(SpecModel):
     between epochs only."""
     max_failures: int = Field(default=2, ge=0)
     """The number of times that a lost worker is replaced before the run fails."""
+
+    @field_validator("start_from", mode="before")
+    @classmethod
+    def _start_may_be_a_name(cls, value: object) -> object:
+        return {"model": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _warm_up_ends(self) -> TrainingSpec:
@@ -255,20 +270,29 @@ class JobSpec(SpecModel):
     """A line for people, which is shown with the model."""
     data: DataSpec
     """The data section: where the rows are, and how they are split and scaled."""
+    plugins: tuple[str, ...] = ()
+    """Files with variants, nets, scores or corruptions of your own, which the job may name like
+    built-in ones. Their paths are relative to the job file. They are run when the job is read."""
+    size: SizeName = "medium"
+    """One dial for the net's widths and depth, the latent size where it is `auto`, the epochs and
+    the learning rate. `isthmus nets NAME` shows what it means for a net. Fields that the job says
+    itself stand above it; `medium` is what they are by default."""
     variant: PluginSpec = PluginSpec(name="plain")
     """The training method, by name or with options. `isthmus variants` lists them."""
     net: PluginSpec = PluginSpec(name="auto")
     """The network, by name or with options. `auto` chooses by the kind of the data."""
     scoring: PluginSpec = PluginSpec(name="auto")
     """The anomaly score, by name or with options. `isthmus scores` lists them. `auto` chooses by
-    the kind of the data; it is the variant's own score where the variant defines one."""
+    the kind of the data; it is `own`, the variant's own score, where the variant defines one or
+    `data.patch` is set, and `reconstruction` where a latent is as large as a row."""
     latent_dim: int | Literal["auto"] = "auto"
     """The number of values in one latent. `auto` is a quarter of the values in a row, between 2
     and 32."""
     reconstruction: ReconstructionLoss | Literal["auto"] = "auto"
     """The loss between a row and its reconstruction. `bce` and `ssim` need `data.scaling: minmax`.
     `auto` is mse, or gaussian_nll for variants whose objective is a likelihood, because there the
-    scale of the error decides how much the latent may hold."""
+    scale of the error decides how much the latent may hold, or snr for `denoising` sounds, because
+    by the squared error the loud ones would decide what is learned."""
     training: TrainingSpec = TrainingSpec()
     """The options of the optimizer, of the workers and of the hardware."""
     tuning: TuningSpec | None = None
@@ -280,6 +304,11 @@ class JobSpec(SpecModel):
     @classmethod
     def _data_may_be_a_path(cls, value: object) -> object:
         return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("plugins", mode="before")
+    @classmethod
+    def _plugins_may_be_one_path(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("latent_dim")
     @classmethod

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from isthmus.errors import Fault, SpecError, nearest
+from isthmus.errors import Fault, SpecError, UsageError, nearest
 from isthmus.spec.candidates import search_faults, set_field, set_search
 from isthmus.spec.faults import faults_of, line_of
 from isthmus.spec.job import JobSpec, PluginSpec
+from isthmus.spec.size import SizeName, Sizes
 from isthmus.spec.tuning import parse_search
 from isthmus.spec.yaml_file import parse_value, read_yaml
 
 ConfigLookup = Callable[[str], type[BaseModel]]
+FullName = Callable[[str, str], str | None]
 # The fields that may leave the choice to the kind of the data.
 _CAN_BE_AUTO = ("net", "scoring")
 
@@ -33,6 +38,10 @@ class Catalog:
         variant_config: A function that returns the `Config` class of a variant, by name.
         net_config: A function that returns the `Config` class of a net, by name.
         score_config: A function that returns the `Config` class of a score, by name.
+        net_sizes: A function that returns the sizes of a net by name, `None` if it has one size.
+        full_name: A function that returns the name that a plugin has outside its job, given the
+            field and the name; `None` if there is no such plugin.
+        with_files: A function that adds the plugins of a job's files in a block, given their paths.
     """
 
     variants: Sequence[str]
@@ -41,6 +50,22 @@ class Catalog:
     variant_config: ConfigLookup
     net_config: ConfigLookup
     score_config: ConfigLookup
+    net_sizes: Callable[[str], Sizes | None]
+    full_name: FullName = lambda _, name: name
+    with_files: Callable[[Sequence[Path]], AbstractContextManager[Catalog]] | None = None
+
+    def of_job(self, content: Mapping[str, Any], source: str) -> AbstractContextManager[Catalog]:
+        """Returns the catalog with the plugins of the files that a job names, for a block.
+
+        Args:
+            content: The job.
+            source: The path of the job file; empty if there is none.
+
+        Raises:
+            UsageError: If a file has no plugins, or one of a name that is taken.
+        """
+        paths = plugin_paths(content, source)
+        return nullcontext(self) if self.with_files is None else self.with_files(paths)
 
     @property
     def axes(self) -> tuple[tuple[str, Sequence[str], ConfigLookup], ...]:
@@ -50,6 +75,21 @@ class Catalog:
             ("net", self.nets, self.net_config),
             ("scoring", self.scores, self.score_config),
         )
+
+
+def plugin_paths(content: Mapping[str, Any], source: str) -> tuple[Path, ...]:
+    """Returns the files with plugins that a job names, relative to the current folder.
+
+    Args:
+        content: The job; a field that is no list of paths names none.
+        source: The path of the job file; empty if there is none.
+    """
+    given = content.get("plugins") or ()
+    paths = (given,) if isinstance(given, str) else given
+    if not isinstance(paths, list | tuple) or not all(isinstance(each, str) for each in paths):
+        return ()
+    folder = Path(source).parent
+    return tuple(folder / Path(each).expanduser() for each in paths)
 
 
 def load_job(
@@ -79,6 +119,27 @@ def load_job(
     return _check(content, catalog, source, lines, faults)
 
 
+def change_job(
+    content: Mapping[str, Any], overrides: Sequence[str], catalog: Catalog
+) -> tuple[JobSpec, tuple[str, ...]]:
+    """Applies overrides to the job of a run.
+
+    Args:
+        content: The job, in the form of a job file.
+        overrides: Dotted names with YAML values, `training.epochs=5`.
+        catalog: The variants, nets and scores that exist.
+
+    Returns:
+        The changed job, and the dotted names that were given.
+
+    Raises:
+        SpecError: If the changed job has faults.
+    """
+    changed: dict[str, Any] = copy.deepcopy(dict(content))
+    names = tuple(_apply_override(changed, override, "") for override in overrides)
+    return _check(changed, catalog, "", {}, []), names
+
+
 def parse_job(content: Mapping[str, Any] | JobSpec, catalog: Catalog) -> JobSpec:
     """Checks a job that Python code gives as a mapping, or the options of one given as a spec.
 
@@ -106,6 +167,8 @@ def job_schema(catalog: Catalog) -> dict[str, Any]:
             config["properties"] = {"name": {"const": name}, **config.get("properties", {})}
             config["required"] = ["name", *config.get("required", [])]
             config["title"] = name
+            if field == "net" and (sizes := catalog.net_sizes(name)) is not None:
+                config["x-sizes"] = sizes.model_dump(mode="json")
             choices.append(config)
         described = schema["properties"][field]
         schema["properties"][field] = {
@@ -117,6 +180,13 @@ def job_schema(catalog: Catalog) -> dict[str, Any]:
         "description": schema["properties"]["data"].get("description", ""),
         "anyOf": [{"type": "string"}, {"$ref": "#/$defs/DataSpec"}],
     }
+    of_files = schema["properties"]["plugins"]
+    schema["properties"]["plugins"] = {
+        **{key: of_files.pop(key) for key in ("description", "default")},
+        "anyOf": [{"type": "string"}, of_files],
+    }
+    # What may be written as a name alone.
+    definitions["TrainingSpec"]["properties"]["start_from"]["anyOf"].insert(0, {"type": "string"})
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Isthmus training job"
     return schema
@@ -150,14 +220,19 @@ def _check(
         spec = JobSpec.model_validate(content)
     except ValidationError as error:
         faults.extend(faults_of(error, JobSpec, "", content, lines))
-    resolved: dict[str, PluginSpec] = {}
-    for field, names, lookup in catalog.axes:
-        plugin = _check_plugin(field, content.get(field), names, lookup, lines, faults)
-        if plugin is not None:
-            resolved[field] = plugin
-    if not faults and spec is not None:
-        spec = spec.model_copy(update=resolved)
-        faults = search_faults(spec, lambda job: _check(dict(job), catalog, "", {}, []), lines)
+    try:
+        with catalog.of_job(content, source) as whole:
+            resolved = _checked_plugins(content, whole, lines, faults)
+            if not faults and spec is not None:
+                found = {"plugins": tuple(map(str, plugin_paths(content, source)))}
+                spec = spec.model_copy(update={**resolved, **(found if spec.plugins else {})})
+                faults += search_faults(
+                    spec, lambda job: _check(dict(job), whole, "", {}, []), lines
+                )
+    except UsageError as error:
+        if isinstance(error, SpecError):
+            raise
+        faults.append(Fault("plugins", str(error), line_of("plugins", lines)))
     if faults or spec is None:
         order = {where: number for number, where in enumerate(lines)}
         faults.sort(
@@ -167,11 +242,43 @@ def _check(
     return spec
 
 
+def _checked_plugins(
+    content: Mapping[str, Any],
+    catalog: Catalog,
+    lines: Mapping[str, int],
+    faults: list[Fault],
+) -> dict[str, PluginSpec]:
+    """Returns the plugins that a job names, with all their options; adds faults to the list."""
+    resolved: dict[str, PluginSpec] = {}
+    for field, names, lookup in catalog.axes:
+        full_name = partial(catalog.full_name, field)
+        value = _sized(content, catalog) if field == "net" else content.get(field)
+        plugin = _check_plugin(field, value, names, lookup, full_name, lines, faults)
+        if plugin is not None:
+            resolved[field] = plugin
+    return resolved
+
+
+def _sized(content: Mapping[str, Any], catalog: Catalog) -> object:
+    """Returns the net of a job, with the options of the job's size that it does not say itself."""
+    value = content.get("net")
+    try:
+        net = PluginSpec.model_validate(value)
+    except ValidationError:
+        return value
+    sizes = catalog.net_sizes(net.name) if net.name in catalog.nets else None
+    size = content.get("size", "medium")
+    if sizes is None or size not in get_args(SizeName):
+        return value
+    return {"name": net.name, **sizes.named(size).options, **net.options}
+
+
 def _check_plugin(
     field: str,
     value: object,
     names: Sequence[str],
     lookup: ConfigLookup,
+    full_name: Callable[[str], str | None],
     lines: Mapping[str, int],
     faults: list[Fault],
 ) -> PluginSpec | None:
@@ -198,21 +305,26 @@ def _check_plugin(
                 )
             )
         return plugin
-    if plugin.name not in names:
-        valid = [*names, "auto"] if field in _CAN_BE_AUTO else list(names)
+    name = full_name(plugin.name)
+    if name is None or (name == plugin.name and name not in names and "@" not in name):
         where = f"{field}.name" if f"{field}.name" in lines else field
-        faults.append(
-            Fault(
-                field,
-                f'no {field} "{plugin.name}"; {nearest(plugin.name, valid)}',
-                line_of(where, lines),
-            )
-        )
+        faults.append(Fault(field, _unknown(field, plugin.name, names), line_of(where, lines)))
         return None
-    config = lookup(plugin.name)
+    config = lookup(name)
     try:
         options = config.model_validate(dict(plugin.options)).model_dump(mode="json")
     except ValidationError as error:
         faults.extend(faults_of(error, config, f"{field}.", dict(plugin.options), lines))
         return None
-    return PluginSpec.model_validate({"name": plugin.name, **options})
+    return PluginSpec.model_validate({"name": name, **options})
+
+
+def _unknown(field: str, name: str, names: Sequence[str]) -> str:
+    short, is_of_file, key = name.partition("@")
+    if is_of_file:
+        return (
+            f'"{short}" is of a file whose sha256 began with {key}, and none of plugins is that; '
+            "put the file back as it was, or start a new run"
+        )
+    valid = [*names, "auto"] if field in _CAN_BE_AUTO else list(names)
+    return f'no {field} "{name}"; {nearest(name, valid)}'

@@ -12,8 +12,9 @@ def refusal(loss: ReconstructionLoss, kind: DataKind, row_shape: Shape | None = 
         and kind is not DataKind.IMAGES
     ):
         return f"{loss} compares images, and the data are {kind}; use mse, l1 or huber"
-    if loss is ReconstructionLoss.SPECTRAL and kind not in (DataKind.AUDIO, DataKind.SERIES):
-        return f"spectral compares waves, and the data are {kind}; use mse, l1 or huber"
+    compares_waves = loss in (ReconstructionLoss.SPECTRAL, ReconstructionLoss.SNR)
+    if compares_waves and kind not in (DataKind.AUDIO, DataKind.SERIES):
+        return f"{loss} compares waves, and the data are {kind}; use mse, l1 or huber"
     if row_shape is None:
         return None
     if loss is ReconstructionLoss.MS_SSIM and min(row_shape[1:]) < 32:

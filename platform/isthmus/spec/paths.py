@@ -10,7 +10,7 @@ from isthmus.spec.data import DataSpec
 
 # Every field that names files of rows. All else in the section (labels, categories, columns) is
 # found within these files.
-_FIELDS = ("path", "paired_path")
+_FIELDS = ("path", "paired_path", "clean_path")
 
 
 def data_paths(data: DataSpec) -> tuple[str, ...]:

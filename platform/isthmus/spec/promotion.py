@@ -22,17 +22,24 @@ class PromotionSpec(SpecModel):
     become champion. With `warn` it does, and its verdict names the checks that it failed."""
     beat_pca: bool = True
     """Whether the error on held-out rows must be shown to be below that of PCA with the same latent
-    size. Turn it off for variants that are above PCA on purpose: beta_vae, beta_tcvae,
-    hierarchical, sparse,
-    masked, noise2void."""
+    size; for variants that denoise, on rows with noise. Nothing is asked where the latent is as
+    large as a row, of which PCA would lose nothing. Turn it off for variants that are above PCA on
+    purpose: beta_vae, beta_tcvae, hierarchical, sparse, masked, noise2void."""
+    must_denoise: bool = True
+    """Whether a version of a variant that denoises must be shown to make held-out rows with noise
+    better, not worse. Turn it off for pairs that are trained so but are to detect or to embed."""
+    beat_filter: bool = False
+    """Whether such a version must be shown to do so better than a classical filter: non-local means
+    for images, a Wiener filter for series and audio. The gate shows both in any case."""
     max_error_increase: float = Field(default=0.02, ge=0.0)
-    """The largest increase of the reconstruction error, as a fraction of the champion's."""
+    """The largest increase of the reconstruction error, or of the error of denoised rows, as a
+    fraction of the champion's."""
     max_auroc_drop: float = Field(default=0.01, ge=0.0, le=1.0)
     """The largest decrease of the AUROC, of held-out rows against rows with other labels, for jobs
     with `data.keep_labels`."""
     max_psnr_drop_db: float = Field(default=0.2, ge=0.0)
-    """The largest decrease, in dB, of the PSNR gained on noisy held-out rows, for variants that
-    denoise."""
+    """The largest decrease, in dB, of what is gained on noisy held-out rows (PSNR of images, SI-SDR
+    of series and audio), for variants that denoise."""
     max_explained_variance_drop: float = Field(default=0.01, ge=0.0)
     """The largest decrease of the explained variance, as a fraction of the rows' variance, for jobs
     that neither detect nor denoise."""

@@ -6,11 +6,14 @@ On a laptop nothing is set and all is local. A team sets the variables of the se
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
 from isthmus.errors import UsageError
 from isthmus.spec.model import SpecModel
+
+_HOME, _STORE = ".isthmus", "mlflow.db"
 
 
 class Settings(SpecModel):
@@ -18,10 +21,10 @@ class Settings(SpecModel):
 
     home: Path
     """`ISTHMUS_HOME`: the folder of logs, cached pairs and state; by default `.isthmus` in the
-    current folder."""
+    project's folder: the nearest one upwards that has it, else the current one."""
     tracking_uri: str
-    """`MLFLOW_TRACKING_URI`: the MLflow server or database; by default `mlflow.db` in the current
-    folder, as in MLflow."""
+    """`MLFLOW_TRACKING_URI`: the MLflow server or database; by default `mlflow.db` in the
+    project's folder, as in MLflow."""
     storage_path: str
     """`ISTHMUS_STORAGE`: the place of checkpoints, a folder or `s3://`; by default `runs` in the
     home."""
@@ -29,6 +32,9 @@ class Settings(SpecModel):
     """`RAY_ADDRESS`: the cluster that trains; by default this process starts Ray, and ends it."""
     require_gate: bool = False
     """`ISTHMUS_REQUIRE_GATE=1`: a champion that the gate has not let is not loaded as champion."""
+
+    trust_plugins: bool = False
+    """`ISTHMUS_TRUST_PLUGINS=1`: code that is stored with a pair may be run to load it."""
 
     @classmethod
     def from_environment(
@@ -38,26 +44,29 @@ class Settings(SpecModel):
 
         Args:
             environment: The variables; by default those of this process.
-            folder: The folder of local stores; by default the current one.
+            folder: The folder of local stores; by default that of the project, which is looked for
+                from the current folder upwards.
 
         Raises:
-            UsageError: If `ISTHMUS_REQUIRE_GATE` is neither 0 nor 1. Or if no MLflow server is
-                named where an embedded store would be lost: a job that was submitted to a cluster
-                runs in a folder that is thrown away (`ISTHMUS_EMBEDDED=refuse`).
+            UsageError: If `ISTHMUS_REQUIRE_GATE` or `ISTHMUS_TRUST_PLUGINS` is neither 0 nor 1.
+                Or if no MLflow server is named where an embedded store would be lost: a job that
+                was submitted to a cluster runs in a folder that is thrown away
+                (`ISTHMUS_EMBEDDED=refuse`).
         """
         environment = os.environ if environment is None else environment
         if environment.get("ISTHMUS_EMBEDDED") == "refuse":
             _refuse_embedded(environment)
-        folder = (folder or Path.cwd()).absolute()
-        home = Path(environment.get("ISTHMUS_HOME") or folder / ".isthmus").absolute()
+        here = (folder or Path.cwd()).absolute()
+        project = here if folder is not None else project_folder(here)
+        home = Path(environment.get("ISTHMUS_HOME") or project / _HOME).absolute()
+        uri = environment.get("MLFLOW_TRACKING_URI")
         return cls(
             home=home,
-            tracking_uri=_absolute_sqlite(
-                environment.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db", folder
-            ),
+            tracking_uri=_absolute_sqlite(uri, here) if uri else f"sqlite:///{project / _STORE}",
             storage_path=environment.get("ISTHMUS_STORAGE") or str(home / "runs"),
             ray_address=environment.get("RAY_ADDRESS") or None,
             require_gate=_is_on("ISTHMUS_REQUIRE_GATE", environment),
+            trust_plugins=_is_on("ISTHMUS_TRUST_PLUGINS", environment),
         )
 
     @property
@@ -79,6 +88,20 @@ class Settings(SpecModel):
         if not self.tracking_uri.startswith("sqlite:///"):
             return None
         return str(Path(self.tracking_uri.removeprefix("sqlite:///")).parent / "mlruns")
+
+
+def project_folder(folder: Path) -> Path:
+    """Returns the nearest folder, from the given one upwards, that holds stores of Isthmus.
+
+    If there is none, it is the given one: it becomes a project with the first training. The search
+    ends at a folder that everybody may write to, as /tmp is: anybody could put a store there.
+    """
+    for each in (folder, *folder.parents):
+        if each != folder and each.stat().st_mode & stat.S_IWOTH:
+            break
+        if (each / _HOME).is_dir() or (each / _STORE).is_file():
+            return each
+    return folder
 
 
 def _is_on(name: str, environment: Mapping[str, str]) -> bool:

@@ -111,11 +111,11 @@ class TuningSpec(SpecModel):
     reduction_factor: int = Field(default=3, ge=2, le=16)
     """The factor of successive halving: at each such epoch one in this many trials continues, and
     the next such epoch is this many times later."""
-    metric: str = Field(default="auto", pattern=r"^(auto|validation_[a-z0-9_]+)$")
+    metric: str = Field(default="auto", pattern=r"^(auto|validation[/_][a-z0-9_]+)$")
     """The metric that the best trial minimises, at the epoch whose weights it keeps. `auto` is
-    `validation_mse`: the mean squared reconstruction error of the validation rows, without noise,
-    in scaled units. It does not depend on the loss and its weights, whereas `validation_loss`,
-    `validation_reconstruction` and the other parts of the loss only compare trials with the same
+    `validation/mse`: the mean squared reconstruction error of the validation rows, without noise,
+    in scaled units. It does not depend on the loss and its weights, whereas `validation/loss`,
+    `validation/reconstruction` and the other parts of the loss only compare trials with the same
     loss. There is no metric of test rows, because a choice by them would look better than it is."""
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The seed of the proposals. Each trial trains with `training.seed`."""
@@ -133,7 +133,7 @@ class TuningSpec(SpecModel):
     @property
     def measured(self) -> str:
         """The name of the metric among the validation losses: `mse`, `loss`, `kl`."""
-        return "mse" if self.metric == "auto" else self.metric.removeprefix("validation_")
+        return "mse" if self.metric == "auto" else self.metric[len("validation/") :]
 
     @property
     def combinations(self) -> float:

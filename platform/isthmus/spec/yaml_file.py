@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from isthmus.errors import Fault, SpecError
+from isthmus.errors import Fault, SpecError, first_line
 from isthmus.spec.yaml_size import MOST_BYTES, check_size
 
 
@@ -125,8 +125,7 @@ def _parse_yaml(
         problem = error.problem or "is not YAML"
         raise SpecError([Fault("", f"is not YAML: {problem}", line)], source) from None
     except yaml.YAMLError as error:
-        first_line = str(error).splitlines()[0]
-        raise SpecError([Fault("", f"is not YAML: {first_line}")], source) from None
+        raise SpecError([Fault("", f"is not YAML: {first_line(error)}")], source) from None
     if content is None:
         raise SpecError([Fault("", f"is empty; it needs at least {fields}")], source)
     if not isinstance(content, dict):

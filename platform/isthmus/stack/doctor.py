@@ -42,7 +42,10 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _accelerators()
     yield _disk(settings)
     yield _storage(settings)
-    yield _tracking(settings)
+    tracking = _tracking(settings)
+    yield tracking
+    if tracking.verdict == "ok":
+        yield from _versions(settings)
     yield _ray(settings)
     yield _stack(settings)
 
@@ -124,12 +127,15 @@ def _bucket(path: str) -> Finding:
 
 
 def _tracking(settings: Settings) -> Finding:
+    from isthmus.registry.lookup import is_empty_store
     from isthmus.tracking import end_lost_runs
-    from isthmus.tracking.store import check_reachable, shown
+    from isthmus.tracking.store import check_reachable, open_store, shown
 
     uri = shown(settings.tracking_uri)
     try:
         check_reachable(settings.tracking_uri)
+        if not is_empty_store(settings):
+            open_store(settings)  # MLflow compares the schema of a database with its own
     except IsthmusError as error:
         return Finding("fail", "MLflow", str(error))
     said = f"{uri} (embedded)" if settings.local_artifact_root is not None else uri
@@ -137,6 +143,20 @@ def _tracking(settings: Settings) -> Finding:
     if ended:
         said += f"; {ended} run{'s' if ended > 1 else ''} whose process was killed ended now"
     return Finding("ok", "MLflow", said)
+
+
+def _versions(settings: Settings) -> Iterator[Finding]:
+    from isthmus.upkeep.health import examine_versions
+
+    try:
+        health = examine_versions(settings)
+    except IsthmusError as error:
+        yield Finding("fail", "versions", str(error))
+        return
+    for fault in health.faults:
+        yield Finding("warn", "versions", fault)
+    if not health.faults:
+        yield Finding("ok", "versions", f"{health.versions} registered, all whole")
 
 
 def _ray(settings: Settings) -> Finding:

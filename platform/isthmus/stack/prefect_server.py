@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from isthmus.extras import check_installed
 from isthmus.servers import answers
 from isthmus.stack.place import HOST, Place
 from isthmus.stack.service import Service
@@ -35,6 +36,14 @@ class PrefectServer(Service):
 
     name = "prefect"
     title = "Prefect"
+
+    def check(self, place: Place) -> None:
+        """Checks that it is installed.
+
+        Raises:
+            MissingExtra: If it is not.
+        """
+        check_installed("prefect", "schedule", needed_by="isthmus stack")
 
     def prepare(self, place: Place) -> None:
         """Creates its data folder."""

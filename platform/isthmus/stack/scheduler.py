@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from filelock import FileLock
 
+from isthmus.extras import check_installed
 from isthmus.servers import free_port, run_server
 from isthmus.spec import Settings
 from isthmus.stack.place import HOST
@@ -22,8 +23,10 @@ def prefect_api(settings: Settings) -> Iterator[str]:
     block. If another process of this home already runs one, that is used.
 
     Raises:
+        MissingExtra: If Prefect is not installed.
         IsthmusError: If the server does not start.
     """
+    check_installed("prefect", "schedule", needed_by="isthmus schedule")
     named = os.environ.get("PREFECT_API_URL")
     if named:
         yield named

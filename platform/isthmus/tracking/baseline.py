@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import StoredRows
+from isthmus.types import Shape
 
 # More rows would only change the third digit of the error, and fitting would take longer than
 # training.
@@ -18,6 +19,8 @@ _FIT_NUMBERS = 20_000_000
 # is used.
 _EXACT_FEATURES = 400
 _SEED = 0
+# Of more components nobody would call it a baseline that costs nothing: fitting takes minutes.
+_MOST_COMPONENT_NUMBERS = 2**24
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class PcaBaseline:
     def _through(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         latents = (flat - self.mean) @ self.components.T
         return np.asarray(latents @ self.components + self.mean, dtype=np.float32)
+
+
+def is_comparable(code_size: int, row_shape: Shape) -> bool:
+    """Returns whether PCA of the same size says anything about an autoencoder.
+
+    It does not where a code has as many values as a row, of which PCA then loses nothing, and not
+    for codes so large that PCA costs more than the autoencoder.
+    """
+    features = prod(row_shape)
+    return code_size < features and code_size * features <= _MOST_COMPONENT_NUMBERS
 
 
 def fit_pca(train: NDArray[np.float32] | StoredRows, latent_dim: int) -> PcaBaseline:

@@ -1,13 +1,19 @@
-"""Figures of inputs next to their reconstructions, in the form in which people know the data."""
+"""Figures of rows next to what is made of them, in the form in which people know the data.
+
+These are inputs and their reconstructions; of a denoiser, clean rows, the same with noise, and
+denoised.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.spec import ModelPlan
 from isthmus.tracking import drawing
 from isthmus.tracking.drawing import INK, MODEL, SOFT_INK
 from isthmus.tracking.report import RunReport
@@ -18,12 +24,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _IMAGES_ACROSS = 12
-_IMAGES_WIDTH, _IMAGES_LEFT, _IMAGES_TOP, _STRIP_GAP = 9.0, 1.15, 0.72, 0.05
+_WIDTH, _IMAGES_LEFT, _IMAGES_TOP, _STRIP_GAP = 8.0, 1.15, 0.72, 0.05
 """Sizes in inches: the figure's width, the space left of and above the pictures, and between
 them."""
 _TABLE_ROWS = 36
 _TABLE_FEATURES = 40
 _SERIES_CHANNELS = 3
+_LINES = {"with noise": "#e4d3b8"}
+"""The colours of lines that are not grey."""
 # The rank of each example among all rows, by its error.
 _RANKS = (
     (0.05, "among the best"),
@@ -35,22 +43,70 @@ _RANKS = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class _Examples:
+    """The rows that are drawn, K of them.
+
+    Attributes:
+        plan: The plan of the autoencoder.
+        title: The title of the figure.
+        rows: What is shown of each row, by its name, shape (K, *row_shape) each, data units: first
+            the row as it should come out, last what comes out.
+        errors: The error of each row, shape (K,), scaled units.
+        done: What was done to the rows, as in "best reconstructed".
+        labels: The labels of the rows, shape (K,), if they have labels.
+    """
+
+    plan: ModelPlan
+    title: str
+    rows: Mapping[str, NDArray[np.float32]]
+    errors: NDArray[Any]
+    done: str = "reconstructed"
+    labels: NDArray[Any] | None = None
+
+    @property
+    def target(self) -> NDArray[np.float32]:
+        """The rows as they should come out."""
+        return next(iter(self.rows.values()))
+
+    @property
+    def made(self) -> NDArray[np.float32]:
+        """What comes out."""
+        return list(self.rows.values())[-1]
+
+
 def reconstructions(report: RunReport, columns: Sequence[str] | None = None) -> Figure:
-    """Draws held-out rows and their reconstructions.
+    """Draws held-out rows and their reconstructions; of a denoiser, rows with noise, denoised.
 
     Args:
         report: The data to draw. Rows from the best to the worst reconstructed are shown.
         columns: The names of the features (tabular) or channels (series).
     """
+    examples = _examples_of(report)
     if report.plan.kind is DataKind.IMAGES:
-        return _images(report)
+        return _images(examples)
     if report.plan.kind is DataKind.TABULAR:
-        return _table(report, columns)
-    return _series(report, columns)
+        return _table(examples, columns)
+    return _series(examples, columns)
 
 
-def _shown_errors(report: RunReport) -> NDArray[np.float32]:
-    return report.errors[: len(report.inputs)]
+def _examples_of(report: RunReport) -> _Examples:
+    if report.noise is not None:
+        noise = report.noise
+        return _Examples(
+            plan=report.plan,
+            title="Noise taken away",
+            rows={"clean": noise.clean, "with noise": noise.noisy, "denoised": noise.denoised},
+            errors=noise.errors["denoised"],
+            done="denoised",
+        )
+    return _Examples(
+        plan=report.plan,
+        title="Inputs and reconstructions",
+        rows={"input": report.inputs, "reconstruction": report.reconstructions},
+        errors=report.errors[: len(report.inputs)],
+        labels=report.labels,
+    )
 
 
 def _spread_by_error(errors: NDArray[np.float32], count: int) -> NDArray[np.intp]:
@@ -62,72 +118,75 @@ def _spread_by_error(errors: NDArray[np.float32], count: int) -> NDArray[np.intp
 # -- images ---------------------------------------------------------------------------------------
 
 
-def _images(report: RunReport) -> Figure:
-    channels, height, width = report.plan.row_shape
+def _images(examples: _Examples) -> Figure:
+    channels, height, width = examples.plan.row_shape
     across = int(np.clip(_IMAGES_ACROSS * 28 / max(width, 28), 4, _IMAGES_ACROSS))
-    bands, which = _image_choice(report, across, bands=2 if height <= 96 else 1)
+    bands, which = _image_choice(examples, across, bands=2 if height <= 96 else 1)
     across = min(across, max(len(rows) for rows in bands))
-    # In inches: the width of a picture's column, the height of a picture, and that of a band of
-    # three.
-    column = (_IMAGES_WIDTH - _IMAGES_LEFT - 0.15) / across
+    # In inches: the width of a picture's column, the height of a picture, and that of a band.
+    column = (_WIDTH - _IMAGES_LEFT - 0.15) / across
     tall = column * height / (width + _gap(width))
-    band_height = 3 * (tall + _STRIP_GAP) + 0.36
-    figure = drawing.new_figure(_IMAGES_WIDTH, _IMAGES_TOP + len(bands) * band_height)
+    band_height = (len(examples.rows) + 1) * (tall + _STRIP_GAP) + 0.36
+    figure = drawing.new_figure(_WIDTH, _IMAGES_TOP + len(bands) * band_height)
     for place, rows in enumerate(bands):
-        _image_band(figure, report, rows, _IMAGES_TOP + place * band_height, column, tall)
+        _image_band(figure, examples, rows, _IMAGES_TOP + place * band_height, column, tall)
     note = "" if channels in (1, 3, 4) else f", the first of {channels} channels"
     drawing.head(
         figure,
-        "Inputs and reconstructions",
+        examples.title,
         f"held-out images{note}: {which}, each with its error; "
         "difference: red is too bright, blue too dark",
     )
     return figure
 
 
-def _image_choice(report: RunReport, across: int, bands: int) -> tuple[list[NDArray[np.intp]], str]:
+def _image_choice(
+    examples: _Examples, across: int, bands: int
+) -> tuple[list[NDArray[np.intp]], str]:
     """Returns the rows of each band, and a description of how they were chosen."""
-    errors = _shown_errors(report)
-    distinct = drawing.distinct(report.labels)
+    errors = examples.errors
+    distinct = drawing.distinct(examples.labels)
     if bands == 2 and 2 <= len(distinct) <= across:
-        of_label = [np.flatnonzero(report.labels == label) for label in distinct]
+        of_label = [np.flatnonzero(examples.labels == label) for label in distinct]
         ordered = [rows[np.argsort(errors[rows])] for rows in of_label]
         typical = np.array([rows[len(rows) // 2] for rows in ordered])
         worst = np.array([rows[-1] for rows in ordered])
         return [typical, worst], "of each label a typical one and the worst"
     rows = _spread_by_error(errors, across * bands)
-    return np.array_split(rows, -(-len(rows) // across)), "from the best to the worst reconstructed"
+    chosen = f"from the best to the worst {examples.done}"
+    return np.array_split(rows, -(-len(rows) // across)), chosen
 
 
 def _image_band(
     figure: Figure,
-    report: RunReport,
+    examples: _Examples,
     rows: NDArray[np.intp],
     top: float,
     column: float,
     tall: float,
 ) -> None:
-    """Draws a band: inputs, below them reconstructions, below them differences; sizes in inches."""
-    inputs, outputs = report.inputs[rows], report.reconstructions[rows]
-    low, high = float(np.nanmin(report.inputs)), float(np.nanmax(report.inputs))
-    limit = float(np.nanquantile(np.abs(report.reconstructions - report.inputs), 0.995)) or 1.0
+    """Draws a band: inputs, below them what is made of them, and differences; sizes in inches."""
+    target, made = examples.target, examples.made
+    low, high = float(np.nanmin(target)), float(np.nanmax(target))
+    difference = (made[rows] - target[rows]).mean(axis=1)
+    limit = float(np.nanquantile(np.abs(made - target), 0.995)) or 1.0
     strips = [
-        ("input", _pictures(inputs, low, high), "gray", (0.0, 1.0)),
-        ("reconstruction", _pictures(outputs, low, high), "gray", (0.0, 1.0)),
-        ("difference", (outputs - inputs).mean(axis=1), "RdBu_r", (-limit, limit)),
+        (name, _pictures(images[rows], low, high), "gray", (0.0, 1.0))
+        for name, images in examples.rows.items()
     ]
+    strips.append(("difference", difference, "RdBu_r", (-limit, limit)))
     wide = column * len(rows)
     for place, (name, pictures, colours, limits) in enumerate(strips):
         below = top + 0.2 + (place + 1) * (tall + _STRIP_GAP)
         _image_strip(figure, name, _side_by_side(pictures), colours, limits, below, tall, wide)
     page_width, page_height = figure.get_size_inches()
-    width = report.plan.row_shape[2]
+    width = examples.plan.row_shape[2]
     for number, row in enumerate(rows):
         centre = _IMAGES_LEFT + column * (number + 0.5 * width / (width + _gap(width)))
         figure.text(
             centre / page_width,
             1 - (top + 0.13) / page_height,
-            _caption(report, row),
+            _caption(examples, row),
             ha="center",
             fontsize=8,
             color=SOFT_INK,
@@ -169,9 +228,9 @@ def _image_strip(
     )
 
 
-def _caption(report: RunReport, row: int) -> str:
-    error = f"{report.errors[row]:.2g}"
-    return error if report.labels is None else f"{str(report.labels[row])[:8]}: {error}"
+def _caption(examples: _Examples, row: int) -> str:
+    error = f"{examples.errors[row]:.2g}"
+    return error if examples.labels is None else f"{str(examples.labels[row])[:8]}: {error}"
 
 
 def _pictures(images: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
@@ -201,21 +260,21 @@ def _side_by_side(pictures: NDArray[Any]) -> NDArray[Any]:
 # -- tables ---------------------------------------------------------------------------------------
 
 
-def _table(report: RunReport, columns: Sequence[str] | None) -> Figure:
-    features = report.plan.row_shape[0]
+def _table(examples: _Examples, columns: Sequence[str] | None) -> Figure:
+    features = examples.plan.row_shape[0]
     kept = np.linspace(0, features - 1, min(features, _TABLE_FEATURES)).round().astype(int)
     names = [columns[i] if columns else f"feature {i + 1}" for i in kept]
-    inputs, outputs = report.inputs[:, kept], report.reconstructions[:, kept]
+    inputs, outputs = examples.target[:, kept], examples.made[:, kept]
     mean, spread = np.nanmean(inputs, axis=0), np.nanstd(inputs, axis=0)
     spread = np.where(spread > 0, spread, 1.0)
-    rows = _spread_by_error(_shown_errors(report), _TABLE_ROWS)
+    rows = _spread_by_error(examples.errors, _TABLE_ROWS)
     panels = [
-        ("input", (inputs[rows] - mean) / spread),
-        ("reconstruction", (outputs[rows] - mean) / spread),
-        ("difference", (outputs[rows] - inputs[rows]) / spread),
+        (name, (values[:, kept][rows] - mean) / spread) for name, values in examples.rows.items()
     ]
-    figure = drawing.new_figure(9.0, 1.45 + max(0.2 * len(kept), 1.6))
-    axes = figure.subplots(1, 4, gridspec_kw={"width_ratios": (1, 1, 1, 0.75)})
+    panels.append(("difference", (outputs[rows] - inputs[rows]) / spread))
+    figure = drawing.new_figure(_WIDTH, 1.45 + max(0.2 * len(kept), 1.6))
+    widths = (*[1] * len(panels), 0.75)
+    axes = figure.subplots(1, len(widths), gridspec_kw={"width_ratios": widths})
     longest = max(len(_short(name)) for name in names)
     drawing.margins(figure, left=0.35 + 0.075 * longest, bottom=0.5, top=1.0, wspace=0.07)
     for place, (title, values) in enumerate(panels):
@@ -223,12 +282,12 @@ def _table(report: RunReport, columns: Sequence[str] | None) -> Figure:
             values.T, cmap="RdBu_r", vmin=-2.5, vmax=2.5, aspect="auto", interpolation="nearest"
         )
         _table_axes(axes[place], title, names if place == 0 else None, len(names))
-    _kept_variance(axes[3], inputs, outputs, len(names))
+    _kept_variance(axes[-1], inputs, outputs, len(names))
     which = f", {len(kept)} of {features} features" if len(kept) < features else ""
     drawing.head(
         figure,
-        "Inputs and reconstructions",
-        f"{len(rows)} held-out rows{which}; best reconstructed on the left; "
+        examples.title,
+        f"{len(rows)} held-out rows{which}; best {examples.done} on the left; "
         "red is above the mean, blue below, full at 2.5 standard deviations",
     )
     return figure
@@ -266,44 +325,48 @@ def _kept_variance(
 # -- series and audio -----------------------------------------------------------------------------
 
 
-def _series(report: RunReport, columns: Sequence[str] | None) -> Figure:
-    channels, steps = report.plan.row_shape
-    errors = _shown_errors(report)
+def _series(examples: _Examples, columns: Sequence[str] | None) -> Figure:
+    channels, steps = examples.plan.row_shape
+    errors = examples.errors
     order = np.argsort(errors)
     shown_channels = min(channels, _SERIES_CHANNELS)
     ranks = _RANKS if shown_channels == 1 else _RANKS[1::2]
     across = 2 if shown_channels == 1 else shown_channels
     down = -(-len(ranks) * shown_channels // across)
-    figure = drawing.new_figure(9.0, 1.3 + 1.65 * down)
+    figure = drawing.new_figure(_WIDTH, 1.3 + 1.65 * down)
     panels = figure.subplots(down, across, squeeze=False).flatten()
     drawing.margins(figure, left=0.6, top=1.0, hspace=0.42, wspace=0.16)
     for place, axes in enumerate(panels):
         rank, words = ranks[place // shown_channels]
         channel = place % shown_channels
         row = order[round(rank * (len(order) - 1))]
-        _lines(axes, report, row, channel, is_dense=steps > 400)
+        _lines(axes, examples, row, channel, is_dense=steps > 400)
         name = f"{columns[channel]}, " if columns and channels > 1 else ""
         axes.set_title(
             f"{name}{words}: error {errors[row]:.3g}", fontsize=9.5, color=INK, loc="left"
         )
         axes.tick_params(labelbottom=place >= len(panels) - across)
-    unit = "samples" if report.plan.kind is DataKind.AUDIO else "steps"
+    unit = "samples" if examples.plan.kind is DataKind.AUDIO else "steps"
     for axes in panels[-across:]:
         axes.set_xlabel(unit, color=SOFT_INK, fontsize=9.5)
     drawing.legend_at_top(figure, panels[0])
     which = f"; {shown_channels} of {channels} channels" if shown_channels < channels else ""
-    drawing.head(figure, "Inputs and reconstructions", f"held-out windows of {steps} {unit}{which}")
+    drawing.head(figure, examples.title, f"held-out windows of {steps} {unit}{which}")
     return figure
 
 
-def _lines(axes: Axes, report: RunReport, row: int, channel: int, *, is_dense: bool) -> None:
+def _lines(axes: Axes, examples: _Examples, row: int, channel: int, *, is_dense: bool) -> None:
     thin = 0.6 if is_dense else 1.0
     drawing.plain_axes(axes)
-    axes.plot(report.inputs[row, channel], color="#9aa5b1", linewidth=2.0 * thin, label="input")
-    axes.plot(
-        report.reconstructions[row, channel],
-        color=MODEL,
-        linewidth=1.3 * thin,
-        label="reconstruction",
-    )
+    # What has noise lies behind the rest, which it would hide.
+    order = {"with noise": 0}
+    for name, values in examples.rows.items():
+        is_made = values is examples.made
+        axes.plot(
+            values[row, channel],
+            color=MODEL if is_made else _LINES.get(name, "#9aa5b1"),
+            linewidth=(1.3 if is_made else 2.0) * thin,
+            label=name,
+            zorder=2 + order.get(name, 1),
+        )
     axes.margins(x=0.01)

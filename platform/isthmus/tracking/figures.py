@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.tracking import drawing
+from isthmus.tracking.classical_filter import FILTERS
 from isthmus.tracking.drawing import INK, MODEL, OTHER, SOFT_INK
 from isthmus.tracking.examples import reconstructions
 from isthmus.tracking.report import RunReport
@@ -22,24 +23,21 @@ _MOST_DRAWN = 200_000
 _MOST_BINS = 60
 
 
-def draw(report: RunReport, columns: Sequence[str] | None = None) -> Iterator[tuple[str, Figure]]:
-    """Yields each figure of a run, drawn when it is requested.
+def drawings(
+    report: RunReport, columns: Sequence[str] | None = None
+) -> dict[str, Callable[[], Figure]]:
+    """Returns a function that draws each figure of a run, by the name of its file.
 
     Args:
         report: The data to draw.
         columns: The names of the features (tabular) or channels (series), if they have names.
-
-    Yields:
-        The file name and the figure.
     """
-    drawings: dict[str, Callable[[], Figure]] = {
+    return {
         "loss.png": lambda: loss_curve(report),
         "reconstructions.png": lambda: reconstructions(report, columns),
         "latent_space.png": lambda: latent_space(report),
         "errors.png": lambda: error_histogram(report),
     }
-    for name, figure in drawings.items():
-        yield name, figure()
 
 
 def loss_curve(report: RunReport) -> Figure:
@@ -86,6 +84,7 @@ def latent_space(report: RunReport) -> Figure:
     step = -(-len(report.latents) // _MOST_POINTS)
     latents = np.nan_to_num(report.latents[::step].astype(np.float64))
     points, axis_names = _in_two_dimensions(latents)
+    size_of_all, size_of_kept = report.plan.latent_dim, report.latents.shape[1]
     labels = None if report.labels is None else np.asarray(report.labels)[::step]
     figure = drawing.new_figure(7.4, 5.4)
     axes = figure.subplots()
@@ -93,7 +92,9 @@ def latent_space(report: RunReport) -> Figure:
     drawing.plain_axes(axes, *axis_names)
     distinct = drawing.distinct(labels)
     size = float(np.clip(9000 / max(len(points), 1), 7, 34))
-    count = f"{len(points):,} held-out rows in {report.latents.shape[1]} dimensions"
+    count = f"{len(points):,} held-out rows in {size_of_all:,} dimensions"
+    if size_of_kept < size_of_all:
+        count += f", of which {size_of_kept:,} evenly spaced ones are looked at"
     if labels is not None and 1 <= len(distinct) <= len(drawing.CATEGORIES):
         _scatter_by_label(axes, points, labels, distinct, size)
         drawing.head(figure, "Latent space", f"{count}, coloured by label")
@@ -119,10 +120,18 @@ def _in_two_dimensions(latents: NDArray[np.float64]) -> tuple[NDArray[np.float64
     if size == 2:
         return latents, ("latent 1", "latent 2")
     centred = latents - latents.mean(axis=0)
-    variances, directions = np.linalg.eigh(centred.T @ centred)
-    shares = variances[::-1] / max(variances.sum(), np.finfo(np.float64).tiny)
+    # The smaller of the two matrices of products has the same variances: a latent of a net with
+    # skip connections may have 100,000 numbers, and there are at most a few thousand rows.
+    is_wide = size > len(latents)
+    products = centred @ centred.T if is_wide else centred.T @ centred
+    variances, vectors = np.linalg.eigh(products)
+    variances, vectors = variances[::-1].clip(min=0.0), vectors[:, ::-1][:, :2]
+    points = vectors * np.sqrt(variances[:2]) if is_wide else centred @ vectors
+    if len(latents) == 1:
+        points = np.zeros((1, 2))
+    shares = [*(variances / max(variances.sum(), np.finfo(np.float64).tiny)), 0.0]
     names = tuple(f"component {i + 1} ({shares[i]:.0%} of the variance)" for i in range(2))
-    return centred @ directions[:, ::-1][:, :2], (names[0], names[1])
+    return points, (names[0], names[1])
 
 
 def _scatter_by_label(
@@ -187,16 +196,13 @@ def _shortened(label: object) -> str:
 
 
 def error_histogram(report: RunReport) -> Figure:
-    """Draws histograms of the held-out rows' errors: the autoencoder's above, PCA's below."""
-    figure = drawing.new_figure(7.4, 5.0)
-    upper, lower = figure.subplots(2, 1, sharex=True)
+    """Draws histograms of the held-out rows' errors: the autoencoder's above, others' below."""
+    compared = _compared_errors(report)
+    figure = drawing.new_figure(7.4, 1.6 + 1.7 * len(compared))
+    panels = figure.subplots(len(compared), 1, sharex=True, squeeze=False).flatten()
     drawing.margins(figure, top=1.0, hspace=0.3)
-    both = [
-        ("autoencoder", MODEL, upper, report.errors),
-        (f"PCA with {report.plan.latent_dim} components", OTHER, lower, report.pca_errors),
-    ]
-    edges, is_log = _bin_edges(np.concatenate([_thinned(errors) for *_, errors in both]))
-    for name, colour, axes, errors in both:
+    edges, is_log = _bin_edges(np.concatenate([_thinned(errors) for *_, errors in compared]))
+    for axes, (name, colour, errors) in zip(panels, compared, strict=True):
         drawing.plain_axes(axes, y_label="rows" if len(errors) <= _MOST_DRAWN else "rows drawn")
         shown = _thinned(errors)
         shown = np.clip(shown[np.isfinite(shown)], edges[0], edges[-1])
@@ -206,18 +212,37 @@ def error_histogram(report: RunReport) -> Figure:
         axes.set_title(
             f"{name}: mean {mean:.4g}", loc="left", fontsize=10, color=colour, weight="bold"
         )
+    lowest = panels[-1]
     if is_log:
-        lower.set_xscale("log")
-        drawing.readable_log_ticks(lower.xaxis, edges[0], edges[-1])
-    lower.set_xlim(edges[0], edges[-1])
-    lower.set_xlabel("reconstruction error: mean square of a row, scaled units",
-                     color=SOFT_INK, fontsize=9.5)  # fmt: skip
-    subtitle = f"{len(report.errors):,} held-out rows; the dark line is the mean"
-    if np.isfinite(report.threshold):
-        _mark_threshold(upper, report, edges)
+        lowest.set_xscale("log")
+        drawing.readable_log_ticks(lowest.xaxis, edges[0], edges[-1])
+    lowest.set_xlim(edges[0], edges[-1])
+    what = "reconstruction error" if report.noise is None else "error"
+    lowest.set_xlabel(f"{what}: mean square of a row, scaled units", color=SOFT_INK, fontsize=9.5)
+    subtitle = f"{len(compared[0][2]):,} held-out rows; the dark line is the mean"
+    if np.isfinite(report.threshold) and report.noise is None:
+        _mark_threshold(panels[0], report, edges)
         subtitle += "; above the dashed threshold a row is called an anomaly"
-    drawing.head(figure, "Reconstruction errors", subtitle)
+    is_noise = report.noise is not None
+    title = "Errors of rows with noise" if is_noise else "Reconstruction errors"
+    drawing.head(figure, title, subtitle)
     return figure
+
+
+def _compared_errors(report: RunReport) -> list[tuple[str, str, NDArray[Any]]]:
+    """Returns what is compared, each with its colour and the errors of the rows."""
+    pca = f"PCA with {report.plan.latent_dim} components"
+    if report.noise is None:
+        others = [] if report.pca_errors is None else [(pca, OTHER, report.pca_errors)]
+        return [("autoencoder", MODEL, report.errors), *others]
+    names = {
+        "denoised": ("denoised", MODEL),
+        "pca": (pca, OTHER),
+        "filter": (FILTERS.get(report.plan.kind, "a filter"), OTHER),
+        "noisy": ("with noise", SOFT_INK),
+    }
+    found = report.noise.errors
+    return [(*names[whose], found[whose]) for whose in names if whose in found]
 
 
 def _mark_threshold(axes: Axes, report: RunReport, edges: NDArray[np.float64]) -> None:

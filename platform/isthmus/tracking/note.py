@@ -27,7 +27,7 @@ def note(
     parts.append(_model_line(spec, plan))
     parts.append(_data_line(data or spec.data, rows))
     if metrics:
-        parts += _result_lines(spec, metrics)
+        parts += _result_lines(spec, metrics, plan)
     return "\n\n".join(parts)
 
 
@@ -48,16 +48,26 @@ def _data_line(data: DataSpec, rows: Mapping[str, int] | None) -> str:
     return line + "."
 
 
-def _result_lines(spec: JobSpec, metrics: Mapping[str, float]) -> list[str]:
+def _result_lines(spec: JobSpec, metrics: Mapping[str, float], plan: ModelPlan | None) -> list[str]:
+    from isthmus.tracking.noise_in_words import compared_in_words, remarks
+    from isthmus.tracking.rates_in_words import rates_in_words
+
     lines = []
-    ours, pca = metrics.get("test_reconstruction_mse"), metrics.get("test_pca_mse")
-    if ours is not None and pca is not None:
+    ours, pca = metrics.get("test/reconstruction_mse"), metrics.get("test/pca_mse")
+    if ours is not None:
+        beside = "" if pca is None else f"\n| PCA of the same latent size | {pca:.4g} |"
         lines.append(
             "| mean squared error on test rows | |\n|---|---|\n"
-            f"| autoencoder | **{ours:.4g}** |\n| PCA of the same latent size | {pca:.4g} |"
+            f"| autoencoder | **{ours:.4g}** |{beside}"
         )
+    if plan is not None and (compared := compared_in_words(metrics, plan)):
+        lines += [f"{line[:1].upper()}{line[1:]}." for line in (compared, *remarks(metrics, plan))]
+    verb = "denoise"
+    if plan is not None and (rates := rates_in_words(metrics, plan)):
+        lines.append(f"{rates[:1].upper()}{rates[1:]}.")
+        verb = "compress"
     lines.append(
-        f"Use it: `isthmus denoise --model {spec.name} INPUT OUTPUT`, "
+        f"Use it: `isthmus {verb} --model {spec.name} INPUT OUTPUT`, "
         f"`isthmus detect --model {spec.name} INPUT OUTPUT` (once promoted to champion)."
     )
     return lines

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from isthmus.errors import first_line
 from isthmus.spec import Settings
+from isthmus.tracking.pages import INTERNAL
 from isthmus.tracking.replay import TAG_KIND
-from isthmus.tracking.store import experiment_id_of, first_line, open_store, store_errors
+from isthmus.tracking.store import experiment_id_of, open_store, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -109,13 +111,13 @@ class OutputRecorder:
         try:
             with store_errors(self._settings.tracking_uri):
                 client = open_store(self._settings)
-                experiment_id = experiment_id_of(EXPERIMENT, client, self._settings)
+                experiment_id = experiment_id_of(EXPERIMENT, client, self._settings, INTERNAL)
                 self._given.wait()
                 if self._record is not None:
                     _write(client, experiment_id, self._record, self._models)
             self._reason = ""
         except Exception as error:  # noqa: BLE001 (the result stays, whatever the store raises)
-            self._reason = first_line(str(error))
+            self._reason = first_line(error)
 
 
 def find_outputs(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from isthmus.progress.reporter import EpochReport
 
 
+@dataclass(frozen=True, eq=False)
+class NoisyExamples:
+    """L held-out rows with noise, and what the autoencoder makes of them.
+
+    Attributes:
+        clean: Shape (L, *row_shape), data units.
+        noisy: The same rows with noise.
+        denoised: What the autoencoder makes of the noisy rows.
+        errors: The mean squared error of each row, shape (L,), scaled units: `noisy`, `denoised`,
+            and, if there are such, `pca` and `filter`.
+    """
+
+    clean: NDArray[np.float32]
+    noisy: NDArray[np.float32]
+    denoised: NDArray[np.float32]
+    errors: Mapping[str, NDArray[np.float64]]
+
+
 @dataclass(frozen=True)
 class RunReport:
     """The data that a run's figures are drawn from: K rows are shown, N rows were evaluated.
@@ -24,13 +42,16 @@ class RunReport:
         plan: The plan of the trained model.
         inputs: Shape (K, *row_shape), data units.
         reconstructions: Shape (K, *row_shape), data units.
-        latents: Shape (K, latent_dim).
+        latents: Shape (K, D), where D is the latent_dim, or less if only some of the numbers are
+            kept.
         labels: Shape (K,), of any type; `None` if the data have no labels.
         errors: Shape (N,), scaled units. The mean squared error of each row. The first K are those
             of the rows shown.
-        pca_errors: Shape (N,), scaled units. PCA's errors on the same rows.
+        pca_errors: Shape (N,), scaled units. PCA's errors on the same rows; `None` if PCA of the
+            same size says nothing.
         threshold: The error above which a row is an anomaly; NaN if there is none.
         history: The reports of all finished epochs, in order.
+        noise: Examples of noise that was taken away, for pairs that do that.
     """
 
     plan: ModelPlan
@@ -39,6 +60,7 @@ class RunReport:
     latents: NDArray[np.float32]
     labels: NDArray[Any] | None
     errors: NDArray[np.float32]
-    pca_errors: NDArray[np.float32]
+    pca_errors: NDArray[np.float32] | None
     threshold: float
     history: Sequence[EpochReport]
+    noise: NoisyExamples | None = None

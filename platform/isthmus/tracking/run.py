@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from isthmus.errors import first_line
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, Settings
 from isthmus.tracking.backlog import DatasetUse, MetricPoint
 from isthmus.tracking.environment import environment, environment_tags
+from isthmus.tracking.extras import Extras
 from isthmus.tracking.note import note
+from isthmus.tracking.pages import OF_JOB, run_page
 from isthmus.tracking.params import flattened
 from isthmus.tracking.replay import (
     TAG_RESUMABLE,
@@ -28,13 +30,16 @@ from isthmus.tracking.report import RunReport
 from isthmus.tracking.run_names import run_name
 from isthmus.tracking.runs import (
     TAG_ATTEMPT,
+    TAG_ATTEMPT_BEGAN,
+    TAG_EARLIER,
     TAG_JOB,
     TAG_STORAGE,
     attempt_of,
     read_job,
+    seconds_of,
 )
-from isthmus.tracking.spool import Spool, new_spool, spool_folder
-from isthmus.tracking.store import experiment_id_of, first_line, open_store, shown, store_errors
+from isthmus.tracking.spool import JOB_FILE, Spool, new_spool, spool_folder
+from isthmus.tracking.store import experiment_id_of, open_store, store_errors
 from isthmus.tracking.writer import RunWriter
 
 if TYPE_CHECKING:
@@ -42,10 +47,6 @@ if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
 
     from isthmus.progress.reporter import EpochReport
-
-_logger = logging.getLogger(__name__)
-
-_BACKGROUND_TIMEOUT_S = 60.0
 
 TAG_ERROR = "isthmus.error"
 TAG_NOTE = "mlflow.note.content"
@@ -67,6 +68,7 @@ class RunLog:
         url: The URL of the run in MLflow's UI; `None` if MLflow is embedded, since it then has no
             UI until `isthmus ui` runs.
         attempt: 1, plus one for each resume.
+        earlier_s: How long the attempts before this one took together, in seconds.
     """
 
     def __init__(
@@ -98,23 +100,23 @@ class RunLog:
         self.run_id: str = run.info.run_id
         self.experiment_id: str = run.info.experiment_id
         self.name: str = run.info.run_name or self.run_id
-        self.url = _page(settings.tracking_uri, self.experiment_id, self.run_id)
+        self.url = run_page(settings.tracking_uri, self.experiment_id, self.run_id)
         self.attempt = attempt
+        self.earlier_s = 0.0
         self._spec = spec
         self._known_params = set(run.data.params)
         self._columns: Sequence[str] | None = None
         self._noted: dict[str, Any] = {}
         self._is_over = False
-        self._refusals: set[str] = set()
-        self._threads: list[threading.Thread] = []
+        self._extras = Extras(self.name)
         waiting = spool.read()
         self._written = {*written, *((point.key, point.step) for point in waiting.metrics)}
         self._writer = RunWriter(client, self.run_id, settings.tracking_uri, spool)
         if is_child:
             return  # the parent run logs the environment for both
-        self._in_background(self._log_environment)
+        self._extras.begin(self._log_environment)
         # Records that wait of earlier runs are written in the background, not to delay this one.
-        self._in_background(lambda: replay(client, settings))
+        self._extras.begin(lambda: replay(client, settings))
 
     @classmethod
     def start(
@@ -142,11 +144,11 @@ class RunLog:
             UsageError: If the experiment was deleted, or Isthmus's home cannot be written to.
         """
         content = spec.model_dump(mode="json")
-        spool = new_spool(settings, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        spool = new_spool(settings, _as_yaml(spec))
         with spool.let_go_on_error(remove=True):
             client = open_store(settings)
             with store_errors(settings.tracking_uri):
-                experiment_id = experiment_id_of(spec.name, client, settings)
+                experiment_id = experiment_id_of(spec.name, client, settings, OF_JOB)
         all_tags = {
             TAG_JOB: spec.name,
             "isthmus.variant": spec.variant.name,
@@ -176,8 +178,13 @@ class RunLog:
         return log
 
     @classmethod
-    def resume(cls, run_id: str, settings: Settings) -> RunLog:
+    def resume(cls, run_id: str, settings: Settings, changed: JobSpec | None = None) -> RunLog:
         """Resumes a run. Points of metrics that MLflow already has are not written again.
+
+        Args:
+            run_id: The run's id.
+            settings: The settings that say where MLflow is.
+            changed: The job, if it is no longer that of the run's job file, which it replaces.
 
         Raises:
             RegistryError: If the store cannot be reached, or the run does not exist.
@@ -187,7 +194,7 @@ class RunLog:
         with store_errors(settings.tracking_uri):
             replay(client, settings, client.get_run(run_id))
             run = client.get_run(run_id)
-            spec = JobSpec.model_validate(read_job(client, run, settings))
+            spec = changed or JobSpec.model_validate(read_job(client, run, settings))
             written = {
                 (key, point.step)
                 for key in run.data.metrics
@@ -201,13 +208,11 @@ class RunLog:
                 if TAG_ERROR in run.data.tags:
                     client.delete_tag(run_id, TAG_ERROR)
         log = cls(client, run, spec, settings, spool, attempt=attempt_of(run) + 1, written=written)
-        log._writer.add(
-            tags={
-                TAG_ATTEMPT: str(log.attempt),
-                TAG_STATUS: "running",
-                TAG_RESUMABLE: "false",
-            }
-        )
+        log.earlier_s = seconds_of(run)
+        tags = {TAG_ATTEMPT: str(log.attempt), TAG_STATUS: "running", TAG_RESUMABLE: "false"}
+        log._writer.add(tags={**tags, TAG_EARLIER: str(log.earlier_s)})
+        if changed is not None:
+            log._writer.add_text(JOB_FILE, _as_yaml(changed))
         return log
 
     # -- what the run is --------------------------------------------------------------------------
@@ -223,6 +228,11 @@ class RunLog:
     def log_params(self, params: Mapping[str, object]) -> None:
         """Adds parameters by dotted name; those that exist already are kept."""
         self._add_params(flattened(params))
+
+    def log_begin(self, seconds_ago: float) -> None:
+        """Records when this attempt began; the log was opened while it was under way."""
+        began_ms = int(1000 * (time.time() - seconds_ago))
+        self._writer.add(tags={TAG_ATTEMPT_BEGAN: str(began_ms)})
 
     def log_values(self, values: Mapping[str, float], step: int) -> None:
         """Adds a point to each of some metrics."""
@@ -314,28 +324,30 @@ class RunLog:
     def log_summary(self, metrics: Mapping[str, float]) -> None:
         """Logs the metrics of the trained model.
 
-        A metric that already has points for each epoch (`validation_loss`) is logged as
-        `final_validation_loss`, because one more point would spoil its curve.
+        What was measured on test rows becomes metrics, by which MLflow compares runs. The others,
+        such as `seconds`, become tags, because MLflow would draw a chart of each. Those that have
+        a curve, such as `validation/loss`, stand in it at the best epoch.
         """
         self._noted["metrics"] = dict(metrics)
-        curves = {key for key, _ in self._written}
-        self._add_points(
-            {f"final_{key}" if key in curves else key: value for key, value in metrics.items()}, 0
-        )
-        self._writer.add(tags={TAG_NOTE: note(self._spec, **self._noted)})
+        measured = {key: value for key, value in metrics.items() if key.startswith("test/")}
+        curves = {key for key, _ in self._written} | measured.keys()
+        facts = {f"isthmus.{key}": f"{metrics[key]:.6g}" for key in metrics if key not in curves}
+        self._add_points(measured, 0)
+        self._writer.add(tags={**facts, TAG_NOTE: note(self._spec, **self._noted)})
 
     def log_report(self, report: RunReport) -> None:
         """Draws the figures in a thread, for which `finish` waits."""
-        self._in_background(lambda: self._draw(report))
+        self._extras.begin(lambda: self._draw(report))
 
     def _draw(self, report: RunReport) -> None:
-        from isthmus.tracking.figures import draw
+        from isthmus.tracking.figures import drawings
 
         with _DRAWING:
-            for name, figure in draw(report, self._columns):
-                path = f"figures/{name}"
-                figure.savefig(self._writer.stage(path))
-                self._writer.add_file(path)
+            for name, draw in drawings(report, self._columns).items():
+                with self._extras.forgiving(name):  # one figure that fails must not lose the others
+                    path = f"figures/{name}"
+                    draw().savefig(self._writer.stage(path))
+                    self._writer.add_file(path)
 
     # -- how it ends ------------------------------------------------------------------------------
 
@@ -346,8 +358,8 @@ class RunLog:
     def fail(self, error: BaseException) -> None:
         """Sets the status to failed, logs the error, and writes all that is left. Never raises."""
         text = "".join(traceback.format_exception(error))
-        reason = first_line(str(error) or type(error).__name__)
-        self._in_background(lambda: self._writer.add_text("error.txt", text))
+        reason = first_line(error)
+        self._extras.begin(lambda: self._writer.add_text("error.txt", text))
         self._end("FAILED", {TAG_STATUS: "failed", TAG_ERROR: reason})
 
     def interrupt(self, *, resumable: bool = True) -> None:
@@ -356,8 +368,7 @@ class RunLog:
 
     def close(self) -> None:
         """Writes all remaining records, or leaves them on disk; does not change the status."""
-        for thread in self._threads:
-            thread.join(_BACKGROUND_TIMEOUT_S)
+        self._extras.join()
         self._writer.close()
 
     def _end(self, status: str, tags: Mapping[str, str]) -> None:
@@ -368,21 +379,11 @@ class RunLog:
         self._writer.end(status)
         self.close()
 
-    def _in_background(self, work: Callable[[], object]) -> None:
-        def guarded() -> None:
-            try:
-                work()
-            except Exception as error:  # a failed figure must not fail the training
-                reason = getattr(error, "strerror", None) or first_line(str(error))
-                if reason not in self._refusals:  # a full disk causes the same error for every file
-                    self._refusals.add(reason)
-                    _logger.warning(
-                        "part of run %s could not be logged: %s", self.name, reason, exc_info=True
-                    )
 
-        thread = threading.Thread(target=guarded, name="isthmus-tracking-extra", daemon=True)
-        self._threads.append(thread)
-        thread.start()
+def _as_yaml(spec: JobSpec) -> str:
+    content = spec.model_dump(mode="json")
+    text: str = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _is_within(name: str, others: Collection[str]) -> bool:
@@ -391,10 +392,4 @@ def _is_within(name: str, others: Collection[str]) -> bool:
 
 
 def _named(part: str, values: Mapping[str, float]) -> dict[str, float]:
-    return {f"{part}_{key}": value for key, value in values.items()}
-
-
-def _page(tracking_uri: str, experiment_id: str, run_id: str) -> str | None:
-    if not tracking_uri.startswith(("http://", "https://")):
-        return None
-    return f"{shown(tracking_uri).rstrip('/')}/#/experiments/{experiment_id}/runs/{run_id}"
+    return {f"{part}/{key}": value for key, value in values.items()}

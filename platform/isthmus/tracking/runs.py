@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from difflib import get_close_matches
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.errors import UsageError
 from isthmus.spec import Settings
 from isthmus.spec.yaml_file import read_yaml
+from isthmus.tracking.deletions import DeletedPair, deleted_in
 from isthmus.tracking.replay import TAG_KIND, TRIAL, replay
 from isthmus.tracking.spool import JOB_FILE, staged_job
 from isthmus.tracking.store import open_store, search_runs, store_errors
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 
 TAG_JOB = "isthmus.job"
 TAG_ATTEMPT = "isthmus.attempt"
+TAG_ATTEMPT_BEGAN = "isthmus.attempt_began_ms"
+"""When the last attempt began, before MLflow knew of it."""
+TAG_EARLIER = "isthmus.earlier_attempts_s"
+"""How long all attempts before the last took together."""
 TAG_STORAGE = "isthmus.storage_path"
+TAG_STARTED_FROM = "isthmus.started_from"
+"""The id of the pair whose weights training started with."""
 PARAM_FINGERPRINT = "data.fingerprint"
+_PARAM_START = "training.start_from.model"
 
 _SHORTEST_PREFIX = 4
 _MOST_IN_A_MESSAGE = 8
@@ -98,6 +106,10 @@ class RunSummary:
         started: The start time.
         fingerprint: The fingerprint of the data; `None` if the run ended before they were read.
         data: The path that the data were read from.
+        deleted: The pairs that it registered and that were deleted since.
+        start_pair_id: The id of the pair whose weights training started with; `None` if it drew
+            them.
+        start: What that pair was called then, `digits/3`.
     """
 
     run_id: str
@@ -106,6 +118,9 @@ class RunSummary:
     started: datetime
     fingerprint: str | None
     data: str
+    deleted: tuple[DeletedPair, ...] = ()
+    start_pair_id: str | None = None
+    start: str | None = None
 
 
 def summary_of_run(run_id: str, settings: Settings) -> RunSummary | None:
@@ -140,6 +155,18 @@ def runs_of_data(fingerprint: str, settings: Settings) -> list[RunSummary]:
         return [_summary(run) for run in found if run.data.tags.get(TAG_KIND) != TRIAL]
 
 
+def runs_started_from(pair_ids: Collection[str], settings: Settings) -> list[RunSummary]:
+    """Returns all runs whose training started with the weights of some pairs, newest first.
+
+    Raises:
+        RegistryError: If the store cannot be reached.
+    """
+    client = open_store(settings)
+    with store_errors(settings.tracking_uri):
+        found = [_summary(run) for run in _search(client, f"tags.`{TAG_STARTED_FROM}` != ''")]
+    return [run for run in found if run.start_pair_id in pair_ids]
+
+
 def _summary(run: Run) -> RunSummary:
     return RunSummary(
         run_id=run.info.run_id,
@@ -148,6 +175,9 @@ def _summary(run: Run) -> RunSummary:
         started=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
         fingerprint=run.data.params.get(PARAM_FINGERPRINT),
         data=run.data.params.get("data.path", ""),
+        deleted=deleted_in(run),
+        start_pair_id=run.data.tags.get(TAG_STARTED_FROM),
+        start=run.data.params.get(_PARAM_START),
     )
 
 
@@ -175,6 +205,14 @@ def read_job(client: MlflowClient, run: Run, settings: Settings) -> dict[str, An
 def attempt_of(run: Run) -> int:
     """Returns how often the run was started; 0 if it is not recorded."""
     return int(run.data.tags.get(TAG_ATTEMPT, "0"))
+
+
+def seconds_of(run: Run) -> float:
+    """Returns how long all attempts of a run took together, the last of which has ended."""
+    tags, end_ms = run.data.tags, run.info.end_time
+    earlier_s = float(tags.get(TAG_EARLIER, "0"))
+    began_ms = int(tags.get(TAG_ATTEMPT_BEGAN, run.info.start_time))
+    return earlier_s + (0.0 if end_ms is None else max(0, end_ms - began_ms) / 1000)
 
 
 def _the_one(reference: str, client: MlflowClient) -> Run:

@@ -12,13 +12,13 @@ import re
 import socket
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from isthmus.errors import IsthmusError, RegistryError, UsageError
+from isthmus.errors import IsthmusError, RegistryError, UsageError, first_line
 from isthmus.quiet import quieten
 from isthmus.spec import Settings
 
@@ -90,8 +90,16 @@ def as_default_store(uri: str) -> Iterator[None]:
                 os.environ["MLFLOW_TRACKING_URI"] = chosen
 
 
-def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str:
+def experiment_id_of(
+    name: str, client: MlflowClient, settings: Settings, tags: Mapping[str, str]
+) -> str:
     """Returns the id of the experiment with a name, which is created if there is none.
+
+    Args:
+        name: The experiment's name.
+        client: The client of the tracking store.
+        settings: The settings that say where artifacts are.
+        tags: The tags that it has, or gets if it was created without them.
 
     Raises:
         UsageError: If the experiment was deleted.
@@ -103,7 +111,9 @@ def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str
         root = settings.local_artifact_root
         location = (Path(root) / name).absolute().as_uri() if root else None
         try:
-            created: str = client.create_experiment(name, artifact_location=location)
+            created: str = client.create_experiment(
+                name, artifact_location=location, tags=dict(tags)
+            )
             return created
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -116,7 +126,15 @@ def experiment_id_of(name: str, client: MlflowClient, settings: Settings) -> str
             "or give the job another name"
         )
     experiment_id: str = experiment.experiment_id
+    add_tags(client, experiment, tags)
     return experiment_id
+
+
+def add_tags(client: MlflowClient, experiment: Any, tags: Mapping[str, str]) -> None:
+    """Gives an experiment the tags that it does not have, as those of older versions do not."""
+    for name, value in tags.items():
+        if experiment.tags.get(name) != value:
+            client.set_experiment_tag(experiment.experiment_id, name, value)
 
 
 def search_runs(client: MlflowClient, condition: str) -> list[Run]:
@@ -160,12 +178,6 @@ def shown(uri: str) -> str:
     if not parts.password:
         return uri
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", ":***@")))
-
-
-def first_line(text: str, limit: int = 300) -> str:
-    """Returns the first line of a text, shortened to the limit."""
-    line = text.strip().split("\n", 1)[0].strip() or "no reason given"
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 @contextmanager
@@ -239,8 +251,7 @@ def _plainly(reason: str) -> str | None:
 
 def _unusable(uri: str, what: str) -> RegistryError:
     if "out-of-date database schema" in what:
-        what = "has the schema of another MLflow version"
-        advice = f"back it up, then run: mlflow db upgrade {shown(uri)}"
+        what, advice = _of_other_schema(what, uri)
     elif "disk is full" in what or "No space left" in what:
         advice = "free its disk, or set MLFLOW_TRACKING_URI to another store"
     elif database_file(uri) is not None:
@@ -250,6 +261,24 @@ def _unusable(uri: str, what: str) -> RegistryError:
             "check that it runs, or set MLFLOW_TRACKING_URI to sqlite:///FILE or http://HOST:PORT"
         )
     return RegistryError(f"MLflow at {shown(uri)} {what}; {advice}")
+
+
+def _of_other_schema(reason: str, uri: str) -> tuple[str, str]:
+    """Returns whether a database is older or newer than the installed MLflow, and what to do."""
+    import mlflow
+
+    found = re.search(r"found version (\w+)", reason)
+    known = Path(mlflow.__file__).parent / "store" / "db_migrations" / "versions"
+    if found is not None and known.is_dir() and not any(known.glob(f"{found[1]}_*.py")):
+        return (
+            f"has the schema of a newer MLflow than the installed {mlflow.__version__}",
+            "install the MLflow that wrote it (pip install --upgrade mlflow); what that asks for "
+            f"then is to back it up and to run: mlflow db upgrade {shown(uri)}",
+        )
+    return (
+        "has the schema of an older MLflow version",
+        f"back it up, then run: mlflow db upgrade {shown(uri)}",
+    )
 
 
 def _ask_server(uri: str) -> None:

@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isthmus.errors import first_line
 from isthmus.tracking.backlog import Backlog, DatasetUse, MetricPoint
 from isthmus.tracking.spool import Spool
-from isthmus.tracking.store import check_reachable, first_line, shown
+from isthmus.tracking.store import check_reachable, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -154,9 +155,7 @@ class RunWriter:
                 if refusal is None
                 else f"wait in memory, for the disk does not take them ({refusal})"
             )
-            _logger.warning(
-                "%s. Training goes on; the run's records %s", first_line(str(error)), kept
-            )
+            _logger.warning("%s. Training goes on; the run's records %s", first_line(error), kept)
         _logger.debug("the tracking store could not be written to", exc_info=error)
 
     def _keep(self, backlog: Backlog) -> str | None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from isthmus.core import Autoencoder
-from isthmus.errors import TrainingError
+from isthmus.errors import TrainingError, first_line
 
 _logger = logging.getLogger(__name__)
 # Warm-up steps before a capture, in which libraries choose their kernels and allocate memory.
@@ -112,9 +112,9 @@ class CudaGraphStep:
                 self._take_and_count(recorded_rows)
         except RuntimeError as error:
             # There is no fallback: a failed capture leaves the random generator unusable.
-            first_line = str(error).strip().partition("\n")[0]
             raise TrainingError(
-                f"this step cannot be recorded: {first_line}; set training.cuda_graphs: false"
+                f"this step cannot be recorded: {first_line(error)}; set training.cuda_graphs: "
+                "false"
             ) from error
         return _Recording(graph, recorded_rows)
 

@@ -23,7 +23,7 @@ from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, mix_seed
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import RowsDone, Sender, Started
-from isthmus.progress.reporter import EpochReport
+from isthmus.progress.reporter import EpochReport, StepReport
 from isthmus.spec import TrainingSpec
 from isthmus.training.checkpoint_writer import CheckpointWriter
 from isthmus.training.loss_sums import LossSums, per_row
@@ -32,6 +32,8 @@ _TRAINING_STREAM, _VALIDATION_STREAM = 1, 2
 # How often the workers agree on whether to stop, and whether a checkpoint is due.
 _AGREE_S = 0.5
 _MOST_GROWTH = 8
+# How often the driver is told the loss of an unfinished epoch.
+_TELL_S = 5.0
 # If training cannot resume in the middle of an epoch, Ctrl-C waits for the end of the epoch, unless
 # the epoch has already taken longer than this.
 _LONG_EPOCH_S = 5.0
@@ -80,8 +82,10 @@ class EpochEndCallback(Callback):
         # Between batches only the first worker knows, because only it has a channel to the driver.
         self._is_stopping = False
         self._resumed: Mapping[str, Any] | None = None
+        self._had_schedule: bool | None = None  # of the checkpoint, if there is one
         self._batches_between = self._next_agreement = 1
         self._agreed_s = 0.0
+        self._told_s = time.monotonic()
         self._epoch_began_s = 0.0
         self._rows_at_begin = 0
         self._saved_s = time.monotonic()
@@ -101,6 +105,10 @@ class EpochEndCallback(Callback):
                     first_epoch=trainer.current_epoch + 1,
                 )
             )
+        if self._had_schedule not in (None, bool(trainer.lr_scheduler_configs)):
+            assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
+            whole = self.progress.epochs * self._batches.steps_per_epoch
+            pl_module.settle_learning_rate(whole + self._batches.resumed_step)
         if self._resumed is not None:
             self._begin_epoch()
             self._resume_worker(trainer, pl_module, self._resumed)
@@ -131,6 +139,7 @@ class EpochEndCallback(Callback):
             return
         if self._sender:
             self._sender.send(RowsDone(trainer.current_epoch + 1, self._batches.rows_done))
+            self._tell_loss(self._sender, trainer.current_epoch + 1)
             self._is_stopping = self._sender.stop_was_requested()
         is_stopped, is_save_due, self._batches_between = trainer.strategy.broadcast(
             (
@@ -199,6 +208,7 @@ class EpochEndCallback(Callback):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Reads the state that this worker needs to resume in the middle of an epoch."""
+        self._had_schedule = bool(checkpoint.get("lr_schedulers"))
         states = checkpoint.get(_STATE)
         if states is None:
             return
@@ -223,6 +233,17 @@ class EpochEndCallback(Callback):
     def save_is_due(self) -> bool:
         """Returns whether the checkpoint interval is over, by this worker's clock."""
         return time.monotonic() - self._saved_s >= self._training.checkpoint_interval_s
+
+    def _tell_loss(self, sender: Sender, epoch: int) -> None:
+        """Sends the loss of the epoch so far every few seconds, as reading it waits for a GPU."""
+        if time.monotonic() - self._told_s < _TELL_S:
+            return
+        self._told_s = time.monotonic()
+        totals = {name: float(total) for name, total in self.sums.totals().items()}
+        done, steps = self._batches.rows_done, self._batches.steps_per_epoch
+        if totals.get("rows"):
+            step = round(steps * done / self._batches.rows_per_epoch)
+            sender.send(StepReport(epoch, step, steps, done, per_row(totals)["loss"]))
 
     def _begin_epoch(self) -> None:
         self._epoch_began_s = time.monotonic()

@@ -27,13 +27,22 @@ class ErrorMeter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Logs the reconstruction error of a batch of scaled rows, shape (B, *row_shape)."""
+        """Logs the error of a batch of scaled rows, shape (B, *row_shape) or (B, 2, *row_shape).
+
+        The target is the row itself, or its clean version if there is one.
+        """
         assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
         rows = rows_of(batch)
-        rows = rows[:, 0] if pl_module.VIEWS == 2 else rows
+        has_both = rows.ndim == len(pl_module.plan.row_shape) + 2
+        first = rows[:, 0] if has_both else rows
         error = rows.new_zeros(())
         if len(rows):
+            x = pl_module.scaling.inverse(first)
             # Random draws in here must not change the later draws of the validation.
             with torch.random.fork_rng(devices=[]):
-                error = pl_module.reconstruction_error(pl_module.scaling.inverse(rows)).mean()
+                if has_both and pl_module.VIEWS == 1:
+                    made = pl_module.scaling(pl_module.reconstruct(x))
+                    error = (made - rows[:, 1]).square().mean()
+                else:
+                    error = pl_module.reconstruction_error(x).mean()
         pl_module.log_losses("validation", {"mse": error}, len(rows))

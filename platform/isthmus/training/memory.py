@@ -40,7 +40,7 @@ class StepProbe:
 
         Args:
             module: The module; a copy of it runs the pass, on the device of the rows.
-            rows: Some training rows, shape (n, *row_shape).
+            rows: Some training rows, shape (n, *row_shape), or (n, 2, *row_shape).
         """
         saved_bytes = 0
 
@@ -56,7 +56,8 @@ class StepProbe:
             trial.loss(rows)
         flops = FlopCounterMode(display=False)
         with torch.no_grad(), flops:
-            trial.reconstruct(rows[:, 0] if trial.VIEWS == 2 else rows)
+            has_both = rows.ndim == len(trial.plan.row_shape) + 2
+            trial.reconstruct(rows[:, 0] if has_both else rows)
         row_bytes = rows[0].numel() * rows.element_size()
         self.bytes_per_row = max(saved_bytes / len(rows) * _SCRATCH_FACTOR, row_bytes)
         self.operations_per_row = flops.get_total_flops() / len(rows)

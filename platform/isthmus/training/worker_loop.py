@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
@@ -21,7 +24,8 @@ from isthmus.core import Autoencoder
 from isthmus.core.adversary import AdversarialAutoencoder
 from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
-from isthmus.loaders.scaled_rows import ScaledRows, is_distributed, resident
+from isthmus.loaders.patch_batches import PatchBatches
+from isthmus.loaders.scaled_rows import ScaledRows, are_patches, is_distributed, resident
 from isthmus.loaders.shard_batches import ShardBatches
 from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
@@ -39,7 +43,7 @@ from isthmus.training.memory import PROBE_ROWS, StepProbe
 from isthmus.training.step_groups import GroupedBatches
 
 if TYPE_CHECKING:
-    from isthmus.data import StoredRows
+    from isthmus.data import StoredRows, TrainingPatches
     from isthmus.data.distributed_table import DistributedRows
 
 _logger = logging.getLogger(__name__)
@@ -48,8 +52,10 @@ _LIGHTNINGS_NAMES: dict[str, Any] = {
     "bfloat16": "bf16-mixed",
     "float16": "16-mixed",
 }
-# Validation keeps no gradients, so its batches can be larger than those of training.
+# Validation keeps no gradients, so its batches can be larger than those of training. The feature
+# maps of a conv net take dozens of times the memory of its rows.
 _VALIDATION_ROWS = 4096
+_VALIDATION_NUMBERS = 2**21
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,15 @@ class WorkerTask:
         training: The job's training options.
         measures_error: Whether validation also logs `mse`, by which any two jobs can be compared.
         callbacks: Further Lightning callbacks.
+        weights: The weights of both halves that training starts with; `None` if it draws them. What
+            a checkpoint holds takes their place.
     """
 
     plan: ModelPlan
     training: TrainingSpec
     measures_error: bool = False
     callbacks: tuple[Callback, ...] = ()
+    weights: Mapping[str, Tensor] | None = None
 
 
 def train_worker(
@@ -103,7 +112,7 @@ def train_worker(
         progress.attempt += 1
     try:
         module = _build(task, rows)
-        train_rows = rows.train if is_distributed(rows.train) else resident(rows.train, device)
+        train_rows = _train_rows(rows, device)
         training = _settled(task, module, train_rows, context, progress)
         batches = _batches(train_rows, training, context, module)
         # Lightning would ask the loader for it before the loader has a checkpoint's state.
@@ -157,14 +166,24 @@ def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
         options["accumulate_batches"] = training.accumulate_batches
     torch.manual_seed(training.seed)
     module = variants.build(task.plan, **options)
+    if task.weights is not None:
+        module.load_halves(task.weights)
+        module.is_warm = True
     module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
     return module
+
+
+def _train_rows(
+    rows: ScaledRows, device: torch.device
+) -> Tensor | StoredRows | DistributedRows | TrainingPatches:
+    train = rows.train
+    return train if is_distributed(train) or are_patches(train) else resident(train, device)
 
 
 def _settled(
     task: WorkerTask,
     module: Autoencoder,
-    rows: Tensor | StoredRows | DistributedRows,
+    rows: Tensor | StoredRows | DistributedRows | TrainingPatches,
     context: WorkerContext,
     progress: Progress,
 ) -> TrainingSpec:
@@ -173,8 +192,7 @@ def _settled(
     precision = _precision(training, device)
     if precision == "float16" and device.type == "cpu":
         raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
-    some = rows.sample if is_distributed(rows) else rows
-    probe = StepProbe(module, torch.as_tensor(some[:PROBE_ROWS], device=device))
+    probe = StepProbe(module, torch.as_tensor(_some(rows), device=device))
     # A resumed run keeps its batch size, however much memory is free now.
     if not progress.global_batch_size:
         progress.global_batch_size = (
@@ -199,8 +217,16 @@ def _settled(
     )
 
 
+def _some(
+    rows: Tensor | StoredRows | DistributedRows | TrainingPatches,
+) -> Tensor | NDArray[np.float32]:
+    if are_patches(rows):
+        return rows.sample(PROBE_ROWS)
+    return (rows.sample if is_distributed(rows) else rows)[:PROBE_ROWS]
+
+
 def _batches(
-    rows: Tensor | StoredRows | DistributedRows,
+    rows: Tensor | StoredRows | DistributedRows | TrainingPatches,
     training: TrainingSpec,
     context: WorkerContext,
     module: Autoencoder,
@@ -210,6 +236,8 @@ def _batches(
         kind = partial(ResidentBatches, rows=rows)
     elif is_distributed(rows):
         kind = partial(ShardBatches, rows=rows)
+    elif are_patches(rows):
+        kind = partial(PatchBatches, rows=rows)
     else:
         kind = partial(StoredBatches, rows=rows)
     # An adversarial variant splits a step into its accumulated batches itself.
@@ -225,10 +253,11 @@ def _batches(
 
 
 def _held_out(rows: ScaledRows, context: WorkerContext) -> ValidationBatches:
+    most = _VALIDATION_NUMBERS // prod(rows.validation.shape[1:])
     return ValidationBatches(
         resident(rows.validation, context.device),
         context.device,
-        _VALIDATION_ROWS,
+        max(1, min(_VALIDATION_ROWS, most)),
         context.rank,
         context.workers,
     )

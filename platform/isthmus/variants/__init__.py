@@ -15,12 +15,12 @@ from isthmus.spec import ModelPlan, SpecModel
 
 def names() -> tuple[str, ...]:
     """Returns the names of all variants, sorted."""
-    return plugins.names_in(__file__)
+    return plugins.names("variants")
 
 
 def get(name: str) -> type[Autoencoder]:
     """Returns the variant of that name."""
-    return cast("type[Autoencoder]", plugins.load(__name__, name, Autoencoder))
+    return cast("type[Autoencoder]", plugins.get("variants", name, Autoencoder))
 
 
 def config(name: str) -> type[SpecModel]:

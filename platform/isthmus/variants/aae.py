@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import LossOutput, PlanLike
+from isthmus.core import LatentPrior, LossOutput, PlanLike
 from isthmus.core.adversary import (
     AdversarialAutoencoder,
     Discriminator,
@@ -40,6 +40,7 @@ class Aae(AdversarialAutoencoder):
         """Width of the discriminator's two hidden layers."""
 
     SUMMARY: ClassVar[str] = "latents like draws of N(0, 1), reconstructed sharply; to sample from"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("discriminator",)
     options: Config
 

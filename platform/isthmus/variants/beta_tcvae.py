@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LatentPrior, LossOutput
 from isthmus.core.divergences import kl_parts
 from isthmus.core.gaussian import active_units, draw, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
@@ -39,6 +39,7 @@ class BetaTcvae(Autoencoder):
         """Epochs over which all three weights rise from 0."""
 
     SUMMARY: ClassVar[str] = "latent numbers independent of each other; to tell factors apart"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LatentPrior, LossOutput
 from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
 from isthmus.types import ReconstructionLoss
@@ -42,6 +42,7 @@ class BetaVae(Autoencoder):
         more the noise of the KL term dominates the rest of the loss."""
 
     SUMMARY: ClassVar[str] = "latent numbers that mean one thing each, at a set budget of nats"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True

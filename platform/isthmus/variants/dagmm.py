@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.core import Autoencoder, IntTable, LatentPrior, LossOutput, PlanLike
 from isthmus.core.mixture import (
     Components,
     FixedEnergy,
@@ -18,6 +18,7 @@ from isthmus.core.mixture import (
     components_of,
     energy,
     inverse_variances,
+    sample,
 )
 from isthmus.spec import SpecModel
 
@@ -59,6 +60,7 @@ class Dagmm(Autoencoder):
         """Weight of each batch in the moving average of the mixture."""
 
     SUMMARY: ClassVar[str] = "a density over latent and error; for anomalies among several kinds"
+    PRIOR: ClassVar[LatentPrior] = "learned"
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "mixture")
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("estimation",)
     options: Config
@@ -109,6 +111,17 @@ class Dagmm(Autoencoder):
             The scores, shape (B,). A higher score means a more unusual row.
         """
         return energy(self._features_of(x), self.mixture.components(), self.options.variance_floor)
+
+    def sample_latents(
+        self, count: int, generator: torch.Generator, tables: Sequence[IntTable] = ()
+    ) -> Tensor:
+        """Draws latents (count, latent_dim) from the mixture, whose other features are left out.
+
+        Source: Zong et al. 2018, equations 5 and 6; the marginal of a Gaussian mixture is that of
+        the same blocks of its means and covariances.
+        """
+        components, floor = self.mixture.components(), self.options.variance_floor
+        return sample(components, floor, count, generator)[:, : self.plan.latent_dim]
 
     def exportable_score(self) -> Callable[[Tensor], Tensor]:
         """Returns a function that computes `score`, with the mixture's factors already inverted."""

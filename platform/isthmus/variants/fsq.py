@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.core import IndexCoded, LossOutput, PlanLike
 from isthmus.core.quantization import straight_through
 from isthmus.spec import SpecModel
 
@@ -18,7 +18,7 @@ Levels = Annotated[int, Field(ge=2, le=1024)]
 _MARGIN = 1e-3
 
 
-class Fsq(Autoencoder):
+class Fsq(IndexCoded):
     """Minimises the reconstruction loss from a latent whose values are bounded and rounded.
 
     Source: Mentzer et al. 2023, "Finite Scalar Quantization: VQ-VAE Made Simple",
@@ -32,12 +32,12 @@ class Fsq(Autoencoder):
         """Number of levels of each latent dimension, repeated if the latent has more dimensions."""
 
     SUMMARY: ClassVar[str] = "a latent of whole levels, with no codebook to collapse; to compress"
-    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "rounding")
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*IndexCoded.ENCODER_PARTS, "rounding")
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """Builds an `Autoencoder` with the levels of each latent dimension."""
+        """Builds an `IndexCoded` autoencoder with the levels of each latent dimension."""
         super().__init__(plan, **training)
         given = self.options.levels
         self.rounding = Rounding([given[i % len(given)] for i in range(self.plan.latent_dim)])
@@ -46,6 +46,18 @@ class Fsq(Autoencoder):
         """Rounds encodings (B, latent_dim) to levels in [-1, 1]; gradients pass straight."""
         rounded: Tensor = self.rounding(encoded)
         return rounded
+
+    def alphabet(self) -> list[int]:
+        """Returns the number of levels of each latent dimension."""
+        return self.rounding.counts
+
+    def indices_of(self, encoded: Tensor) -> Tensor:
+        """Returns the level of each encoding, from 0: (B, latent_dim) to (B, latent_dim)."""
+        return self.rounding.indices(self.latent(encoded))
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """Returns the latent of levels: (B, latent_dim) to (B, latent_dim)."""
+        return self.rounding.from_indices(indices)
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes the loss of scaled rows (B, *row_shape), through the rounded latent."""
@@ -58,7 +70,7 @@ class Fsq(Autoencoder):
 
         The perplexity is a dimension's, as a share of its levels, averaged over dimensions.
         """
-        indices = self.rounding.indices(self.latent(self.encoder(x)))
+        indices = self.indices_of(self.encoder(x))
         shares = []
         for column, levels in zip(indices.unbind(dim=1), self.rounding.counts, strict=True):
             share = torch.bincount(column, minlength=levels).double() / len(column)

@@ -5,13 +5,14 @@ Shapes: T dimensions of the latent are the top's, the other S the bottom's; T + 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.core import Autoencoder, IntTable, LatentPrior, LossOutput, PlanLike
 from isthmus.core.gaussian import (
     active_units,
     draw,
@@ -56,6 +57,7 @@ class Hierarchical(Autoencoder):
         """Epochs over which the KL terms' weight rises from 0 to `beta`."""
 
     SUMMARY: ClassVar[str] = "a latent in two levels, coarse above fine; for a richer prior"
+    PRIOR: ClassVar[LatentPrior] = "learned"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "prior")
@@ -103,6 +105,19 @@ class Hierarchical(Autoencoder):
             total=reconstruction + weight * (kl_top + kl_bottom),
             parts={"reconstruction": reconstruction, "kl_top": kl_top, "kl_bottom": kl_bottom},
         )
+
+    def sample_latents(
+        self, count: int, generator: torch.Generator, tables: Sequence[IntTable] = ()
+    ) -> Tensor:
+        """Draws tops from N(0, 1), and a bottom given each: (count, latent_dim).
+
+        Source: Sonderby et al. 2016, arXiv:1602.02282, section 2, equations 1 and 2.
+        """
+        noise = torch.randn(count, self.plan.latent_dim, generator=generator).to(self.scaling.scale)
+        top = noise[:, : self.top_dim]
+        expected = self._expected(top)
+        spread = (0.5 * expected.log_variance).exp()
+        return torch.cat([top, expected.mean + noise[:, self.top_dim :] * spread], dim=1)
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
         """Computes the ELBO and its KL terms, in nats per row, and each group's active units.

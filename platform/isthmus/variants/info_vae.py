@@ -8,7 +8,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LatentPrior, LossOutput
 from isthmus.core.divergences import Kernel, mmd
 from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
@@ -48,6 +48,7 @@ class InfoVae(Autoencoder):
             return self
 
     SUMMARY: ClassVar[str] = "latents together like N(0, 1), and each informative; to sample from"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LatentPrior, LossOutput
 from isthmus.core.gaussian import (
     active_units,
     draw,
@@ -56,6 +56,7 @@ class Iwae(Autoencoder):
         to 1."""
 
     SUMMARY: ClassVar[str] = "a tighter likelihood bound than the VAE's; more of the latent in use"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True

@@ -25,6 +25,7 @@ class Noise2Noise(Autoencoder):
     SUMMARY: ClassVar[str] = "denoises from two noisy views of each row; when no clean data exist"
     VIEWS: ClassVar[int] = 2
     TAKES_SKIPS: ClassVar[bool] = True
+    REMOVES_NOISE: ClassVar[bool] = True
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes the mean of both directions' reconstruction losses.

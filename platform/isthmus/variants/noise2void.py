@@ -46,6 +46,7 @@ class Noise2Void(Autoencoder):
     )
     KINDS: ClassVar[tuple[DataKind, ...]] = (DataKind.IMAGES, DataKind.SERIES, DataKind.AUDIO)
     TAKES_SKIPS: ClassVar[bool] = True
+    REMOVES_NOISE: ClassVar[bool] = True
     NEEDS_ELEMENTWISE_LOSS: ClassVar[bool] = True
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config

@@ -8,12 +8,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.core import IndexCoded, LossOutput, PlanLike
 from isthmus.core.quantization import Codebook, bits, straight_through, usage
 from isthmus.spec import SpecModel
 
 
-class ResidualVq(Autoencoder):
+class ResidualVq(IndexCoded):
     """Minimises reconstruction from a sum of codes, one per stage, and the commitment loss.
 
     Source: Zeghidour et al. 2021, "SoundStream: An End-to-End Neural Audio Codec",
@@ -36,13 +36,13 @@ class ResidualVq(Autoencoder):
         """A code chosen less often than this per batch, on average, is restarted elsewhere."""
 
     SUMMARY: ClassVar[str] = "a code upon a code, coarse to fine; to compress at several rates"
-    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "codebooks")
-    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "codebooks")
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*IndexCoded.ENCODER_PARTS, "codebooks")
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*IndexCoded.DECODER_PARTS, "codebooks")
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """Builds an `Autoencoder` with a codebook for each stage."""
+        """Builds an `IndexCoded` autoencoder with a codebook for each stage."""
         super().__init__(plan, **training)
         options = self.options
         self.codebooks = nn.ModuleList(
@@ -70,7 +70,11 @@ class ResidualVq(Autoencoder):
             sums.append(total)
         return sums
 
-    def indices(self, encoded: Tensor) -> Tensor:
+    def alphabet(self) -> list[int]:
+        """Returns the number of codes, for each stage."""
+        return [self.options.codes] * self.options.stages
+
+    def indices_of(self, encoded: Tensor) -> Tensor:
         """Returns the index of each stage's code: (B, latent_dim) to (B, stages)."""
         total, chosen = torch.zeros_like(encoded), []
         for book in self.codebooks:
@@ -78,6 +82,16 @@ class ResidualVq(Autoencoder):
             chosen.append(book.nearest(encoded - total))
             total = total + book.look_up(chosen[-1])
         return torch.stack(chosen, dim=1)
+
+    def from_indices(self, indices: Tensor) -> Tensor:
+        """Returns the sum of these codes: (B, stages) to (B, latent_dim)."""
+        first = self.codebooks[0]
+        assert isinstance(first, Codebook)  # noqa: S101 (for the type checker)
+        total = first.codes.new_zeros(len(indices), self.plan.latent_dim)
+        for stage, book in zip(indices.unbind(dim=1), self.codebooks, strict=True):
+            assert isinstance(book, Codebook)  # noqa: S101 (for the type checker)
+            total = total + book.look_up(stage)
+        return total
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes reconstruction plus the commitment loss, of scaled rows (B, *row_shape)."""
@@ -94,7 +108,7 @@ class ResidualVq(Autoencoder):
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
         """Computes the mean `perplexity` and `dead_codes` of a stage, and all `bits_per_row`."""
-        indices = self.indices(self.encoder(x))
+        indices = self.indices_of(self.encoder(x))
         found = [usage(stage, self.options.codes) for stage in indices.unbind(dim=1)]
         average = {name: sum(each[name] for each in found) / len(found) for name in found[0]}
         return {**average, "bits_per_row": bits(self.options.codes, self.options.stages)}

@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LatentPrior, LossOutput
 from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
 from isthmus.types import ReconstructionLoss
@@ -36,6 +36,7 @@ class Vae(Autoencoder):
         not collapse before the decoder has learned anything."""
 
     SUMMARY: ClassVar[str] = "a smooth latent space to sample from; for generation and scoring"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True

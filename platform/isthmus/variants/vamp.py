@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.core import Autoencoder, IntTable, LatentPrior, LossOutput, PlanLike
 from isthmus.core.divergences import mixture_log_density
 from isthmus.core.gaussian import draw, evidence_metrics, log_density, posterior
 from isthmus.core.workers import from_first_worker
@@ -42,6 +43,7 @@ class Vamp(Autoencoder):
         and the posterior soon collapse to latents without information."""
 
     SUMMARY: ClassVar[str] = "a VAE whose prior has clusters, learned from the data"
+    PRIOR: ClassVar[LatentPrior] = "learned"
     ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
     AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "pseudo_inputs")
@@ -74,6 +76,18 @@ class Vamp(Autoencoder):
     def prior_log_density(self, z: Tensor) -> Tensor:
         """Computes log p(z) of latents (B, latent_dim), shape (B,), in nats."""
         return mixture_log_density(z, *posterior(self.encoder(self.pseudo_inputs.rows)))
+
+    def sample_latents(
+        self, count: int, generator: torch.Generator, tables: Sequence[IntTable] = ()
+    ) -> Tensor:
+        """Draws latents (count, latent_dim) from the posteriors of random pseudo-inputs.
+
+        Source: Tomczak & Welling 2017, arXiv:1705.07120, equation 9.
+        """
+        mean, log_variance = posterior(self.encoder(self.pseudo_inputs.rows))
+        chosen = torch.randint(len(mean), (count,), generator=generator).to(mean.device)
+        noise = torch.randn(count, self.plan.latent_dim, generator=generator).to(mean)
+        return mean[chosen] + noise * (0.5 * log_variance[chosen]).exp()
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
         """Computes the ELBO and its KL term, in nats per row, and the active units."""

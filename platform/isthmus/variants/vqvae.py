@@ -7,12 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput, PlanLike
+from isthmus.core import IndexCoded, LossOutput, PlanLike
 from isthmus.core.quantization import Codebook, bits, straight_through, usage
 from isthmus.spec import ModelPlan, SpecModel
 
 
-class Vqvae(Autoencoder):
+class Vqvae(IndexCoded):
     """Minimises reconstruction from the nearest codes, and the distance of encodings to them.
 
     The latent is split into groups of `code_dim` values, which share one codebook; with a spatial
@@ -37,13 +37,13 @@ class Vqvae(Autoencoder):
         """A code chosen less often than this per batch, on average, is restarted elsewhere."""
 
     SUMMARY: ClassVar[str] = "a latent of codes from a learned book; to compress and to generate"
-    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "codebook")
-    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "codebook")
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*IndexCoded.ENCODER_PARTS, "codebook")
+    DECODER_PARTS: ClassVar[tuple[str, ...]] = (*IndexCoded.DECODER_PARTS, "codebook")
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
     def __init__(self, plan: PlanLike, **training: Any) -> None:
-        """Builds an `Autoencoder` with a codebook."""
+        """Builds an `IndexCoded` autoencoder with a codebook."""
         super().__init__(plan, **training)
         options = self.options
         self.code_dim = _code_dim(options, self.plan)
@@ -63,9 +63,13 @@ class Vqvae(Autoencoder):
 
     def latent(self, encoded: Tensor) -> Tensor:
         """Replaces encodings with the nearest codes: (B, latent_dim) to (B, latent_dim)."""
-        return self.from_indices(self.indices(encoded))
+        return self.from_indices(self.indices_of(encoded))
 
-    def indices(self, encoded: Tensor) -> Tensor:
+    def alphabet(self) -> list[int]:
+        """Returns the number of codes, for each group."""
+        return [self.options.codes] * (self.plan.latent_dim // self.code_dim)
+
+    def indices_of(self, encoded: Tensor) -> Tensor:
         """Returns the index of each group's code: (B, latent_dim) to (B, latent_dim / code_dim)."""
         groups = encoded.reshape(-1, self.code_dim)
         return self.codebook.nearest(groups).reshape(-1, self.plan.latent_dim // self.code_dim)
@@ -90,7 +94,7 @@ class Vqvae(Autoencoder):
 
     def own_metrics(self, x: Tensor) -> dict[str, float]:
         """Computes the `perplexity` of the codes in use, `dead_codes`, and `bits_per_row`."""
-        indices = self.indices(self.encoder(x))
+        indices = self.indices_of(self.encoder(x))
         per_row = bits(self.options.codes, indices.shape[1])
         return {**usage(indices, self.options.codes), "bits_per_row": per_row}
 

@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LossOutput
+from isthmus.core import Autoencoder, LatentPrior, LossOutput
 from isthmus.core.divergences import Kernel, mmd
 from isthmus.spec import SpecModel
 
@@ -32,6 +32,7 @@ class WaeMmd(Autoencoder):
         """Epochs over which the weight rises from 0."""
 
     SUMMARY: ClassVar[str] = "sharp reconstructions, and latents like draws of N(0, 1)"
+    PRIOR: ClassVar[LatentPrior] = "standard_normal"
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 

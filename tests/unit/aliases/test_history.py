@@ -392,6 +392,7 @@ def test_a_hint_that_somebody_changed_is_not_believed(three, settings):
     client = open_store(settings)
     trail = client.get_experiment_by_name(EXPERIMENT)
     assert f"newest.{three}" in trail.tags
+    assert trail.tags["mlflow.experiment.isGateway"] == "true"  # out of MLflow's list
     client.set_experiment_tag(trail.experiment_id, f"newest.{three}", "0" * 32)
     aliases.promote(three, 2, settings)
     assert len(aliases.history(three, settings)) == 2

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from isthmus import nets, variants
+from isthmus import corruptions, nets, variants
 
 COMMANDS = [
     *(
@@ -65,11 +65,11 @@ def test_a_job_file_can_be_checked_without_its_data(here, isthmus):
     assert "elsewhere.csv" in done.err
 
 
-@pytest.mark.parametrize("what", ["variants", "nets"])
+@pytest.mark.parametrize("what", ["variants", "nets", "corruptions"])
 def test_what_a_job_can_choose_from_is_listed_a_line_each(here, isthmus, what):
     listed = isthmus(what)
     assert listed.code == 0
-    room = variants if what == "variants" else nets
+    room = {"variants": variants, "nets": nets, "corruptions": corruptions}[what]
     lines = listed.out.splitlines()
     assert [line.split()[0] for line in lines[1:]] == list(room.names())
 

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from isthmus import aliases, nets, scores, variants
+from isthmus import aliases, corruptions, nets, scores, variants
 from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import out
 from isthmus.cli.tune import SearchProgress
@@ -64,14 +64,22 @@ def test_what_is_registered_is_shown_at_80_columns_with_every_name(two_versions,
 
 
 @pytest.mark.usefixtures("narrow", "here")
-@pytest.mark.parametrize("what", ["variants", "nets", "scores"])
-def test_choices_are_shown_at_80_columns_with_every_name(isthmus, what):
+@pytest.mark.parametrize(
+    ("what", "room", "one"),
+    [
+        ("variants", variants, "vqvae"),
+        ("nets", nets, "conv"),
+        ("scores", scores, "own"),
+        ("corruptions", corruptions, "poisson_gaussian"),
+    ],
+)
+def test_choices_are_shown_at_80_columns_with_every_name(isthmus, what, room, one):
     listed = isthmus(what).out
     assert fits(listed), listed
-    for name in {"variants": variants, "nets": nets, "scores": scores}[what].names():
+    for name in room.names():
         assert any(line.split()[0] == name for line in listed.splitlines()), name
-    one = isthmus(what, {"variants": "vqvae", "nets": "conv", "scores": "own"}[what]).out
-    assert fits(one), one
+    shown = isthmus(what, one).out
+    assert fits(shown), shown
 
 
 @pytest.mark.usefixtures("narrow")
@@ -114,7 +122,7 @@ def test_a_row_that_does_not_fit_begins_with_its_lead_and_wide_signs_count_twice
 
 
 JSON = {
-    "models": (["models", LONG], lambda found: found[0]["metrics"]["test_pca_mse"] == 0.6),
+    "models": (["models", LONG], lambda found: found[0]["metrics"]["test/pca_mse"] == 0.6),
     "history": (["history", LONG], lambda found: found[0]["to_version"] == 1),
     "lineage": (["lineage", f"{LONG}/1"], lambda found: found["loose"]["names"] == [f"{LONG}/1"]),
     "variants": (["variants"], lambda found: {"aae", "vae"} <= {each["name"] for each in found}),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from isthmus.cluster import local_data, submit
@@ -17,8 +18,10 @@ from isthmus.cluster.wheel import build_wheel
 from isthmus.data import storing
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.preparation import prepare
-from isthmus.jobs.specs import check_job
+from isthmus.jobs.specs import check_job, load_job_file
+from isthmus.plugins import files as plugin_files
 from isthmus.spec import Settings
+from tests.own_plugins import write_example
 
 REMOTE = Cluster("http://ray.example:8265")
 LOCAL = Cluster("http://127.0.0.1:8265", "token", is_local=True)
@@ -35,7 +38,7 @@ def test_equal_code_makes_an_equal_wheel_that_wants_nothing_installed(tmp_path):
         names = archive.namelist()
         metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
     assert "isthmus/py.typed" in names
-    assert "pipelines/jobs/digits.yaml" in names
+    assert "isthmus_pipelines/jobs/digits.yaml" in names
     assert "Requires-Dist" not in metadata
 
 
@@ -101,12 +104,30 @@ def test_small_local_data_travel_and_large_ones_are_refused_with_where_to_put_th
         assert away.path == path
 
 
+def test_the_files_of_a_jobs_plugins_travel_and_are_found_there(
+    here, tmp_path_factory, monkeypatch
+):
+    spec = load_job_file(write_example(here).name)
+    folder = tmp_path_factory.mktemp("cluster")
+    moved = local_data.plugins_sent_along(spec.plugins, folder)
+    assert moved == ("plugins/swirl.py",)
+    content = spec.model_copy(update={"plugins": moved}).model_dump(mode="json")
+    (folder / "job.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(plugin_files, "_table", plugin_files._Table())  # another process
+    assert load_job_file("job.yaml").variant == spec.variant
+    (here / "swirl.py").unlink()
+    monkeypatch.chdir(here)
+    with pytest.raises(UsageError, match=r"swirl\.py: no such file"):
+        local_data.plugins_sent_along(spec.plugins, folder)
+
+
 def test_all_that_a_job_reads_travels(here, tmp_path_factory, monkeypatch):
     """A second view of the same name, a folder with labels by its folders, a glob of tables."""
     rows = np.random.default_rng(0).random((60, 4)).astype(np.float32)
-    for folder in ("first", "second"):
+    for number, folder in enumerate(("first", "second")):
         (here / folder).mkdir()
-        np.save(here / folder / "rows.npy", rows)
+        np.save(here / folder / "rows.npy", rows + 0.1 * number)
     for kind in ("cats", "dogs"):
         (here / "photos" / kind).mkdir(parents=True)
         for number in range(20):
@@ -177,7 +198,7 @@ def test_a_fault_in_the_data_is_told_before_anything_is_started_or_sent(
     assert done.code == 3, done
     assert said in done.err
     assert len(done.err.splitlines()) == 1
-    assert [path.name for path in here.glob(".isthmus/*")] == ["logs"]
+    assert list(here.glob(".isthmus/*")) == []
 
 
 def test_of_a_table_too_large_to_travel_the_columns_are_checked(here, monkeypatch):

@@ -78,12 +78,30 @@ def test_a_spectral_distance_hears_a_wrong_pitch_and_not_a_shift() -> None:
     assert spectral_distance(shifted, tone) < 0.5 * spectral_distance(other, tone)
 
 
-def test_silence_gives_finite_gradients() -> None:
+@pytest.mark.parametrize("named", [ReconstructionLoss.SPECTRAL, ReconstructionLoss.SNR])
+def test_silence_gives_finite_gradients(named: ReconstructionLoss) -> None:
     output = torch.zeros(2, 1, 64, requires_grad=True)
-    loss = Reconstruction(ReconstructionLoss.SPECTRAL, (1, 64))
+    loss = Reconstruction(named, (1, 64))
     loss(output, torch.zeros(2, 1, 64)).sum().backward()
     assert output.grad is not None
     assert torch.isfinite(output.grad).all()
+
+
+def test_the_snr_loss_falls_by_as_much_for_a_quiet_sound_as_for_a_loud_one() -> None:
+    torch.manual_seed(0)
+    clean = torch.randn(1, 1, 512)
+    noise = 0.3 * torch.randn(1, 1, 512)
+    loudness = torch.tensor([1.0, 0.01])[:, None, None]
+    output = (loudness * (clean + noise)).requires_grad_()
+    loss = Reconstruction(ReconstructionLoss.SNR, (1, 512))
+    found = loss(output, loudness * clean)
+    ratio = noise.square().mean() / clean.var(correction=0)
+    expected = (256 * (ratio + 1e-3).log()).expand(2)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    found.sum().backward()
+    assert output.grad is not None
+    # A step by the same share of each sound changes the loss of both alike.
+    torch.testing.assert_close(output.grad[0], 0.01 * output.grad[1], rtol=1e-4, atol=1e-4)
 
 
 def test_psnr_counts_the_peak_as_the_range_of_the_target() -> None:
@@ -100,6 +118,8 @@ def test_psnr_counts_the_peak_as_the_range_of_the_target() -> None:
         ("spectral", "series", (2, 16), "l1"),
         ("ssim", "images", (1, 8, 8), None),
         ("spectral", "audio", (1, 1024), None),
+        ("snr", "images", (1, 64, 64), "mse"),
+        ("snr", "audio", (1, 4), None),
         ("gaussian_nll", "tabular", (3,), None),
     ],
 )

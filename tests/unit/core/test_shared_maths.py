@@ -1,4 +1,4 @@
-"""Losses, corruptions, scaling and calibration, each against what it is defined to be."""
+"""Losses, scaling and calibration, each against what it is defined to be."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import distributions
 
-from isthmus.core import Calibration, Corruption, Reconstruction, Scaling, corrupt
+from isthmus.core import Calibration, Reconstruction, Scaling
 from isthmus.core.entropy_model import FactorizedDensity, bits
 from isthmus.core.gaussian import kl_to_standard_normal
 from isthmus.types import ReconstructionLoss
@@ -45,40 +45,6 @@ def test_the_kl_term_is_that_of_two_normal_distributions(seed: int) -> None:
     posterior = distributions.Normal(mean, (0.5 * log_variance).exp())
     expected = distributions.kl_divergence(posterior, distributions.Normal(0.0, 1.0)).sum(dim=1)
     torch.testing.assert_close(kl_to_standard_normal(mean, log_variance), expected)
-
-
-def test_gaussian_corruption_has_the_standard_deviation_it_is_given() -> None:
-    torch.manual_seed(0)
-    noise = corrupt(torch.zeros(100_000, 2), Corruption.GAUSSIAN, 0.3)
-    assert noise.std().item() == pytest.approx(0.3, rel=0.02)
-    assert noise.mean().item() == pytest.approx(0.0, abs=0.01)
-
-
-def test_masking_sets_the_given_share_to_zero_and_leaves_the_rest() -> None:
-    torch.manual_seed(0)
-    x = torch.rand(50_000, 2) + 1
-    masked = corrupt(x, Corruption.MASKING, 0.25)
-    is_zero = masked == 0
-    assert is_zero.float().mean().item() == pytest.approx(0.25, abs=0.01)
-    assert torch.equal(masked[~is_zero], x[~is_zero])
-
-
-def test_salt_and_pepper_uses_the_extremes_evenly() -> None:
-    torch.manual_seed(0)
-    x = torch.rand(50_000, 2)
-    noisy = corrupt(x, Corruption.SALT_AND_PEPPER, 0.2)
-    changed = noisy[noisy != x]
-    assert len(changed) / x.numel() == pytest.approx(0.2, abs=0.01)
-    assert (changed == x.max()).float().mean().item() == pytest.approx(0.5, abs=0.03)
-    assert ((changed == x.max()) | (changed == x.min())).all()
-
-
-def test_each_row_may_have_a_level_of_its_own() -> None:
-    torch.manual_seed(0)
-    levels = torch.tensor([[0.0], [1.0]])
-    noise = corrupt(torch.zeros(2, 10_000), Corruption.GAUSSIAN, levels)
-    assert noise[0].abs().max() == 0
-    assert noise[1].std().item() == pytest.approx(1.0, rel=0.05)
 
 
 def test_scaling_goes_there_and_back_and_fills_the_mean_for_what_is_missing() -> None:

@@ -130,19 +130,6 @@ def test_a_long_file_is_read_and_written_in_parts(
     assert np.allclose(load("out.wav"), sound, atol=1e-6)
 
 
-def test_what_is_written_is_the_mean_of_the_windows_over_a_sample(
-    in_tmp: Path, provenance: Provenance, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save(in_tmp / "a.wav", 40, subtype="FLOAT")
-    source, _ = open_rows(DataSpec(path="a.wav", window=20, stride=10))
-    monkeypatch.setattr(rows_module, "_NUMBERS_IN_A_BLOCK", 20)  # a window a block
-    with source.open_output(in_tmp / "out.wav", provenance) as write_block:
-        for number, block in enumerate(source.blocks()):
-            write_block(block, np.full_like(block.values, number))
-    means = load("out.wav").reshape(4, 10).mean(axis=1)
-    assert means.tolist() == [0, 0.5, 1.5, 2]
-
-
 def test_memory_does_not_grow_with_a_file(
     in_tmp: Path, provenance: Provenance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

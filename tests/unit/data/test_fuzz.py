@@ -18,4 +18,6 @@ def test_no_damaged_file_ends_in_anything_but_one_clear_line(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.CRITICAL):
-        hunt(TARGETS[name], tmp_path, examples=30, derandomize=True)
+        # The own format is read by own code alone.
+        examples = 300 if name == "isth" else 30
+        hunt(TARGETS[name], tmp_path, examples=examples, derandomize=True)

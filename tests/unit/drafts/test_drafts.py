@@ -314,3 +314,25 @@ def test_a_job_file_drafted_for_any_table_is_accepted_as_it_stands(frame, ending
         frame.astype({"surely a number": float}).to_parquet("t.parquet", index=False)
     _, prepared, _ = drafted(f"t.{ending}")
     assert prepared.plan.row_shape[0] >= 1
+
+
+def test_photos_of_several_sizes_are_drafted_for_a_denoiser_of_any_size():
+    for number in range(12):
+        picture(f"photos/{number}.png", 50 + number, 90 - 2 * number)
+    job, prepared, text = drafted("photos")
+    assert (job["variant"], job["data"]["patch"]) == ("denoising", 48)
+    assert job["data"]["augment"] == ["flip", "turn"]
+    assert not {"latent_dim", "image_size", "clean_path"} & {*job, *job["data"]}
+    assert prepared.plan.row_shape == (3, 48, 48)
+    assert "50x90 to 61x68" in text
+    assert "2,048 patches in an epoch" in text
+    assert "# image_size: [56, 80]" in text
+    assert "# clean_path: clean" in text
+
+
+def test_small_pictures_of_several_sizes_are_resized():
+    for number in range(12):
+        picture(f"icons/{number}.png", 20 + number, 24)
+    job, _, _ = drafted("icons")
+    assert "patch" not in job["data"]
+    assert job["data"]["image_size"] == [24, 24]

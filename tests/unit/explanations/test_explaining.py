@@ -13,8 +13,8 @@ from PIL import Image
 from isthmus.data import rows
 from isthmus.errors import DataError
 from isthmus.explanations import Contributions, Strangest
-from isthmus.jobs.detect import detect, detect_with
 from tests.strange import COLUMNS, ODD_HZ, ODD_ROWS, ODD_TABLE_ROWS, RATE_HZ, table_rows
+from tests.using import detect, detect_with
 
 
 @pytest.fixture

@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from isthmus.data import Block
+from isthmus.detection.controls import Control
 from isthmus.explanations import Contributions, Strangest
-from isthmus.jobs.controls import Control
-from isthmus.jobs.detect import detect_with
 from isthmus.registry import fetch_held_out, load
 from isthmus.report.cards import Card, cards_of, plain_cards
 from isthmus.report.scores_file import open_scores
 from isthmus.spec import Settings
 from tests.challengers import register
 from tests.strange import NO_LABELS
+from tests.using import detect_with
 
 
 def plant_rows(count: int, seed: int) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def said(keyword: str) -> list[str]:
 
 
 def arguments() -> dict[str, str]:
-    return dict(each.split("=", 1) for each in said("ARG"))
+    return dict(" ".join(shlex.split(each)).split("=", 1) for each in said("ARG"))
 
 
 def image_environment() -> dict[str, str]:

@@ -48,11 +48,18 @@ def test_what_is_installed_by_name_is_pinned_or_required_by_the_project() -> Non
     assert "--no-deps" in installs[2], "our wheel must not choose other versions"
     assert installs[0][-1] == "torch"
     assert "torch" in constrained()
-    extra = {Requirement(each).name: each for each in project()["optional-dependencies"]["stack"]}
+    extras = project()["optional-dependencies"]
+    extra = {Requirement(each).name: each for each in extras["stack"]}
     *_, psycopg2, uvloop = installs[1]
     assert psycopg2 == extra["psycopg2-binary"]
     assert uvloop == "uvloop"
     assert "uvloop" in constrained()
+
+
+def test_the_image_has_every_extra_whose_code_runs_in_it() -> None:
+    (everything,) = project()["optional-dependencies"]["all"]
+    elsewhere = {"stack", "map"}
+    assert set(arguments()["EXTRAS"].split()) == Requirement(everything).extras - elsewhere
 
 
 def test_the_store_is_the_version_that_the_tests_run() -> None:
@@ -98,6 +105,6 @@ def test_what_the_image_is_made_of_exists_and_travels() -> None:
 
 def test_what_the_wheel_is_built_of_is_copied() -> None:
     hatch = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]
-    packages = hatch["build"]["targets"]["wheel"]["packages"]
-    for needed in ["pyproject.toml", project()["readme"], *packages]:
+    packages = hatch["build"]["targets"]["wheel"]["only-include"]
+    for needed in ["pyproject.toml", "README.md", *packages]:
         assert any(Path(needed).is_relative_to(source) for source in copied()), needed

@@ -51,5 +51,5 @@ def test_the_default_job_reconstructs_few_rows_better_than_their_mean(
     np.save("rows.npy", factors @ generator.standard_normal((2, 8)))
     settings = Settings.from_environment({}, tmp_path)
     result = isthmus.train({"name": "few", "data": {"path": "rows.npy"}}, settings=settings)
-    assert result.metrics["test_reconstruction_mse"] < 0.3
+    assert result.metrics["test/reconstruction_mse"] < 0.3
     assert result.metrics["best_epoch"] > 5

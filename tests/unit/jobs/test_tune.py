@@ -6,7 +6,8 @@ import pytest
 
 from isthmus.errors import SpecError
 from isthmus.jobs.specs import catalog, check_job
-from isthmus.jobs.tune import _checked_tuning, _Desk
+from isthmus.jobs.tune import _checked_tuning, _Desk, why_early
+from isthmus.search import TrialRecord
 from isthmus.search.proposals import Proposals
 from isthmus.search.trial import rungs
 from isthmus.spec import TuningSpec, as_options, load_job, with_values
@@ -200,6 +201,12 @@ def test_trials_that_share_data_share_the_rows():
     assert other.rows is not small.rows  # another seed is another split
 
 
+def test_a_trial_on_images_has_the_noise_that_the_job_would_have():
+    plan = _Desk(check_job(JOB)).candidate(1, {"latent_dim": 4}).plan
+    assert plan.variant.options["level"] == pytest.approx([5 * 16 / 255, 55 * 16 / 255])
+    assert plan.variant.options["level_in"] == "data"
+
+
 def proposals(trials=1000, algorithm="optuna", **search) -> tuple[Proposals, list[dict]]:
     tuning = TuningSpec.model_validate(
         {"search": search, "trials": trials, "algorithm": algorithm, "seed": 3}
@@ -263,3 +270,15 @@ def test_trials_may_be_stopped_at_ever_longer_intervals_and_not_at_the_end(
     epochs, grace, factor, expected
 ):
     assert rungs(epochs, grace, factor) == expected
+
+
+def test_a_search_that_ends_early_says_why():
+    few = TuningSpec.model_validate({"search": {"latent_dim": {"choice": [2, 4]}}, "trials": 20})
+    trials = [TrialRecord(number, {}, state="finished") for number in (1, 2)]
+    assert why_early(few, trials).startswith(
+        "it ended after 2 of 20 trials: the ranges have no more"
+    )
+    same = few.model_copy(update={"trials": 2})
+    assert why_early(same, trials) == ""
+    broken = [trials[0], TrialRecord(2, {}, state="failed", reason="the loss is NaN")]
+    assert why_early(same, broken) == "1 of 2 trials failed; the first: the loss is NaN"

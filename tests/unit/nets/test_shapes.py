@@ -134,3 +134,10 @@ def test_auto_chooses_a_net_that_takes_the_kind(kind: DataKind) -> None:
     assert kind in nets.get(chosen.name).KINDS
     assert not nets.get(chosen.name).HAS_SKIPS
     assert chosen.options == nets.config(chosen.name)().model_dump(mode="json")
+
+
+def test_auto_chooses_a_denoising_net_for_images_of_any_size() -> None:
+    chosen = nets.for_any_size(DataKind.IMAGES, is_coded=False)
+    assert chosen.name == "drunet"
+    assert nets.get(chosen.name).ANY_SIZE
+    assert chosen.options == nets.config(chosen.name)().model_dump(mode="json")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from isthmus.errors import SpecError, UsageError
-from pipelines.schedules import find_schedule, read_schedules
+from isthmus_pipelines.schedules import find_schedule, read_schedules
 
 OURS = Path(__file__).parents[3] / "pipelines" / "schedules.yaml"
 

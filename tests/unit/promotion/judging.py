@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from isthmus.core.noise_reduction import ERROR
 from isthmus.promotion import checks
-from isthmus.promotion.evidence import Evidence
+from isthmus.promotion.evidence import Evidence, Noise
 from isthmus.promotion.measures import Measured
 from isthmus.promotion.verdict import Check
 from isthmus.spec import PromotionSpec
@@ -24,7 +25,7 @@ def measured(errors, **changed) -> Measured:
         is_anomaly=np.zeros(rows, dtype=bool),
         rate=0.01,
         other_scores=np.empty(0),
-        denoised_errors=None,
+        denoised=None,
         size_bytes=1000,
     )
     return replace(whole, **changed)
@@ -47,6 +48,11 @@ def evidence(new: Measured, old: Measured | None = None, **changed) -> Evidence:
         map_error=None,
     )
     return replace(whole, **changed)
+
+
+def of_noise(noisy, measure=ERROR, **changed) -> Noise:
+    """Rows with noise, which PCA and a filter take away as well as the challenger does."""
+    return replace(Noise(measure, noisy), **changed)
 
 
 def check(name: str, of: Evidence) -> Check:

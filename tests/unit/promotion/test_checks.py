@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from isthmus.promotion import checks
+from isthmus.promotion.code_lengths import CodeLengths
 from isthmus.promotion.intervals import auroc_of, distance_from_uniform, ratio, share
 from isthmus.promotion.verdict import Check, Verdict, numbers_by_check
 from isthmus.spec import PromotionSpec
-from tests.unit.promotion.judging import check, drawn, evidence, measured
+from tests.unit.promotion.judging import check, drawn, evidence, measured, of_noise
 
 
 def on_error(new, old, seed=0, **changed):
@@ -74,7 +75,7 @@ REFUSED = {
     "more false alarms": ("false_positives", {"is_anomaly": np.arange(200) < 30}),
     "p-values that are none": ("p_values", {"p_values": np.full(200, 0.5)}),
     "many times the size": ("size", {"size_bytes": 4001}),
-    "less noise taken away": ("denoising", {"denoised_errors": np.full(200, 0.12)}),
+    "less noise taken away": ("denoising", {"denoised": np.full(200, 0.12)}),
     "less found": ("detection", {"other_scores": np.linspace(0, 3, 100)}),
     "nothing found, for there are no scores": (
         "detection",
@@ -90,10 +91,10 @@ def test_each_check_refuses_what_it_is_there_for_and_passes_what_is_equal(name, 
     old = measured(
         np.full(200, 0.5),
         scores=np.linspace(0, 1, 200),
-        denoised_errors=np.full(200, 0.1),
+        denoised=np.full(200, 0.1),
         other_scores=np.empty(0) if name == "explained_variance" else np.linspace(0.9, 3, 100),
     )
-    noise = None if name == "explained_variance" else np.ones(200)
+    noise = None if name == "explained_variance" else of_noise(np.ones(200))
     assert check(name, evidence(old, old, noise=noise)).verdict == "passed"
     assert check(name, evidence(replace(old, **changed), old, noise=noise)).verdict == "refused"
 
@@ -105,7 +106,7 @@ FEW = {
         "detection",
         {"other_scores": 3 + 3 * np.cos(np.arange(30))},
     ),
-    "noise taken from thirty rows": ("denoising", {"denoised_errors": drawn(3, 30)[0]}),
+    "noise taken from thirty rows": ("denoising", {"denoised": drawn(3, 30)[0]}),
     "variance of thirty rows": ("explained_variance", {"errors": drawn(3, 30)[0]}),
 }
 
@@ -115,10 +116,10 @@ def test_each_check_is_undecided_where_few_rows_cannot_tell(name, changed):
     errors = drawn(3, 30)[1]
     old = measured(
         errors,
-        denoised_errors=errors if name == "denoising" else None,
+        denoised=errors if name == "denoising" else None,
         other_scores=3 + 3 * np.sin(np.arange(30)) if name == "detection" else np.empty(0),
     )
-    noise = None if name == "explained_variance" else np.full(30, 20.0)
+    noise = None if name == "explained_variance" else of_noise(np.full(30, 20.0))
     found = check(name, evidence(replace(old, **changed), old, noise=noise))
     assert found.verdict == "undecided"
 
@@ -183,11 +184,14 @@ def test_no_false_alarm_among_few_rows_is_no_proof_that_there_are_none():
 
 
 def test_every_check_is_found_by_the_name_of_its_file_and_gives_numbers():
-    errors = measured(drawn(0)[0], other_scores=10 * drawn(0)[1], denoised_errors=drawn(0)[0])
+    errors = measured(drawn(0)[0], other_scores=10 * drawn(0)[1], denoised=drawn(0)[0])
     asked = PromotionSpec(max_compatibility_error=0.05)
-    old = evidence(errors, errors, noise=10 * drawn(0)[1], bounds=asked, map_error=0.01)
+    noise = of_noise(10 * drawn(0)[1], own_denoised=errors.denoised, filtered=2 * errors.denoised)
+    old = evidence(errors, errors, noise=noise, bounds=asked, map_error=0.01)
     plain = evidence(measured(drawn(0)[0]))
-    found = {each.check: each for each in (*checks.run(plain), *checks.run(old))}
+    coded = measured(drawn(0)[0], code_lengths=CodeLengths(np.full(200, 9.0), 2.0))
+    runs = map(checks.run, (plain, old, evidence(coded, coded)))
+    found = {each.check: each for run in runs for each in run}
     assert set(found) == set(checks.names())
     places = [checks.get(name).PLACE for name in checks.names()]
     assert len(set(places)) == len(places)

@@ -46,6 +46,10 @@ def test_the_card_states_the_pair_its_data_and_the_champions_figures(described, 
     ):
         assert said in card
     assert card.startswith("<!-- isthmus:card -->")  # and nothing beside it
+    # A reader first sees what it is and how to load it, then figures, then the gate's verdict.
+    write_section(f"told/{described}", "gate", "### Gate\n\nrefused", settings)
+    heads = re.findall("^### (.+)$", card_of(settings, "told", described), re.MULTILINE)
+    assert heads[:4] == ["Load it", "On held-out rows", "Gate", "Pictures"]
     assert "cannot be read as any older version's" in card_of(settings, "told", 1)
 
 

@@ -17,7 +17,7 @@ from isthmus import aliases, api, registry
 from isthmus.bundle.compatibility import MAPS_FILE
 from isthmus.core import Autoencoder
 from isthmus.errors import RegistryError
-from isthmus.registry import Latents, TrainedPair, succession
+from isthmus.registry import Latents, TrainedPair, alignment
 from isthmus.spec import RowSchema
 from isthmus.tracking import open_store
 from isthmus.types import DataKind
@@ -175,7 +175,7 @@ def test_a_map_that_loses_something_refuses_to_decode_and_names_who_can(trained,
     rotated(pair.module, np.diag([1.0, 0.0]))  # the second number of a latent is dead
     loaded = registry.load_compatible(succeed(pair), old, settings)
     with pytest.raises(RegistryError, match=rf"decode them with {old}"):
-        loaded.decode(Latents(np.zeros((1, 2), np.float32), loaded.target.manifest.pair_id))
+        loaded.decode(Latents(np.zeros((1, 2), np.float32), loaded.translation.target_id))
 
 
 def tampered(reference, settings, **compatibility) -> None:
@@ -206,8 +206,8 @@ def test_maps_without_errors_are_refused_in_one_line(trained, succeed, settings)
 
 def test_of_large_rows_few_are_read_and_fewer_at_once(trained, succeed, settings, monkeypatch):
     succeed(trained("large", 0), promote=True)
-    monkeypatch.setattr(succession, "_MOST_NUMBERS_READ", 6 * 100)
-    monkeypatch.setattr(succession, "_NUMBERS_IN_A_BATCH", 6 * 8)
+    monkeypatch.setattr(alignment, "_MOST_NUMBERS_READ", 6 * 100)
+    monkeypatch.setattr(alignment, "_NUMBERS_IN_A_BATCH", 6 * 8)
     sizes = []
 
     class Rows:
@@ -229,14 +229,14 @@ def test_a_champion_that_fails_at_encoding_costs_no_training(
     trained, succeed, settings, monkeypatch, caplog
 ):
     succeed(trained("failing", 0), promote=True)
-    real = succession.load
+    real = alignment.load
 
     def load(*arguments):
         pair = real(*arguments)
         pair.module.encode = lambda x: x @ torch.zeros(5, 5)
         return pair
 
-    monkeypatch.setattr(succession, "load", load)
+    monkeypatch.setattr(alignment, "load", load)
     new = succeed(trained("failing", 1))
     assert registry.resolve(new, settings).manifest.compatibility is None
     assert "latents are not mapped to those of failing/1: mat1 and mat2" in caplog.text

@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 import torch
 
-from isthmus import registry, scores
+from isthmus import plugins, registry, scores
 from isthmus.bundle import detectors
 from isthmus.errors import RegistryError
+from isthmus.plugins import lookup
 from isthmus.scores import Detector
 from isthmus.spec import PluginSpec
 from isthmus.tracking import open_store
@@ -93,6 +94,7 @@ def test_tensors_that_do_not_fit_the_detector_are_refused(settings, change, told
 
 def test_a_pair_that_was_scored_by_an_unknown_score_is_refused_by_name(settings, monkeypatch):
     registered = registry.register_pair(ensemble(settings, "later", 1), settings)
-    monkeypatch.setattr(scores, "names", lambda: ("neighbours",))
+    known = {**dict.fromkeys(plugins.ROOMS, ("plain", "dense")), "scores": ("neighbours",)}
+    monkeypatch.setattr(lookup, "names", known.__getitem__)
     with pytest.raises(RegistryError, match='scoring "own", which this Isthmus has not'):
         registry.load(str(registered), settings)

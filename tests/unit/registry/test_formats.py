@@ -108,8 +108,14 @@ def test_no_name_in_it_leads_out_of_a_folder(folder, model_id):
 def test_a_figure_that_is_no_number_can_be_stored_and_read(folder, tmp_path):
     change(folder, metrics={"test_ssim": None})  # as format 1 wrote it
     manifest = read_manifest(folder)
-    assert math.isnan(manifest.metrics["test_ssim"])
+    assert math.isnan(manifest.metrics["test/ssim"])
     from isthmus.bundle.manifest import write_manifest
 
     write_manifest(manifest, tmp_path)
-    assert math.isnan(read_manifest(tmp_path).metrics["test_ssim"])
+    assert math.isnan(read_manifest(tmp_path).metrics["test/ssim"])
+
+
+def test_a_metric_of_a_past_format_has_the_name_that_it_has_today(folder):
+    change(folder, metrics={"test_psnr_db": 30.0, "validation_files": 2, "seconds": 1.0})
+    names = set(read_manifest(folder).metrics)
+    assert names == {"test/psnr_db", "validation_files", "seconds"}

@@ -27,7 +27,7 @@ def test_a_registered_pair_gives_back_what_the_module_gave(trained, settings):
         scores = pair.detector.score(torch.from_numpy(ROWS)).detach().numpy()
         np.testing.assert_array_equal(each.detect(ROWS).scores, scores)
     assert loaded.manifest.pair_id == registered.pair_id
-    assert loaded.manifest.metrics["test_pca_mse"] == 0.6
+    assert loaded.manifest.metrics["test/pca_mse"] == 0.6
 
 
 def test_a_loaded_pair_does_not_change_the_rows_that_it_is_given(trained, settings):

@@ -13,11 +13,11 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from isthmus.data import rows
 from isthmus.errors import DataError
-from isthmus.jobs.detect import detect, detect_with
 from isthmus.jobs.report import page_beside, report
 from isthmus.report import summary
 from tests.pages import Page
 from tests.strange import ODD_ROWS, ODD_TABLE_ROWS, table_rows
+from tests.using import detect, detect_with
 
 
 def page_of(found, scores: str = "scores.csv", *, source: str | None = None, **options) -> Page:

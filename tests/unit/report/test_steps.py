@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 import isthmus
-from isthmus.jobs.detect import detect_with
 from isthmus.jobs.report import report
 from isthmus.spec import Settings
+from tests.using import detect_with
 
 WINDOW = 16
 

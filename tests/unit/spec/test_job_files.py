@@ -102,7 +102,7 @@ WRONG_FILES = {
     ),
     "options for auto": (
         "name: a\ndata: x.csv\nnet: {name: auto, hidden: [3]}\n",
-        "line 3: net.hidden: auto takes no options; name the net: conv, dense",
+        "line 3: net.hidden: auto takes no options; name the net: compressive, conv, dense",
     ),
     "kept labels without labels": (
         "name: a\ndata: {path: x.csv, keep_labels: [0]}\n",

@@ -12,7 +12,7 @@ from isthmus.errors import SpecError
 from isthmus.jobs.specs import load_job_file
 from isthmus.promotion.subscriptions import read_subscriptions
 from isthmus.spec.yaml_file import in_yaml, parse_value
-from pipelines.schedules import read_schedules
+from isthmus_pipelines.schedules import read_schedules
 
 READERS: dict[str, Callable[[Path], object]] = {
     "job": load_job_file,

@@ -178,12 +178,6 @@ def test_a_folder_that_cannot_be_used_is_said_in_one_line(tmp_path):
         Stack(tmp_path / "file" / "stack").up(["prefect"])
 
 
-def test_wheels_that_are_missing_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"pip install isthmus\[stack\]"):
-        Stack(tmp_path / "stack").up(["postgres"])
-
-
 def test_as_root_a_folder_that_postgres_cannot_enter_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr("os.geteuid", lambda: 0)
     tmp_path.chmod(0o700)

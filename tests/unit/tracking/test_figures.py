@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from isthmus.tracking.figures import draw, error_histogram, latent_space, loss_curve
+from isthmus.tracking import NoisyExamples, figures
+from isthmus.tracking.figures import drawings, error_histogram, latent_space, loss_curve
 from isthmus.tracking.report import RunReport
 
 KINDS = {
@@ -29,7 +30,7 @@ def _png(figure) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 def test_every_kind_of_data_has_four_figures(kind, report_of):
-    drawn = {name: _png(figure) for name, figure in draw(report_of(*kind))}
+    drawn = {name: _png(draw()) for name, draw in drawings(report_of(*kind)).items()}
     assert set(drawn) == {"loss.png", "reconstructions.png", "latent_space.png", "errors.png"}
     assert all(content.startswith(b"\x89PNG") for content in drawn.values())
 
@@ -37,7 +38,8 @@ def test_every_kind_of_data_has_four_figures(kind, report_of):
 def test_pyplot_is_left_alone(report_of):
     import matplotlib.pyplot as plt
 
-    list(draw(report_of("images", (1, 8, 8))))
+    for draw in drawings(report_of("images", (1, 8, 8))).values():
+        draw()
     assert plt.get_fignums() == []
 
 
@@ -92,8 +94,8 @@ def _odd(report: RunReport) -> dict[str, RunReport]:
 @pytest.mark.filterwarnings("error")
 def test_odd_reports_are_drawn_without_a_warning(oddity, shape, report_of):
     report = _odd(report_of(*shape))[oddity]
-    for _, figure in draw(report):
-        assert _png(figure)
+    for draw in drawings(report).values():
+        assert _png(draw())
 
 
 @pytest.mark.parametrize("latent_dim", [1, 2, 3])
@@ -136,3 +138,48 @@ def test_pca_is_beside_the_autoencoder_on_the_same_scale(report_of):
     assert upper.get_title("left").startswith("autoencoder: mean")
     assert lower.get_title("left").startswith("PCA with 4 components: mean")
     assert upper.get_xlim() == lower.get_xlim()
+
+
+def of_a_denoiser(report: RunReport) -> RunReport:
+    noise = 0.3 * np.random.default_rng(1).standard_normal(report.inputs.shape)
+    noisy = (report.inputs + noise).astype(np.float32)
+    errors = {"noisy": 9 * report.errors, "denoised": report.errors, "filter": 2 * report.errors}
+    examples = NoisyExamples(report.inputs, noisy, report.reconstructions, errors)
+    return replace(report, noise=examples, pca_errors=None)
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
+def test_a_denoiser_shows_clean_noisy_and_denoised_rows_side_by_side(kind, report_of):
+    report = of_a_denoiser(report_of(*kind))
+    figure = drawings(report)["reconstructions.png"]()
+    legends = [each for legend in figure.legends for each in legend.get_texts()]
+    titles = [axes.title for axes in figure.axes]
+    said = [text.get_text() for text in (*figure.texts, *legends, *titles)]
+    assert {"clean", "with noise", "denoised"} <= set(said)
+    assert _png(figure)
+
+
+def test_the_errors_of_a_denoiser_stand_beside_those_of_the_filter_and_of_the_noise(report_of):
+    figure = error_histogram(of_a_denoiser(report_of("images", (1, 8, 8))))
+    titles = [axes.get_title(loc="left").partition(":")[0] for axes in figure.axes]
+    assert titles == ["denoised", "non-local means", "with noise"]
+
+
+def test_latents_of_any_width_take_little_memory(report_of):
+    """A latent of a net with skip connections has 100,000 numbers, whose square is 80 GB."""
+    report = report_of("images", (1, 64, 64), latent_dim=118_784)
+    figure = latent_space(report)
+    assert _png(figure)
+    narrow = np.random.default_rng(0).standard_normal((60, 200)) * np.linspace(3, 1, 200)
+    many = np.concatenate([narrow, narrow[::-1]] * 3)
+    wide, plain = (figures._in_two_dimensions(each) for each in (narrow, many))
+    # The same directions, whichever of the two matrices of products is decomposed.
+    np.testing.assert_allclose(np.abs(wide[0]), np.abs(plain[0][:60]), rtol=1e-6)
+    assert wide[1] == plain[1]
+
+
+def test_of_very_wide_latents_some_numbers_are_looked_at_and_the_figure_says_so(report_of):
+    report = report_of("images", (1, 64, 64), latent_dim=118_784)
+    figure = latent_space(replace(report, latents=report.latents[:, ::8]))
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "118,784 dimensions, of which 14,848 evenly spaced ones are looked at" in said

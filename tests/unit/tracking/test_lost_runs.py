@@ -58,7 +58,7 @@ def the_run(client, spec: JobSpec):
     return client.search_runs([experiment.experiment_id])[0]
 
 
-def _steps(client, run_id: str, key: str = "train_loss") -> list[int]:
+def _steps(client, run_id: str, key: str = "train/loss") -> list[int]:
     return [point.step for point in client.get_metric_history(run_id, key)]
 
 
@@ -89,7 +89,7 @@ def test_epochs_that_only_the_checkpoint_knows_of_are_written_once_on_resume(
     for number in (7, 8):
         log.on_epoch(epoch(number))
     log.finish()
-    for key in ("train_loss", "validation_loss", "learning_rate", "rows_per_s"):
+    for key in ("train/loss", "validation/loss", "learning_rate", "rows_per_s"):
         assert _steps(client, run.info.run_id, key) == list(range(1, 9))
 
 

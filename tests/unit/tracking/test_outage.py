@@ -28,9 +28,8 @@ def test_a_server_that_goes_away_costs_neither_the_training_nor_a_record(
 
     through = RunLog.start(spec, settings)
     ended = RunLog.start(spec, settings)
-    assert (
-        through.url == f"{server.uri}/#/experiments/{through.experiment_id}/runs/{through.run_id}"
-    )
+    page = f"{server.uri}/#/experiments/{through.experiment_id}/runs/{through.run_id}"
+    assert through.url == f"{page}?workflowType=machine_learning"
     for log in (through, ended):
         log.log_data("ab" * 32, rows, plan, spec.data)
         log.on_epoch(epoch(1))
@@ -52,7 +51,7 @@ def test_a_server_that_goes_away_costs_neither_the_training_nor_a_record(
     client = open_store(settings)
     for log, steps in ((through, [1, 2, 3]), (ended, [1, 2])):
         assert client.get_run(log.run_id).info.status == "FINISHED"
-        history = client.get_metric_history(log.run_id, "train_loss")
+        history = client.get_metric_history(log.run_id, "train/loss")
         assert [point.step for point in history] == steps
         assert len(client.list_artifacts(log.run_id, "figures")) == 4
     assert not list((settings.home / "spool").glob("*/*"))

@@ -83,10 +83,10 @@ def test_each_epoch_is_a_point_on_each_curve(settings, client, spec, epoch):
         log.on_epoch(epoch(number))
     log.finish()
     assert set(client.get_run(log.run_id).data.metrics) == {
-        *("train_loss", "train_kl", "validation_loss", "validation_kl"),
+        *("train/loss", "train/kl", "validation/loss", "validation/kl"),
         *("learning_rate", "rows_per_s"),
     }
-    assert _curve(client, log.run_id, "train_loss") == [(1, 10.0), (2, 5.0), (3, 10 / 3)]
+    assert _curve(client, log.run_id, "train/loss") == [(1, 10.0), (2, 5.0), (3, 10 / 3)]
 
 
 def test_an_epoch_that_is_heard_of_twice_is_written_once(settings, client, spec, epoch):
@@ -94,7 +94,7 @@ def test_an_epoch_that_is_heard_of_twice_is_written_once(settings, client, spec,
     for number in (1, 2, 2, 1, 3):
         log.on_epoch(epoch(number))
     log.finish()
-    assert [step for step, _ in _curve(client, log.run_id, "validation_loss")] == [1, 2, 3]
+    assert [step for step, _ in _curve(client, log.run_id, "validation/loss")] == [1, 2, 3]
 
 
 def test_a_loss_that_is_not_a_number_is_written_as_such(settings, client, spec, epoch):
@@ -102,7 +102,7 @@ def test_a_loss_that_is_not_a_number_is_written_as_such(settings, client, spec, 
     log.on_epoch(epoch(1, float("nan")))
     log.on_epoch(epoch(2, float("inf")))
     log.finish()
-    values = [value for _, value in _curve(client, log.run_id, "train_loss")]
+    values = [value for _, value in _curve(client, log.run_id, "train/loss")]
     assert np.isnan(values[0])
     assert values[1] > 1e300
 
@@ -130,7 +130,7 @@ def test_a_resumed_run_goes_on_without_writing_again(settings, client, spec, pla
     assert run.info.status == "FINISHED"
     assert run.data.tags["isthmus.attempt"] == "2"
     assert run.data.tags["isthmus.resumable"] == "false"
-    assert [step for step, _ in _curve(client, first.run_id, "train_loss")] == [1, 2, 3, 4]
+    assert [step for step, _ in _curve(client, first.run_id, "train/loss")] == [1, 2, 3, 4]
 
 
 def test_a_failed_run_carries_its_error_until_it_is_resumed(settings, client, spec):
@@ -168,13 +168,18 @@ def test_the_summary_leaves_the_curves_alone(settings, client, spec, epoch):
     log = RunLog.start(spec, settings)
     log.on_epoch(epoch(1))
     log.log_summary(
-        {"train_loss": 3.0, "test_reconstruction_mse": 0.25, "test_pca_mse": 0.5, "seconds": 9.0}
+        {"train/loss": 3.0, "test/reconstruction_mse": 0.25, "test/pca_mse": 0.5, "seconds": 9.0}
     )
     log.finish()
     run = client.get_run(log.run_id)
-    assert _curve(client, log.run_id, "train_loss") == [(1, 10.0)]
-    assert run.data.metrics["final_train_loss"] == 3.0
-    assert run.data.metrics["test_reconstruction_mse"] == 0.25
+    assert _curve(client, log.run_id, "train/loss") == [(1, 10.0)]
+    # A figure has one name, and one that is no measurement of test rows is no chart.
+    assert set(run.data.metrics) == {
+        *("train/loss", "train/kl", "validation/loss", "validation/kl"),
+        *("learning_rate", "rows_per_s"),
+        *("test/reconstruction_mse", "test/pca_mse"),
+    }
+    assert run.data.tags["isthmus.seconds"] == "9"
     assert "**0.25**" in run.data.tags["mlflow.note.content"]
 
 
@@ -196,7 +201,10 @@ def test_a_figure_that_cannot_be_drawn_does_not_fail_the_run(
     log.log_report(report)
     log.finish()
     assert client.get_run(log.run_id).info.status == "FINISHED"
-    assert "could not be logged" in caplog.text
+    assert "latent_space.png of run" in caplog.text
+    assert "could not be logged: TypeError: " in caplog.text  # the cause
+    figures = {each.path for each in client.list_artifacts(log.run_id, "figures")}
+    assert {"figures/loss.png", "figures/reconstructions.png", "figures/errors.png"} == figures
 
 
 def test_runs_in_threads_of_one_process_do_not_meet(settings, client, spec, epoch):
@@ -217,7 +225,7 @@ def test_runs_in_threads_of_one_process_do_not_meet(settings, client, spec, epoc
         thread.start()
     for thread in threads:
         thread.join()
-    losses = [{value for _, value in _curve(client, log.run_id, "train_loss")} for log in logs]
+    losses = [{value for _, value in _curve(client, log.run_id, "train/loss")} for log in logs]
     assert sorted(losses, key=min) == [{1.0}, {2.0}, {3.0}]
     assert mlflow.active_run() is None
     assert mlflow.get_tracking_uri() == before
@@ -230,7 +238,7 @@ def test_a_run_log_is_a_reporter(settings, client, spec, epoch):
     reporters.on_rows(epoch=1, done=40)
     reporters.on_epoch(epoch(1))
     log.finish()
-    assert _curve(client, log.run_id, "train_loss") == [(1, 10.0)]
+    assert _curve(client, log.run_id, "train/loss") == [(1, 10.0)]
 
 
 def test_long_values_are_shortened(settings, client, spec, plan):

@@ -14,6 +14,7 @@ from isthmus.loaders.scaled_rows import ScaledRows
 from isthmus.progress.reporter import Reporters
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
+from isthmus.spec import PluginSpec
 from isthmus.types import DataKind, ScalingMode
 
 SHAPES = {DataKind.TABULAR: (12,), DataKind.SERIES: (2, 32), DataKind.IMAGES: (1, 16, 16)}
@@ -44,7 +45,7 @@ def trained(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) 
 
 def fitted(folder: Path, kind: DataKind, job: dict[str, Any], **training: Any) -> FitResult:
     """What training of a small job comes to."""
-    views = variants.get(job.get("variant", "plain")).VIEWS
+    views = variants.get(PluginSpec.model_validate(job.get("variant", "plain")).name).VIEWS
     second = {"paired_path": "again.npy"} if views == 2 else {}
     content = {
         "name": "recorded",

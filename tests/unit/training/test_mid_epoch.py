@@ -12,6 +12,7 @@ from pytorch_lightning.callbacks import LearningRateMonitor
 
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import Logged, Resumed
+from isthmus.progress.reporter import EpochReport, StepReport
 from isthmus.progress.result import FitResult
 from isthmus.strategies.context import WorkerContext
 from isthmus.training import epoch_end as epoch_end_module
@@ -142,3 +143,18 @@ def test_a_finished_run_that_is_resumed_tells_the_epochs_that_the_log_may_lack(
     (resumed,) = sender.sent
     assert isinstance(resumed, Resumed)
     assert [report.epoch for report in resumed.history] == [1, 2]
+
+
+def test_the_driver_is_told_the_loss_of_an_unfinished_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(epoch_end_module, "_TELL_S", 0.0)
+    sender = RecordingSender()
+    task = WorkerTask(plan("plain"), training(epochs=1))
+    train_worker(task, rows(), ALONE, sender, lambda *_: None)
+    told = [each for each in sender.sent if isinstance(each, StepReport)]
+    assert [(each.epoch, each.step, each.steps, each.done) for each in told] == [
+        (1, step, 5, 64 * step) for step in range(1, 5)
+    ]
+    (epoch,) = (each for each in sender.sent if isinstance(each, EpochReport))
+    assert told[-1].loss == pytest.approx(epoch.train["loss"], rel=0.2)

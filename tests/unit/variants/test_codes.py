@@ -10,7 +10,13 @@ from torch import distributions, nn
 
 from isthmus import variants
 from isthmus.core import Autoencoder
-from isthmus.core.entropy_model import FactorizedDensity, bits, normal_likelihood, quantized
+from isthmus.core.entropy_model import (
+    FactorizedDensity,
+    bits,
+    normal_likelihood,
+    rounded,
+    with_noise,
+)
 from isthmus.core.jacobian import estimated_square_norm, exact_square_norm
 from isthmus.core.quantization import Codebook, straight_through, usage
 from isthmus.core.sparsity import (
@@ -236,7 +242,7 @@ def test_each_stage_of_residual_quantisation_lowers_the_error() -> None:
     errors = [float((encoded - s).detach().square().sum()) for s in module.partial_sums(encoded)]
     assert errors == sorted(errors, reverse=True)
     assert errors[-1] < 0.5 * errors[0]
-    chosen = module.indices(encoded)
+    chosen = module.indices_of(encoded)
     summed = sum(
         book.look_up(index)
         for book, index in zip(module.codebooks, chosen.unbind(dim=1), strict=True)
@@ -297,10 +303,10 @@ def test_a_fitted_density_costs_as_many_bits_as_the_entropy_of_the_source() -> N
 def test_rounding_is_noise_in_training_and_whole_numbers_after() -> None:
     torch.manual_seed(0)
     y = torch.full((10_000,), 0.3)
-    noise = quantized(y, is_training=True) - y
+    noise = with_noise(y) - y
     assert noise.abs().max() <= 0.5
     assert noise.var().item() == pytest.approx(1 / 12, rel=0.05)
-    assert torch.equal(quantized(y, is_training=False), torch.zeros_like(y))
+    assert torch.equal(rounded(y), torch.zeros_like(y))
 
 
 @pytest.mark.slow

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 import torch
-from pydantic import ValidationError
 from torch import nn
 
 from isthmus import variants
-from isthmus.core import Corruption, Reconstruction, corrupt
+from isthmus.core import Reconstruction
 from isthmus.core.blindspot import blind_spots
 from isthmus.core.masking import feature_mask, from_other_rows, masked_error, patch_mask
+from isthmus.core.similarity import si_sdr_db
+from isthmus.jobs.noise_removal import judge_noise_removal
+from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 from tests.unit.variants.building import build, plan_of, trained
 
@@ -27,56 +29,129 @@ def squared_error(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).square().mean())
 
 
-# -- corruptions ----------------------------------------------------------------------------------
+def judged(module: Any, rows: torch.Tensor, clean: torch.Tensor | None = None) -> Any:
+    """What a run reports of the noise that a module takes from rows."""
+    second = None if clean is None else clean.numpy()
+
+    def reconstruct(values: Any) -> Any:
+        with torch.no_grad():
+            return module.reconstruct(torch.from_numpy(values)).numpy()
+
+    return judge_noise_removal(module, rows.numpy(), second, None, reconstruct)
 
 
-def test_speckle_scales_with_the_number_it_is_put_on() -> None:
+# -- denoising ------------------------------------------------------------------------------------
+
+
+def test_one_denoiser_removes_weak_and_strong_noise() -> None:
     torch.manual_seed(0)
-    x = torch.tensor([0.0, 0.5, -2.0]).repeat(200_000, 1)
-    noisy = corrupt(x, Corruption.SPECKLE, 0.3)
-    assert noisy.mean(dim=0).tolist() == pytest.approx([0.0, 0.5, -2.0], abs=0.005)
-    assert noisy.std(dim=0).tolist() == pytest.approx([0.0, 0.15, 0.6], rel=0.01)
+    module = build("denoising", (1, 24), DataKind.SERIES, level=(0.1, 0.6))
+    trained(module, waves(1000), 500)
+    clean = waves(300)
+    for level in (0.2, 0.6):
+        noisy = clean + level * torch.randn_like(clean)
+        with torch.no_grad():
+            assert squared_error(module.reconstruct(noisy), clean) < 0.5 * level**2
 
 
-def test_poisson_noise_keeps_the_mean_and_its_variance_is_the_squared_level_times_it() -> None:
+def test_noise_in_units_of_the_data_is_put_on_scaled_rows() -> None:
     torch.manual_seed(0)
-    x = torch.tensor([0.0, 0.25, 1.0, -3.0]).repeat(200_000, 1)
-    noisy = corrupt(x, Corruption.POISSON, 0.4)
-    assert noisy.mean(dim=0).tolist() == pytest.approx([0.0, 0.25, 1.0, 0.0], abs=0.005)
-    expected = [0.0, 0.16 * 0.25, 0.16, 0.0]
-    assert noisy.var(dim=0).tolist() == pytest.approx(expected, rel=0.02)
-    counts = noisy / 0.4**2
-    torch.testing.assert_close(counts, counts.round())
+    module = build("denoising", (1, 50, 50), DataKind.IMAGES, level=25, level_in="data")
+    module.scaling.fit(torch.tensor(0.0), torch.tensor(255.0))
+    x = torch.rand(20, 1, 50, 50)
+    noisy = module.noised(x)
+    assert noisy is not None
+    assert (noisy - x).std().item() == pytest.approx(25 / 255, rel=0.02)
 
 
-def test_each_row_may_have_its_own_level_of_poisson_noise_down_to_none() -> None:
-    torch.manual_seed(0)
-    noisy = corrupt(torch.ones(2, 50_000), Corruption.POISSON, torch.tensor([[0.0], [0.5]]))
-    assert noisy[0].std().item() < 0.01
-    assert noisy[1].std().item() == pytest.approx(0.5, rel=0.02)
+def test_training_plays_sounds_at_other_speeds_and_validation_does_not() -> None:
+    time = torch.arange(2048.0)
+    tone = torch.sin(0.2 * time).expand(64, 1, 2048)
+    module = build("denoising", (1, 2048), DataKind.AUDIO, level=1e-6, level_in="scaled")
+    module.encoder, module.decoder = nn.Identity(), nn.Identity()
+    heard: list[torch.Tensor] = []
+    module.encoder.register_forward_hook(lambda *given: heard.append(given[2]))
+    module.train().loss(tone)
+    module.eval().loss(tone)
+    pitches, pitches_of_validation = (
+        torch.fft.rfft(each[:, 0] * torch.hann_window(2048)).abs().argmax(dim=1) for each in heard
+    )
+    assert len(pitches.unique()) > 10
+    assert len(pitches_of_validation.unique()) == 1
 
 
 @pytest.mark.parametrize(
-    ("corruption", "level", "is_refused"),
+    ("kind", "options", "expected"),
     [
-        ("gaussian", 1.5, False),
-        ("speckle", 1.5, False),
-        ("poisson", 1.0, False),
-        ("poisson", 1.5, True),
-        ("masking", 1.5, True),
-        ("salt_and_pepper", 1.5, True),
-        ("speckle", 0.0, True),
+        ("audio", {}, 1.2),
+        ("audio", {"speed_perturbation": 1}, 1.0),
+        ("series", {}, 1.0),
+        ("series", {"speed_perturbation": 1.5}, 1.5),
+        ("images", {}, 1.0),
     ],
 )
-def test_each_corruption_has_its_own_range_of_levels(
-    corruption: str, level: float, is_refused: bool
+def test_only_sounds_change_their_speed_unless_the_job_says_so(
+    kind: str, options: dict[str, float], expected: float
 ) -> None:
+    config = variants.config("denoising").model_validate(options)
+    data = DataSpec(path="-", kind=DataKind(kind))
+    assert not config.refusals(data)
+    assert config.settled(data).speed_perturbation == expected
+
+
+def test_recordings_with_noise_of_their_own_keep_their_speed_and_images_have_none() -> None:
     config = variants.config("denoising")
-    if is_refused:
-        with pytest.raises(ValidationError, match="level"):
-            config(corruption=corruption, level=level)
-    else:
-        assert config(corruption=corruption, level=level)
+    recordings = DataSpec(path="noisy", clean_path="clean", kind=DataKind.AUDIO)
+    assert config().settled(recordings).speed_perturbation == 1.0
+    images = DataSpec(path="-", kind=DataKind.IMAGES)
+    told = config(speed_perturbation=1.5).refusals(images)
+    assert "1.5 is for audio and series, and the data are images" in told["speed_perturbation"]
+
+
+def test_with_clean_rows_the_noisy_row_is_the_input_and_the_clean_one_the_target() -> None:
+    module, x = build("denoising", (5,), corruption="none"), torch.randn(6, 2, 5)
+    noisy, clean = x.unbind(dim=1)
+    expected = module.reconstruction(module.decoder(module.encoder(noisy)), clean).mean()
+    torch.testing.assert_close(module.loss(x).total, expected)
+    assert module.noised(clean) is None
+    assert judged(module, clean) is None
+    assert set(judged(module, noisy, clean).metrics) >= {"noise_mse_ratio"}
+
+
+def test_a_corruption_that_is_asked_for_comes_on_top_of_the_noise_of_the_data() -> None:
+    module, x = build("denoising", (5,), corruption="masking", level=1.0), torch.randn(6, 2, 5)
+    expected = module.reconstruction(module.decoder(module.encoder(torch.zeros(6, 5))), x[:, 1])
+    torch.testing.assert_close(module.loss(x).total, expected.mean())
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "names"),
+    [
+        (DataKind.IMAGES, (1, 8, 8), {"psnr_db_noisy", "psnr_db_denoised", "psnr_gain_db"}),
+        (DataKind.SERIES, (2, 16), {"si_sdr_db_noisy", "si_sdr_db_denoised", "si_sdr_gain_db"}),
+        (DataKind.AUDIO, (1, 64), {"si_sdr_db_noisy", "si_sdr_db_denoised", "si_sdr_gain_db"}),
+        (DataKind.TABULAR, (9,), {"noise_mse_ratio"}),
+    ],
+    ids=["images", "series", "audio", "tabular"],
+)
+def test_a_denoiser_reports_the_noise_that_it_removes_in_the_measure_of_the_field(
+    kind: DataKind, shape: Shape, names: set[str]
+) -> None:
+    found = judged(build("denoising", shape, kind), torch.rand(20, *shape)).metrics
+    ours = {name for name in found if not name.endswith(("_weakest", "_filter"))}
+    assert ours == names
+    assert all(isinstance(value, float) for value in found.values())
+
+
+def test_the_gain_is_that_of_rows_with_the_strongest_noise_beside_the_clean_rows() -> None:
+    torch.manual_seed(0)
+    module = build("denoising", (1, 24), DataKind.SERIES, level=(0.1, 0.6))
+    trained(module, waves(1000), 500)
+    clean = waves(300)
+    found = judged(module, clean).metrics
+    noisy = clean + 0.6 * torch.randn_like(clean)
+    assert found["si_sdr_db_noisy"] == pytest.approx(si_sdr_db(noisy, clean).mean().item(), abs=0.5)
+    assert found["si_sdr_gain_db"] > 3
 
 
 # -- noise2noise ----------------------------------------------------------------------------------

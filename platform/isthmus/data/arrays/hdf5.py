@@ -1,4 +1,4 @@
-"""HDF5: a file of named arrays; needs `pip install isthmus[arrays]`."""
+"""HDF5: a file of named arrays; needs the extra `arrays`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array
 from isthmus.errors import DataError
+from isthmus.extras import importing
 
 
 class Hdf5(ArrayFormat):
@@ -36,10 +37,8 @@ class Hdf5(ArrayFormat):
 
     @contextmanager
     def _file(self) -> Iterator[Any]:
-        try:
+        with importing("arrays", needed_by=f"{self.name}: HDF5"):
             import h5py
-        except ImportError:
-            raise DataError(f"{self.name}: reading HDF5 needs h5py: pip install h5py") from None
         try:
             with h5py.File(self.path, "r") as file:
                 yield file

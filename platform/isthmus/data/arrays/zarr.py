@@ -1,4 +1,4 @@
-"""Zarr: a folder of an array's chunks; needs `pip install isthmus[arrays]`."""
+"""Zarr: a folder of an array's chunks; needs the extra `arrays`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from isthmus.data.arrays import ArrayFormat, LoadedArray, checked, loaded_array
 from isthmus.errors import DataError
+from isthmus.extras import importing
 
 
 class Zarr(ArrayFormat):
@@ -28,10 +29,8 @@ class Zarr(ArrayFormat):
         return () if hasattr(opened, "shape") else tuple(_names(opened))
 
     def _opened(self) -> Any:
-        try:
+        with importing("arrays", needed_by=f"{self.name}: Zarr"):
             import zarr
-        except ImportError:
-            raise DataError(f"{self.name}: reading Zarr needs zarr: pip install zarr") from None
         try:
             return zarr.open(str(self.path), mode="r")
         except (OSError, ValueError, KeyError) as error:

@@ -15,7 +15,7 @@ from isthmus.types import ScalingMode
 
 @dataclass(frozen=True)
 class UseOptions:
-    """What a person may ask for when a trained pair is used on rows.
+    """What may be asked for when rows are opened that are like those of training.
 
     Attributes:
         resample: Whether sounds of another sample rate are resampled to the pair's.
@@ -23,13 +23,19 @@ class UseOptions:
             the pair was trained on.
         set_aside: Whether rows that cannot be read are set aside, in `Block.rejected`, instead of
             ending the work. Steps of a series are not: its windows need every step.
+        blends: Whether windows of sounds are put together again: they then begin half a window
+            apart, whatever the stride of training, and sounds shorter than a window have one.
         let_short: Whether series that are all shorter than a window are let in, with no window.
+        begins_as_training: Whether windows of series begin where those of training do, which may be
+            closer together than half a window; the second view of each row does.
     """
 
     resample: bool = False
     query: str | None = None
     set_aside: bool = False
     let_short: bool = False
+    blends: bool = False
+    begins_as_training: bool = False
 
 
 class Kind(ABC):

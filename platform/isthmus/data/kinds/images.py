@@ -15,15 +15,23 @@ from isthmus.data.arrays.sklearn import DIGITS_WHITE, IMAGE_SET
 from isthmus.data.files import Files
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
-from isthmus.data.media.image_files import open_image_files, open_image_files_like
+from isthmus.data.media.image_files import (
+    open_image_files,
+    open_image_files_like,
+    refuse_smaller,
+)
 from isthmus.data.media.pixels import IMAGE_ENDINGS, Size
-from isthmus.data.rows import RowSource
+from isthmus.data.rows import RowSource, rows_in_a_block
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape
 
 _logger = logging.getLogger(__name__)
 _WHITES = {"uint8": 255.0, "uint16": 65535.0}
+# Pixels from 0 to 1 lie between these, with noise.
+_LEAST_OF_UNIT, _MOST_OF_UNIT = -1.0, 2.0
+# A pair whose training rows have a range below this was itself trained on such pixels, or nearly.
+_FAR_LARGER = 10 * (_MOST_OF_UNIT - _LEAST_OF_UNIT)
 
 
 class Images(Kind):
@@ -44,7 +52,7 @@ class Images(Kind):
             if parts and rows.schema.shape != parts[0].schema.shape:
                 raise DataError(
                     f"{rows.name}: has images of shape {rows.schema.shape} and {parts[0].name} of "
-                    f"{parts[0].schema.shape}; set data.image_size"
+                    f"{parts[0].schema.shape}; set data.image_size, or data.patch"
                 )
             parts.append(rows)
         parts = _of_one_white(parts, files.name)
@@ -58,7 +66,7 @@ class Images(Kind):
         """Opens images for a trained pair.
 
         Arrays may be (N, C, H, W), (N, H, W, C), (N, H, W) if C is 1, or flat. Images of another
-        size are resized if `data.image_size` is set.
+        size are resized if `data.image_size` is set, and stay as they are if `data.patch` is.
         """
         if not _is_array(files):
             return open_image_files_like(files, data, schema, options)
@@ -104,6 +112,9 @@ def _oriented(loaded: LoadedArray, path: Path | None, name: str, spec: DataSpec)
     if spec.image_size is not None and spec.image_size != size:
         resized = spec.image_size
         row_shape = (row_shape[0], *spec.image_size)
+    if spec.patch is not None:
+        refuse_smaller(name, size, spec.patch)
+        row_shape = (row_shape[0], spec.patch, spec.patch)
     white = DIGITS_WHITE if name == IMAGE_SET else _WHITES.get(loaded.values.dtype.name)
     schema = RowSchema(kind=DataKind.IMAGES, shape=row_shape, white=white)
     return ArrayRows(loaded, path, name, spec, schema, channels_last=channels_last, resized=resized)
@@ -134,15 +145,17 @@ def _of_one_white(parts: list[ArrayRows], name: str) -> list[ArrayRows]:
 def _like_trained(
     loaded: LoadedArray, path: Path | None, name: str, data: DataSpec, schema: RowSchema
 ) -> ArrayRows:
+    is_any_size = data.patch is not None
     is_resized, row_shape = data.image_size is not None, schema.shape
     found = loaded.values.shape[1:]
     channels, height, width = row_shape
 
     def fits(shape: Shape) -> bool:
-        return shape == row_shape or (is_resized and len(shape) == 3 and shape[0] == channels)
+        is_image = len(shape) == 3 and shape[0] == channels
+        return shape == row_shape or (is_image and (is_resized or is_any_size))
 
     channels_last = False
-    if found == (channels * height * width,):
+    if found == (channels * height * width,) and not is_any_size:
         size: Size = (height, width)
     elif fits(found):
         size = (found[1], found[2])
@@ -151,7 +164,10 @@ def _like_trained(
     elif len(found) == 3 and fits((found[2], *found[:2])):
         channels_last, size = True, (found[0], found[1])
     else:
-        raise DataError(_shape_refused(name, loaded.values.shape, row_shape))
+        raise DataError(
+            _shape_refused(name, loaded.values.shape, row_shape, is_any_size=is_any_size)
+        )
+    _refuse_unit_range(loaded, name, schema)
     return ArrayRows(
         loaded,
         path,
@@ -159,7 +175,7 @@ def _like_trained(
         data,
         schema,
         channels_last=channels_last,
-        resized=(height, width) if size != (height, width) else None,
+        resized=(height, width) if is_resized and size != (height, width) else None,
         factor=_factor(loaded, schema),
     )
 
@@ -173,8 +189,47 @@ def _factor(loaded: LoadedArray, schema: RowSchema) -> float:
     return float(np.float32(schema.white or white) / np.float32(white))
 
 
-def _shape_refused(name: str, shape: Shape, row_shape: Shape) -> str:
+def _refuse_unit_range(loaded: LoadedArray, name: str, schema: RowSchema) -> None:
+    """Refuses floats from 0 to 1 where white is 255 or 65535; the pair would take them for black.
+
+    Arrays of other units are told by their first numbers, so that they are not read twice.
+    """
+    white, values = schema.white, loaded.values
+    is_float = np.issubdtype(values.dtype, np.floating)
+    if white is None or white not in _WHITES.values():
+        return
+    if not is_float or _width(schema, white) < _FAR_LARGER:
+        return
+    lowest, highest = np.inf, -np.inf
+    at_once = rows_in_a_block(values.shape[1:] or (1,))
+    for first in range(0, len(loaded), at_once):
+        block = np.asarray(values[first : first + at_once])
+        lowest = np.fmin(lowest, np.fmin.reduce(block, axis=None))
+        highest = np.fmax(highest, np.fmax.reduce(block, axis=None))
+        if lowest < _LEAST_OF_UNIT or highest > _MOST_OF_UNIT:
+            return
+    if lowest < highest:  # images of one value, as black ones are, mean the same in any unit
+        raise DataError(
+            f"{name}: holds numbers from {lowest:.3g} to {highest:.3g}, and white is {white:g} to "
+            f"the pair; give 0 to {white:g}, or multiply them by {white:g} if their white is 1"
+        )
+
+
+def _width(schema: RowSchema, white: float) -> float:
+    """Returns the width of the range of the training rows; up to white if that is not known."""
+    if schema.lowest is None or schema.highest is None:
+        return white
+    return max(schema.highest) - min(schema.lowest)
+
+
+def _shape_refused(name: str, shape: Shape, row_shape: Shape, *, is_any_size: bool) -> str:
     channels, height, width = row_shape
+    if is_any_size:
+        last = "(N, H, W)" if channels == 1 else f"(N, H, W, {channels})"
+        return (
+            f"{name}: has shape {shape}; the model takes images of any size, of shape "
+            f"(N, {channels}, H, W) or {last}"
+        )
     shapes: list[Shape] = [row_shape, (height, width, channels), (channels * height * width,)]
     if channels == 1:
         shapes.insert(0, (height, width))

@@ -57,7 +57,10 @@ class Series(Kind):
         else:
             steps = open_tables_like(files, _of_steps(data), of_steps, extra=_extra(data))
         return series_rows(
-            steps, data, files.name, step_s=schema.time_step_s, let_short=options.let_short
+            *(steps, data, files.name),
+            step_s=schema.time_step_s,
+            is_training=options.begins_as_training,
+            let_short=options.let_short,
         )
 
 

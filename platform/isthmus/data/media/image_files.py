@@ -48,12 +48,15 @@ _logger = logging.getLogger(__name__)
 class ImageFiles:
     """The rows of image files, decoded a block at a time.
 
+    Images of any size come in blocks of one size each, whatever the shape in the schema.
+
     Attributes:
         files: N files.
         schema: What the rows are like.
         headers: What each file says of itself.
         labels: Shape (N,), if they are asked for.
         aside: The files that are set aside; `None` if a file that cannot be read is an error.
+        is_any_size: Whether images keep the sizes that they have.
     """
 
     files: Files
@@ -61,6 +64,7 @@ class ImageFiles:
     headers: tuple[ImageHeader, ...]
     labels: Labels | None = None
     aside: SetAside | None = None
+    is_any_size: bool = False
 
     @property
     def count(self) -> int:
@@ -83,24 +87,40 @@ class ImageFiles:
     def _decoded(self) -> Iterator[Block]:
         paths = self.files.paths()
         names = np.array(self.files.names)
-        channels, *size = self.schema.shape
-        row_size = (size[0], size[1])
-        step = rows_in_a_block(self.schema.shape)
+        channels = self.schema.shape[0]
         with ThreadPoolExecutor(cpus()) as pool:  # Pillow decodes outside Python's lock
-            for first in range(0, len(paths), step):
-                rows = slice(first, first + step)
-                values = np.empty((len(paths[rows]), channels, *size), dtype=np.float32)
+            for rows, size in self._blocks_of_one_size():
+                values = np.empty((rows.stop - rows.start, channels, *size), dtype=np.float32)
 
-                def read(row: int, first: int = first, values: FloatArray = values) -> None:
+                def read(
+                    row: int,
+                    first: int = rows.start,
+                    size: Size = size,
+                    values: FloatArray = values,
+                ) -> None:
                     position = first + row
                     called = self.files.called(position)
-                    pixels = decode(paths[position], called, channels, row_size)
+                    pixels = decode(paths[position], called, channels, size)
                     np.multiply(pixels, self._factor(position), out=values[row])
 
-                faults = self._faults(first, pool.map(_error_of(read), range(len(values))))
+                errors = pool.map(_error_of(read), range(len(values)))
+                faults = self._faults(rows.start, errors)
                 labels = None if self.labels is None else self.labels[rows]
                 block = Block(values, {"file": names[rows]}, labels)
                 yield block if self.aside is None else self.aside.without(block, faults)
+
+    def _blocks_of_one_size(self) -> Iterator[tuple[slice, Size]]:
+        """Yields which files are read at once, and the size that their images get."""
+        channels, height, width = self.schema.shape
+        first = 0
+        while first < len(self.headers):
+            size = self.headers[first].size if self.is_any_size else (height, width)
+            end = min(first + rows_in_a_block((channels, *size)), len(self.headers))
+            if self.is_any_size:
+                others = (place for place in range(first, end) if self.headers[place].size != size)
+                end = next(others, end)
+            yield slice(first, end), size
+            first = end
 
     def _faults(self, first: int, errors: Iterable[DataError | None]) -> dict[int, Rejected]:
         """Returns the rows from the file `first` on that could not be decoded."""
@@ -119,12 +139,23 @@ class ImageFiles:
             DataError: Naming what is possible.
         """
         if is_array_output(output):
+            if self.is_any_size:
+                self._refuse_several_sizes(output)
             return
         if self.files.is_folder:
             check_folder(output, self.files.names)
         else:
             check_ending(output, (*IMAGE_ENDINGS, *ARRAY_OUTPUT_ENDINGS), "an image")
             check_depth(self.headers[0], output)
+
+    def _refuse_several_sizes(self, output: Path) -> None:
+        for name, header in zip(self.files.names, self.headers, strict=True):
+            if header.size != self.headers[0].size:
+                raise DataError(
+                    f"{output}: one array holds images of one size, and {self.files.names[0]} is "
+                    f"{_shown(self.headers[0].size)} and {name} {_shown(header.size)} (height x "
+                    "width); name a folder"
+                )
 
     @contextmanager
     def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:
@@ -134,7 +165,10 @@ class ImageFiles:
         """
         self.check_output(output)
         if is_array_output(output):
-            with open_array(output, provenance, self.count, self.schema.shape) as write:
+            shape = self.schema.shape
+            if self.is_any_size:
+                shape = (shape[0], *self.headers[0].size)
+            with open_array(output, provenance, self.count, shape) as write:
                 yield write
         else:
             with (
@@ -180,17 +214,24 @@ def open_image_files(files: Files, spec: DataSpec) -> tuple[ImageFiles, DataSpec
         The rows, and the spec as it was.
 
     Raises:
-        DataError: If a file is no image, or they differ in size with no `image_size` set.
+        DataError: If a file is no image, or smaller than `patch`; or if they differ in size with
+            neither `patch` nor `image_size` set.
     """
     readable = _read_headers(files)
     headers = readable.headers
     channels = 3 if any(header.is_colour for header in headers) else 1
-    size = spec.image_size or _common_size(files, headers)
+    if spec.patch is None:
+        size = spec.image_size or _common_size(files, headers)
+    else:
+        size = (spec.patch, spec.patch)
+        for place, header in enumerate(headers):
+            refuse_smaller(files.called(place), header.size, spec.patch)
     white = float(max(header.white for header in headers))
     schema = RowSchema(kind=DataKind.IMAGES, shape=(channels, *size), white=white)
     labels = folder_labels(files.names, spec.labels, files.name)
     _report_scaled(files, headers, white)
-    return ImageFiles(files, schema, headers, labels), spec
+    is_any_size = spec.patch is not None
+    return ImageFiles(files, schema, headers, labels, is_any_size=is_any_size), spec
 
 
 def open_image_files_like(
@@ -198,8 +239,8 @@ def open_image_files_like(
 ) -> ImageFiles:
     """Opens image files for a trained pair.
 
-    Images of another size are resized if `data.image_size` is set; those of another depth are
-    scaled to the white point that the pair knows.
+    Images of another size are resized if `data.image_size` is set, and stay as they are if
+    `data.patch` is; those of another depth are scaled to the white point that the pair knows.
 
     Args:
         files: One file or several.
@@ -213,14 +254,20 @@ def open_image_files_like(
     _, height, width = schema.shape
 
     def check(header: ImageHeader, name: str) -> None:
-        if data.image_size is None:
+        if data.image_size is None and data.patch is None:
             _refuse_other_size(name, header, (height, width))
 
     readable = _read_headers(files, check, sets_aside=options.set_aside)
     if schema.white is not None:
         _report_scaled(files, readable.headers, schema.white)
     known = RowSchema(kind=DataKind.IMAGES, shape=schema.shape, white=schema.white)
-    return ImageFiles(readable.files, known, readable.headers, aside=readable.aside)
+    return ImageFiles(
+        readable.files,
+        known,
+        readable.headers,
+        aside=readable.aside,
+        is_any_size=data.patch is not None,
+    )
 
 
 def _error_of(read: Callable[[int], None]) -> Callable[[int], DataError | None]:
@@ -260,7 +307,8 @@ def _common_size(files: Files, headers: Sequence[ImageHeader]) -> Size:
         if header.size != first:
             raise DataError(
                 f"{files.name}: images differ in size: {files.names[0]} is {_shown(first)} and "
-                f"{name} {_shown(header.size)} (height x width); set data.image_size"
+                f"{name} {_shown(header.size)} (height x width); set data.image_size to resize "
+                "them, or data.patch to train a denoiser of images of any size"
             )
     return first
 
@@ -270,6 +318,19 @@ def _refuse_other_size(name: str, header: ImageHeader, size: Size) -> None:
         raise DataError(
             f"{name}: is {_shown(header.size)} (height x width) and the model takes "
             f"{_shown(size)}; resize it, or train with data.image_size set"
+        )
+
+
+def refuse_smaller(name: str, size: Size, patch: int) -> None:
+    """Refuses an image that has no room for a patch.
+
+    Raises:
+        DataError: With the largest patch that it has room for.
+    """
+    if min(size) < patch:
+        raise DataError(
+            f"{name}: is {_shown(size)} (height x width), which has no room for data.patch: "
+            f"{patch}; lower it to {min(size)}, or leave the image out"
         )
 
 

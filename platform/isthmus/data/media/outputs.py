@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from isthmus.data.array_output import save_array
 from isthmus.data.files import Files
 from isthmus.data.output import whole_file, whole_folder
 from isthmus.data.provenance import Provenance
-from isthmus.data.rows import Block, FloatArray, WriteBlock, joined
+from isthmus.data.rows import Block, FloatArray, WriteBlock, joined_columns
 from isthmus.types import Shape
 
 
@@ -54,16 +54,14 @@ def open_array(
         DataError: If the place cannot be written to.
     """
     rows = np.empty((count, *row_shape), dtype=np.float32)
-    columns: dict[str, list[NDArray[Any]]] = {}
+    indexes: list[Mapping[str, NDArray[Any]]] = []
     filled = 0
 
     def write(block: Block, values: FloatArray) -> None:
         nonlocal filled
         rows[filled : filled + len(values)] = values
         filled += len(values)
-        for name, column in block.index.items():
-            columns.setdefault(name, []).append(column)
+        indexes.append(block.index)
 
     yield write
-    beside = {name: joined(parts) for name, parts in columns.items()}
-    save_array(rows[:filled], "x", output, provenance, beside)
+    save_array(rows[:filled], "x", output, provenance, joined_columns(indexes))

@@ -16,11 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
+from isthmus.data.media.orientation import ENDINGS_WITH_EXIF, UPRIGHT, turned
 from isthmus.data.provenance import PROVENANCE_KEY, Provenance
 from isthmus.data.rows import FloatArray
 from isthmus.errors import DataError
+from isthmus.extras import importing
 
 IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """The endings of image files, in lower case."""
@@ -55,12 +57,14 @@ class ImageHeader:
         is_deep: Whether a pixel has 16 bits a channel, of which Pillow's mode says nothing where
             there are several channels.
         pages: The number of images in the file.
+        orientation: Which way up its pixels are to be shown, from 1 to 8, as its Exif says.
     """
 
     size: Size
     mode: str
     is_deep: bool
     pages: int = 1
+    orientation: int = UPRIGHT
 
     @property
     def is_colour(self) -> bool:
@@ -152,6 +156,35 @@ def encode(pixels_CHW: FloatArray, original: Path, output: Path, provenance: Pro
         _save(image, extras, output, provenance)
 
 
+def encode_new(
+    pixels_CHW: FloatArray, header: ImageHeader, output: Path, provenance: Provenance
+) -> None:
+    """Writes pixels as a file of a size, depth and colour, when the file they are of is not there.
+
+    It is opaque; values are rounded and clipped. Its Exif says which way up it is, as the file
+    did; where the output has none, its pixels are turned.
+
+    Raises:
+        DataError: If the output's format has no room for 16 bits.
+    """
+    check_depth(header, output)
+    values = np.clip(np.rint(resize(pixels_CHW, header.size)), 0, header.white)
+    values_HWC = np.moveaxis(values, 0, -1)
+    exif = Image.Exif()
+    if header.is_beyond_pillow or output.suffix.lower() not in ENDINGS_WITH_EXIF:
+        values_HWC = turned(values_HWC, header.orientation)
+    elif header.orientation != UPRIGHT:
+        exif[ExifTags.Base.Orientation] = header.orientation
+    if header.is_beyond_pillow:
+        pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3)).astype(np.uint16)
+        content = bytes(_codecs(output).png_encode(np.ascontiguousarray(pixels)))
+        output.write_bytes(_with_text(content, PROVENANCE_KEY, provenance.to_json()))
+        return
+    like = Image.new("RGB" if header.is_colour else "L", (1, 1))
+    extras = _Extras(exif, None, None)
+    _save(_in_mode(values_HWC, like, header), extras, output, provenance)
+
+
 def check_depth(header: ImageHeader, output: Path) -> None:
     """Refuses an output that cannot hold the 16 bits of an image.
 
@@ -210,7 +243,19 @@ def _header(image: Image.Image, start: bytes, name: str) -> ImageHeader:
             raise DataError(f"{name}: is colour of 16 bits, read from png only; convert it to png")
     # The further images of an MPO are a camera's own copies of the first.
     pages = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-    return ImageHeader((image.height, image.width), mode, is_deep, pages)
+    return ImageHeader((image.height, image.width), mode, is_deep, pages, _orientation(image))
+
+
+def _orientation(image: Image.Image) -> int:
+    """Returns which way up an image is to be shown; Pillow turns a tif itself."""
+    # Without Exif at its start, a png would be decoded to look for it behind the pixels.
+    if image.format == "TIFF" or "exif" not in image.info:
+        return UPRIGHT
+    try:
+        found = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except _BROKEN:
+        return UPRIGHT
+    return int(found) if found in range(1, 9) else UPRIGHT
 
 
 def _bits_per_sample(image: Any) -> tuple[int, ...]:
@@ -232,10 +277,14 @@ def _pixels(path: Path, image: Image.Image, header: ImageHeader) -> NDArray[Any]
     return np.asarray(grey)[..., None]
 
 
-def _decode_deep(path: Path) -> NDArray[np.uint16]:
-    import imagecodecs
+def _codecs(path: Path) -> Any:
+    with importing("image", needed_by=f"{path.name}: a png of 16 bits in colour"):
+        import imagecodecs
+    return imagecodecs
 
-    pixels: NDArray[np.uint16] = imagecodecs.png_decode(path.read_bytes())
+
+def _decode_deep(path: Path) -> NDArray[np.uint16]:
+    pixels: NDArray[np.uint16] = _codecs(path).png_decode(path.read_bytes())
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 
@@ -327,14 +376,12 @@ def _encode_deep(
     output: Path,
     provenance: Provenance,
 ) -> None:
-    import imagecodecs
-
     alpha = _decode_deep(original)[..., 3 if header.is_colour else 1 :]
     if not header.is_colour:
         values_HWC = values_HWC.mean(axis=2, keepdims=True).round()
     # The encoder knows no grey with alpha: grey is repeated, and read as grey again.
     pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3)).astype(np.uint16)
-    content = bytes(imagecodecs.png_encode(np.ascontiguousarray(np.dstack([pixels, alpha]))))
+    content = bytes(_codecs(output).png_encode(np.ascontiguousarray(np.dstack([pixels, alpha]))))
     output.write_bytes(_with_text(content, PROVENANCE_KEY, provenance.to_json()))
 
 

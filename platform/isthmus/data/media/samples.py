@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from isthmus.data.rows import FloatArray
 from isthmus.errors import DataError
+from isthmus.extras import importing
 
 FORMATS = {
     ".wav": "WAV",
@@ -64,6 +65,17 @@ class SoundHeader:
         return (2 * self.frames * rate_hz + self.rate_hz) // (2 * self.rate_hz)
 
 
+def sound_library() -> Any:
+    """Returns the module `soundfile`, through which libsndfile reads and writes sounds.
+
+    Raises:
+        MissingExtra: If it is not installed.
+    """
+    with importing("sound", needed_by="a sound file"):
+        import soundfile
+    return soundfile
+
+
 def read_header(path: Path, name: str) -> SoundHeader:
     """Reads what a file says about itself.
 
@@ -74,8 +86,7 @@ def read_header(path: Path, name: str) -> SoundHeader:
     Raises:
         DataError: If it is no sound, is cut off, or holds nothing.
     """
-    import soundfile
-
+    soundfile = sound_library()
     with _reading(name, "is damaged or no audio file; replace or remove it"):
         info = soundfile.info(str(path), verbose=True)
     if _is_cut_off(info.extra_info):
@@ -108,8 +119,6 @@ class SampleReader:
     """
 
     def __init__(self, path: Path, name: str, header: SoundHeader, rate_hz: int) -> None:
-        import soundfile
-
         self.name = name
         self.length = header.frames_at(rate_hz)
         """The number of samples of each channel that there are to read."""
@@ -119,7 +128,9 @@ class SampleReader:
         self._resampled = np.empty((0, header.channels), dtype=np.float32)
         self._resampler = _resampler(header.rate_hz, rate_hz, header.channels, name)
         with _reading(name, "is damaged; replace or remove it"):
-            self._file = soundfile.SoundFile(str(path))
+            self._file = sound_library().SoundFile(str(path))
+        self.tags: Mapping[str, str] = self._file.copy_metadata()
+        """What the file says of its sound: title, artist, date, comment."""
 
     def close(self) -> None:
         """Closes the file."""
@@ -144,6 +155,17 @@ class SampleReader:
         # What rounding leaves open at the very end is silence.
         return _as_long_as(whole[:count], count)
 
+    def read_mirrored(self, count: int) -> FloatArray:
+        """Returns the next samples, shape (count, C), to and fro if there are not so many left.
+
+        Silence after a noisy sound would be what no net has learned from.
+
+        Raises:
+            DataError: As in `read`.
+        """
+        samples_TC = self.read(count)
+        return np.pad(samples_TC, ((0, count - len(samples_TC)), (0, 0)), mode="symmetric")
+
     def _read_file(self, count: int) -> FloatArray:
         with _reading(self.name, "is damaged; replace or remove it"):
             samples_TC: FloatArray = self._file.read(count, dtype="float32", always_2d=True)
@@ -162,11 +184,13 @@ class SampleWriter:
         output: The file; its ending is its format.
         like: What the header of the other file says.
         rate_hz: The rate of the samples that are given.
+        tags: What the file is to say of its sound; a tag that its format does not have is left out.
     """
 
-    def __init__(self, output: Path, like: SoundHeader, rate_hz: int) -> None:
-        import soundfile
-
+    def __init__(
+        self, output: Path, like: SoundHeader, rate_hz: int, tags: Mapping[str, str]
+    ) -> None:
+        soundfile = sound_library()
         self.clipped = 0
         """The number of samples so far that lay outside [-1, 1], and which the format clipped."""
         self.subtype = ""
@@ -179,6 +203,9 @@ class SampleWriter:
             self._file = soundfile.SoundFile(
                 str(output), "w", like.rate_hz, like.channels, self.subtype, format=form
             )
+        for name, tag in tags.items():
+            with suppress(soundfile.SoundFileError):
+                setattr(self._file, name, tag)
 
     def close(self) -> None:
         """Closes the file."""
@@ -209,8 +236,7 @@ def check_format(output: Path, like: SoundHeader) -> None:
     Raises:
         DataError: With the ending that can.
     """
-    import soundfile
-
+    soundfile = sound_library()
     form, subtype = _form(output, like)
     try:
         soundfile.SoundFile(
@@ -225,8 +251,7 @@ def check_format(output: Path, like: SoundHeader) -> None:
 
 def _form(output: Path, like: SoundHeader) -> tuple[str, str]:
     """Returns the format and the subtype of an output, those of the other file where it can."""
-    import soundfile
-
+    soundfile = sound_library()
     form = FORMATS[output.suffix.lower()]
     if form == "WAV" and like.form in _KINDS_OF_WAV:
         form = like.form
@@ -238,8 +263,8 @@ def _resampler(from_hz: int, to_hz: int, channels: int, name: str) -> Any:
     """Returns a resampler, or `None` if the rates are the same."""
     if from_hz == to_hz:
         return None
-    import soxr
-
+    with importing("sound", needed_by=f"{name}: resampling"):
+        import soxr
     try:
         return soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
     except (ValueError, RuntimeError) as error:
@@ -253,8 +278,7 @@ def _as_long_as(samples_TC: FloatArray, count: int) -> FloatArray:
 
 @contextmanager
 def _reading(name: str, message: str) -> Iterator[None]:
-    import soundfile
-
+    soundfile = sound_library()
     try:
         yield
     except PermissionError:
@@ -265,8 +289,7 @@ def _reading(name: str, message: str) -> Iterator[None]:
 
 @contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    import soundfile
-
+    soundfile = sound_library()
     try:
         yield
     except soundfile.SoundFileError as error:

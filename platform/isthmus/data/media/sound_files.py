@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -41,6 +42,8 @@ from isthmus.types import DataKind
 SOUND_ENDINGS = tuple(FORMATS)
 """The endings of sound files, in lower case."""
 DEFAULT_WINDOW = 1024
+# Where files may be shorter than it: long enough for the spectrum of a syllable.
+_PADDED_WINDOW_S = 0.25
 _logger = logging.getLogger(__name__)
 
 
@@ -70,7 +73,7 @@ class SoundFiles:
     def count(self) -> int:
         """The number of windows."""
         window = self.schema.shape[1]
-        lengths = (header.frames_at(self.rate_hz) for header in self.headers)
+        lengths = (max(window, header.frames_at(self.rate_hz)) for header in self.headers)
         return sum(count_windows(length, window, self.stride) for length in lengths)
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
@@ -107,7 +110,8 @@ class SoundFiles:
         at_once = rows_in_a_block((channels, max(window, self.stride)))
         name = self.files.names[position]
         with closing(self._reader(paths, position)) as reader:
-            parts = cut_in_parts(reader.read, reader.length, window, self.stride, at_once)
+            length = max(window, reader.length)
+            parts = cut_in_parts(reader.read_mirrored, length, window, self.stride, at_once)
             for starts, values in parts:
                 n = len(starts)
                 yield Block(
@@ -149,8 +153,8 @@ class SoundFiles:
     def open_output(self, output: Path, provenance: Provenance) -> Iterator[WriteBlock]:
         """Gives a function that writes windows as files of the same names, or to npz as they are.
 
-        Windows are averaged where they overlap. Each file has the sample rate, length and format
-        of the one that it takes the place of.
+        Windows are blended where they overlap. Each file has the sample rate, length, format and
+        tags of the one that it takes the place of.
         """
         self.check_output(output)
         if is_array_output(output):
@@ -175,12 +179,25 @@ def open_sound_files(files: Files, spec: DataSpec) -> tuple[SoundFiles, DataSpec
     Raises:
         DataError: If a file is damaged or too short, or the files differ in rate or channels.
     """
+    pads = spec.short_files == "pad"
     headers = read_headers(files, read_header).headers
     first = headers[0]
     _refuse_differing(files, headers, "sample rates", lambda h: f"{h.rate_hz} Hz", "resample")
     _refuse_differing(files, headers, "channels", lambda h: f"{h.channels}", "mix or convert")
-    window = spec.window or DEFAULT_WINDOW
-    spec = spec.model_copy(update={"window": window, "stride": spec.stride or window // 2})
+    if spec.sample_rate_hz is not None and spec.sample_rate_hz != first.rate_hz:
+        raise DataError(
+            f"{files.name}: sounds have {first.rate_hz} Hz, and data.sample_rate_hz is "
+            f"{spec.sample_rate_hz}; leave it out, or resample them"
+        )
+    window = spec.window or _default_window(first.rate_hz, pads=pads)
+    spec = spec.model_copy(
+        update={
+            "window": window,
+            "stride": spec.stride or window // 2,
+            "sample_rate_hz": first.rate_hz,
+            "short_files": "pad" if pads else "refuse",
+        }
+    )
     schema = RowSchema(
         kind=DataKind.AUDIO, shape=(first.channels, window), sample_rate_hz=first.rate_hz
     )
@@ -206,12 +223,15 @@ def open_sound_files_like(
     """
     channels, window = schema.shape
     rate_hz = schema.sample_rate_hz
+    if options.blends:
+        data = data.model_copy(update={"stride": max(1, window // 2), "short_files": "pad"})
 
     def check(header: SoundHeader, name: str) -> None:
         _refuse_other_channels(name, header, channels)
         if rate_hz is not None and not options.resample:
             _refuse_other_rate(name, header, rate_hz)
-        _refuse_too_short(name, header, window, rate_hz or header.rate_hz)
+        if data.short_files != "pad":
+            _refuse_too_short(name, header, window, rate_hz or header.rate_hz)
 
     readable = read_headers(files, read_header, check, sets_aside=options.set_aside)
     files, headers = readable.files, readable.headers
@@ -234,10 +254,15 @@ def _windows_of(
     labels: Labels | None,
 ) -> SoundFiles:
     window = schema.shape[1]
-    lengths = [header.frames_at(rate_hz) for header in headers]
-    shortest = int(np.argmin(lengths))
-    _refuse_too_short(files.called(shortest), headers[shortest], window, rate_hz)
+    if spec.short_files != "pad":
+        lengths = [header.frames_at(rate_hz) for header in headers]
+        shortest = int(np.argmin(lengths))
+        _refuse_too_short(files.called(shortest), headers[shortest], window, rate_hz)
     return SoundFiles(files, schema, headers, rate_hz, spec.stride or window // 2, labels)
+
+
+def _default_window(rate_hz: int, *, pads: bool) -> int:
+    return 2 ** round(math.log2(_PADDED_WINDOW_S * rate_hz)) if pads else DEFAULT_WINDOW
 
 
 def _refuse_too_short(name: str, header: SoundHeader, window: int, rate_hz: int) -> None:

@@ -1,4 +1,4 @@
-"""Windows of sound files, written again as files: averaged where they overlap."""
+"""Windows of sound files, written again as files: they fade into one another."""
 
 from __future__ import annotations
 
@@ -111,5 +111,6 @@ class SoundOutput:
 
     def _begin(self, part: int) -> _FileUnderway:
         reader = self._open_reader(part)
-        writer = SampleWriter(self._targets[part], self._headers[part], self._rate_hz)
+        target, header = self._targets[part], self._headers[part]
+        writer = SampleWriter(target, header, self._rate_hz, reader.tags)
         return _FileUnderway(part, reader, Merger(reader.length), writer)

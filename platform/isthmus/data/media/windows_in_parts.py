@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from isthmus.data.rows import FloatArray, IndexArray
-from isthmus.data.windows import cut_windows, merge_windows
+from isthmus.data.windows import cross_fade, cut_windows, merge_windows
 
 _SKIPPED_AT_ONCE = 2**16
 Read = Callable[[int], FloatArray]
@@ -64,7 +64,7 @@ def _moved_on(kept_TC: FloatArray, begin: int, start: int, read: Read) -> tuple[
 
 
 class Merger:
-    """Makes one signal of windows that come in order, like `merge_windows`.
+    """Makes one signal of windows that come in order, which fade into one another.
 
     Args:
         length: The number of the signal's steps.
@@ -103,7 +103,7 @@ class Merger:
         window = self._windows_NCW.shape[2]
         base = min(self._done, int(self._starts[0]))
         span = max(end, int(self._starts[-1]) + window) - base
-        merged_TC = merge_windows(self._windows_NCW, self._starts - base, span)
+        merged_TC = merge_windows(self._windows_NCW, self._starts - base, span, cross_fade(window))
         part_TC = merged_TC[self._done - base : end - base]
         is_needed = self._starts + window > end
         self._windows_NCW = self._windows_NCW[is_needed]

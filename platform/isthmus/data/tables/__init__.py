@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from isthmus import plugins
 from isthmus.data.files import ending_of
 from isthmus.data.rows import IndexArray, Rejected
-from isthmus.errors import DataError
+from isthmus.errors import DataError, first_line
 from isthmus.spec import DataSpec
 
 _MISSING_SIGNS = re.compile(r"[?.*-]|--+|#?n/?a|null|none|missing|unknown|nil", re.IGNORECASE)
@@ -309,8 +309,3 @@ def said_plainly(name: str, what: str) -> Iterator[None]:
 def damaged(name: str, error: Exception) -> str:
     """Returns the message about a file that cannot be read to its end."""
     return f"{name}: is damaged ({first_line(error)}); write it again"
-
-
-def first_line(error: Exception) -> str:
-    """Returns the first line of an error's text, or its type if it has none."""
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -21,14 +21,13 @@ from isthmus.data.tables import (
     NumberedRows,
     TableFormat,
     damaged,
-    first_line,
     is_numeric,
     not_a_number,
     refuse_no_rows,
     with_texts,
 )
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
-from isthmus.errors import DataError
+from isthmus.errors import DataError, first_line
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_ROWS = 20

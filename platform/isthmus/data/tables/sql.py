@@ -13,12 +13,11 @@ import pyarrow as pa
 
 from isthmus.data.tables import (
     TableFormat,
-    first_line,
     refuse_no_rows,
     refuse_not_numeric,
     with_texts,
 )
-from isthmus.errors import DataError
+from isthmus.errors import DataError, first_line
 from isthmus.spec.secrets import with_password
 
 if TYPE_CHECKING:

@@ -12,8 +12,13 @@ class FalsePositives(GateCheck):
 
     PLACE = 70
 
-    def judge(self, evidence: Evidence) -> Check:
-        """Returns the share; as many as the champion has are allowed."""
+    def judge(self, evidence: Evidence) -> Check | None:
+        """Returns the share; as many as the champion has are allowed.
+
+        It is `None` for a pair that is to denoise alone.
+        """
+        if not evidence.finds_anomalies:
+            return None
         found, allowed, beside = share(evidence.new.is_anomaly), 0.0, None
         if evidence.old is not None:
             beside = allowed = float(evidence.old.is_anomaly.mean())

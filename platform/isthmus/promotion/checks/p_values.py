@@ -12,8 +12,13 @@ class PValues(GateCheck):
 
     PLACE = 80
 
-    def judge(self, evidence: Evidence) -> Check:
-        """Returns the distance; as large a one as the champion's is allowed."""
+    def judge(self, evidence: Evidence) -> Check | None:
+        """Returns the distance; as large a one as the champion's is allowed.
+
+        It is `None` for a pair that is to denoise alone.
+        """
+        if not evidence.finds_anomalies:
+            return None
         found, allowed, beside = distance_from_uniform(evidence.new.p_values), 0.0, None
         if evidence.old is not None:
             beside = allowed = distance_from_uniform(evidence.old.p_values).value

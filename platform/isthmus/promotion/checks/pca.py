@@ -8,15 +8,20 @@ from isthmus.promotion.verdict import Check
 
 
 class Pca(GateCheck):
-    """The reconstruction error beside PCA's, which costs nothing.
+    """The error beside that of PCA, which costs nothing; of rows with noise if it denoises.
 
     A version whose error is not lower is not worth a net, so it is refused whatever the interval.
     """
 
     PLACE = 20
 
-    def judge(self, evidence: Evidence) -> Check:
-        """Returns what is found, also if the job does not ask for it."""
+    def judge(self, evidence: Evidence) -> Check | None:
+        """Returns what is found, also if the job does not ask for it.
+
+        It is `None` where the code is as large as a row, of which PCA would lose nothing.
+        """
+        if not evidence.pca_components:
+            return None
         ours, theirs = evidence.own_errors, evidence.pca_errors
         found = ratio(ours, theirs, seed=evidence.seed)
         low, high = found.low - 1, found.high - 1

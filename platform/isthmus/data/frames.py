@@ -1,0 +1,113 @@
+"""Frames of pandas, polars, Arrow and others: read as a file is, and results in the same form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import narwhals.stable.v2 as nw
+import pyarrow as pa
+import pyarrow.feather as feather
+from narwhals.exceptions import DuplicateError
+
+from isthmus.data.files import Files
+from isthmus.data.memory_folder import folder_in_memory
+from isthmus.errors import DataError, first_line
+
+CALLED = "frame"
+"""What messages call a frame, where they would name a file."""
+
+
+class Frame:
+    """Rows with named columns, in whichever library's form they came."""
+
+    def __init__(self, native: Any) -> None:
+        """Wraps a frame.
+
+        Raises:
+            DataError: If two columns have the same name.
+        """
+        try:
+            found = nw.from_native(native, eager_only=True, pass_through=True)
+            if not isinstance(found, nw.DataFrame):  # another library, with Arrow's interface
+                found = nw.from_native(pa.table(native), eager_only=True)
+            self._frame = found
+            self.columns = tuple(str(name) for name in found.columns)
+        except (DuplicateError, ValueError) as error:
+            raise DataError(f"{CALLED}: {first_line(error)}; rename columns") from error
+
+    @property
+    def has_numbers_for_names(self) -> bool:
+        """Whether the columns were never named, and are just counted."""
+        return self.columns == tuple(str(number) for number in range(len(self.columns)))
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Returns columns as a table of Arrow's plain types; by default, all columns.
+
+        Raises:
+            DataError: If a column mixes types, such as numbers and texts.
+        """
+        chosen = self._frame if columns is None else self._frame.select(self._own(columns))
+        try:
+            table = chosen.to_arrow()
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise DataError(
+                f"{CALLED}: a column mixes types ({first_line(error)}); convert it to one"
+            ) from error
+        # An index of pandas' comes as a column too.
+        table = table.select([str(name) for name in chosen.columns])
+        return table.cast(pa.schema([_plain(field) for field in table.schema]))
+
+    def replaced(self, columns: pa.Table) -> Any:
+        """Returns the frame with other values in some of its columns, in the same library."""
+        return self._with(self._frame, columns)
+
+    def beside(self, kept: Sequence[str], columns: pa.Table) -> Any:
+        """Returns some columns of the frame with new ones behind them, in the same library.
+
+        The new columns have a line for each row of the frame, whose index they get.
+        """
+        kept = [name for name in kept if name not in columns.column_names]
+        return self._with(self._frame.select(self._own(kept)), columns)
+
+    def alike(self, table: pa.Table) -> Any:
+        """Returns a table, whose lines are not the frame's, in the form of the frame's library."""
+        return self._like(table).to_native()
+
+    def _with(self, frame: Any, columns: pa.Table) -> Any:
+        made, index = self._like(columns), nw.maybe_get_index(self._frame)
+        if index is not None:
+            made.to_native().index = index
+        if not frame.columns:
+            return made.to_native()
+        own = dict(zip(map(str, frame.columns), frame.columns, strict=True))
+        named = (made[name].alias(own.get(name, name)) for name in made.columns)
+        return frame.with_columns(named).to_native()
+
+    def _like(self, table: pa.Table) -> Any:
+        return nw.from_arrow(table, backend=self._frame.implementation)
+
+    def _own(self, columns: Sequence[str]) -> list[Any]:
+        """Returns names as the frame has them: pandas' may be numbers."""
+        own = dict(zip(self.columns, self._frame.columns, strict=True))
+        return [own[name] for name in columns]
+
+
+@contextmanager
+def as_file(table: pa.Table) -> Iterator[Files]:
+    """Gives the columns of a frame as a file, so that they are read with a file's checks."""
+    with folder_in_memory("isthmus-frame-", table.nbytes) as folder:
+        path = folder / f"{CALLED}.feather"
+        feather.write_feather(table, str(path), compression="uncompressed")
+        yield Files(CALLED, (path.name,), (str(path),), is_folder=False)
+
+
+def _plain(field: pa.Field) -> pa.Field:
+    """Returns a field with a type that files of tables have."""
+    kind, types = field.type, pa.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if types.is_string_view(kind) or types.is_large_string(kind):
+        kind = pa.string()
+    return pa.field(field.name, kind)

@@ -1,0 +1,60 @@
+"""Rows in the latent space of a pair, which carry its id so that no other pair decodes them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isthmus.data.given import array_of
+from isthmus.errors import DataError, RegistryError
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """Rows in the latent space of one pair.
+
+    Attributes:
+        values: Shape (N, latent_dim).
+        pair_id: The pair that made the latents. The decoders of other pairs refuse them.
+    """
+
+    values: Floats
+    pair_id: str
+
+
+def values_to_decode(latents: object, pair_id: str, latent_dim: int, takes: str) -> Floats:
+    """Returns the values of latents that a decoder may decode, shape (N, latent_dim).
+
+    Args:
+        latents: What the caller wants to be decoded.
+        pair_id: The id of the pair whose latents the decoder takes.
+        latent_dim: The number of values in one of its latents.
+        takes: Whose latents the decoder takes, in words.
+
+    Raises:
+        DataError: If they are an array, which does not say which pair made it, or have another
+            shape.
+        RegistryError: If another pair made them.
+    """
+    if not isinstance(latents, Latents):
+        raise DataError(
+            f"decode takes the Latents that encode returned, and this is of type "
+            f"{type(latents).__name__}; for an array of latents of pair {pair_id} give "
+            f'isthmus.Latents(array, "{pair_id}")'
+        )
+    if latents.pair_id != pair_id:
+        raise RegistryError(
+            f"these latents were made by pair {latents.pair_id}, and {takes}; decode them with "
+            "the pair that made them"
+        )
+    values = array_of(latents.values)
+    if values.ndim != 2 or values.shape[1] != latent_dim:
+        raise DataError(
+            f"latents of shape {values.shape} cannot be decoded; pair {pair_id} takes those of "
+            f"shape (N, {latent_dim})"
+        )
+    return values.astype(np.float32, copy=False)
