@@ -153,7 +153,8 @@ def distribute_split(files: tuple[TableRows, ...], spec: DataSpec, seed: int) ->
     wanted = max(_FEWEST_SAMPLED_ROWS, _NUMBERS_IN_A_SAMPLE // width)
     shares = {part: wanted / max(size, 1) for part, size in sizes.items()}
     drawn = _each_file(files, spec, partial(_sample, spec, seed, shares))
-    samples = {part: _joined([each[part] for each in drawn], seed) for part in PARTS}
+    # A part's rows are taken out of their files' samples: the driver holds them once, not twice.
+    samples = {part: _joined([each.pop(part) for each in drawn], seed) for part in PARTS}
     for part in ("validation", "calibration", "test"):
         if len(samples[part]) < sizes[part]:
             _logger.info(
@@ -262,8 +263,10 @@ def _pieces(file: TableRows) -> Iterator[FloatArray]:
 
 def _joined(samples: Sequence[FloatArray], seed: int) -> FloatArray:
     """Returns the samples of all files, mixed in an order that their content alone determines."""
-    rows = np.concatenate(samples)
-    return rows[np.argsort(hash_rows(rows, seed), kind="stable")]
+    # Hashing takes several times the memory of its rows, so it goes file by file.
+    hashes = np.concatenate([hash_rows(rows, seed) for rows in samples])
+    joined: FloatArray = np.concatenate(samples)[np.argsort(hashes, kind="stable")]
+    return joined
 
 
 def _each_file(
