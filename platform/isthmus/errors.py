@@ -132,6 +132,10 @@ class RegistryError(IsthmusError):
     """A registered pair is incomplete, mixed or damaged, or the registry cannot be reached."""
 
 
+class CodeNotAllowed(RegistryError):
+    """A pair needs code that is neither installed here nor allowed to run."""
+
+
 class PromotionRefused(RegistryError):
     """A version may not be given the requested alias."""
 

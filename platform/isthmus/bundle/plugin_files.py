@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 
 from isthmus import plugins
 from isthmus.bundle.plugin_places import is_of_user
-from isthmus.errors import RegistryError, UsageError
+from isthmus.errors import CodeNotAllowed, RegistryError, UsageError
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
 
 if TYPE_CHECKING:
@@ -132,8 +132,8 @@ class Needed:
         """Refuses a pair that could not be loaded here; it runs no code.
 
         Raises:
-            RegistryError: If something is not installed, and stored code may not be run; or if a
-                stored file is damaged.
+            CodeNotAllowed: If something is not installed, and stored code may not be run.
+            RegistryError: If a stored file is damaged.
         """
         for record in self.records:
             self._to_import(record)
@@ -160,7 +160,7 @@ class Needed:
         file = self._file_here(record)
         if file is None:
             if not self.is_trusted:
-                raise RegistryError(_refusal(record, self.pair))
+                raise CodeNotAllowed(_refusal(record, self.pair))
             file = _stored(record, self.folder, self.pair)
         return file
 
@@ -182,7 +182,7 @@ class Needed:
 
 def _check_package(record: PluginRecord, pair: str) -> None:
     if record.name not in plugins.offers(record.room):
-        raise RegistryError(
+        raise CodeNotAllowed(
             f"{pair} needs {record.shown}, which is not installed here; install it: "
             f"pip install {record.package}=={record.version}"
         )

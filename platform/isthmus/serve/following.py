@@ -167,6 +167,8 @@ class Follower:
             folder = self._settings.cache / "pairs" / str(said["folder"])
             manifest = read_manifest(folder)
             verify(folder, manifest)
-            return ResolvedPair(str(said["reference"]), int(said["version"]), manifest, folder)
+            reference, version = str(said["reference"]), int(said["version"])
+            trusts = self._settings.trust_plugins
+            return ResolvedPair(reference, version, manifest, folder, trusts)
         except (OSError, ValueError, KeyError, TypeError, RegistryError):
             return None

@@ -24,6 +24,7 @@ from isthmus.promotion.heldout import job_of
 from isthmus.registry import Pair
 from isthmus.registry.carried import CarriedPair
 from isthmus.registry.loading import build, resolve
+from isthmus.serve.following import Follower
 from isthmus.spec import Settings
 from isthmus.tracking import find_run
 from tests.own_plugins import example, write_example
@@ -178,6 +179,22 @@ def test_the_commands_ask_for_consent_too(trained, elsewhere, isthmus, monkeypat
     found = isthmus("--trust", *command)
     assert found.code == 0, found
     assert "in 50 rows" in found.out
+
+
+def test_a_service_that_starts_while_the_registry_is_away_needs_consent_too(
+    trained, elsewhere, monkeypatch
+):
+    settings = Settings.from_environment()
+    trusting = settings.model_copy(update={"trust_plugins": True})
+    Follower("swirled/1", trusting, "cpu")  # which notes what it has verified
+    away = {"tracking_uri": "http://127.0.0.1:1"}
+    monkeypatch.setattr(files, "_table", files._Table())
+    with pytest.raises(RegistryError, match='needs the variant "swirl"'):
+        Follower("swirled/1", settings.model_copy(update=away), "cpu")
+    assert files._table.files == {}
+    follower = Follower("swirled/1", trusting.model_copy(update=away), "cpu")
+    assert follower.standing.model == "swirled/1"
+    assert "does not answer" in follower.standing.trouble
 
 
 def test_the_graphs_and_the_score_model_need_no_code_of_the_pairs(trained, elsewhere):
