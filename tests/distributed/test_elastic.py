@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(600)]
 
 # Another Ray may run in the process of the tests. The callback is defined here, in `__main__`, so
 # that Ray sends it to the workers as code: they need not find the tests.
@@ -25,6 +25,7 @@ from ray.cluster_utils import Cluster
 
 from isthmus.launch.ray_trainer import fit
 from isthmus.launch.session import ray_session
+from isthmus.servers import free_port
 from tests.distributed.small_jobs import plan, rows, training
 
 FOLDER = Path(sys.argv[1])
@@ -70,7 +71,9 @@ def train(name, recorder, pause_s=0.0, **options):
     }), flush=True)
 
 node = {"num_cpus": 1, "object_store_memory": 80 << 20}
-cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+# Without a port of its own it would take the dashboard of another Ray for its own.
+alone = {"include_dashboard": False, "dashboard_port": free_port("127.0.0.1")}
+cluster = Cluster(initialize_head=True, head_node_args={**node, **alone})
 try:
     second = cluster.add_node(**node)
     with ray_session(cluster.address, 2):
@@ -91,7 +94,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=220,
+        timeout=540,
     )
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert done.returncode == 0, done.stderr

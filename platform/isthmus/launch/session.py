@@ -118,6 +118,10 @@ def _start(address: str | None, workers: int) -> None:
                 address="local",  # never a Ray that somebody else runs on this machine
                 num_cpus=max(cpus(), workers),
                 include_dashboard=False,
+                # Without a dashboard this Ray would still name port 8265 as its own. Ray Train asks
+                # there whether a training is alive: another Ray that has its dashboard at that port
+                # does not know the training, which would then lose its workers.
+                dashboard_port=free_port("127.0.0.1"),
                 log_to_driver=False,
                 configure_logging=False,
                 logging_level=logging.ERROR,
