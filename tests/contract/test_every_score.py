@@ -28,6 +28,14 @@ MODELS = [
     ("plain", "temporal", DataKind.SERIES),
     ("plain", "temporal", DataKind.AUDIO),
 ]
+# A graph takes long to export. A score is the same for all rows of numbers, and is told apart by
+# the latents; what it is given of the other models is seen by the score that combines others.
+EXPORTED = [
+    (name, *model)
+    for name in scores.names()
+    for model in MODELS
+    if name == "consensus" or model in (MODELS[0], MODELS[3])
+]
 every_score = pytest.mark.parametrize("name", scores.names())
 every_model = pytest.mark.parametrize(
     ("variant", "net", "kind"), [pytest.param(*each, id="-".join(each)) for each in MODELS]
@@ -111,8 +119,10 @@ def test_equal_rows_and_single_rows_can_be_learned(name: str) -> None:
         assert found[1] > found[0]
 
 
-@every_score
-@every_model
+@pytest.mark.parametrize(
+    ("name", "variant", "net", "kind"),
+    [pytest.param(*each, id="-".join(each)) for each in EXPORTED],
+)
 def test_the_graph_of_a_score_does_as_torch_does(
     name: str, variant: str, net: str, kind: DataKind, tmp_path: Path
 ) -> None:

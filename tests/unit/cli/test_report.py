@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +10,23 @@ import pytest
 
 from isthmus.spec import Settings
 from tests.pages import Page
-from tests.strange import table
+from tests.strange import Strange, table
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Strange:
+    """A pair in a registry of its own, with an input whose strange rows are known."""
+    folder = tmp_path_factory.mktemp("machine")
+    return table(folder, Settings.from_environment({}, folder))
 
 
 @pytest.fixture
-def machine(here):
-    """A pair in this folder's own registry, with an input whose strange rows are known."""
-    return table(here, Settings.from_environment({}, here))
+def machine(here: Path, trained: Strange, monkeypatch: pytest.MonkeyPatch) -> Strange:
+    """Its registry is the one that commands find, and its input is copied into this folder."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.settings.tracking_uri)
+    monkeypatch.setenv("ISTHMUS_HOME", str(trained.settings.home))
+    shutil.copy(trained.source, "new.csv")
+    return trained
 
 
 def test_detect_explains_and_makes_a_page_and_report_makes_it_again(here, isthmus, machine):

@@ -134,9 +134,9 @@ def test_too_few_steps_to_split_are_refused_with_the_number_needed() -> None:
 def test_a_million_rows_are_hashed_and_split_in_well_under_two_seconds() -> None:
     rows = as_rows(np.ones((1_000_000, 32), dtype=np.float32))
     rows.values[:, 0] = np.arange(1_000_000)
-    start = time.perf_counter()
+    start = time.process_time()
     split_rows(rows, SPEC, seed=0)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("files", [3, 4, 6, 9])
