@@ -88,10 +88,8 @@ def test_a_process_that_was_killed_leaves_a_run_whose_checkpoint_is_registered(s
     process = subprocess.Popen([sys.executable, "-c", command], env=environment)
     try:
         checkpoints = here / ".isthmus" / "runs"
-        until_s = time.monotonic() + 120
         while not any(epochs_in(each) for each in checkpoints.glob("*/*/progress.json")):
             assert process.poll() is None
-            assert time.monotonic() < until_s
             time.sleep(0.05)
     finally:
         process.kill()

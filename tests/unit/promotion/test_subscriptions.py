@@ -53,30 +53,29 @@ def test_what_is_wrong_is_told_at_once(tmp_path, text, said):
 
 
 def finish(reruns):
-    until_s = time.monotonic() + 60
     reruns.advance()
-    while reruns.is_running:
-        assert time.monotonic() < until_s
+    while reruns.is_running:  # pytest's own timeout ends what hangs
         time.sleep(0.1)
         reruns.advance()
 
 
 def test_a_run_that_hangs_is_ended_with_all_that_it_started(settings, tmp_path, monkeypatch):
     program, started = tmp_path / "hangs", tmp_path / "pid"
-    program.write_text(f"#!/bin/sh\nsleep 60 & echo $! > {started}; wait\n")
+    program.write_text(f"#!/bin/sh\nsleep 600 & echo $! > {started}; wait\n")
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
     lines: list[str] = []
     hanging = Subscription("hangs", "detect", "in.csv", tmp_path / "out.csv", timeout_s=2)
     reruns = Reruns([hanging], settings, lines.append)
     reruns.follow("hangs", 1)
+    reruns.advance()
+    while not (started.exists() and started.read_text()):  # a busy system takes a moment here too
+        time.sleep(0.05)
     finish(reruns)
     assert "failed: it took longer than 2 s" in lines[-1]
     child = int(started.read_text())
-    until_s = time.monotonic() + 10  # a busy system takes a moment to end what was killed
-    while not is_gone(child) and time.monotonic() < until_s:
+    while not is_gone(child):  # a busy system takes a moment to end what was killed
         time.sleep(0.05)
-    assert is_gone(child)
 
 
 def is_gone(pid: int) -> bool:

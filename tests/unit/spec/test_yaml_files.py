@@ -53,10 +53,10 @@ BOMBS = {
 def test_a_file_that_would_exhaust_the_machine_is_refused_in_a_line(tmp_path, read, text, said):
     path = tmp_path / "bomb.yaml"
     path.write_text(text)
-    began_s = time.monotonic()
+    began_s = time.process_time()
     with pytest.raises(SpecError) as refused:
         read(path)
-    assert time.monotonic() - began_s < 5  # about 0.1 s where nothing else runs
+    assert time.process_time() - began_s < 5  # about 0.1 s
     assert said in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
 

@@ -46,8 +46,8 @@ def test_a_latent_larger_than_the_data_keeps_all_there_is(rows, features):
 
 def test_a_large_data_set_is_thinned_out_and_fitted_in_seconds():
     train = _low_rank(120_000, 64, 6)
-    began_s = time.perf_counter()
+    began_s = time.process_time()
     baseline = fit_pca(train, latent_dim=6)
-    assert time.perf_counter() - began_s < 5
+    assert time.process_time() - began_s < 5
     assert baseline.fit_rows <= 20_000
     assert baseline.errors(train[:1000]).mean() == pytest.approx(0.05**2 * 58 / 64, rel=0.05)
