@@ -71,6 +71,18 @@ def ray_session() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def torch_as_before() -> Iterator[None]:
+    """Takes back what `train_worker` settles for a whole process, in which other tests follow."""
+    import torch
+    from torch.utils import deterministic
+
+    before = torch.are_deterministic_algorithms_enabled(), deterministic.fill_uninitialized_memory
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    deterministic.fill_uninitialized_memory = before[1]
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command came to."""

@@ -25,7 +25,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
 
 from isthmus.servers import free_port
 
-pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900)]
 
 # Two nodes can join, with a CPU and a GPU each, to a head with a CPU.
 NODE_TYPES = {
@@ -39,6 +39,8 @@ ENVIRONMENT = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "15",  # so that a lost cluster is seen soon
 }
 _STARTS = 3
+# How long nodes are waited for, and less than what that takes.
+_TIMEOUT_S, _SOON_S = 100, 50
 # Asks, one after another, whether workers get GPUs, and prints what comes of it.
 ASK = """
 import json, logging, os, sys, time
@@ -55,7 +57,7 @@ logging.getLogger("isthmus").addHandler(Said())
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level=logging.ERROR)
 for asked in json.loads(sys.argv[2]):
     said, began_s = [], time.monotonic()
-    os.environ["ISTHMUS_NODES_TIMEOUT_S"] = str(asked.pop("timeout_s", 100))
+    os.environ["ISTHMUS_NODES_TIMEOUT_S"] = str(asked.pop("timeout_s", float(sys.argv[3])))
     try:
         result = uses_gpus(TrainingSpec.model_validate({"global_batch_size": 60, **asked}))
     except ClusterError as error:
@@ -126,7 +128,7 @@ def _configuration(port: int) -> dict[str, Any]:
 
 
 def _wait_for_line(line: str, file: Path, head: psutil.Popen) -> None:
-    until_s = time.monotonic() + 60
+    until_s = time.monotonic() + 240
     while line not in file.read_text(encoding="utf-8"):
         assert head.poll() is None, file.read_text(encoding="utf-8")
         assert time.monotonic() < until_s, file.read_text(encoding="utf-8")
@@ -162,11 +164,11 @@ def ask(folder: Path, *asked: dict[str, Any], version: int | None) -> list[dict[
         of_this_start.mkdir()
         with cluster(of_this_start, version=version) as (address, head):
             done = subprocess.run(
-                [sys.executable, "-c", ASK, address, json.dumps(asked)],
+                [sys.executable, "-c", ASK, address, json.dumps(asked), str(_TIMEOUT_S)],
                 env=ENVIRONMENT,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=600,
             )
             has_ended = done.returncode != 0 and _ends_soon(head)
         if not has_ended:
@@ -189,13 +191,13 @@ def test_gpus_that_the_cluster_can_start_are_waited_for_and_no_others(tmp_path: 
     assert two["gpus"] == 2
     assert two["said"][0].startswith("waiting for 2 GPUs: the cluster has 0 and ")
     assert two_at_once["result"] is True
-    assert two_at_once["seconds"] < 1
+    assert two_at_once["said"] == []
     # The nodes with GPUs have CPUs as well.
     assert automatic["result"] is False
-    assert automatic["seconds"] < 20
+    assert automatic["seconds"] < _SOON_S
     assert "needs 3 GPUs, one for each worker, and Ray sees 2" in three["result"]
     assert "says that it cannot start the rest" in three["result"]
-    assert three["seconds"] < 20
+    assert three["seconds"] < _SOON_S
 
 
 def test_workers_wait_for_cpus_that_join_and_not_for_longer_than_the_limit(
@@ -223,4 +225,4 @@ def test_a_cluster_without_an_autoscaler_is_not_waited_for(tmp_path: Path) -> No
     assert automatic["result"] is False
     assert "device=gpu needs 1 GPU, one for each worker, and Ray sees 0" in required["result"]
     assert required["said"] == []
-    assert required["seconds"] < 8
+    assert required["seconds"] < _SOON_S

@@ -71,7 +71,7 @@ class Running:
         isthmus.promote("six", version, settings=self.settings, force=True, why="a test")
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
     until_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < until_s, "it did not come about"
@@ -185,19 +185,20 @@ def test_what_is_wrong_is_one_line_of_json_with_a_status_of_its_own(
 
 def test_the_wrong_form_token_or_size_is_refused(running):
     url, body = f"{running.url}/detect", json.dumps([[0] * 6]).encode()
-    unknown = httpx.post(url, content=body, headers={**BEARER, "Content-Type": "text/html"})
+    client = httpx.Client(timeout=60)
+    unknown = client.post(url, content=body, headers={**BEARER, "Content-Type": "text/html"})
     assert unknown.status_code == 415
-    zipped = httpx.post(url, content=body, headers={**BEARER, "Content-Encoding": "gzip"})
+    zipped = client.post(url, content=body, headers={**BEARER, "Content-Encoding": "gzip"})
     assert zipped.status_code == 415
     for given in ({}, {"Authorization": "Bearer other"}, {"Authorization": f"Basic {TOKEN}"}):
-        refused = httpx.post(url, content=body, headers=given)
+        refused = client.post(url, content=body, headers=given)
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == "Bearer"
-        assert httpx.get(f"{running.url}/metrics", headers=given).status_code == 401
+        assert client.get(f"{running.url}/metrics", headers=given).status_code == 401
     large = b"0" * (MOST_MIB * 2**20 + 1)
-    assert httpx.post(url, content=large, headers=NPZ, timeout=60).status_code == 413
+    assert client.post(url, content=large, headers=NPZ).status_code == 413
     chunks = (large[first : first + 2**16] for first in range(0, len(large), 2**16))
-    assert httpx.post(url, content=chunks, headers=NPZ, timeout=60).status_code == 413
+    assert client.post(url, content=chunks, headers=NPZ).status_code == 413
     assert running.post("detect", [[0] * 6]).status_code == 200
 
 
@@ -225,17 +226,18 @@ def test_strange_rows_are_answered_with_a_warning(running):
 
 
 def test_the_page_the_health_and_the_figures_are_there(running):
-    assert httpx.get(f"{running.url}/health").json() == {"status": "ok"}
+    client = httpx.Client(base_url=running.url, timeout=60, follow_redirects=True)
+    assert client.get("/health").json() == {"status": "ok"}
     ready = running.ready()
     assert (ready["ready"], ready["model"], ready["follows"]) == (True, "six/1", "six@champion")
     assert (ready["trouble"], ready["since"]) == ("", "")
-    page = httpx.get(f"{running.url}/openapi.json").json()
+    page = client.get("/openapi.json").json()
     assert {"/detect", "/denoise", "/embed", "/decode"} <= set(page["paths"])
     takes = page["paths"]["/detect"]["post"]["requestBody"]["content"]
     assert {"application/json", "application/x-npz", "image/png", "audio/wav"} <= set(takes)
-    assert httpx.get(running.url, follow_redirects=True).status_code == 200
+    assert client.get("/").status_code == 200
     running.post("detect", [[0] * 6])
-    figures = httpx.get(f"{running.url}/metrics", headers=BEARER).text
+    figures = client.get("/metrics", headers=BEARER).text
     assert 'isthmus_serve_requests_total{pair="six/1",status="200",verb="detect"}' in figures
     assert 'isthmus_serve_request_seconds_count{verb="detect"}' in figures
 
@@ -274,10 +276,10 @@ def test_promotions_are_followed_without_a_failed_request(running):
         for version in (2, 1, 2):
             running.promote(version)
             wait_for(
-                lambda version=version: (
-                    answers[-1].headers["X-Isthmus-Pair"].startswith(f"six/{version} ")
-                ),
-                10 + FOLLOW_S,
+                lambda version=version: any(
+                    answer.headers["X-Isthmus-Pair"].startswith(f"six/{version} ")
+                    for answer in answers[-1:]
+                )
             )
     assert {answer.status_code for answer in answers} == {200}
     named = {answer.headers["X-Isthmus-Pair"] for answer in answers}

@@ -203,6 +203,7 @@ def test_a_communication_hook_changes_little_of_what_is_learned(
     assert hooked.progress.best_loss != exact.progress.best_loss  # it begins after 100 steps
 
 
+@pytest.mark.usefixtures("torch_as_before")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

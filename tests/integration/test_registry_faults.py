@@ -84,6 +84,7 @@ def register_and_promote(seed: int, settings: Settings, environment: dict[str, s
     aliases.promote("crowd", made.version, settings, why=f"number {seed}")
 
 
+@pytest.mark.timeout(600)
 def test_eight_processes_register_and_promote_one_name_at_once(settings, stack, tmp_path):
     # Forked from one that has imported what takes seconds, and has talked to nobody yet.
     context = get_context("forkserver")
@@ -103,7 +104,7 @@ def test_eight_processes_register_and_promote_one_name_at_once(settings, stack, 
             time.sleep(0.05)
         (tmp_path / "go").touch()
         for worker in workers:
-            worker.join(100)
+            worker.join(200)
         assert [worker.exitcode for worker in workers] == [0] * PROCESSES
     finally:
         for worker in workers:

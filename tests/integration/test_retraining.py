@@ -24,16 +24,19 @@ ONE_WORKER = "training.workers=1"
 ABOVE_PCA = "promotion.beat_pca=false"
 # Of this score AUROC grows with training; scores with a memory find most without it.
 BY_ERROR = "scoring=own"
+# The nets are alike: which of two is quicker is decided by what else the machine does.
+ANY_SPEED = "promotion.max_latency_ratio=1000000"
 
 
 def test_only_a_challenger_that_is_better_becomes_champion(here):
     settings = Settings.from_environment()
+    options = (ONE_WORKER, ABOVE_PCA, BY_ERROR, ANY_SPEED)
     with prefect_api(settings):
         from isthmus_pipelines.retrain import retrain
 
-        first = retrain(str(JOB), ["training.epochs=6", ONE_WORKER, ABOVE_PCA, BY_ERROR])
-        worse = retrain(str(JOB), ["training.epochs=1", ONE_WORKER, ABOVE_PCA, BY_ERROR])
-        better = retrain(str(JOB), ["training.epochs=16", ONE_WORKER, ABOVE_PCA, BY_ERROR])
+        first, worse, better = (
+            retrain(str(JOB), [f"training.epochs={epochs}", *options]) for epochs in (6, 1, 16)
+        )
     verdicts = [each.verdict for each in (first, worse, better)]
     assert verdicts == ["passed", "refused", "passed"]
     assert [each.is_promoted for each in (first, worse, better)] == [True, False, True]
@@ -46,6 +49,7 @@ def test_only_a_challenger_that_is_better_becomes_champion(here):
         assert "95 % interval" in tags["isthmus.verdict_reason"]
 
 
+@pytest.mark.timeout(900)
 def test_a_served_schedule_is_planned_and_runs_when_it_is_its_time(here):
     (here / "pipelines").mkdir()
     (here / "pipelines" / "job.yaml").write_text(JOB.read_text())
@@ -82,7 +86,7 @@ async def run_now(url: str) -> tuple[bool, str]:
 
     with temporary_settings({PREFECT_API_URL: url}):
         async with get_client() as client:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 240
             while True:
                 try:
                     deployment = await client.read_deployment_by_name("retrain/nightly")
@@ -92,7 +96,7 @@ async def run_now(url: str) -> tuple[bool, str]:
                     await asyncio.sleep(0.5)
             run = await client.create_flow_run_from_deployment(deployment.id)
             planned = False
-            deadline = time.monotonic() + 150
+            deadline = time.monotonic() + 240
             while time.monotonic() < deadline:
                 found = await client.read_flow_runs(flow_run_filter=FlowRunFilter())
                 planned = planned or any(each.state.type == "SCHEDULED" for each in found)
@@ -103,7 +107,7 @@ async def run_now(url: str) -> tuple[bool, str]:
     return planned, "not in time"
 
 
-def wait_for(get, *errors, timeout_s: float = 90):
+def wait_for(get, *errors, timeout_s: float = 240):
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -104,7 +104,7 @@ def test_training_goes_on_while_s3_is_away_and_its_newest_checkpoint_is_there_af
             began_s = time.monotonic()
             for epochs in (2, 3, 4):
                 uploads.keep(checkpoint(tmp_path / "made", epochs))
-            assert time.monotonic() - began_s < 1
+            assert time.monotonic() - began_s < OUTAGE_S / 2
         assert time.monotonic() - began_s > OUTAGE_S
     (said,) = caplog.messages
     assert "while training goes on" in said
@@ -136,6 +136,6 @@ def test_wrong_credentials_and_a_missing_bucket_are_said_at_once(
     began_s = time.monotonic()
     with pytest.raises(TrainingError, match=said) as caught:
         storage.keep(checkpoint(tmp_path / "made", 1))
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 60  # and not for the time that an outage is waited for
     assert f"isthmus train --resume {storage.run_name[:8]}" in str(caught.value)
     assert "\n" not in str(caught.value)

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_every_process_of_a_service(folder):
         lines = Path("said.txt").read_text().splitlines()
         assert lines[0].startswith("six/1 (pair ")
         assert lines[1:] == ["Stopped."]
-        _, left = psutil.wait_procs(family, 10)
+        _, left = psutil.wait_procs(family, 60)
         assert [each for each in left if each.status() != psutil.STATUS_ZOMBIE] == []
     finally:
         if family[0].is_running():

@@ -24,7 +24,7 @@ from tests.project import Project
 from tests.servers.stack import StackServers
 
 OUTPUT = Path(__file__).parent / "output"
-TIMEOUT_MS = 60_000
+TIMEOUT_MS = 120_000
 _SECRET = "0123456789abcdef0123456789abcdef"
 # Debian's browser as root in a machine without a network: no sandbox, nothing in the background.
 _FLAGS = [
@@ -130,7 +130,7 @@ class WatchCommand:
                 env={**os.environ, **stack.environment, "ISTHMUS_WEBHOOK_SECRET": _SECRET},
             )
 
-    def wait_for(self, is_so: Callable[[], bool], timeout_s: float = 120) -> None:
+    def wait_for(self, is_so: Callable[[], bool], timeout_s: float = 240) -> None:
         """Waits until something is so; if it never is, says what the command has told."""
         until_s = time.monotonic() + timeout_s
         while not is_so():

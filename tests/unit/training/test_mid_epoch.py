@@ -29,7 +29,7 @@ class Lost(Exception):
 
 
 @pytest.fixture(autouse=True)
-def _agrees_at_each_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def _agrees_at_each_batch(monkeypatch: pytest.MonkeyPatch, torch_as_before: None) -> None:
     """Groups and agreements are of single batches, so that an epoch of five has a middle."""
     monkeypatch.setattr(step_groups_module, "_GROUP_S", 0.0)
     monkeypatch.setattr(epoch_end_module, "_AGREE_S", 0.0)
