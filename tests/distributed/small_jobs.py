@@ -11,6 +11,10 @@ from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
 
+# The options of a job whose weights do not depend on who has drawn which noise. Its workers take
+# steps of equally many rows, of `rows(300)`.
+PLAIN = {"learning_rate": 1e-2, "epochs": 8}
+
 
 def plan(variant: str = "denoising") -> ModelPlan:
     return ModelPlan(

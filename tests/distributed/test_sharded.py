@@ -17,10 +17,10 @@ from pytorch_lightning.strategies import FSDPStrategy
 from isthmus.launch import ray_trainer
 from isthmus.launch.ray_trainer import fit
 from isthmus.launch.ray_worker import run_worker
-from isthmus.progress.reporter import Reporters
+from isthmus.progress.reporter import SilentReporter
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
-from tests.distributed.small_jobs import plan, rows, training
+from tests.distributed.small_jobs import PLAIN, plan, rows, training
 
 pytestmark = [
     pytest.mark.distributed,
@@ -69,26 +69,22 @@ def run_sharded_worker(config: dict[str, Any]) -> None:
     run_worker(config)
 
 
-def trained(storage: Path, name: str, **options: Any) -> FitResult:
-    return fit(
-        plan("plain"),
-        training(workers=2, learning_rate=1e-2, checkpoint_interval_s=0, **options),
-        rows(300),
-        storage_path=str(storage),
-        run_name=name,
-        reporter=Reporters(),
-    )
-
-
 def test_a_sharded_run_that_lost_its_workers_ends_as_one_that_was_not_sharded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole_of_two_workers: FitResult
 ) -> None:
-    expected = trained(tmp_path, "whole")
+    expected = whole_of_two_workers
     monkeypatch.setattr(ray_trainer, "run_worker", run_sharded_worker)
-    found = trained(tmp_path, "sharded", max_failures=1)
+    found = fit(
+        plan("plain"),
+        training(workers=2, checkpoint_interval_s=0, max_failures=1, **PLAIN),
+        rows(300),
+        storage_path=str(tmp_path),
+        run_name="sharded",
+        reporter=SilentReporter(),
+    )
     assert found.progress.finished
     assert found.progress.attempt == 2
-    assert [report.epoch for report in found.progress.history] == list(range(1, 7))
+    assert [report.epoch for report in found.progress.history] == list(range(1, 9))
     assert found.progress.best_loss == pytest.approx(expected.progress.best_loss, rel=1e-4)
     assert found.state is not None
     assert expected.state is not None

@@ -20,7 +20,7 @@ from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import EarlyStoppingSpec
-from tests.distributed.small_jobs import plan, rows, same_weights, training
+from tests.distributed.small_jobs import PLAIN, plan, rows, same_weights, training
 from tests.titles import title_of
 
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("ray_session")]
@@ -89,17 +89,12 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> Non
     assert not same_weights(first, train(tmp_path, "other", seed=1))
 
 
-def test_two_workers_that_share_each_step_train_as_one_does(tmp_path: Path) -> None:
+def test_two_workers_that_share_each_step_train_as_one_does(
+    tmp_path: Path, whole_of_two_workers: FitResult
+) -> None:
     one, two = (
-        train(
-            tmp_path,
-            str(workers),
-            variant="plain",
-            scaled=rows(300),
-            workers=workers,
-            learning_rate=1e-2,
-        )
-        for workers in (1, 2)
+        train(tmp_path, "one", variant="plain", scaled=rows(300), **PLAIN),
+        whole_of_two_workers,
     )
     assert one.state is not None
     assert two.state is not None
@@ -141,19 +136,30 @@ def test_a_run_that_was_trained_here_and_not_yet_registered_is_resumed_on_ray(
     assert same_weights(here, again)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
-    tmp_path: Path, workers: int
-) -> None:
-    # Each epoch is kept, which Ray notes within a second or two: no more than are needed.
-    options = {"epochs": 8, "workers": workers}
-    whole = train(tmp_path, "whole", **options)
+def train_and_lose_a_worker(storage: Path, **options: object) -> FitResult:
+    """Trains on Ray and kills a worker after the third epoch."""
     recorder = Recorder(after_epoch=3, action=_kill_one_training_worker)
-    hurt = train(tmp_path, "hurt", recorder, "denoising", "ray", checkpoint_interval_s=0, **options)
+    # Each epoch is kept, which Ray notes within a second or two: no more than are needed.
+    kept = {"checkpoint_interval_s": 0, "epochs": 8}
+    hurt = train(storage, "hurt", recorder, where="ray", **{**options, **kept})
     assert hurt.progress.finished
     assert hurt.progress.attempt == 2
     assert [report.epoch for report in recorder.epochs] == list(range(1, 9))
-    assert same_weights(whole, hurt)
+    return hurt
+
+
+def test_a_lost_worker_is_replaced_and_the_run_matches_the_uninterrupted_one(
+    tmp_path: Path,
+) -> None:
+    whole = train(tmp_path, "whole", epochs=8)
+    assert same_weights(whole, train_and_lose_a_worker(tmp_path))
+
+
+def test_one_of_two_workers_is_lost_and_the_run_matches_the_uninterrupted_one(
+    tmp_path: Path, whole_of_two_workers: FitResult
+) -> None:
+    plain = {"variant": "plain", "workers": 2, "scaled": rows(300), **PLAIN}
+    assert same_weights(whole_of_two_workers, train_and_lose_a_worker(tmp_path, **plain))
 
 
 def _kill_one_training_worker() -> None:
