@@ -52,6 +52,10 @@ def serve(
     route: Annotated[
         str, typer.Option(help="The path that those of the service begin with.")
     ] = "/",
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take the place of this model's service on the cluster."),
+    ] = False,
 ) -> None:
     """Serve a pair over HTTP until Ctrl-C: detect, denoise, embed, decode.
 
@@ -74,7 +78,7 @@ def serve(
         max_request_mib=max_request_mib,
         token_sha256=token_digest_from_environment(),
     )
-    place = Place(host, port, route, address, cast("Device", device))
+    place = Place(host, port, route, address, cast("Device", device), replace)
     with serving(options, place, Settings.from_environment()) as service:
         out.print(
             f"{service.model} (pair {service.pair_id}) answers at [bold]{service.url}[/bold]  "

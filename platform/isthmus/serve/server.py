@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from isthmus.errors import ClusterError, UsageError, in_one_line
@@ -36,6 +37,7 @@ class Place:
         route: The path that its own begin with.
         address: The Ray cluster that it runs on; `None` for a Ray of this process.
         device: The device that the pair computes on; `auto` is a GPU if there is one.
+        replace: Whether it takes the place of the same model's service on the cluster.
     """
 
     host: str = "127.0.0.1"
@@ -43,6 +45,7 @@ class Place:
     route: str = "/"
     address: str | None = None
     device: Device = "auto"
+    replace: bool = False
 
     @property
     def url(self) -> str:
@@ -96,8 +99,9 @@ def serving(options: ServeOptions, place: Place, settings: Settings) -> Iterator
         settings: The settings with the registry's address, which the replicas ask too.
 
     Raises:
-        UsageError: If the port is taken, or other machines could reach a service without a token,
-            or if a GPU is asked for and there is none.
+        UsageError: If the port, or on a cluster the path or the model, is another service's; if
+            other machines could reach a service without a token; or if a GPU is asked for and there
+            is none.
         ModelNotFound: If there is no such pair.
         RegistryError: If the pair is damaged or needs code that is neither installed nor trusted,
             or if the registry does not answer.
@@ -108,19 +112,37 @@ def serving(options: ServeOptions, place: Place, settings: Settings) -> Iterator
 
     serve = _ray_serve()
     resolved = resolve(options.model, settings)
-    resolved.needed.check()  # a replica could only say it in a log of Ray's
+    # A replica could only say it in a log of Ray's. A file of this machine is not on the others.
+    needed = resolved.needed if place.address is None else replace(resolved.needed, named=())
+    needed.check()
     is_ours = place.address is None and not ray.is_initialized()
     with ray_session(place.address, options.replicas * options.threads):
         options = options.model_copy(update={"gpus": _gpus(options, place)})
         name = f"isthmus-{resolved.manifest.name}"
-        try:
-            _start(serve, options, place, settings, name)
+        start = partial(_start, serve, options, place, settings, name)
+        with _running(serve, start, name, place, is_ours):
             yield Service(place.url, resolved.reference, resolved.manifest.pair_id)
-        finally:
-            serve.delete(name)
-            # What ends with our own Ray needs no end of its own; on a cluster others may serve.
-            if place.address is None and not is_ours:
-                serve.shutdown()
+
+
+@contextmanager
+def _running(
+    serve: Any, start: Callable[[], None], name: str, place: Place, ray_is_ours: bool
+) -> Iterator[None]:
+    """Starts a service, and ends it with the block."""
+    if place.address is not None:
+        from isthmus.serve.neighbours import beside_others
+
+        at = (place.host, place.port, place.route)
+        with beside_others(start, name, *at, replace=place.replace):
+            yield
+        return
+    try:
+        start()
+        yield
+    finally:
+        serve.delete(name)
+        if not ray_is_ours:  # what ends with our own Ray needs no end of its own
+            serve.shutdown()
 
 
 def _check(options: ServeOptions, place: Place) -> None:

@@ -1,0 +1,116 @@
+"""What a cluster serves already: a new service takes no place of another one by accident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from isthmus.errors import UsageError
+from isthmus.extras import importing
+
+with importing("serve", needed_by="isthmus serve"):
+    from ray import serve
+    from ray.serve.context import _get_global_client
+    from ray.serve.schema import ServeInstanceDetails
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The Ray Serve of a cluster, as it is before a service starts.
+
+    Attributes:
+        details: What Ray Serve says of itself; `None` if it does not run.
+    """
+
+    details: ServeInstanceDetails | None
+
+    @classmethod
+    def now(cls) -> Neighbours:
+        """Returns what the cluster that this process is connected to serves."""
+        client = _get_global_client(raise_if_no_controller_running=False)
+        if client is None:
+            return cls(None)
+        return cls(ServeInstanceDetails(**client.get_serve_details()))
+
+    def check(self, name: str, host: str, port: int, route: str, *, replace: bool) -> None:
+        """Refuses a service that cannot be had beside the others.
+
+        Args:
+            name: The name of its application.
+            host: The address that it is to listen on.
+            port: The port.
+            route: The path that its own begin with.
+            replace: Whether it may take the place of a service of the same name.
+
+        Raises:
+            UsageError: If Ray Serve listens elsewhere, which cannot be changed while it runs; or if
+                the path or the name is another service's.
+        """
+        if self.details is None:
+            return
+        there = self.details.http_options
+        if there is not None and (there.host, there.port) != (host, port):
+            raise UsageError(
+                f"this cluster serves at port {there.port} of {there.host} already, and cannot "
+                f"listen at port {port} of {host} too; use --host {there.host} --port {there.port} "
+                "and a --route of its own, or end the other services first"
+            )
+        for other, application in self.details.applications.items():
+            if other == name and not replace:
+                raise UsageError(
+                    f"{name.removeprefix('isthmus-')} is served on this cluster already, at route "
+                    f"{application.route_prefix}; end that service first, or take its place with "
+                    "--replace"
+                )
+            if other != name and _same(application.route_prefix, route):
+                raise UsageError(
+                    f"--route {route} is that of {other} on this cluster; choose another, "
+                    f"as in --route /{name.removeprefix('isthmus-')}"
+                )
+
+
+def _same(one: str | None, other: str) -> bool:
+    return one is not None and (one.rstrip("/") or "/") == (other.rstrip("/") or "/")
+
+
+@contextmanager
+def beside_others(
+    start: Callable[[], None], name: str, host: str, port: int, route: str, *, replace: bool
+) -> Iterator[None]:
+    """Starts a service on the cluster, and ends it with the block.
+
+    It ends none that has taken its place meanwhile. Ray Serve itself ends only if it began with
+    this service, and if it serves nothing else.
+
+    Args:
+        start: Starts the application.
+        name: The name of the application.
+        host: The address that it is to listen on.
+        port: The port.
+        route: The path that its own begin with.
+        replace: Whether it may take the place of a service of the same name.
+
+    Raises:
+        UsageError: As `Neighbours.check` says; nothing is started then.
+    """
+    before = Neighbours.now()
+    before.check(name, host, port, route, replace=replace)
+    deployed_s: float | None = None
+    if before.details is not None and name in before.details.applications:
+        serve.delete(name)  # Ray Serve notes no new time for an application that it only updates
+    try:
+        start()
+        deployed_s = _deployed_at(name)
+        yield
+    finally:
+        if deployed_s is None or _deployed_at(name) == deployed_s:
+            serve.delete(name)
+            if before.details is None and not serve.status().applications:
+                serve.shutdown()
+
+
+def _deployed_at(name: str) -> float | None:
+    """Returns when an application was deployed last, in seconds since the epoch."""
+    found = serve.status().applications.get(name)
+    return None if found is None else found.last_deployed_time_s
