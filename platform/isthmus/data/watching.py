@@ -19,6 +19,9 @@ _FAR_INSIDE = 0.02
 # So few rows may well lie in a narrow range; a large image counts as many of so many pixels.
 _FEWEST_ROWS, _PIXELS_OF_A_ROW = 20, 32 * 32
 _SHOWN, _DIGITS = 5, 6
+# numpy reduces rows of so many numbers as fast as they come from memory, and does little else than
+# to begin anew where they are much shorter.
+_NUMBERS_AT_ONCE = 4096
 
 
 class RangeWatch:
@@ -45,11 +48,10 @@ class RangeWatch:
         """Looks at rows, shape (n, *row_shape)."""
         if self._schema.lowest is None or not len(values):
             return
-        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
         # Twice as fast as fmin and fmax, which pass over NaN; it comes through where there is one.
-        lowest, highest = np.minimum.reduce(values, axis=axes), np.maximum.reduce(values, axis=axes)
+        lowest, highest = _reduced(np.minimum, values), _reduced(np.maximum, values)
         if np.isnan(lowest).any():
-            lowest, highest = np.fmin.reduce(values, axis=axes), np.fmax.reduce(values, axis=axes)
+            lowest, highest = _reduced(np.fmin, values), _reduced(np.fmax, values)
         self._lowest = lowest if self._lowest is None else np.fmin(self._lowest, lowest)
         self._highest = highest if self._highest is None else np.fmax(self._highest, highest)
         self._rows += self._rows_in(values)
@@ -123,3 +125,17 @@ class RangeWatch:
             return "the values are" if place == 0 else f"channel {place}"
         features = self._schema.features
         return f'"{features[place]}"' if features else f"column {place}"
+
+
+def _reduced(extreme: np.ufunc, values: FloatArray) -> FloatArray:
+    """Returns the least or the greatest value of each feature or channel of rows, shape (F,)."""
+    if values.ndim > 2:
+        axes = tuple(axis for axis in range(values.ndim) if axis != 1)
+        return np.asarray(extreme.reduce(values, axis=axes))
+    rows, features = values.shape
+    # Several rows side by side, and those that are left at the end.
+    together = max(1, min(_NUMBERS_AT_ONCE // features, rows))
+    whole = rows - rows % together
+    wide = extreme.reduce(values[:whole].reshape(-1, together * features), axis=0)
+    narrow = np.concatenate([wide.reshape(together, features), values[whole:]])
+    return np.asarray(extreme.reduce(narrow, axis=0))

@@ -16,8 +16,10 @@ from isthmus.scores._score import Score, Views, settled
 from isthmus.scores._space import Space, SpaceName
 from isthmus.spec import SpecModel
 
-# The distances of so many rows to a memory of the usual size stay in a processor's cache.
-_ROWS_AT_ONCE = 128
+# So many distances stay in a core's cache, from one operation to the next. Calls for fewer rows at
+# once, or for many more, gain nothing.
+_DISTANCES_AT_ONCE = 2**17
+_ROWS_AT_ONCE = (128, 512)
 # `memory: auto` keeps so many of many rows, and no more numbers than the score says.
 _AUTO_ROWS = (256, 1024)
 # So few training rows are all kept: leaving any out costs more than their distances.
@@ -95,7 +97,7 @@ class MemoryScore(Score):
     def forward(self, views: Views) -> Tensor:
         """Computes the scores, shape (B,), a few rows at a time."""
         points = self.space(views)
-        found = [self._score(part) for part in torch.split(points, _ROWS_AT_ONCE)]
+        found = [self._score(part) for part in torch.split(points, self._rows_at_once())]
         return settled(torch.cat(found))
 
     def exportable(self, module: Autoencoder) -> Callable[[Views], Tensor]:
@@ -107,8 +109,9 @@ class MemoryScore(Score):
         points, found = self.space(train), []
         place = torch.full((len(points),), -1, dtype=torch.int64)
         place[self._taken] = torch.arange(len(self._taken))
+        at_once = self._rows_at_once()
         for part, places in zip(
-            torch.split(points, _ROWS_AT_ONCE), torch.split(place, _ROWS_AT_ONCE), strict=True
+            torch.split(points, at_once), torch.split(place, at_once), strict=True
         ):
             squares = self._squares(part)
             remembered = (places >= 0).nonzero().squeeze(1)
@@ -128,6 +131,10 @@ class MemoryScore(Score):
             return _KEPT_WHOLE
         fewest, most = _AUTO_ROWS
         return min(max(self.AUTO_NUMBERS // width, fewest), most)
+
+    def _rows_at_once(self) -> int:
+        fewest, most = _ROWS_AT_ONCE
+        return min(max(_DISTANCES_AT_ONCE // len(self.memory), fewest), most)
 
     def _score(self, points: Tensor) -> Tensor:
         return self.from_distances(points, self._squares(points))

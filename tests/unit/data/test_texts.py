@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 
 from isthmus.data import Provenance
 from isthmus.data import rows as rows_module
+from isthmus.data.tables import _csv_blocks
+from isthmus.data.tables import csv as csv_module
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from tests.reading import read_like, read_to_train, write_back
@@ -192,3 +195,42 @@ def test_large_values_that_vary_little_are_told_apart(
     write_back(rows, rows.values, in_tmp / f"o{ending}", provenance)
     read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".npy": np.load}[ending]
     np.testing.assert_allclose(np.asarray(read(f"o{ending}")), values, rtol=1e-12, atol=1e-6)
+
+
+@pytest.mark.parametrize("header", ["t,a", '"t","a"'], ids=["plain", "in quotes"])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_line_breaks_in_quotes_survive_where_one_block_ends_and_the_next_begins(
+    ending: str, header: str, in_tmp: Path, monkeypatch: pytest.MonkeyPatch, provenance: Provenance
+) -> None:
+    monkeypatch.setattr(csv_module, "_BLOCK_BYTES", 1000)
+    texts = [f"first line\nsecond line\nof {row}" for row in range(200)]
+    cells = [f'"{text}",{row}' for row, text in enumerate(texts)]
+    content = "\n".join([header, *cells]) + "\n"
+    (in_tmp / f"t{ending}").write_bytes(packed(content, ending))
+    rows, _ = read_to_train(DataSpec(path=f"t{ending}", columns=("a",)))
+    assert rows.values.ravel().tolist() == list(range(200))
+    write_back(rows, rows.values, in_tmp / "o.csv", provenance)
+    assert pd.read_csv("o.csv")["t"].tolist() == texts
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_a_line_break_in_the_name_of_a_column_survives(ending: str, in_tmp: Path) -> None:
+    content = '"flow\nl/s","b"\n' + "".join(f"{row},{row % 3}\n" for row in range(9))
+    (in_tmp / f"t{ending}").write_bytes(packed(content, ending))
+    rows, spec = read_to_train(DataSpec(path=f"t{ending}", columns=("flow\nl/s",)))
+    assert spec.columns == ("flow\nl/s",)
+    assert rows.values.ravel().tolist() == list(range(9))
+
+
+def test_rows_that_are_longer_than_a_block_in_the_cache_are_read(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_csv_blocks, "_CACHED_BYTES", 100)
+    values = np.arange(120.0).reshape(3, 40) ** 2
+    pd.DataFrame(values, columns=[f"sensor_{n}" for n in range(40)]).to_csv("t.csv", index=False)
+    rows, _ = read_to_train(DataSpec(path="t.csv"))
+    assert rows.values.tolist() == values.tolist()
+
+
+def packed(content: str, ending: str) -> bytes:
+    return gzip.compress(content.encode()) if ending.endswith(".gz") else content.encode()

@@ -143,3 +143,12 @@ def test_each_feature_is_weighed_by_its_own_usual_error(module: Autoencoder) -> 
 
 def test_a_job_that_says_nothing_is_scored_by_auto() -> None:
     assert JobSpec(name="job", data=DataSpec(path="rows.csv")).scoring.name == "auto"
+
+
+@pytest.mark.parametrize("name", ["neighbours", "kernel_denoising", "consensus"])
+def test_a_row_scores_the_same_among_many_rows_and_alone(name: str, module: Autoencoder) -> None:
+    score, rows = fitted(name, module, memory=32), normal_rows(1200)
+    with torch.inference_mode():
+        together = score(Views(module, rows))
+        alone = torch.cat([score(Views(module, row[None])) for row in rows[::37]])
+    np.testing.assert_allclose(together[::37], alone, rtol=1e-4, atol=1e-5)

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
-from mmap import ACCESS_READ, mmap
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,13 +25,14 @@ from isthmus.data.tables import (
     refuse_no_rows,
     with_texts,
 )
+from isthmus.data.tables._csv_blocks import joined, may_hold_line_breaks, size_of_blocks
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
 from isthmus.errors import DataError, first_line
 
 _DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_ROWS = 20
+# The first block tells the types of the columns, and a row must fit into a block.
 _BLOCK_BYTES = 4 << 20
-_QUOTES_LOOKED_AT_BYTES = 1 << 20
 _NOT_CONVERTED = re.compile(
     r"In CSV column #(?P<column>\d+): (Row #(?P<row>\d+): )?CSV conversion .* '(?P<value>.*)'",
     re.DOTALL,
@@ -131,11 +131,12 @@ class Csv(TableFormat):
         count = 0
         with self._said_plainly():
             try:
-                with self._open(convert) as reader:
-                    for batch in reader:
-                        table = self._as_asked(
-                            pa.Table.from_batches([batch]), numbers, texts, count
-                        )
+                size = size_of_blocks(
+                    self._first_lines(), _BLOCK_BYTES, has_quotes=self._has_quotes
+                )
+                with self._open(convert, block_bytes=size) as reader:
+                    for made in joined(reader, rows):
+                        table = self._as_asked(made, numbers, texts, count)
                         for first in range(0, table.num_rows, rows):
                             yield table.slice(first, rows)
                         count += table.num_rows
@@ -221,13 +222,14 @@ class Csv(TableFormat):
         convert: pa_csv.ConvertOptions,
         *,
         use_threads: bool = True,
+        block_bytes: int | None = None,
         on_wrong_row: Callable[[pa_csv.InvalidRow], str] | None = None,
     ) -> pa_csv.CSVStreamingReader:
         names, delimiter = self.header
         return pa_csv.open_csv(
             self._open_bytes(),
             read_options=pa_csv.ReadOptions(
-                block_size=_BLOCK_BYTES,
+                block_size=block_bytes or _BLOCK_BYTES,
                 use_threads=use_threads,
                 encoding=self.spec.encoding,
                 column_names=names if self.spec.header == "none" else None,
@@ -253,18 +255,8 @@ class Csv(TableFormat):
 
     @cached_property
     def _has_quotes(self) -> bool:
-        """Whether a cell may hold a line break; a csv without one is read faster."""
-        if self._compression is None:
-            with (
-                self.path.open("rb") as file,
-                mmap(file.fileno(), 0, access=ACCESS_READ) as content,
-            ):
-                return content.find(b'"') >= 0
-        with self._open_bytes() as file:
-            while content := file.read(_QUOTES_LOOKED_AT_BYTES):
-                if b'"' in content:
-                    return True
-        return False
+        """Whether a cell behind the first line is in quotes, and so may hold a line break."""
+        return may_hold_line_breaks(self.path, self._compression)
 
     def _open_bytes(self) -> pa.NativeFile:
         return pa.input_stream(self.address, compression=self._compression)
