@@ -17,6 +17,13 @@ OnDevice = Annotated[
 Replicas = Annotated[
     int, typer.Option(help="How many processes hold the pair.", parser=whole_number)
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        help="How many threads each of them computes with; by default its share of the CPUs.",
+        parser=whole_number,
+    ),
+]
 Address = Annotated[
     str | None,
     typer.Option(
@@ -30,13 +37,7 @@ def serve(
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="The port to listen on.", parser=whole_number)] = 8000,
     replicas: Replicas = 1,
-    threads: Annotated[
-        int | None,
-        typer.Option(
-            help="How many threads each of them computes with; by default its share of the CPUs.",
-            parser=whole_number,
-        ),
-    ] = None,
+    threads: Threads = None,
     queue: Annotated[
         int,
         typer.Option(help="How many requests may wait; further ones get 429.", parser=whole_number),
