@@ -232,5 +232,15 @@ def test_rows_that_are_longer_than_a_block_in_the_cache_are_read(
     assert rows.values.tolist() == values.tolist()
 
 
+def test_a_row_that_is_much_longer_than_the_first_ones_is_read_with_the_rows_around_it(
+    in_tmp: Path,
+) -> None:
+    note = {100_000: "x" * (5 << 19)}
+    lines = [f"{row},{note.get(row, 'short')}" for row in range(200_000)]
+    (in_tmp / "t.csv").write_text("\n".join(["a,note", *lines]) + "\n", encoding="utf-8")
+    rows, _ = read_to_train(DataSpec(path="t.csv", columns=("a",)))
+    assert rows.values.ravel().tolist() == list(range(200_000))
+
+
 def packed(content: str, ending: str) -> bytes:
     return gzip.compress(content.encode()) if ending.endswith(".gz") else content.encode()

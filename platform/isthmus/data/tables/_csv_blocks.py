@@ -12,7 +12,7 @@ import pyarrow as pa
 # What pyarrow makes of so small a block stays in a core's cache until it is used.
 _CACHED_BYTES = 1 << 20
 # Rows without quotes hardly differ in length: if the first ones are so many times shorter than a
-# block, each of them fits into one.
+# block, it is likely that each of them fits into one.
 _LEAST_ROWS = 64
 # What is done once for each table counts if it is small.
 _TABLE_BYTES = 16 << 20
@@ -20,7 +20,7 @@ _LOOKED_AT_BYTES = 1 << 20
 
 
 def size_of_blocks(first_lines: Sequence[str], largest: int, *, has_quotes: bool) -> int:
-    """Returns the bytes of the blocks in which rows are parsed, each of which holds a row.
+    """Returns the bytes of the blocks in which rows are parsed, each of which likely holds a row.
 
     Args:
         first_lines: The first lines of the file.

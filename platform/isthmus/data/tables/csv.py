@@ -131,18 +131,33 @@ class Csv(TableFormat):
         count = 0
         with self._said_plainly():
             try:
-                size = size_of_blocks(
-                    self._first_lines(), _BLOCK_BYTES, has_quotes=self._has_quotes
-                )
-                with self._open(convert, block_bytes=size) as reader:
-                    for made in joined(reader, rows):
-                        table = self._as_asked(made, numbers, texts, count)
-                        for first in range(0, table.num_rows, rows):
-                            yield table.slice(first, rows)
-                        count += table.num_rows
+                for made in self._parsed_tables(convert, rows):
+                    table = self._as_asked(made, numbers, texts, count)
+                    for first in range(0, table.num_rows, rows):
+                        yield table.slice(first, rows)
+                    count += table.num_rows
             except pa.ArrowInvalid as error:
                 raise self._better(error, convert, wrong) from error
         refuse_no_rows(self.name, count)
+
+    def _parsed_tables(self, convert: pa_csv.ConvertOptions, rows: int) -> Iterator[pa.Table]:
+        """Yields the rows in small blocks, from a row on that fits into none in large ones."""
+        small = size_of_blocks(self._first_lines(), _BLOCK_BYTES, has_quotes=self._has_quotes)
+        given = 0
+        for size in sorted({small, _BLOCK_BYTES}):
+            count = 0
+            try:
+                with self._open(convert, block_bytes=size) as reader:
+                    for table in joined(reader, rows):
+                        new = table.slice(max(given - count, 0))
+                        count += len(table)
+                        given = max(given, count)
+                        if len(new):
+                            yield new
+                return
+            except pa.ArrowInvalid as error:
+                if size == _BLOCK_BYTES or "straddling object" not in str(error):
+                    raise
 
     def readable_from(
         self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
