@@ -148,19 +148,19 @@ def half_open():
 
 @pytest.mark.parametrize("addresses", [1, 80])
 def test_a_genuine_call_is_answered_beside_many_that_never_finish_their_headers(
-    half_open, rung, addresses
+    half_open, rung, addresses, monkeypatch
 ):
     if addresses > 1 and sys.platform != "linux":
         pytest.skip("this system's loopback interface has one address")
+    # Longer than the genuine calls are waited for: none is answered because the others were ended.
+    monkeypatch.setattr(receiver, "_HEADERS_TIMEOUT_S", 600.0)
     with listen("127.0.0.1", 0, SECRET, rung.append) as port:
         for number in range(80):
             half_open(port, f"127.0.0.{1 + number % addresses}")
         for delivery in ("one", "two", "three"):
-            began_s = time.monotonic()
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             connection.request("POST", PATH, BODY, headers(delivery))
             assert connection.getresponse().status == 202
-            assert time.monotonic() - began_s < 3
             connection.close()
     assert rung == ["digits"] * 3
 
@@ -168,16 +168,15 @@ def test_a_genuine_call_is_answered_beside_many_that_never_finish_their_headers(
 def test_headers_that_do_not_come_are_not_waited_for(half_open, monkeypatch):
     monkeypatch.setattr(receiver, "_HEADERS_TIMEOUT_S", 0.3)
     with listen("127.0.0.1", 0, SECRET, print) as port:
-        caller = half_open(port)
         began_s = time.monotonic()
         with suppress(ConnectionResetError):
-            assert caller.recv(100) == b""
-        assert 0.2 < time.monotonic() - began_s < 3
+            assert half_open(port).recv(100) == b""
+        assert time.monotonic() - began_s > 0.2
 
 
 def test_a_connection_that_a_request_is_answered_on_outlives_the_time_for_headers(monkeypatch):
-    monkeypatch.setattr(receiver, "_HEADERS_TIMEOUT_S", 0.2)
-    monkeypatch.setattr(receiver, "_BODY_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(receiver, "_HEADERS_TIMEOUT_S", 2.0)
+    monkeypatch.setattr(receiver, "_BODY_TIMEOUT_S", 60.0)
     with (
         listen("127.0.0.1", 0, SECRET, print) as port,
         socket.create_connection(("127.0.0.1", port), timeout=10) as caller,
@@ -185,7 +184,7 @@ def test_a_connection_that_a_request_is_answered_on_outlives_the_time_for_header
         lines = [f"POST {PATH} HTTP/1.1", "Host: here", f"Content-Length: {len(BODY)}"]
         lines += [f"{name}: {value}" for name, value in headers().items()]
         caller.sendall("\r\n".join([*lines, "", BODY[:9]]).encode())
-        time.sleep(0.6)
+        time.sleep(2.5)
         caller.sendall(BODY[9:].encode())
         assert caller.recv(100).split()[1] == b"202"
 
