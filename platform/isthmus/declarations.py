@@ -106,8 +106,18 @@ class _Source:
         """Returns what a name at the top of the module means."""
         return self.evaluated(self.statements[name], name)
 
+    @cached_property
+    def _evaluated(self) -> dict[tuple[ast.stmt, str], Any]:
+        return {}
+
     def evaluated(self, statement: ast.stmt, name: str) -> Any:
-        """Evaluates one statement, and before it the names of the module that it uses."""
+        """Evaluates one statement, once, and before it the names of the module that it uses."""
+        # Several plugins share a base class, and making a class of options takes milliseconds.
+        if (statement, name) not in self._evaluated:
+            self._evaluated[statement, name] = self._value_of(statement, name)
+        return self._evaluated[statement, name]
+
+    def _value_of(self, statement: ast.stmt, name: str) -> Any:
         if isinstance(statement, ast.Import | ast.ImportFrom):
             return self._imported(statement, name)
         if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, GetJsonSchemaHandler, PlainSerializer, ValidationError
+from pydantic_core import CoreSchema
 
 from isthmus.declarations import declaration, plugin_names
 from isthmus.errors import nearest
@@ -47,9 +48,19 @@ def _as_in_the_file(named: PluginSpec) -> str | dict[str, Any]:
     return {"name": named.name, **named.options} if named.options else named.name
 
 
-def _schema() -> dict[str, Any]:
+class _Schema:
+    """Makes the JSON schema of the field, with the options of all corruptions, once it is wanted.
+
+    Most processes that read the field, such as the workers of a training, never want it.
+    """
+
+    def __get_pydantic_json_schema__(self, _: CoreSchema, __: GetJsonSchemaHandler) -> Any:
+        return dict(_schema(plugin_names("corruptions")))
+
+
+@cache
+def _schema(names: tuple[str, ...]) -> dict[str, Any]:
     """Returns the JSON schema: a name, or a name with the options of that corruption."""
-    names = plugin_names("corruptions")
     choices: list[dict[str, Any]] = [{"enum": [*names, *UNNAMED]}]
     for name in names:
         config = declared(name, "Config").model_json_schema()
@@ -62,6 +73,6 @@ CorruptionField = Annotated[
     PluginSpec,
     AfterValidator(_checked),
     PlainSerializer(_as_in_the_file),
-    WithJsonSchema(_schema()),
+    _Schema(),
 ]
 """A corruption by name, or by name and options: `{name: poisson_gaussian, read_noise: 0.02}`."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from isthmus.errors import UsageError
 from isthmus.execution.blocks import OnRows
 from isthmus.execution.destinations import destination
-from isthmus.execution.distributed import OnParts, run_on_cluster
 from isthmus.execution.inputs import refuse_replaced_input
 from isthmus.execution.provenance import recording
 from isthmus.execution.reference_rows import no_reference_rows, reference_rows
@@ -18,6 +17,9 @@ from isthmus.execution.task import Task, options_of
 from isthmus.execution.use import Use, UseResult
 from isthmus.registry import Device, Pair, load
 from isthmus.spec import Settings
+
+if TYPE_CHECKING:
+    from isthmus.execution.distributed import OnParts
 
 
 def run(
@@ -56,6 +58,8 @@ def run(
     """
     request = request or Request()
     if request.address is not None:
+        from isthmus.execution.distributed import run_on_cluster  # it imports Ray
+
         return run_on_cluster(use, model, source, str(output), settings, request, on_parts)
     _check(use, output, request)
     pair = load(model, settings, cast("Device", request.device))

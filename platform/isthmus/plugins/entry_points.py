@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import cast
 
 from isthmus.errors import UsageError, in_one_line
-from isthmus.plugins.rooms import Room, built_in_names, room_of
+from isthmus.plugins.rooms import ROOMS, Room, built_in_names, room_of
 
 
 @dataclass(frozen=True)
@@ -95,12 +95,19 @@ def refuse_collisions(room: Room) -> None:
 
 
 @cache
+def _points(path: tuple[str, ...]) -> Mapping[Room, metadata.EntryPoints]:
+    """Returns the entry points of each room: reading all packages' metadata takes the time."""
+    found = metadata.entry_points()
+    return {room: found.select(group=f"isthmus.{room}") for room in ROOMS}
+
+
+@cache
 def _offered(room: Room, path: tuple[str, ...]) -> tuple[Mapping[str, Offer], tuple[str, ...]]:
     """Returns the offers, and what is wrong with those left out; `path` is where they lie."""
     found: dict[str, Offer] = {}
     wrong = []
     own = built_in_names(room)
-    for point in metadata.entry_points(group=f"isthmus.{room}"):
+    for point in _points(path)[room]:
         package = cast("metadata.Distribution", point.dist)
         offer = Offer(room, point.name, package.name, package.version, point)
         other = found.get(point.name)

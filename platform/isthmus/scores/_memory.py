@@ -8,7 +8,6 @@ from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from isthmus.core import Autoencoder
@@ -149,6 +148,8 @@ def _centres(points: Tensor, count: int, seed: int) -> Tensor:
 
     Source: Sculley 2010, "Web-scale k-means clustering", WWW.
     """
+    from sklearn.cluster import MiniBatchKMeans  # only fitting needs it, and no use of a pair does
+
     clustering = MiniBatchKMeans(
         count, init="random", n_init=1, max_iter=10, batch_size=2048, random_state=seed
     )

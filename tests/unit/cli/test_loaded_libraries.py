@@ -1,4 +1,4 @@
-"""The commands that ask the registry wait for MLflow, and load neither torch nor Lightning."""
+"""The commands load only what they need: those that list pairs no torch, those of a file no Ray."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+
+import numpy as np
 
 _RUN_ALL = """
 import contextlib, io, json, sys
@@ -46,3 +48,13 @@ def test_listing_pairs_their_history_and_lineage_loads_no_torch(register, settin
     loaded = loaded_by(settings, *listing, ["lineage", pair])
     assert "mlflow" in loaded
     assert not loaded & {"torch", "pytorch_lightning", "ray", "matplotlib", "sklearn"}
+
+
+def test_detecting_in_a_file_loads_neither_ray_nor_sklearn(register, settings, tmp_path):
+    pair = register("used")
+    rows = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    files = [str(tmp_path / "rows.npy"), str(tmp_path / "scores.csv")]
+    loaded = loaded_by(settings, ["detect", *files, "--model", str(pair)])
+    assert "torch" in loaded
+    assert not loaded & {"ray", "sklearn.cluster"}
