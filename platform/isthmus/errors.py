@@ -132,8 +132,8 @@ class RegistryError(IsthmusError):
     """A registered pair is incomplete, mixed or damaged, or the registry cannot be reached."""
 
 
-class CodeNotAllowed(RegistryError):
-    """A pair needs code that is neither installed here nor allowed to run."""
+class CodeUnavailable(RegistryError):
+    """A whole pair needs code that is not installed here, is not allowed to run, or fails."""
 
 
 class PromotionRefused(RegistryError):

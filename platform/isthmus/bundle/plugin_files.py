@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 
 from isthmus import plugins
 from isthmus.bundle.plugin_places import is_of_user
-from isthmus.errors import CodeNotAllowed, RegistryError, UsageError
+from isthmus.errors import CodeUnavailable, RegistryError, UsageError
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Needed:
         """Refuses a pair that could not be loaded here; it runs no code.
 
         Raises:
-            CodeNotAllowed: If something is not installed, and stored code may not be run.
+            CodeUnavailable: If something is not installed, and stored code may not be run.
             RegistryError: If a stored file is damaged.
         """
         for record in self.records:
@@ -142,7 +142,8 @@ class Needed:
         """Imports the files that the pair needs.
 
         Raises:
-            RegistryError: As in `check`, or if a file cannot be imported.
+            CodeUnavailable: As in `check`, or if a file fails here, as for want of a package.
+            RegistryError: If a stored file is damaged, or defines nothing of the name.
         """
         for record in self.records:
             file = self._to_import(record)
@@ -160,7 +161,7 @@ class Needed:
         file = self._file_here(record)
         if file is None:
             if not self.is_trusted:
-                raise CodeNotAllowed(_refusal(record, self.pair))
+                raise CodeUnavailable(_refusal(record, self.pair))
             file = _stored(record, self.folder, self.pair)
         return file
 
@@ -182,7 +183,7 @@ class Needed:
 
 def _check_package(record: PluginRecord, pair: str) -> None:
     if record.name not in plugins.offers(record.room):
-        raise CodeNotAllowed(
+        raise CodeUnavailable(
             f"{pair} needs {record.shown}, which is not installed here; install it: "
             f"pip install {record.package}=={record.version}"
         )
@@ -204,7 +205,7 @@ def _import(file: plugins.PluginFile, record: PluginRecord, pair: str) -> None:
     try:
         defined = plugins.import_file(file)
     except UsageError as error:
-        raise RegistryError(f"{pair} needs {record.shown}, which fails here: {error}") from error
+        raise CodeUnavailable(f"{pair} needs {record.shown}, which fails here: {error}") from error
     if (record.room, record.name) not in defined:
         raise RegistryError(
             f"{pair} needs {record.shown}, and that file defines none; register the pair again"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from isthmus.errors import (
-    CodeNotAllowed,
+    CodeUnavailable,
     DataError,
     IsthmusError,
     ModelNotFound,
@@ -57,7 +57,7 @@ def judge(
     Returns:
         The verdict. If the held-out rows are not available, the version cannot be judged, and the
         verdict says so. A damaged champion counts as none, because otherwise it could never be
-        replaced. One whose code may not run here is whole, so without consent there is no verdict.
+        replaced. One whose code may not run, or fails here, is whole, so there is no verdict.
 
     Raises:
         ModelNotFound: If there is no such version.
@@ -78,7 +78,7 @@ def judge(
         )
     except ModelNotFound:
         raise
-    except (DataError, SpecError, CodeNotAllowed) as error:
+    except (DataError, SpecError, CodeUnavailable) as error:
         return Verdict(reference, against, 0, (), _said(error), bounds.policy)
     except RegistryError as error:
         # An unreachable registry is not the version's fault and raises here; a damaged pair is.
@@ -162,7 +162,7 @@ def _load_if_whole(reference: str, settings: Settings) -> tuple[Pair | None, str
         return load(reference, settings), ""
     except ModelNotFound:
         return None, ""  # deleted, so there is nothing to compare the challenger with
-    except CodeNotAllowed:
+    except CodeUnavailable:
         raise  # else a worse version would win for want of a rival
     except RegistryError as error:
         check_reachable(settings.tracking_uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def versions(settings: Settings, rows: Path, tmp_path_factory: pytest.TempPathFa
     """`own/1` needs no code; `own/2` needs that of a file, which is gone."""
     register(NAME, rows, settings)
     file = tmp_path_factory.mktemp("own") / "swirl.py"
-    file.write_text(example("python"), encoding="utf-8")
+    file.write_text(f"import colorsys\n{example('python')}", encoding="utf-8")
     register(NAME, rows, settings, plugins=[str(file)], variant="swirl")
     file.unlink()
 
@@ -79,6 +80,14 @@ def test_a_champion_whose_code_may_not_run_is_not_passed_over(without):
     assert REFUSAL in str(refused.value)
     assert champion_of(NAME, without) == 2
     assert files._table.files == {}
+
+
+def test_a_champion_whose_code_lacks_a_package_here_is_not_passed_over(consenting, monkeypatch):
+    monkeypatch.setitem(sys.modules, "colorsys", None)  # Python then finds no such module
+    promote(NAME, 2, consenting)
+    with pytest.raises(PromotionRefused, match=r"which fails here: .*colorsys"):
+        promotion.promote(NAME, 1, consenting, must_be_better=True, source="schedule")
+    assert champion_of(NAME, consenting) == 2
 
 
 def test_a_champion_whose_code_may_run_is_compared_with(consenting):
