@@ -71,6 +71,21 @@ def train(
     )
 
 
+def test_two_workers_keep_the_weights_they_start_with_where_every_epoch_is_worse(
+    tmp_path: Path,
+) -> None:
+    begun = train(tmp_path, "trained", epochs=5)
+    spec = training(workers=2, epochs=1, learning_rate=0.5)
+    place = {"storage_path": str(tmp_path), "run_name": "worse", "reporter": Recorder()}
+    warm = fit(plan(), spec, rows(), **place, weights=begun.state)
+    assert warm.progress.finished
+    assert warm.progress.best_epoch == 0
+    assert warm.progress.best_loss < warm.progress.history[0].validation["loss"]
+    assert begun.state is not None
+    assert warm.state is not None
+    assert all(torch.equal(begun.state[name], warm.state[name]) for name in begun.state)
+
+
 def test_all_workers_start_with_the_weights_that_are_given(tmp_path: Path) -> None:
     begun = train(tmp_path, "begun")
     spec = training(workers=2, epochs=1, learning_rate=1e-9)

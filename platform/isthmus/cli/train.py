@@ -231,9 +231,10 @@ def _summarise(result: "TrainResult") -> None:
     assert result.pair is not None  # noqa: S101 (finished)
     metrics, plan = result.metrics, result.plan
     out.print(f"[bold]{result.pair}[/bold] is registered (pair {result.pair.pair_id})")
+    best = f"best {metrics['best_epoch']:.0f}" if metrics["best_epoch"] else "none beat the start"
     out.print(
         f"  {plan.variant.name} over {plan.net.name}, latent {plan.latent_dim}, rows of shape "
-        f"{plan.row_shape}; {metrics['epochs']:.0f} epochs, best {metrics['best_epoch']:.0f}, "
+        f"{plan.row_shape}; {metrics['epochs']:.0f} epochs, {best}, "
         f"{metrics['seconds']:.0f} s"
     )
     if result.started_from is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -30,10 +31,15 @@ from isthmus.scores.own import Own
 from isthmus.spec import ModelPlan, Settings
 from isthmus.tracking import NoisyExamples, RunLog, RunReport
 
+_logger = logging.getLogger(__name__)
 # The most held-out rows, and the most values, on which a pair's ONNX graphs are compared with
 # torch.
 _ROWS_COMPARED = 256
 _NUMBERS_COMPARED = 4_000_000
+_UNCHANGED = (
+    "none of %d epochs was better than the start, %s, on the validation rows: %s has its weights, "
+    "with a threshold from the newer rows; try a lower training.learning_rate"
+)
 
 
 @dataclass(frozen=True)
@@ -112,6 +118,8 @@ def finish(
         started_from=None if prepared.start is None else prepared.start.pair_id,
     )
     pair = register_pair(trained, settings)
+    if prepared.start is not None and progress.best_epoch == 0:
+        _logger.warning(_UNCHANGED, progress.epochs, prepared.start.pair.reference, pair)
     return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
 
 
@@ -130,9 +138,10 @@ def _trained_module(prepared: Prepared, result: FitResult) -> Autoencoder:
 def _metrics(
     detector: Detector, evaluation: Evaluation, progress: Progress, seconds: float
 ) -> dict[str, float]:
-    best, noise = progress.history[progress.best_epoch - 1], evaluation.noise
+    best, noise = progress.best, evaluation.noise
     return {
-        "train/loss": best.train["loss"],
+        # Of a start that no epoch was better than, the loss on training rows is not known.
+        **({"train/loss": best.train["loss"]} if best.train else {}),
         "validation/loss": best.validation["loss"],
         "test/reconstruction_mse": float(evaluation.errors.mean()),
         **_pca_metrics(evaluation),
@@ -179,7 +188,7 @@ def _report(
         noise=_noisy_examples(evaluation),
         # The figures show reconstruction errors, so they must not show a threshold of other scores.
         threshold=float(detector.calibration.threshold) if _scores_by_error(detector) else math.nan,
-        history=progress.history,
+        history=progress.with_start,
     )
 
 

@@ -154,7 +154,7 @@ def results_so_far(
     found: list[FitResult] = []
     for number in range(members_of(prepared)):
         result = _last(stored, settings, number)
-        if result.state is None or not result.progress.best_epoch:
+        if result.state is None or not result.progress.epochs:
             break
         found.append(replace(result, progress=replace(result.progress, finished=True)))
     if not found:

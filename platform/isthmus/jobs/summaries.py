@@ -38,11 +38,14 @@ def training_summary(result: TrainResult, settings: Settings | None) -> str:
     if result.not_reconstructed:
         said.append(f"hardly reconstructed: {', '.join(result.not_reconstructed)}")
     name, version = result.pair.name, result.pair.version
+    best = f"{metrics['best_epoch']:.0f} was the best"
+    if not metrics["best_epoch"]:
+        best = f"none was better than {result.started_from}, whose weights it has"
     return summary(
         f"{result.pair} is registered",
         lines=[
-            f"{plan_in_words(plan)}; {metrics['epochs']:.0f} epochs, of which "
-            f"{metrics['best_epoch']:.0f} was the best, in {metrics['seconds']:.0f} s; run {run}.",
+            f"{plan_in_words(plan)}; {metrics['epochs']:.0f} epochs, of which {best}, in "
+            f"{metrics['seconds']:.0f} s; run {run}.",
             *(f"{each[:1].upper()}{each[1:]}." for each in said if each),
         ],
         figures=figures_of(metrics),

@@ -46,9 +46,10 @@ class TrainResult:
         pair: The registered pair; `None` if interrupted.
         metrics: `test/reconstruction_mse` and `test/pca_mse` (mean squares, scaled units), the
             variant's own metrics (`test/elbo_nats`, `test/psnr_db`), `validation/loss`,
-            `train/loss`, `best_epoch`, `epochs`, `threshold`, `seconds` (of all attempts of a run
-            that was resumed or finished later); of audio `calibration_files`, the number of files
-            that the threshold rests on.
+            `train/loss`, `best_epoch` (0 if no epoch was better than the pair that training
+            started from; then there is no `train/loss`), `epochs`, `threshold`, `seconds` (of all
+            attempts of a run that was resumed or finished later); of audio `calibration_files`, the
+            number of files that the threshold rests on.
         plan: The plan of the trained autoencoder.
         started_from: The version that training started from, `digits/3`, if it started from one.
         not_reconstructed: The features of a table, or channels of a series, of whose variance on

@@ -32,12 +32,15 @@ class Progress:
     Attributes:
         epochs: Number of finished epochs.
         rows_done: Rows of the unfinished epoch after them that all workers have trained on.
-        best_epoch: The epoch, counted from 1, with the lowest validation loss; 0 before the first.
-        best_loss: The validation loss of the best epoch.
+        best_epoch: The epoch, counted from 1, with the lowest validation loss; 0 before the first,
+            and as long as none is better than the start.
+        best_loss: The validation loss of the best epoch, or of the start.
         global_batch_size: Rows of one optimizer step, as chosen when training began.
         attempt: How often training was started, including restarts and resumes.
         finished: Whether training reached its end, and was not interrupted.
         history: The reports of all finished epochs.
+        start: The validation losses of the weights that training started with, as those of an epoch
+            0; `None` if it drew them, or if they cannot be compared with those of later epochs.
     """
 
     epochs: int = 0
@@ -48,12 +51,27 @@ class Progress:
     attempt: int = 1
     finished: bool = False
     history: list[EpochReport] = field(default_factory=list)
+    start: EpochReport | None = None
+
+    @property
+    def best(self) -> EpochReport:
+        """The report of the best epoch, or of the start if none was better; one is finished."""
+        if self.best_epoch == 0 and self.start is not None:
+            return self.start
+        return self.history[self.best_epoch - 1]
+
+    @property
+    def with_start(self) -> list[EpochReport]:
+        """The reports of the start, if there is one, and of all finished epochs."""
+        return self.history if self.start is None else [self.start, *self.history]
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Progress:
         """Creates the progress from what `dataclasses.asdict` returned."""
         history = [EpochReport(**report) for report in content["history"]]
-        return cls(**{**content, "history": history})
+        start = content.get("start")
+        begun = None if start is None else EpochReport(**start)
+        return cls(**{**content, "history": history, "start": begun})
 
 
 def write_best(folder: Path, best: Mapping[str, Tensor]) -> None:

@@ -228,7 +228,7 @@ def _train_with_workers(task: TrialTask, sender: TrialSender) -> None:
 
 def _kept(task: TrialTask, progress: Progress, best: Mapping[str, Tensor]) -> Kept:
     weights = save({name: tensor.contiguous().cpu() for name, tensor in best.items()})
-    value = value_of(task.metric, progress.history[progress.best_epoch - 1])
+    value = value_of(task.metric, progress.best)
     return Kept(value, weights, asdict(progress))
 
 

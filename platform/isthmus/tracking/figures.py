@@ -56,11 +56,13 @@ def loss_curve(report: RunReport) -> Figure:
     axes.plot(
         epochs, validation, color=OTHER, linewidth=1.8, label="validation", marker=marker, ms=4
     )
-    subtitle = "1 epoch" if len(epochs) == 1 else f"{len(epochs)} epochs"
+    trained = int((epochs > 0).sum())
+    subtitle = "1 epoch" if trained == 1 else f"{trained} epochs"
     if np.isfinite(validation).any():
         best = int(np.nanargmin(validation))
         _mark_best(axes, epochs[best], validation[best])
-        subtitle += f"; the best, epoch {epochs[best]}, has validation loss {validation[best]:.4g}"
+        which = f"epoch {epochs[best]}" if epochs[best] else "the start"
+        subtitle += f"; the best, {which}, has validation loss {validation[best]:.4g}"
     both = np.concatenate([train, validation])
     if drawing.spans_decades(both):
         axes.set_yscale("log")

@@ -50,7 +50,8 @@ class RunReport:
         pca_errors: Shape (N,), scaled units. PCA's errors on the same rows; `None` if PCA of the
             same size says nothing.
         threshold: The error above which a row is an anomaly; NaN if there is none.
-        history: The reports of all finished epochs, in order.
+        history: The reports of all finished epochs, in order; first an epoch 0 with the validation
+            losses of the start, if training started from a pair.
         noise: Examples of noise that was taken away, for pairs that do that.
     """
 

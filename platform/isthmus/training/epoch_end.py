@@ -174,7 +174,7 @@ class EpochEndCallback(Callback):
         report = EpochReport(
             epoch=self.progress.epochs,
             train=summary.train,
-            validation=_validation_losses(trainer),
+            validation=validation_losses(trainer),
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
             rows_per_s=(self._batches.rows_per_epoch - self._rows_at_begin) / elapsed_s,
             attempt=self.progress.attempt,
@@ -319,8 +319,9 @@ class EpochEndCallback(Callback):
     def _keep_best(self, report: EpochReport, trainer: Trainer) -> None:
         stopping = self._training.early_stopping
         margin = abs(self.progress.best_loss) * (stopping.min_delta if stopping else 0.0)
-        # The first epoch is compared with infinity, where subtracting the margin gives NaN.
-        if report.epoch == 1 or report.validation["loss"] < self.progress.best_loss - margin:
+        # Infinity, of which there is no margin, stands for no earlier epoch.
+        least = self.progress.best_loss
+        if math.isinf(least) or report.validation["loss"] < least - margin:
             self.progress.best_loss = report.validation["loss"]
             self.progress.best_epoch = report.epoch
             self.checkpoints.take_best(trainer)
@@ -347,7 +348,7 @@ class _Summary:
     is_save_due: bool
 
 
-def _validation_losses(trainer: Trainer) -> dict[str, float]:
+def validation_losses(trainer: Trainer) -> dict[str, float]:
     """Returns the mean losses over all workers' validation rows, as Lightning logged them."""
     prefix = "validation/"
     logged = {

@@ -40,6 +40,7 @@ from isthmus.training.driver_logger import DriverLogger
 from isthmus.training.epoch_end import EpochEndCallback, StopRequested
 from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.memory import PROBE_ROWS, StepProbe
+from isthmus.training.starting_point import StartingPoint, is_comparable, tell_start
 from isthmus.training.step_groups import GroupedBatches
 
 if TYPE_CHECKING:
@@ -103,9 +104,8 @@ def train_worker(
     device = context.device
     _prepare_process()
     progress = checkpoints.read_progress(folder) if folder else Progress()
-    if sender and progress.history:
-        # The log may lack epochs that the checkpoint has, also of a run that is finished.
-        sender.send(Resumed(tuple(progress.history)))
+    if sender:
+        _tell_history(progress, sender)
     if progress.finished:
         return
     if folder:
@@ -120,17 +120,19 @@ def train_worker(
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
         writer = CheckpointWriter(keep, context.rank, averaged, folder, is_storing)
+        begins_warm = task.weights is not None and folder is None and is_comparable(module)
         books = make_callback(training, batches, progress, writer, sender)
         callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
         callbacks += [ErrorMeter()] if task.measures_error else []
         callbacks += [CommHook(training, context), books]
+        callbacks += [StartingPoint(progress, writer, sender)] if begins_warm else []
         loader: Batches | GroupedBatches = batches
         if _takes_groups(task, training, context):
             _logger.info("one process takes its steps in groups, each a batch to Lightning")
             module.automatic_optimization = False
             loader = GroupedBatches(batches, books.sums, training, averaged)
         logger = DriverLogger(sender) if task.callbacks else False
-        trainer = _trainer(training, context, module, callbacks, logger)
+        trainer = _trainer(training, context, module, callbacks, logger, begins_warm)
         resume_from = folder / checkpoints.LAST if folder else None
         held_out = _held_out(rows, context)
         trainer.fit(module, loader, held_out, ckpt_path=resume_from, weights_only=True)
@@ -140,6 +142,14 @@ def train_worker(
         # A retry would fail in the same way: the driver is told, and no worker counts as lost.
         if sender:
             sender.send(error)
+
+
+def _tell_history(progress: Progress, sender: Sender) -> None:
+    """Sends what a checkpoint has behind it, which the log may lack, also of a finished run."""
+    if progress.start is not None:
+        tell_start(progress.start, sender)
+    if progress.history:
+        sender.send(Resumed(tuple(progress.history)))
 
 
 def _prepare_process() -> None:
@@ -280,6 +290,7 @@ def _trainer(
     module: Autoencoder,
     callbacks: list[Callback],
     logger: DriverLogger | bool,
+    begins_warm: bool,
 ) -> Trainer:
     if context.device.type == "cuda":
         _take_channels_last(module)
@@ -297,6 +308,8 @@ def _trainer(
         "inference_mode": False,  # some variants take gradients of held-out rows
         **trainer_arguments(training, context),
     }
+    if begins_warm:
+        arguments["num_sanity_val_steps"] = -1  # all held-out rows, for `StartingPoint`
     defaults = {
         "enable_progress_bar": False,
         "enable_model_summary": False,
