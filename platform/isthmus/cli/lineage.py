@@ -63,7 +63,8 @@ def _add_run(tree: "Tree", linked: "LinkedRun", found: "Lineage") -> None:
     run = linked.run
     line = f"run {run.name} ({run.run_id[:8]}), {run.status.lower()}, {age(run.started)} ago"
     if run.start_pair_id is not None:
-        line += f", started from {run.start or 'a pair'} (pair {run.start_pair_id})"
+        gone = ", deleted since" if linked.is_start_deleted else ""
+        line += f", started from {run.start or 'a pair'} (pair {run.start_pair_id}{gone})"
     branch = tree.add(_asked(line, found, run.run_id))
     for pair in linked.pairs:
         _add_pair(branch, pair, found.asked)

@@ -34,8 +34,8 @@ def delete(
 ) -> None:
     """Delete a version: both halves and their files. History and lineage show it as deleted.
 
-    A version is kept that has an alias, has made an output, or that another one is mapped to or
-    was trained from, or a run starts from that is not finished.
+    A version is kept that has an alias, has made an output, or that another one is mapped to, or a
+    run starts from that is not finished.
 
     Example: isthmus delete digits/3
     """
@@ -82,7 +82,7 @@ def prune(
     """Delete the old versions of a pair that nothing needs, and name those that are kept.
 
     Versions are kept that have an alias, are next in rollback, made an output on record, that a
-    kept version is mapped to or was trained from, or a run starts from that is not finished.
+    kept version is mapped to, or a run starts from that is not finished.
 
     Example: isthmus prune digits --keep 20 --older-than 90d --dry-run
     """

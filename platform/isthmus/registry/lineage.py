@@ -83,10 +83,17 @@ class LinkedPair:
 
 @dataclass(frozen=True)
 class LinkedRun:
-    """A training run and the pairs that it registered."""
+    """A training run and the pairs that it registered.
+
+    Attributes:
+        run: The run.
+        pairs: The pairs.
+        is_start_deleted: Whether the pair that training started from was deleted since.
+    """
 
     run: RunSummary
     pairs: tuple[LinkedPair, ...]
+    is_start_deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -248,7 +255,7 @@ def _with_output(output: LinkedOutput, settings: Settings) -> Lineage:
         others = tuple(each for each in pair.outputs if each.record != record)
         return replace(pair, outputs=(output, *others))
 
-    runs = tuple(LinkedRun(each.run, tuple(map(put, each.pairs))) for each in whole.runs)
+    runs = tuple(replace(each, pairs=tuple(map(put, each.pairs))) for each in whole.runs)
     alone = put(whole.loose) if whole.loose else None
     return Lineage(record.path, whole.fingerprint, whole.data, runs, alone)
 
@@ -263,7 +270,10 @@ def _of_data(asked: str, fingerprint: str, settings: Settings) -> Lineage:
         versions = list(_encoders_of(client, [run.run_id for run in runs]))
     pair_ids = {version.tags[tags.PAIR_ID]: version.run_id for version in versions}
     outputs = find_outputs(settings, pair_ids=list(pair_ids))
-    successors = successors_of(client, list(pair_ids), settings)
+    gone_ids = [each.pair_id for run in runs for each in run.deleted]
+    successors = successors_of(client, [*pair_ids, *gone_ids], settings)
+    starts = {run.start for run in runs if run.start is not None}
+    gone_starts = {each for each in starts if run_of_deleted(each, settings) is not None}
     linked = []
     for run in runs:
         pairs = [
@@ -272,11 +282,11 @@ def _of_data(asked: str, fingerprint: str, settings: Settings) -> Lineage:
             if run_id == run.run_id
         ]
         pairs += [
-            LinkedPair((each.name,), each.pair_id, None, (), deleted=each)
+            LinkedPair((each.name,), each.pair_id, None, (), each, successors.get(each.pair_id, ()))
             for each in run.deleted
             if each.pair_id not in pair_ids
         ]
-        linked.append(LinkedRun(run, tuple(pairs)))
+        linked.append(LinkedRun(run, tuple(pairs), run.start in gone_starts))
     return Lineage(asked, fingerprint, runs[0].data, tuple(linked))
 
 

@@ -94,8 +94,8 @@ def prune(
     """Deletes the old versions of a pair that nothing needs.
 
     Never deleted are a version with an alias, one that `rollback` would go back to, one that made
-    an output on record, one to whose latents those of a kept version are mapped, and one that a
-    kept version was trained from, or a run starts from that is not finished.
+    an output on record, one that a run starts from that is not finished, and those to whose latents
+    the ones of a kept version are mapped. A version that others were trained from is not needed.
 
     Args:
         name: The pair's name.
@@ -122,9 +122,9 @@ def prune(
             raise ModelNotFound(f'no model "{name}"; see isthmus models')
         repaired(client, name, settings)
         needs = Needs(client, name, settings)
-        doomed, spared = _chosen(needs, name, keep, before)
+        doomed, spared, kept = _chosen(needs, name, keep, before)
         if not is_dry_run:
-            doomed, saved = _removed(client, needs, name, doomed, settings)
+            doomed, saved = _removed(client, needs, name, doomed, kept, settings)
             spared = [*saved, *spared]
         deleted = tuple(f"{name}/{each.version}" for each in doomed)
         result = Pruned(name, deleted, tuple(spared), is_dry_run=is_dry_run)
@@ -135,28 +135,38 @@ def prune(
 
 def _chosen(
     needs: Needs, name: str, keep: int, before: datetime | None
-) -> tuple[list[Any], list[Spared]]:
-    """Returns the versions to delete, oldest first, and the old ones that are needed.
+) -> tuple[list[Any], list[Spared], set[int]]:
+    """Chooses what to delete.
 
-    Newer versions are judged first, because a version may be needed by newer ones only.
+    Returns:
+        The versions to delete, oldest first; the old ones that are needed, newest first; and the
+        numbers of all that are kept for a reason of their own, and not for a map to them.
     """
+    old = [each for each in needs.versions[keep:] if before is None or _created(each) <= before]
+    reasons = {int(each.version): needs.why_not_pruned(each) for each in old}
+    kept = {int(each.version) for each in needs.versions} - {
+        number for number, why in reasons.items() if why is None
+    }
     doomed: list[Any] = []
     spared: list[Spared] = []
-    numbers: set[int] = set()
-    for version in needs.versions[keep:]:
-        if before is not None and _created(version) > before:
-            continue
-        why = needs.why_not_pruned(version, numbers)
+    mapped = needs.why_mapped(kept)
+    for version in old:
+        number = int(version.version)
+        why = reasons[number] or mapped.get(number)
         if why is None:
             doomed.append(version)
-            numbers.add(int(version.version))
         else:
             spared.append(Spared(f"{name}/{version.version}", why))
-    return doomed[::-1], spared
+    return doomed[::-1], spared, kept
 
 
 def _removed(
-    client: MlflowClient, needs: Needs, name: str, doomed: list[Any], settings: Settings
+    client: MlflowClient,
+    needs: Needs,
+    name: str,
+    doomed: list[Any],
+    kept: set[int],
+    settings: Settings,
 ) -> tuple[list[Any], list[Spared]]:
     """Deletes versions, and returns those, and what a last look spared: aliases may have moved.
 
@@ -164,8 +174,14 @@ def _removed(
     """
     removed: list[Any] = []
     spared: list[Spared] = []
+    mapped = needs.why_mapped(kept)
     for version in reversed(doomed):
-        why = needs.why(version, {int(each.version) for each in removed})
+        number = int(version.version)
+        why = needs.why_itself(version)
+        if why is not None:
+            kept.add(number)
+            mapped = needs.why_mapped(kept)
+        why = why or mapped.get(number)
         if why is None:
             remove_pair(client, name, version, settings)
             removed.append(version)

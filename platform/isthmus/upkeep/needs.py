@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from isthmus.aliases import champion_before, named_by_history
 from isthmus.registry import tags
 from isthmus.registry.halves import Halves
-from isthmus.registry.lineage import successors_of
 from isthmus.registry.lookup import newest_versions
 from isthmus.registry.reference import encoder_name
 from isthmus.spec import Settings
@@ -52,44 +52,72 @@ class Needs:
         self._promised = named_by_history(name, settings)
         self._before = champion_before(name, settings)
         self._stopped = _stopped_runs(self.versions, settings)
+        self._maps = _maps(self.versions, name)
 
-    def why(self, version: Any, doomed: Collection[int] = ()) -> str | None:
+    def why(self, version: Any) -> str | None:
         """Returns why a version must be kept; `None` if nothing needs it.
+
+        A pair that was trained from it does not: its weights are complete, and lineage shows what
+        it was trained from as deleted.
 
         Args:
             version: MLflow's version of the encoder.
-            doomed: The versions that are deleted too, and need nothing any more.
         """
+        number = int(version.version)
+        return self.why_itself(version) or next(
+            (_mapped(self._name, other) for other, to in self._maps.items() if to == number), None
+        )
+
+    def why_itself(self, version: Any) -> str | None:
+        """Returns the same, whatever is mapped to its latents."""
         aliases = self._aliases(version)
         if aliases:
             return f"it is {', '.join(aliases)}"
-        number = int(version.version)
-        for other in self.versions:
-            maps_to = other.tags.get(tags.LATENTS_OF)
-            if maps_to == f"{self._name}/{number}" and int(other.version) not in doomed:
-                return f"the latents of {self._name}/{other.version} are mapped to its own"
         pair_id = version.tags.get(tags.PAIR_ID)
         if not pair_id:
             return None
-        gone = {f"{self._name}/{each}" for each in doomed}
-        trained = successors_of(self._client, [pair_id], self._settings).get(pair_id, ())
-        for successor in trained:
-            if successor not in gone:
-                return f"{successor} was trained from it"
         stopped = self._stopped.get(pair_id)
         if stopped is not None:
             return f"run {stopped}, which is not finished, starts from it"
         outputs = find_outputs(self._settings, pair_ids=[pair_id])
         if outputs:
             more = f" and {len(outputs) - 1} more" if len(outputs) > 1 else ""
-            return f"it made {outputs[0].path}{more}, see isthmus lineage {self._name}/{number}"
+            see = f"isthmus lineage {self._name}/{version.version}"
+            return f"it made {outputs[0].path}{more}, see {see}"
         return None
 
-    def why_not_pruned(self, version: Any, doomed: Collection[int]) -> str | None:
+    def why_not_pruned(self, version: Any) -> str | None:
         """Returns the same, and keeps what `isthmus rollback` would go back to as well."""
         if int(version.version) == self._before:
             return "isthmus rollback would make it champion again"
-        return self.why(version, doomed)
+        return self.why_itself(version)
+
+    def why_mapped(self, kept: Collection[int]) -> dict[int, str]:
+        """Returns which map leads to each version that kept ones need for their maps.
+
+        Needed are the maps of a kept version to the latents of the champion of its time, and those
+        that lead on to another kept version. Every champion is mapped to the one before it, so that
+        to keep what any version is mapped to would keep all champions for ever.
+
+        Args:
+            kept: The versions that are kept for a reason of their own.
+
+        Returns:
+            The reasons by version.
+        """
+        found: dict[int, str] = {}
+        for first in sorted(kept, reverse=True):
+            chain = {first: None}  # in order; where a kept version is met, its own turn goes on
+            here = first
+            while (target := self._maps.get(here)) is not None:
+                if target in kept or target in chain:
+                    break
+                chain[target] = None
+                here = target
+            needed = list(chain) if target in kept else list(chain)[:2]
+            for start, end in pairwise(needed):
+                found.setdefault(end, _mapped(self._name, start))
+        return found
 
     def _aliases(self, version: Any) -> list[str]:
         """Returns the aliases of either half, read anew: they may have moved a moment ago."""
@@ -102,6 +130,21 @@ class Needs:
             if standing.version == number or (decoder and standing.decoder_version == decoder):
                 found.add(alias)
         return sorted(found)
+
+
+def _maps(versions: Iterable[Any], name: str) -> dict[int, int]:
+    """Returns the version of the same pair to whose latents each version's are mapped."""
+    found = {int(each.version): each.tags.get(tags.LATENTS_OF, "") for each in versions}
+    targets = {number: target.rpartition("/") for number, target in found.items()}
+    return {
+        number: int(version)
+        for number, (of, _, version) in targets.items()
+        if of == name and version.isdecimal()
+    }
+
+
+def _mapped(name: str, version: int) -> str:
+    return f"the latents of {name}/{version} are mapped to its own"
 
 
 def _stopped_runs(versions: Iterable[Any], settings: Settings) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +129,49 @@ def test_a_version_that_another_is_mapped_to_outlives_it(register, settings):
     assert package.prune("mapped", keep=0, settings=settings).deleted == ("mapped/1", "mapped/3")
 
 
-def test_a_version_that_another_was_trained_from_outlives_it(register, settings):
-    for seed in range(2):
+def test_a_chain_of_champions_each_trained_from_the_one_before_does_not_grow_for_ever(
+    register, settings, in_store, isthmus: Command
+):
+    for seed in range(6):
         register("tuned", seed)
-    newest, oldest = registry.list_versions("tuned", settings)
-    open_store(settings).set_tag(newest.run_id, TAG_STARTED_FROM, oldest.pair_id)
-    with pytest.raises(UsageError, match="tuned/1 is kept: tuned/2 was trained from it"):
-        package.delete("tuned/1", settings=settings)
-    assert package.prune("tuned", keep=0, settings=settings).deleted == ("tuned/1", "tuned/2")
+    client, versions = open_store(settings), registry.list_versions("tuned", settings)
+    for newer, older in pairwise(versions):
+        client.set_tag(newer.run_id, TAG_STARTED_FROM, older.pair_id)
+        client.log_param(newer.run_id, "training.start_from.model", f"tuned/{older.version}")
+        client.log_param(newer.run_id, "data.fingerprint", "b" * 64)
+        tag = ("isthmus.latents_of", f"tuned/{older.version}")
+        client.set_model_version_tag("tuned-encoder", str(newer.version), *tag)
+    for version in (5, 6):
+        aliases.promote("tuned", version, settings)
+    done = package.prune("tuned", keep=1, settings=settings)
+    # Version 5 would be champion again after a rollback, and its latents are mapped to those of 4.
+    assert done.deleted == ("tuned/1", "tuned/2", "tuned/3")
+    assert [each.name for each in done.spared] == ["tuned/5", "tuned/4"]
+    assert registry.load("tuned/6", settings).reference == "tuned/6"
+    shown = isthmus("lineage", "tuned/6").out
+    assert "started from tuned/3 (pair " in shown
+    assert shown.count(", deleted since)") == 3
+    (deleted,) = (
+        pair
+        for run in package.lineage("tuned/3", settings=settings).runs
+        for pair in run.pairs
+        if pair.names == ("tuned/3",)
+    )
+    assert deleted.successors == ("tuned/4",)
+
+
+def test_the_maps_between_two_kept_versions_are_kept(register, settings):
+    for seed in range(5):
+        register("led", seed)
+    client = open_store(settings)
+    for version in range(2, 6):
+        tag = ("isthmus.latents_of", f"led/{version - 1}")
+        client.set_model_version_tag("led-encoder", str(version), *tag)
+    record_output(settings, "led/2")
+    # The latents of 5 become those of 2, which are stored, through 4 and 3.
+    done = package.prune("led", keep=1, settings=settings)
+    assert done.deleted == ()
+    assert [each.name for each in done.spared] == ["led/4", "led/3", "led/2", "led/1"]
 
 
 def test_a_version_that_a_stopped_run_starts_from_is_kept_until_it_has_ended(register, settings):
