@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from isthmus.jobs.preparation import Prepared
 from isthmus.loaders.scaled_rows import ScaledRows
 from isthmus.progress.result import FitResult
 from isthmus.spec import TrainingSpec
+
+_logger = logging.getLogger(__name__)
 
 CROSSED_MEMBERS = 6
 """The members where calibration is crossed and the job says nothing: the pair's own, and one for
@@ -97,6 +100,27 @@ def weights_to_start(prepared: Prepared, member: int) -> Mapping[str, Tensor] | 
     if prepared.start is None or (prepared.is_crossed and member):
         return None
     return prepared.start.weights_of(member)
+
+
+def warn_of_random_members(prepared: Prepared) -> None:
+    """Warns if members start from random weights beside others that start from a pair."""
+    start = prepared.start
+    if start is None:
+        return
+    count = sum(weights_to_start(prepared, each) is None for each in range(members_of(prepared)))
+    if not count:
+        return
+    why = (
+        "each calibrates by rows that it has never seen"
+        if prepared.is_crossed
+        else f"{start.pair.reference} has no such members"
+    )
+    epochs = prepared.spec.training.epochs
+    _logger.warning(
+        "%d of %d members of the ensemble start from random weights, because %s: they have "
+        "training.epochs=%d to learn from nothing; give as many as a first training needs",
+        *(count, members_of(prepared), why, epochs),
+    )
 
 
 def train_others(prepared: Prepared, fit: Fit) -> list[FitResult]:

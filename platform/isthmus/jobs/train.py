@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from isthmus.jobs.ensembles import warn_of_random_members
 from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.opening import Opening
 from isthmus.jobs.preparation import Prepared, prepare
@@ -238,6 +239,7 @@ def _fit(
     given: _Given,
 ) -> list[FitResult]:
     """Trains on a cluster, or in this process if the job has one worker and no cluster is named."""
+    warn_of_random_members(prepared)
     fitting = Fitting(
         prepared,
         settings,

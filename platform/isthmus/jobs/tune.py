@@ -132,7 +132,10 @@ def _checked_tuning(spec: JobSpec) -> TuningSpec:
         )
         raise SpecError([Fault("tuning.search", message)])
     if spec.training.start_from is not None:
-        message = "a search tries what is trained from random weights; leave it out here"
+        message = (
+            "a search compares what is trained from random weights, also of other sizes; leave it "
+            "out here, and give it to isthmus train with the settings that were found"
+        )
         raise SpecError([Fault("training.start_from", message)])
     if spec.training.strategy == "fsdp":
         message = "fsdp shards the weights that a trial is judged by; use ddp for a search"

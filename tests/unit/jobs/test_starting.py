@@ -232,11 +232,16 @@ def test_a_resumed_run_goes_on_where_it_was_although_the_alias_has_moved(
     assert np.array_equal(*(pair.encode(DIGITS[:50]).values for pair in pairs))
 
 
-def test_a_member_starts_from_the_member_of_its_number(settings: Settings) -> None:
+def test_a_member_starts_from_the_member_of_its_number(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     of_job = {"name": "several", "data": {"calibration_fraction": 0.1}}
     train(settings, DIGITS[:300], **of_job, training={"ensemble": 2})
     start_from = {"ensemble": 3, "start_from": "several/1", "learning_rate": NO_STEP}
     warm = train(settings, DIGITS[:300], **of_job, training=start_from)
+    said = "1 of 3 members of the ensemble start from random weights, because several/1 has no such"
+    assert said in caplog.text
+    assert "training.epochs=1 to learn from nothing" in caplog.text
     before, after = (
         load(each, settings).detector.members for each in ("several/1", str(warm.pair))
     )
@@ -320,5 +325,8 @@ def test_the_schema_takes_a_name_alone() -> None:
 def test_a_search_starts_from_random_weights(settings: Settings) -> None:
     content = job(data="rows.npy", training={"start_from": "warm/1"})
     search = {"search": {"latent_dim": {"choice": [2, 4]}}}
-    with pytest.raises(SpecError, match=r"training.start_from: a search tries"):
+    with pytest.raises(
+        SpecError,
+        match=r"training.start_from: a search .* leave it out here, and give it to isthmus train",
+    ):
         isthmus.tune({**content, "tuning": search}, settings=settings)
