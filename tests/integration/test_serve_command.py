@@ -50,6 +50,9 @@ def test_what_cannot_be_served_is_one_line(folder, isthmus):
     opened = isthmus("serve", "--model", "six", "--host", "0.0.0.0")
     assert (opened.code, len(opened.err.splitlines())) == (2, 1)
     assert "set ISTHMUS_SERVE_TOKEN" in opened.err
+    here = isthmus("serve", "--model", "six", "--replace")
+    assert (here.code, len(here.err.splitlines())) == (2, 1)
+    assert "--replace is for a service on a cluster; give its --address too" in here.err
 
 
 def test_ctrl_c_ends_every_process_of_a_service(folder):

@@ -153,6 +153,8 @@ def _check(options: ServeOptions, place: Place) -> None:
         )
     if not place.route.startswith("/"):
         raise UsageError(f'--route "{place.route}" does not begin with a slash; give /digits')
+    if place.address is None and place.replace:
+        raise UsageError("--replace is for a service on a cluster; give its --address too")
     if place.address is None:
         chosen_device(place.device)
         if not is_free(place.host, place.port):
