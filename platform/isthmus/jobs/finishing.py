@@ -118,9 +118,14 @@ def finish(
         started_from=None if prepared.start is None else prepared.start.pair_id,
     )
     pair = register_pair(trained, settings)
+    _tell_if_unchanged(prepared, progress, pair)
+    return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
+
+
+def _tell_if_unchanged(prepared: Prepared, progress: Progress, pair: RegisteredPair) -> None:
+    """Warns if the pair has the weights that its training started with."""
     if prepared.start is not None and progress.best_epoch == 0:
         _logger.warning(_UNCHANGED, progress.epochs, prepared.start.pair.reference, pair)
-    return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
 
 
 def _rows_compared(plan: ModelPlan) -> int:

@@ -101,7 +101,6 @@ def train_worker(
         make_callback: Creates the callback that reports progress and saves checkpoints.
         is_storing: Returns whether an earlier checkpoint is not stored yet; the next then waits.
     """
-    device = context.device
     _prepare_process()
     progress = checkpoints.read_progress(folder) if folder else Progress()
     if sender:
@@ -112,7 +111,7 @@ def train_worker(
         progress.attempt += 1
     try:
         module = _build(task, rows)
-        train_rows = _train_rows(rows, device)
+        train_rows = _train_rows(rows, context.device)
         training = _settled(task, module, train_rows, context, progress)
         batches = _batches(train_rows, training, context, module)
         # Lightning would ask the loader for it before the loader has a checkpoint's state.
