@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from tests.architecture.source import PACKAGE, PIPELINES
+from tests.architecture.source import PACKAGE, PIPELINES, ROOT
 
+BENCHMARKS = sorted((ROOT / "tests" / "benchmarks").glob("*.py"))
 JOBS = sorted((PIPELINES / "jobs").glob("*.y*ml"))
 
 
@@ -26,8 +30,6 @@ def test_we_ship_a_job_file() -> None:
 
 @pytest.mark.parametrize("room", ["variants", "nets", "corruptions"])
 def test_the_names_of_a_room_of_plugins_are_the_public_files_in_it(room: str) -> None:
-    import importlib
-
     found = importlib.import_module(f"isthmus.{room}").names()
     stems = {path.stem for path in (PACKAGE / room).glob("*.py")}
     assert found
@@ -42,3 +44,15 @@ def test_a_plugin_that_is_added_as_a_file_is_found_at_once(tmp_path: Path) -> No
     assert plugins.names_in(str(tmp_path / "__init__.py")) == ("plain", "vae")
     (tmp_path / "contractive.py").touch()
     assert plugins.names_in(str(tmp_path / "__init__.py")) == ("contractive", "plain", "vae")
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
+def test_what_a_benchmark_imports_of_ours_is_there(path: Path) -> None:
+    """Nothing else runs the benchmarks, which take minutes, when names move."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("isthmus"):
+            continue
+        module = importlib.import_module(str(node.module))
+        for name in (each.name for each in node.names):
+            is_there = hasattr(module, name) or find_spec(f"{node.module}.{name}")
+            assert is_there, f"line {node.lineno}: {node.module} has no {name}"

@@ -39,7 +39,7 @@ import isthmus
 from isthmus.data import mean_of_covering_windows
 from isthmus.quiet import quieten
 from isthmus.spec import Settings
-from isthmus.uses import LoadedPair
+from isthmus.uses._loaded import LoadedPair
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "nab"
 TRAINED_SHARE = 0.4
