@@ -21,7 +21,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-fast test-matrix fuzz lint format types imports docs bench clean
+.PHONY: help setup demo test test-fast test-nodes test-matrix fuzz lint format types imports docs bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -44,6 +44,10 @@ test: $(STAMP) ## all tests, fast ones first
 
 test-fast: $(STAMP) ## the tests that need no cluster, server or browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow and not distributed and not ui and not gpu" $(FAST)
+
+# In a process of its own: a Ray that another test has started makes 127.0.0.1 this machine's address.
+test-nodes: $(STAMP) ## a service on a Ray of several nodes of this machine, which `test` leaves out
+	$(BIN)/python -m pytest tests/nodes
 
 test-matrix: ## the fast tests with each of Python 3.11, 3.12 and 3.13 that is there
 	@failed=; for version in $(PYTHONS); do \

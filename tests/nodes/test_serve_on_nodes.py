@@ -23,7 +23,7 @@ from isthmus.errors import RegistryError
 from isthmus.registry import register_pair
 from isthmus.servers import free_port
 from isthmus.spec import Settings
-from tests.distributed.ray_nodes import Nodes, ray_nodes
+from tests.nodes.ray_nodes import Nodes, ray_nodes
 from tests.own_plugins import example
 from tests.servers.mlflow_server import MlflowServer
 from tests.unit.infra.reading import INFRA
