@@ -27,8 +27,8 @@ import psutil
 import isthmus
 from isthmus.quiet import quieten
 from isthmus.registry import Pair, register_pair
-from isthmus.serve.options import ServeOptions
-from isthmus.serve.server import Place, Service, serving
+from isthmus.serve.options import Place, ServeOptions
+from isthmus.serve.server import Service, serving
 from isthmus.servers import free_port
 from isthmus.spec import Settings
 

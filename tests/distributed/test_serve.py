@@ -7,8 +7,7 @@ import json
 import os
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,16 +18,17 @@ import psutil
 import pytest
 
 import isthmus
-from isthmus.errors import RegistryError, UsageError
+from isthmus.errors import UsageError
 from isthmus.registry import RegisteredPair, register_pair
-from isthmus.serve.options import ServeOptions, digest_of_token
-from isthmus.serve.server import Place, Service, serving
+from isthmus.serve.options import Place, ServeOptions, digest_of_token
+from isthmus.serve.server import Service, serving
 from isthmus.servers import free_port
 from isthmus.spec import RowSchema, Settings
 from isthmus.types import DataKind
-from tests.servers.mlflow_server import MlflowServer
+from tests.servers.mlflow_server import MlflowServer, has_tables
 from tests.titles import title_of
 from tests.untrained import untrained_pair
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
@@ -69,22 +69,6 @@ class Running:
 
     def promote(self, version: int) -> None:
         isthmus.promote("six", version, settings=self.settings, force=True, why="a test")
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float = 240.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "it did not come about"
-        time.sleep(0.1)
-
-
-def has_tables(settings: Settings) -> bool:
-    """Returns whether the server has made its tables, which takes it seconds."""
-    try:
-        isthmus.models(settings=settings)
-    except RegistryError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,15 +19,15 @@ import pytest
 import yaml
 
 import isthmus
-from isthmus.errors import RegistryError
 from isthmus.registry import register_pair
 from isthmus.servers import free_port
 from isthmus.spec import Settings
 from tests.nodes.ray_nodes import Nodes, ray_nodes
 from tests.own_plugins import example
-from tests.servers.mlflow_server import MlflowServer
+from tests.servers.mlflow_server import MlflowServer, has_tables
 from tests.unit.infra.reading import INFRA
 from tests.untrained import untrained_pair
+from tests.waiting import wait_for
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -51,22 +51,6 @@ class Cluster:
     def with_a(self, title: str) -> list[Any]:
         """Returns the nodes that have a process whose title has a text in it."""
         return [each for each in self.nodes.workers if self.nodes.processes(each, title)]
-
-
-def wait_for(condition: Callable[[], object], timeout_s: float = 240.0) -> None:
-    until_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < until_s, "it did not come about"
-        time.sleep(0.1)
-
-
-def has_tables(settings: Settings) -> bool:
-    """Returns whether the server has made its tables, which takes it seconds."""
-    try:
-        isthmus.models(settings=settings)
-    except RegistryError:
-        return False
-    return True
 
 
 @pytest.fixture(scope="module")

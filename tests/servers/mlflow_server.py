@@ -12,10 +12,22 @@ from pathlib import Path
 
 import pytest
 
+import isthmus
+from isthmus.errors import RegistryError
 from isthmus.servers import free_port
+from isthmus.spec import Settings
 from isthmus.stack.registry_scheme import registry_uri
 
 _START_TIMEOUT_S = 90.0
+
+
+def has_tables(settings: Settings) -> bool:
+    """Returns whether the server has made its tables, which takes it seconds."""
+    try:
+        isthmus.models(settings=settings)
+    except RegistryError:
+        return False
+    return True
 
 
 class MlflowServer:

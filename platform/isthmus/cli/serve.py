@@ -66,8 +66,8 @@ def serve(
     Example: isthmus serve --model digits@champion
     """
     from isthmus.resources import threads as threads_of
-    from isthmus.serve.options import ServeOptions, token_digest_from_environment
-    from isthmus.serve.server import Place, serving
+    from isthmus.serve.options import Place, ServeOptions, token_digest_from_environment
+    from isthmus.serve.server import serving
     from isthmus.spec import Settings
 
     options = ServeOptions(

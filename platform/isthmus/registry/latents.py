@@ -33,7 +33,7 @@ def values_to_decode(latents: object, pair_id: str, latent_dim: int, takes: str)
         latents: What the caller wants to be decoded.
         pair_id: The id of the pair whose latents the decoder takes.
         latent_dim: The number of values in one of its latents.
-        takes: Whose latents the decoder takes, in words.
+        takes: The source of the latents that the decoder takes, in words.
 
     Raises:
         DataError: If they are an array, which does not say which pair made it, or have another

@@ -64,7 +64,7 @@ def rows_of_json(body: bytes, folder: Path) -> Path:
     Args:
         body: `{"rows": [[1, 2], ...]}` or `{"records": [{"a": 1, "b": 2}, ...]}`, or the list
             alone. A null is a missing value.
-        folder: Where the file is written.
+        folder: The folder that the file is written to.
 
     Raises:
         NotJson: If the body is anything else.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from isthmus.errors import UsageError
 from isthmus.extras import importing
+from isthmus.serve.options import Place
 
 with importing("serve", needed_by="isthmus serve"):
     from ray import serve
@@ -33,15 +34,13 @@ class Neighbours:
             return cls(None)
         return cls(ServeInstanceDetails(**client.get_serve_details()))
 
-    def check(self, name: str, host: str, port: int, route: str, *, replace: bool) -> None:
+    def check(self, name: str, place: Place) -> None:
         """Refuses a service that cannot be had beside the others.
 
         Args:
             name: The name of its application.
-            host: The address that it is to listen on.
-            port: The port.
-            route: The path that its own begin with.
-            replace: Whether it may take the place of a service of the same name.
+            place: The host, port and route that it asks for, and whether it may take the place of
+                a service of the same name.
 
         Raises:
             UsageError: If Ray Serve listens elsewhere, which cannot be changed while it runs; or if
@@ -50,22 +49,22 @@ class Neighbours:
         if self.details is None:
             return
         there = self.details.http_options
-        if there is not None and (there.host, there.port) != (host, port):
+        if there is not None and (there.host, there.port) != (place.host, place.port):
             raise UsageError(
                 f"this cluster serves at port {there.port} of {there.host} already, and cannot "
-                f"listen at port {port} of {host} too; use --host {there.host} --port {there.port} "
-                "and a --route of its own, or end the other services first"
+                f"listen at port {place.port} of {place.host} too; use --host {there.host} --port "
+                f"{there.port} and a --route of its own, or end the other services first"
             )
         for other, application in self.details.applications.items():
-            if other == name and not replace:
+            if other == name and not place.replace:
                 raise UsageError(
                     f"{name.removeprefix('isthmus-')} is served on this cluster already, at route "
                     f"{application.route_prefix}; end that service first, or take its place with "
                     "--replace"
                 )
-            if other != name and _same(application.route_prefix, route):
+            if other != name and _same(application.route_prefix, place.route):
                 raise UsageError(
-                    f"--route {route} is that of {other} on this cluster; choose another, "
+                    f"--route {place.route} is that of {other} on this cluster; choose another, "
                     f"as in --route /{name.removeprefix('isthmus-')}"
                 )
 
@@ -75,9 +74,7 @@ def _same(one: str | None, other: str) -> bool:
 
 
 @contextmanager
-def beside_others(
-    start: Callable[[], None], name: str, host: str, port: int, route: str, *, replace: bool
-) -> Iterator[None]:
+def beside_others(start: Callable[[], None], name: str, place: Place) -> Iterator[None]:
     """Starts a service on the cluster, and ends it with the block.
 
     It ends none that has taken its place meanwhile. Ray Serve itself ends only if it began with
@@ -86,16 +83,13 @@ def beside_others(
     Args:
         start: Starts the application.
         name: The name of the application.
-        host: The address that it is to listen on.
-        port: The port.
-        route: The path that its own begin with.
-        replace: Whether it may take the place of a service of the same name.
+        place: The place that it asks for.
 
     Raises:
         UsageError: As `Neighbours.check` says; nothing is started then.
     """
     before = Neighbours.now()
-    before.check(name, host, port, route, replace=replace)
+    before.check(name, place)
     deployed_s: float | None = None
     if before.details is not None and name in before.details.applications:
         serve.delete(name)  # Ray Serve notes no new time for an application that it only updates

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import dataclass
 
 from pydantic import Field
 
+from isthmus.registry import Device
 from isthmus.spec import SpecModel
 
 TOKEN_VARIABLE = "ISTHMUS_SERVE_TOKEN"  # noqa: S105 (the name of the variable)
+_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (they are asked for by the user)
 _MEBIBYTE = 2**20
 
 
@@ -42,6 +45,34 @@ class ServeOptions(SpecModel):
     def max_request_bytes(self) -> int:
         """The largest body of a request, in bytes."""
         return self.max_request_mib * _MEBIBYTE
+
+
+@dataclass(frozen=True)
+class Place:
+    """The host and port that a service listens on, and the cluster and device that it runs on.
+
+    Attributes:
+        host: The address to listen on.
+        port: The port.
+        route: The path that its own begin with.
+        address: The Ray cluster that it runs on; `None` for a Ray of this process.
+        device: The device that the pair computes on; `auto` is a GPU if there is one.
+        replace: Whether it takes the place of the same model's service on the cluster.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    route: str = "/"
+    address: str | None = None
+    device: Device = "auto"
+    replace: bool = False
+
+    @property
+    def url(self) -> str:
+        """The address for clients on this machine."""
+        host = "127.0.0.1" if self.host in _ANY_ADDRESS else self.host
+        shown = f"[{host}]" if ":" in host else host
+        return f"http://{shown}:{self.port}{self.route.rstrip('/')}"
 
 
 def digest_of_token(token: str) -> str:

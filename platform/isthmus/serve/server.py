@@ -14,45 +14,16 @@ from isthmus.errors import ClusterError, UsageError, in_one_line
 from isthmus.extras import importing
 from isthmus.launch.session import ray_session
 from isthmus.quiet import hand_over_ray_logs
-from isthmus.registry import Device, chosen_device, resolve
-from isthmus.serve.options import TOKEN_VARIABLE, ServeOptions
+from isthmus.registry import chosen_device, resolve
+from isthmus.serve.options import TOKEN_VARIABLE, Place, ServeOptions
 from isthmus.servers import answers, is_free
 from isthmus.spec import Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 (they are asked for by the user)
 _START_TIMEOUT_S = 120.0
 _LOOK_S = 5.0
 # So long may the service not answer before it is given up; a new door takes seconds to start.
 _MOST_SILENCE_S = 60.0
-
-
-@dataclass(frozen=True)
-class Place:
-    """The host and port that a service listens on, and the cluster and device that it runs on.
-
-    Attributes:
-        host: The address to listen on.
-        port: The port.
-        route: The path that its own begin with.
-        address: The Ray cluster that it runs on; `None` for a Ray of this process.
-        device: The device that the pair computes on; `auto` is a GPU if there is one.
-        replace: Whether it takes the place of the same model's service on the cluster.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8000
-    route: str = "/"
-    address: str | None = None
-    device: Device = "auto"
-    replace: bool = False
-
-    @property
-    def url(self) -> str:
-        """The address for clients on this machine."""
-        host = "127.0.0.1" if self.host in _ANY_ADDRESS else self.host
-        shown = f"[{host}]" if ":" in host else host
-        return f"http://{shown}:{self.port}{self.route.rstrip('/')}"
 
 
 @dataclass(frozen=True)
@@ -132,8 +103,7 @@ def _running(
     if place.address is not None:
         from isthmus.serve.neighbours import beside_others
 
-        at = (place.host, place.port, place.route)
-        with beside_others(start, name, *at, replace=place.replace):
+        with beside_others(start, name, place):
             yield
         return
     try:

@@ -155,7 +155,7 @@ class DataSpec(SpecModel):
 
     @property
     def partner_path(self) -> str | None:
-        """Where each row's second view is: its clean version, or another noisy measurement."""
+        """The path of each row's second view: its clean version, or another noisy measurement."""
         return self.clean_path or self.paired_path
 
     @property

@@ -60,8 +60,8 @@ class Hyperprior(CodedAutoencoder):
         pixel (step or row) + lambda * 255^2 * mean squared error, of values from 0 to 1. `auto`:
         0.0005 to 0.02 for images of any size, else `distortion_weight`."""
         distortion_weight: float = Field(default=100.0, gt=0.0)
-        """Where no `rate` is given: bits that one unit of the reconstruction loss, summed over a
-        row, is worth."""
+        """The bits that one unit of the reconstruction loss, summed over a row, is worth. It is
+        used if no `rate` is given."""
         hyper_dim: Annotated[int, Field(ge=1, le=4096)] | Literal["auto"] = "auto"
         """Values of the hyper-latent, or channels of that of a map. `auto`: 96 for images of any
         size, else 4."""

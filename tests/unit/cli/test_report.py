@@ -22,7 +22,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Strange:
 
 @pytest.fixture
 def machine(here: Path, trained: Strange, monkeypatch: pytest.MonkeyPatch) -> Strange:
-    """Its registry is the one that commands find, and its input is copied into this folder."""
+    """The pair, whose registry commands find, with its input copied into this folder."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", trained.settings.tracking_uri)
     monkeypatch.setenv("ISTHMUS_HOME", str(trained.settings.home))
     shutil.copy(trained.source, "new.csv")

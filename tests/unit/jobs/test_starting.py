@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from isthmus.spec import RowSchema, Settings
 from isthmus.tracking import find_run, open_store
 from isthmus.types import DataKind
 from tests.conftest import Command
+from tests.stopping import StopsAfterTwoEpochs
 
 # So small that weights stay what they were.
 NO_STEP = 1e-9
@@ -203,27 +203,15 @@ class Keeps(logging.Handler):
         self.said.append(record.getMessage())
 
 
-class Stops:
-    """A reporter that stops training after two epochs."""
-
-    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        pass
-
-    def on_rows(self, epoch: int, done: int) -> None:
-        pass
-
-    def on_epoch(self, report: object) -> None:
-        if report.epoch == 2:  # type: ignore[attr-defined]
-            signal.raise_signal(signal.SIGINT)
-
-
 def test_a_resumed_run_goes_on_where_it_was_although_the_alias_has_moved(
     base: TrainResult, settings: Settings
 ) -> None:
     isthmus.promote("warm", base.pair.version, alias="begin", settings=settings)
     options = {"epochs": 60, "global_batch_size": 256, "start_from": "warm@begin"}
     whole = train(settings, DIGITS, training=options)
-    stopped = isthmus.train(job(training=options), data=DIGITS, settings=settings, reporter=Stops())
+    stopped = isthmus.train(
+        job(training=options), data=DIGITS, settings=settings, reporter=StopsAfterTwoEpochs()
+    )
     assert stopped.status == "interrupted"
     isthmus.promote("warm", whole.pair.version, alias="begin", settings=settings)
     resumed = isthmus.resume(stopped.run_id, settings=settings)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-
 import numpy as np
 import pytest
 import torch
@@ -16,6 +14,7 @@ from isthmus.jobs.train import TrainResult
 from isthmus.registry import load
 from isthmus.spec import Settings
 from isthmus.tracking import open_store
+from tests.stopping import StopsAfterTwoEpochs
 
 DIGITS = load_digits().images.astype(np.float32)
 # So large that every epoch is worse than trained weights, and none diverges.
@@ -60,20 +59,6 @@ def has_the_weights_of_the_start(result: TrainResult, settings: Settings) -> boo
         weights_of(load(each, settings).module) for each in ("plain/1", str(result.pair))
     )
     return all(torch.equal(start[name], found[name]) for name in start)
-
-
-class StopsAfterTwoEpochs:
-    """A reporter that stops training after two epochs."""
-
-    def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
-        pass
-
-    def on_rows(self, epoch: int, done: int) -> None:
-        pass
-
-    def on_epoch(self, report: object) -> None:
-        if report.epoch == 2:  # type: ignore[attr-defined]
-            signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize(

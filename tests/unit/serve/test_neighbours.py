@@ -7,6 +7,7 @@ from ray.serve.schema import ServeInstanceDetails
 
 from isthmus.errors import UsageError
 from isthmus.serve.neighbours import Neighbours
+from isthmus.serve.options import Place
 
 HERE = {"host": "127.0.0.1", "port": 8000}
 
@@ -46,14 +47,14 @@ def serving(routes: dict[str, str]) -> Neighbours:
 )
 def test_what_another_service_has_is_refused_in_one_line(name, asked, said):
     with pytest.raises(UsageError, match=said) as refused:
-        serving({"isthmus-a": "/"}).check(name, **{**HERE, "route": "/", **asked}, replace=False)
+        serving({"isthmus-a": "/"}).check(name, Place(**{**HERE, **asked}))
     assert "\n" not in str(refused.value)
 
 
 def test_a_service_has_its_place_beside_others_or_in_the_place_of_its_own_model():
     neighbours = serving({"isthmus-a": "/"})
-    neighbours.check("isthmus-b", **HERE, route="/b", replace=False)
-    neighbours.check("isthmus-a", **HERE, route="/", replace=True)
+    neighbours.check("isthmus-b", Place(**HERE, route="/b"))
+    neighbours.check("isthmus-a", Place(**HERE, replace=True))
     with pytest.raises(UsageError, match="is that of isthmus-a"):
-        neighbours.check("isthmus-b", **HERE, route="/", replace=True)
-    Neighbours(None).check("isthmus-a", **HERE, route="/", replace=False)
+        neighbours.check("isthmus-b", Place(**HERE, replace=True))
+    Neighbours(None).check("isthmus-a", Place(**HERE))

@@ -1,4 +1,4 @@
-"""Which way up an image is shown, as its Exif says.
+"""The orientation in which an image is shown, as its Exif data give it.
 
 Shapes: values_HWC is (H, W, C).
 """

@@ -57,7 +57,7 @@ class ImageHeader:
         is_deep: Whether a pixel has 16 bits a channel, of which Pillow's mode says nothing where
             there are several channels.
         pages: The number of images in the file.
-        orientation: Which way up its pixels are to be shown, from 1 to 8, as its Exif says.
+        orientation: The orientation in which it is to be shown, from 1 to 8, by its Exif data.
     """
 
     size: Size
