@@ -18,6 +18,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
+from isthmus.data.refusals import ColumnsRefused
 from isthmus.errors import IsthmusError
 from tests.fuzz.bombs import BOMBS
 from tests.fuzz.mutations import damaged
@@ -55,12 +56,18 @@ def feed(target: Target, path: Path, content: bytes, most_bytes: int) -> None:
     try:
         target.feed(path)
     except IsthmusError as error:
-        faults = getattr(error, "faults", None)
-        for line in [str(error)] if faults is None else [str(fault) for fault in faults]:
+        for line in lines_of(error):
             assert line.isprintable(), f"the message is no clear line: {line!r}"
     took_s = time.monotonic() - began
     if took_s > MOST_SECONDS or peak_bytes() > most_bytes:
         raise TookTooMuch(f"it took {took_s:.1f} s, and {peak_bytes() / 2**20:.0f} MiB")
+
+
+def lines_of(error: IsthmusError) -> list[str]:
+    """Returns the lines of an error: one, unless it tells of several fields or columns at once."""
+    if isinstance(error, ColumnsRefused):
+        return str(error).split("\n")
+    return [str(fault) for fault in getattr(error, "faults", [error])]
 
 
 def baseline(target: Target, folder: Path) -> int:

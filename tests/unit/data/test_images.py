@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 
 from isthmus.data import Provenance, Rows, RowSource, collect, open_input, open_rows
 from isthmus.data import rows as rows_module
-from isthmus.data.media.pixels import IMAGE_ENDINGS
+from isthmus.data.media.pixels import IMAGE_ENDINGS, read_header
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
@@ -325,8 +326,33 @@ def png(width: int, height: int, data: bytes, colour: int = 0, bits: int = 8) ->
 
 def test_a_png_of_2_to_the_31_pixels_is_refused_by_its_header(in_tmp: Path) -> None:
     Path("a.png").write_bytes(png(2**16, 2**15, zlib.compress(bytes(10**6))))
-    with pytest.raises(DataError, match=r"^a\.png: has too many pixels to be an image in good f"):
+    with pytest.raises(DataError, match=r"^a\.png: has far too many pixels, and an image may"):
         read(path="a.png")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("height", "expected"),
+    [
+        (123_666_653 // 17, r"^a\.png: is damaged or no image; replace or remove it$"),
+        (2**27 // 17 + 1, r"^a\.png: has 134,217,737 pixels, and an image may have 134,217,728; "),
+    ],
+)
+def test_a_small_png_of_many_pixels_is_refused_before_they_are_in_memory(
+    height: int, expected: str, in_tmp: Path
+) -> None:
+    Path("a.png").write_bytes(png(17, height, zlib.compress(bytes(400)), bits=16))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=expected):
+        read(path="a.png")
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+@pytest.mark.filterwarnings("error")
+def test_an_image_of_90_million_pixels_is_opened_without_a_warning_of_pillow(in_tmp: Path) -> None:
+    Path("a.png").write_bytes(png(10_000, 9_000, zlib.compress(bytes(1251 * 9_000)), bits=1))
+    assert read_header(Path("a.png"), "a.png").size == (9_000, 10_000)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

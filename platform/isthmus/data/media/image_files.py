@@ -100,8 +100,8 @@ class ImageFiles:
                 ) -> None:
                     position = first + row
                     called = self.files.called(position)
-                    pixels = decode(paths[position], called, channels, size)
-                    np.multiply(pixels, self._factor(position), out=values[row])
+                    decode(paths[position], called, size, values[row])
+                    values[row] *= self._factor(position)
 
                 errors = pool.map(_error_of(read), range(len(values)))
                 faults = self._faults(rows.start, errors)
@@ -185,7 +185,8 @@ class ImageFiles:
 
             def write_one(name: str, values: FloatArray) -> None:
                 position = position_of[name]
-                pixels = values / self._factor(position)
+                factor = self._factor(position)
+                pixels = values if factor == 1 else values / factor
                 encode(pixels, paths[position], targets[position], provenance)
 
             def write(block: Block, values: FloatArray) -> None:

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin
 
+from isthmus.data.media.bounds import open_quietly, refuse_short_png, refuse_too_many, too_many
 from isthmus.data.media.orientation import ENDINGS_WITH_EXIF, UPRIGHT, turned
+from isthmus.data.media.png_text import with_text
 from isthmus.data.provenance import PROVENANCE_KEY, Provenance
 from isthmus.data.rows import FloatArray
 from isthmus.errors import DataError
@@ -39,7 +41,6 @@ _LOSSLESS_TIFF = ("tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "packbits")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _AT_BIT_DEPTH, _AT_COLOUR_TYPE = 24, 25
 _GREY_WITH_ALPHA = 4
-_AFTER_IHDR = 33
 # Everything that Pillow and imagecodecs were seen to raise at damaged files.
 _BROKEN = (
     *(OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, OverflowError),
@@ -96,35 +97,34 @@ def read_header(path: Path, name: str) -> ImageHeader:
         return header
 
 
-def decode(path: Path, name: str, channels: int, size: Size) -> FloatArray:
-    """Reads a file's pixels; transparency is left out.
+def decode(path: Path, name: str, size: Size, out_CHW: FloatArray) -> None:
+    """Reads a file's pixels, from 0 to its white point; transparency is left out.
 
     Args:
         path: The file.
         name: What messages call it.
-        channels: 1 or 3; grey is repeated to fill three.
         size: The height and width to which the image is resized.
-
-    Returns:
-        Shape (channels, *size), from 0 to the white point of the file.
+        out_CHW: Shape (1, *size) or (3, *size), which is filled; grey is repeated to fill three.
 
     Raises:
         DataError: If the file is damaged, or coloured where one channel is needed.
     """
     with _opened(path, name) as (image, header):
         pixels_HWC = _pixels(path, image, header)
-    found = pixels_HWC.shape[2]
-    if found > channels and not (pixels_HWC == pixels_HWC[..., :1]).all():
+    found, channels = pixels_HWC.shape[2], len(out_CHW)
+    first_HW, *others = np.moveaxis(pixels_HWC, -1, 0)
+    if found > channels and not all(np.array_equal(first_HW, other) for other in others):
         raise DataError(
             f"{name}: is a colour image, and the model takes {channels} channel(s); convert it "
             "first"
         )
-    values = np.empty((channels, *size), dtype=np.float32)
-    # Channel by channel: a large photo is in memory as whole numbers only.
+    # Channel by channel: a large photo is in memory as whole numbers and as the result only.
     for channel in range(min(found, channels)):
-        values[channel] = _resized(pixels_HWC[..., channel].astype(np.float32), size)
-    values[found:] = values[0]
-    return values
+        values = pixels_HWC[..., channel]
+        out_CHW[channel] = (
+            values if values.shape == size else _resized(values.astype(np.float32), size)
+        )
+    out_CHW[found:] = out_CHW[0]
 
 
 def resize(pixels_CHW: FloatArray, size: Size) -> FloatArray:
@@ -143,8 +143,7 @@ def encode(pixels_CHW: FloatArray, original: Path, output: Path, provenance: Pro
         DataError: If the output's format has no room for 16 bits, or the original is damaged.
     """
     with _opened(original, str(original)) as (like, header):
-        values = np.clip(np.rint(resize(pixels_CHW, header.size)), 0, header.white)
-        values_HWC = np.moveaxis(values, 0, -1)
+        values_HWC = _whole(pixels_CHW, header)
         if not header.is_beyond_pillow:
             like.load()
             image = _in_mode(values_HWC, like, header)
@@ -168,17 +167,16 @@ def encode_new(
         DataError: If the output's format has no room for 16 bits.
     """
     check_depth(header, output)
-    values = np.clip(np.rint(resize(pixels_CHW, header.size)), 0, header.white)
-    values_HWC = np.moveaxis(values, 0, -1)
+    values_HWC = _whole(pixels_CHW, header)
     exif = Image.Exif()
     if header.is_beyond_pillow or output.suffix.lower() not in ENDINGS_WITH_EXIF:
         values_HWC = turned(values_HWC, header.orientation)
     elif header.orientation != UPRIGHT:
         exif[ExifTags.Base.Orientation] = header.orientation
     if header.is_beyond_pillow:
-        pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3)).astype(np.uint16)
+        pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3))
         content = bytes(_codecs(output).png_encode(np.ascontiguousarray(pixels)))
-        output.write_bytes(_with_text(content, PROVENANCE_KEY, provenance.to_json()))
+        output.write_bytes(with_text(content, PROVENANCE_KEY, provenance.to_json()))
         return
     like = Image.new("RGB" if header.is_colour else "L", (1, 1))
     extras = _Extras(exif, None, None)
@@ -207,12 +205,13 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Image.Image, ImageHeader]]:
         with path.open("rb") as file:
             start = file.read(_AT_COLOUR_TYPE + 1)
             file.seek(0)
-            with Image.open(file, formats=_FORMATS) as image:
+            with open_quietly(file, _FORMATS) as image:
+                refuse_too_many(image, name)
+                if start.startswith(_PNG_SIGNATURE):
+                    refuse_short_png(start, path.stat().st_size, image, name)
                 yield image, _header(image, start, name)
     except Image.DecompressionBombError:
-        raise DataError(
-            f"{name}: has too many pixels to be an image in good faith; make it smaller"
-        ) from None
+        raise too_many(name, "far too many") from None
     except _BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise _unreadable(name, error) from error
@@ -299,11 +298,27 @@ def _resized(channel_HW: FloatArray, size: Size) -> FloatArray:
 # -- writing ------------------------------------------------------------------------------------
 
 
-def _in_mode(values_HWC: FloatArray, like: Image.Image, header: ImageHeader) -> Image.Image:
+def _whole(pixels_CHW: FloatArray, header: ImageHeader) -> NDArray[Any]:
+    """Returns pixels in the size of a file and in whole numbers of its depth, shape (H, W, C)."""
+    kind = np.uint16 if header.is_deep else np.uint8
+    whole_HWC = np.empty((*header.size, len(pixels_CHW)), dtype=kind)
+    for channel, values in enumerate(pixels_CHW):  # one at a time: a large photo has large ones
+        rounded = np.rint(_resized(np.ascontiguousarray(values), header.size))
+        whole_HWC[..., channel] = np.clip(rounded, 0, header.white, out=rounded)
+    return whole_HWC
+
+
+def _grey(whole_HWC: NDArray[Any]) -> NDArray[Any]:
+    """Returns the mean of the channels, shape (H, W)."""
+    if whole_HWC.shape[2] == 1:
+        return np.ascontiguousarray(whole_HWC[..., 0])
+    return whole_HWC.mean(axis=2, dtype=np.float32).round().astype(whole_HWC.dtype)
+
+
+def _in_mode(values_HWC: NDArray[Any], like: Image.Image, header: ImageHeader) -> Image.Image:
     if header.is_deep:
-        return Image.fromarray(values_HWC.mean(axis=2).round().astype(np.uint16))
-    pixels = np.ascontiguousarray(values_HWC.astype(np.uint8))
-    image = Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        return Image.fromarray(_grey(values_HWC))
+    image = Image.fromarray(_grey(values_HWC) if values_HWC.shape[2] == 1 else values_HWC)
     has_alpha = like.mode in ("LA", "RGBA")
     if has_alpha or "transparency" in like.info:
         # With a palette or one transparent colour, new colours need a channel for it.
@@ -370,7 +385,7 @@ def _among(image: Image.Image, modes: tuple[str, ...]) -> Image.Image:
 
 
 def _encode_deep(
-    values_HWC: FloatArray,
+    values_HWC: NDArray[Any],
     original: Path,
     header: ImageHeader,
     output: Path,
@@ -378,18 +393,8 @@ def _encode_deep(
 ) -> None:
     alpha = _decode_deep(original)[..., 3 if header.is_colour else 1 :]
     if not header.is_colour:
-        values_HWC = values_HWC.mean(axis=2, keepdims=True).round()
+        values_HWC = _grey(values_HWC)[..., None]
     # The encoder knows no grey with alpha: grey is repeated, and read as grey again.
-    pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3)).astype(np.uint16)
+    pixels = np.broadcast_to(values_HWC, (*values_HWC.shape[:2], 3))
     content = bytes(_codecs(output).png_encode(np.ascontiguousarray(np.dstack([pixels, alpha]))))
-    output.write_bytes(_with_text(content, PROVENANCE_KEY, provenance.to_json()))
-
-
-def _with_text(png: bytes, key: str, text: str) -> bytes:
-    """Returns a png with a text in it, where Pillow finds it.
-
-    Source: https://www.w3.org/TR/png-3/#11tEXt.
-    """
-    body = b"tEXt" + key.encode("latin1") + b"\0" + text.encode("latin1")
-    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return png[:_AFTER_IHDR] + chunk + png[_AFTER_IHDR:]
+    output.write_bytes(with_text(content, PROVENANCE_KEY, provenance.to_json()))
