@@ -5,14 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
+from isthmus import modules
 from isthmus.core import Autoencoder
+from isthmus.modules import AutoencoderModule
 
 
 class Optimizers:
-    """All optimizers of a module, which step together."""
+    """All optimizers of an autoencoder, which step together."""
 
-    def __init__(self, module: Autoencoder) -> None:
-        configured: Any = module.configure_optimizers()
+    def __init__(self, autoencoder: Autoencoder, learning_rate: float = 3e-3) -> None:
+        configured: Any = module_of(autoencoder, learning_rate).configure_optimizers()
         configured = configured if isinstance(configured, tuple) else (configured,)
         self._optimizers = [each["optimizer"] for each in configured]
 
@@ -52,7 +56,17 @@ class Course:
         return range(self.rows)
 
 
-def put_on(module: Autoencoder, course: Course) -> Course:
-    """Makes a module believe that it is trained."""
+def module_of(autoencoder: Autoencoder, learning_rate: float = 1e-3) -> AutoencoderModule:
+    """Returns a LightningModule around an autoencoder that is there already."""
+    with torch.random.fork_rng(devices=[]):  # its own weights are replaced
+        module = modules.build(autoencoder.plan, learning_rate=learning_rate)
+    module.autoencoder = autoencoder
+    return module
+
+
+def put_on(autoencoder: Autoencoder, course: Course) -> Course:
+    """Makes an autoencoder believe that it is trained."""
+    module = module_of(autoencoder)
     module.trainer = course  # type: ignore[assignment]
+    autoencoder.clock = module.clock
     return course

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from isthmus.embedding.searching import SearchResult
     from isthmus.jobs.train import TrainResult
     from isthmus.jobs.tune import TuneResult
+    from isthmus.modules import AutoencoderModule
     from isthmus.nets import Net
     from isthmus.progress.reporter import Reporter
     from isthmus.registry import Device, Pair
@@ -65,11 +66,12 @@ def build(
     kind: str = "auto",
     reconstruction: str = "auto",
     **training: Any,
-) -> Autoencoder:
-    """Returns an autoencoder that any Lightning Trainer can train: an ordinary LightningModule.
+) -> AutoencoderModule:
+    """Returns an ordinary LightningModule around an autoencoder, for any Lightning Trainer.
 
     Its batches are rows as the loss sees them: scale them first, and pass the same statistics to
     `module.scaling.fit`, so that `encode`, `reconstruct` and `score` take rows in data units.
+    `module.autoencoder` is the variant itself, a `torch.nn.Module`.
 
     Args:
         variant: The training method: its name, a class of your own, or either with options,
@@ -80,7 +82,7 @@ def build(
         kind: The kind of a row; `auto` means images for three axes, series for two, else tabular.
         reconstruction: The loss between a row and its reconstruction.
         **training: `learning_rate`, `schedule`, `warm_up_epochs`, `final_learning_rate_share`,
-            `weight_decay`, `gradient_clip_norm`; see the constructor of `Autoencoder`.
+            `weight_decay`, `gradient_clip_norm`; see the constructor of `AutoencoderModule`.
 
     Raises:
         SpecError: If the arguments do not fit together.

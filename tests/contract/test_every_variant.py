@@ -78,8 +78,7 @@ def build(
         net=net_spec,
         reconstruction=reconstruction,
     )
-    module = variants.build(plan, learning_rate=3e-3)
-    return module
+    return variants.build(plan)
 
 
 def batch_of(kind: DataKind, seed: int = 1) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Every variant is an ordinary LightningModule: a plain Trainer trains it, with nothing before."""
+"""What `build` returns is an ordinary LightningModule, which a plain Trainer trains."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import isthmus
 from isthmus import variants
-from isthmus.core import Autoencoder
+from isthmus.modules import AutoencoderModule
 from isthmus.types import DataKind
 
 SHAPES = {DataKind.TABULAR: (12,), DataKind.IMAGES: (1, 9, 14)}
@@ -34,14 +34,14 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def built(variant: str, **training: Any) -> Autoencoder:
+def built(variant: str, **training: Any) -> AutoencoderModule:
     kind = next(kind for kind in SHAPES if kind in variants.get(variant).KINDS)
     torch.manual_seed(0)
     return isthmus.build(variant, row_shape=SHAPES[kind], latent_dim=4, **training)
 
 
-def rows_for(module: Autoencoder, seed: int = 1) -> torch.Tensor:
-    views = (2,) if module.VIEWS == 2 else ()
+def rows_for(module: AutoencoderModule, seed: int = 1) -> torch.Tensor:
+    views = (2,) if module.autoencoder.VIEWS == 2 else ()
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(ROWS, *views, *module.plan.row_shape, generator=generator)
 
@@ -121,7 +121,7 @@ def test_it_scores_and_encodes_the_same_after_load_from_checkpoint(
     assert loaded.plan == module.plan
     assert loaded.hparams == module.hparams
     x = rows_for(module, 3)
-    x = x[:, 0] if module.VIEWS == 2 else x
+    x = x[:, 0] if module.autoencoder.VIEWS == 2 else x
     module.eval()
     loaded.eval()
     assert torch.equal(loaded.encode(x), module.encode(x))
@@ -137,7 +137,7 @@ def test_validate_test_and_predict_do_what_lightning_says(variant: str, tmp_path
     (tested,) = use.test(module, loader(rows), verbose=False)
     assert validated.keys() == {name.replace("test/", "validation/") for name in tested}
     assert "validation/loss" in validated
-    single = rows[:, 0] if module.VIEWS == 2 else rows
+    single = rows[:, 0] if module.autoencoder.VIEWS == 2 else rows
     predicted: Any = use.predict(module, loader(single))
     with torch.no_grad():
         torch.testing.assert_close(torch.cat(predicted), module.eval().reconstruct(single))

@@ -35,12 +35,9 @@ class Lost(Exception):
 
 def run_sharded_worker(config: dict[str, Any]) -> None:
     """A worker of Ray Train's that shards, on a CPU; it is lost once, in its first attempt."""
-    from functools import partial
-
     from ray.train.lightning import RayFSDPStrategy
     from torch.distributed.fsdp import fully_sharded_data_parallel as torch_fsdp
     from torch.distributed.fsdp._common_utils import _FSDPDeviceHandle
-    from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
     from isthmus.strategies import choice
     from isthmus.training import checkpoint_writer, epoch_end
@@ -51,7 +48,7 @@ def run_sharded_worker(config: dict[str, Any]) -> None:
 
     torch_fsdp._init_device_handle = use_cpu
     choice._strategy = lambda *_: RayFSDPStrategy(
-        auto_wrap_policy=partial(size_based_auto_wrap_policy, min_num_params=50),
+        auto_wrap_policy=choice.wrap_policy(50),
         state_dict_type="sharded",
     )
     epoch_end._AGREE_S = 0.0  # a checkpoint may be of any batch

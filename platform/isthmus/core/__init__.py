@@ -4,7 +4,7 @@ from isthmus.core.autoencoder import Autoencoder, LatentPrior, PlanLike
 from isthmus.core.calibration import Calibration
 from isthmus.core.coding import CodedAutoencoder, IndexCoded
 from isthmus.core.integer_tables import IntTable
-from isthmus.core.lightning import LossOutput, Stage, StepGroup
+from isthmus.core.loss_output import LossOutput
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 
@@ -19,6 +19,4 @@ __all__ = [
     "PlanLike",
     "Reconstruction",
     "Scaling",
-    "Stage",
-    "StepGroup",
 ]

@@ -1,22 +1,22 @@
-"""The LightningModule that every variant extends: two halves, scaling, one loss.
+"""The module that every variant extends: two halves, scaling, one loss.
 
 Shapes: x_B... is a batch of rows (B, *row_shape); z_BD is a batch of latents (B, latent_dim).
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus import nets
+from isthmus.core.clock import Clock
 from isthmus.core.integer_tables import IntTable
-from isthmus.core.learning_rate import Schedule
-from isthmus.core.lightning import LossOutput, TrainedByLightning
+from isthmus.core.loss_output import LossOutput
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
@@ -35,7 +35,7 @@ _LATENT_SHARE = 4
 _LATENT_RANGE = (2, 32)
 
 
-class Autoencoder(TrainedByLightning):
+class Autoencoder(nn.Module, ABC):
     """An encoder and a decoder that are trained together and can be used separately.
 
     A variant defines `loss`. It also defines `latent` if its latent is not simply the encoder's
@@ -99,47 +99,17 @@ class Autoencoder(TrainedByLightning):
     options: SpecModel
     """The variant's `Config`, with the values that the plan gives."""
 
-    def __init__(
-        self,
-        plan: PlanLike,
-        *,
-        learning_rate: float = 1e-3,
-        schedule: Schedule = "constant",
-        warm_up_epochs: float = 0.0,
-        final_learning_rate_share: float = 0.0,
-        weight_decay: float = 0.0,
-        gradient_clip_norm: float | None = None,
-    ) -> None:
-        """Builds the module and draws its weights from torch's global generator.
+    clock: Clock = Clock()
+    """What `loss` may ask about the training that it is part of."""
 
-        All arguments are hyperparameters: `load_from_checkpoint` builds the module from them.
+    def __init__(self, plan: PlanLike) -> None:
+        """Builds the module and draws its weights from torch's global generator.
 
         Args:
             plan: The plan of the model. It is kept as `self.plan`.
-            learning_rate: AdamW's learning rate.
-            schedule: How the learning rate decays over the epochs after the warm-up.
-            warm_up_epochs: The number of epochs over which the learning rate rises from 0. It may
-                be fractional.
-            final_learning_rate_share: The fraction of the learning rate at which a decaying
-                schedule ends.
-            weight_decay: AdamW's decoupled weight decay.
-            gradient_clip_norm: The largest L2 norm of the gradients, to which larger ones are
-                clipped. By default gradients are not clipped.
         """
         super().__init__()
         plan = plan if isinstance(plan, ModelPlan) else ModelPlan.model_validate(dict(plan))
-        # Only plain values are saved, so that loading a checkpoint does not run pickled code.
-        self.save_hyperparameters(
-            {
-                "plan": plan.model_dump(mode="json"),
-                "learning_rate": learning_rate,
-                "schedule": schedule,
-                "warm_up_epochs": warm_up_epochs,
-                "final_learning_rate_share": final_learning_rate_share,
-                "weight_decay": weight_decay,
-                "gradient_clip_norm": gradient_clip_norm,
-            }
-        )
         self.plan = plan
         self.options = self.Config.model_validate(dict(plan.variant.options))
         outputs = plan.latent_dim * self.ENCODER_OUTPUTS_PER_LATENT
@@ -226,6 +196,20 @@ class Autoencoder(TrainedByLightning):
         The loss is summed over a row and averaged over the batch.
         """
         return self.reconstruction.mean(output, target)
+
+    def warm_up(self, epochs: float) -> float | Tensor:
+        """Returns the fraction of the first `epochs` epochs that training has completed.
+
+        If half of all epochs is less than `epochs`, it is the fraction of that half.
+
+        Returns:
+            A value in (0, 1] that rises linearly with the optimizer steps. It is 1 outside
+            training, where a loss must be the final objective, and where weights are trained
+            already: a term that is let go of would have to be learned a second time. While steps
+            are recorded in a CUDA graph, it is a tensor of shape (), because a graph records no
+            Python numbers.
+        """
+        return self.clock.warm_up(epochs) if self.training and epochs > 0 else 1.0
 
     # -- what a trained autoencoder does, in data units -----------------------------------------
 

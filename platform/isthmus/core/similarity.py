@@ -1,14 +1,12 @@
-"""How similar rows are: structural similarity of images, and ratios of signal to noise in dB."""
+"""How similar rows are: structural similarity of images, and ratios of signal to noise in dB.
+
+Functions import torchmetrics when they are called, because its import takes longer than torch's.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    structural_similarity_index_measure,
-)
 
 _KERNEL = 11
 # The weights of the scales, from fine to coarse. Images that are too small use the first few.
@@ -41,6 +39,8 @@ def ssim(output: Tensor, target: Tensor) -> Tensor:
     Similarity", IEEE TIP 13(4), equation 13, with a Gaussian window of 11 pixels and sigma 1.5, or
     the largest window that fits into the image.
     """
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     found = structural_similarity_index_measure(
         output,
         target,
@@ -60,6 +60,8 @@ def multiscale_ssim(output: Tensor, target: Tensor) -> Tensor:
     Asilomar, equation 7, with the weights of section 3.2, which are rescaled to sum to 1 if there
     are fewer scales.
     """
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
     shorter = min(target.shape[2], target.shape[3])
     # The window must fit into the coarsest scale, by the formula that torchmetrics uses.
     scales = max(n for n in range(1, len(_SCALES) + 1) if shorter // max(1, n - 1) ** 2 >= _KERNEL)
@@ -114,6 +116,8 @@ def si_sdr_db(output: Tensor, target: Tensor) -> Tensor:
     Source: Le Roux et al. 2019, "SDR - Half-baked or Well Done?", ICASSP, arXiv:1811.02508,
     equation 5.
     """
+    from torchmetrics.functional.audio import scale_invariant_signal_distortion_ratio
+
     output, target = output.double(), target.double()
     peak = output.abs().amax(dim=-1, keepdim=True)
     spread, output_spread = (

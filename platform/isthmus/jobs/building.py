@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from isthmus import plugins, variants
-from isthmus.core import Autoencoder
+from isthmus import modules, plugins
 from isthmus.jobs.catalog import declared
 from isthmus.jobs.specs import check_job, plan_for
+from isthmus.modules import AutoencoderModule
 from isthmus.types import DataKind, ScalingMode, Shape
 
 Choice = str | type | Mapping[str, object]
@@ -24,7 +24,7 @@ def build(
     kind: str,
     reconstruction: str,
     **training: Any,
-) -> Autoencoder:
+) -> AutoencoderModule:
     """Does the same as `isthmus.build`.
 
     Raises:
@@ -49,7 +49,7 @@ def build(
         "reconstruction": reconstruction,
     }
     spec = check_job(content)
-    return variants.build(plan_for(spec, spec.data, row_shape), **training)
+    return modules.build(plan_for(spec, spec.data, row_shape), **training)
 
 
 def _wants_pairs(variant: object) -> bool:

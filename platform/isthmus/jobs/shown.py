@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from isthmus.notebook import NotebookBar, in_notebook
 from isthmus.progress.reporter import EpochReport, Reporter
 from isthmus.progress.telling import TrainingTeller
-from isthmus.search import SearchReporter, TrialRecord
+
+if TYPE_CHECKING:
+    from isthmus.search import SearchReporter, TrialRecord
 
 
 @contextmanager

@@ -6,9 +6,9 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from pytorch_lightning import Callback
 
 from isthmus.allocation import free_memory_of, keep_freed_memory
 from isthmus.errors import ClusterError, IsthmusError, TrainingError, in_one_line
@@ -23,7 +23,10 @@ from isthmus.progress.storage import CheckpointStorage
 from isthmus.progress.uploads import CheckpointUploads
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.strategies.context import WorkerContext
-from isthmus.training.worker_loop import WorkerTask, train_worker
+from isthmus.training.worker_task import WorkerTask
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
 
 _logger = logging.getLogger(__name__)
 # How long training may take to leave its step after it was asked to stop.
@@ -70,6 +73,8 @@ def fit_in_process(
         assert folder is not None  # noqa: S101 (there is one worker)
         uploads.keep(folder)
         ended[:] = [FitResult.read(folder)]
+
+    from isthmus.training.worker_loop import train_worker  # loads Lightning
 
     def work() -> FitResult:
         with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:

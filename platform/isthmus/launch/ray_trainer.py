@@ -6,10 +6,9 @@ import logging
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-from pytorch_lightning import Callback
 from ray.train import (
     CheckpointConfig,
     DataConfig,
@@ -33,7 +32,10 @@ from isthmus.progress.reporter import Reporter
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import ModelPlan, TrainingSpec
-from isthmus.training.worker_loop import WorkerTask
+from isthmus.training.worker_task import WorkerTask
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
 
 _logger = logging.getLogger(__name__)
 _COLLECTIVE_TIMEOUT_S = 1800

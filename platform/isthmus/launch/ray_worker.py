@@ -18,7 +18,7 @@ from isthmus.progress.checkpoints import Progress
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.progress.uploads import copy_checkpoint, upload_patiently
 from isthmus.strategies.context import WorkerContext
-from isthmus.training.worker_loop import WorkerTask, train_worker
+from isthmus.training.worker_task import WorkerTask
 
 
 def run_worker(config: dict[str, Any]) -> None:
@@ -30,6 +30,9 @@ def run_worker(config: dict[str, Any]) -> None:
             `storage`: the run's storage, which also has the checkpoints of a run that did not
             begin on Ray.
     """
+    # Not at the top: the driver, which imports this file, does not train.
+    from isthmus.training.worker_loop import train_worker
+
     task: WorkerTask = ray.get(config["task"])
     rows: ScaledRows = ray.get(config["rows"][0])
     ray_context = ray_train.get_context()

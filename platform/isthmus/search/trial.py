@@ -32,7 +32,8 @@ from isthmus.search.events import Kept, TrialSender
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.strategies.context import WorkerContext
 from isthmus.training.epoch_end import EpochEndCallback
-from isthmus.training.worker_loop import WorkerTask, train_worker
+from isthmus.training.worker_loop import train_worker
+from isthmus.training.worker_task import WorkerTask
 
 _logger = logging.getLogger(__name__)
 # How long a stopped trial may take to end before Ray Tune kills its process.

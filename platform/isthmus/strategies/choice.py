@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy, SingleDeviceStrategy, Strategy
 from torch.distributed.fsdp.wrap import size_based_auto_wrap_policy
 
+from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError
 from isthmus.spec import TrainingSpec
 from isthmus.strategies.context import WorkerContext
@@ -39,6 +41,20 @@ def trains_alone(training: TrainingSpec) -> bool:
     return training.workers == 1 and training.strategy == "auto"
 
 
+def wrap_policy(least_weights: int) -> Callable[..., bool]:
+    """Returns FSDP's policy that shards submodules with at least so many weights separately.
+
+    An autoencoder is never one of them. FSDP gathers the weights of a submodule when its `forward`
+    is called, and training calls `loss`.
+    """
+    kept_whole = {*size_based_auto_wrap_policy.EXCLUDE_WRAP_MODULES, Autoencoder}  # type: ignore[attr-defined]
+    return partial(
+        size_based_auto_wrap_policy,
+        min_num_params=least_weights,
+        exclude_wrap_modules=kept_whole,
+    )
+
+
 def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
     if trains_alone(training):
         return SingleDeviceStrategy(device=context.device)
@@ -49,9 +65,7 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
                 "training.strategy: ddp"
             )
         arguments: dict[str, Any] = {
-            "auto_wrap_policy": partial(
-                size_based_auto_wrap_policy, min_num_params=_SHARDED_WEIGHTS
-            ),
+            "auto_wrap_policy": wrap_policy(_SHARDED_WEIGHTS),
             "state_dict_type": "sharded",
         }
         if context.is_in_ray:

@@ -34,7 +34,7 @@ class AveragedWeights(WeightAveraging):
         self._average_model.update_parameters(module)
 
     def state(self) -> dict[str, Tensor]:
-        """Returns the averaged weights under the module's own parameter names."""
+        """Returns the averaged weights under the names that they have in the module."""
         assert self._average_model is not None  # noqa: S101 (made when fit begins)
         state: dict[str, Tensor] = self._average_model.module.state_dict()
         return state

@@ -17,6 +17,7 @@ from typing import Any
 from pytorch_lightning import Trainer
 from pytorch_lightning.strategies import FSDPStrategy
 
+from isthmus.modules import names_in_autoencoder
 from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.uploads import copy_checkpoint
@@ -34,8 +35,8 @@ class CheckpointWriter:
     """Writes one worker's part of each checkpoint.
 
     Attributes:
-        best: The weights of the best epoch by name, or this worker's shards of them; empty before
-            the first epoch ends.
+        best: The autoencoder's weights of the best epoch by name, or this worker's shards of them;
+            empty before the first epoch ends.
     """
 
     def __init__(
@@ -78,7 +79,8 @@ class CheckpointWriter:
         """Copies the current weights as the best ones."""
         averaged = self._averaged
         state = averaged.state() if averaged else trainer.strategy.lightning_module_state_dict()
-        self.best = {name: tensor.detach().clone() for name, tensor in state.items()}
+        own = names_in_autoencoder(state)
+        self.best = {name: tensor.detach().clone() for name, tensor in own.items()}
 
     def write(self, trainer: Trainer, progress: Progress) -> None:
         """Saves the state to resume from and the best weights; all workers must call it."""

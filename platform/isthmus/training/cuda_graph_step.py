@@ -18,8 +18,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from isthmus.core import Autoencoder
 from isthmus.errors import TrainingError, first_line
+from isthmus.modules import AutoencoderModule
 
 _logger = logging.getLogger(__name__)
 # Warm-up steps before a capture, in which libraries choose their kernels and allocate memory.
@@ -34,10 +34,12 @@ class CudaGraphStep:
     """Takes training steps on a GPU, and captures a step after a few batches of the same shape.
 
     Whatever changes from step to step is in tensors that stay in place: the learning rates, and the
-    number of steps taken, `module.graph_steps`.
+    number of steps taken, `module.clock.graph_steps`.
     """
 
-    def __init__(self, step: Step, module: Autoencoder, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(
+        self, step: Step, module: AutoencoderModule, optimizer: torch.optim.Optimizer
+    ) -> None:
         """Makes the optimizer's learning rates tensors, so that a graph can read them.
 
         Args:
@@ -48,7 +50,7 @@ class CudaGraphStep:
             optimizer: The optimizer that the step uses.
         """
         self._step = step
-        self._module = module
+        self._clock, self._device = module.clock, module.device
         self._seen: dict[torch.Size, int] = {}
         self._recordings: dict[torch.Size, _Recording] = {}
         self._is_recordable = True
@@ -60,11 +62,11 @@ class CudaGraphStep:
             group.update(capturable=True, lr=rate.clone())
 
     def begin(self, steps: int) -> None:
-        """Sets the module's number of steps taken so far, before a group of steps."""
-        if self._module.graph_steps is None:
-            self._module.graph_steps = torch.tensor(steps, device=self._module.device)
+        """Sets the clock's number of steps taken so far, before a group of steps."""
+        if self._clock.graph_steps is None:
+            self._clock.graph_steps = torch.tensor(steps, device=self._device)
         else:
-            self._module.graph_steps.fill_(steps)
+            self._clock.graph_steps.fill_(steps)
 
     def __call__(self, rows: Tensor) -> None:
         """Takes a step on rows of shape (B, *row_shape)."""
@@ -102,8 +104,8 @@ class CudaGraphStep:
 
     def _take_and_count(self, rows: Tensor) -> None:
         self._step(rows)
-        assert self._module.graph_steps is not None  # noqa: S101 (set in `begin`)
-        self._module.graph_steps += 1
+        assert self._clock.graph_steps is not None  # noqa: S101 (set in `begin`)
+        self._clock.graph_steps += 1
 
     def _record(self, rows: Tensor) -> _Recording:
         recorded_rows, graph = rows.clone(), torch.cuda.CUDAGraph()

@@ -16,11 +16,10 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from isthmus.core import Autoencoder
-from isthmus.core.lightning import rows_of
 from isthmus.core.workers import gather_objects, sum_over_workers
 from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, mix_seed
+from isthmus.modules import AutoencoderModule, rows_of
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import RowsDone, Sender, Started
 from isthmus.progress.reporter import EpochReport, StepReport
@@ -106,7 +105,7 @@ class EpochEndCallback(Callback):
                 )
             )
         if self._had_schedule not in (None, bool(trainer.lr_scheduler_configs)):
-            assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
+            assert isinstance(pl_module, AutoencoderModule)  # noqa: S101 (for the type checker)
             whole = self.progress.epochs * self._batches.steps_per_epoch
             pl_module.settle_learning_rate(whole + self._batches.resumed_step)
         if self._resumed is not None:
@@ -163,7 +162,7 @@ class EpochEndCallback(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Reports the epoch, keeps the best weights, and checks whether to stop or save."""
-        assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
+        assert isinstance(pl_module, AutoencoderModule)  # noqa: S101 (for the type checker)
         self.progress.epochs = trainer.current_epoch + 1
         if self._sender:
             self._is_stopping = self._sender.stop_was_requested()

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 
-from isthmus.core import Autoencoder
-from isthmus.core.lightning import rows_of
+from isthmus.modules import AutoencoderModule, rows_of
 
 
 class ErrorMeter(Callback):
@@ -31,18 +30,18 @@ class ErrorMeter(Callback):
 
         The target is the row itself, or its clean version if there is one.
         """
-        assert isinstance(pl_module, Autoencoder)  # noqa: S101 (for the type checker)
-        rows = rows_of(batch)
-        has_both = rows.ndim == len(pl_module.plan.row_shape) + 2
+        assert isinstance(pl_module, AutoencoderModule)  # noqa: S101 (for the type checker)
+        rows, autoencoder = rows_of(batch), pl_module.autoencoder
+        has_both = rows.ndim == len(autoencoder.plan.row_shape) + 2
         first = rows[:, 0] if has_both else rows
         error = rows.new_zeros(())
         if len(rows):
-            x = pl_module.scaling.inverse(first)
+            x = autoencoder.scaling.inverse(first)
             # Random draws in here must not change the later draws of the validation.
             with torch.random.fork_rng(devices=[]):
-                if has_both and pl_module.VIEWS == 1:
-                    made = pl_module.scaling(pl_module.reconstruct(x))
+                if has_both and autoencoder.VIEWS == 1:
+                    made = autoencoder.scaling(autoencoder.reconstruct(x))
                     error = (made - rows[:, 1]).square().mean()
                 else:
-                    error = pl_module.reconstruction_error(x).mean()
+                    error = autoencoder.reconstruction_error(x).mean()
         pl_module.log_losses("validation", {"mse": error}, len(rows))

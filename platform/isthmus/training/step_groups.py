@@ -18,9 +18,8 @@ import torch
 from pytorch_lightning import Trainer
 from torch import Tensor
 
-from isthmus.core import Autoencoder, StepGroup
-from isthmus.core.adversary import AdversarialAutoencoder
 from isthmus.loaders.batches import Batches
+from isthmus.modules import AdversarialModule, AutoencoderModule, StepGroup
 from isthmus.spec import TrainingSpec
 from isthmus.training.averaging import AveragedWeights
 from isthmus.training.cuda_graph_step import CudaGraphStep
@@ -95,7 +94,7 @@ class GroupedBatches:
             left -= count
             yield _Group(self, count)
 
-    def take(self, module: Autoencoder, count: int) -> None:
+    def take(self, module: AutoencoderModule, count: int) -> None:
         """Takes the next steps of the epoch, and logs their losses.
 
         Args:
@@ -110,7 +109,7 @@ class GroupedBatches:
         take = self._step_taker(module)
         for rows in islice(self._steps, count):
             take(rows)
-            if not isinstance(module, AdversarialAutoencoder):
+            if not isinstance(module, AdversarialModule):
                 for scheduler in schedulers:
                     scheduler.step()
                 _count_step(module.trainer)
@@ -129,9 +128,9 @@ class GroupedBatches:
         fitting = int(count * _GROUP_S / max(seconds, 1e-9))
         self._steps_at_once = max(1, min(fitting, _MOST_GROWTH * max(count, self._steps_at_once)))
 
-    def _step_taker(self, module: Autoencoder) -> Any:
+    def _step_taker(self, module: AutoencoderModule) -> Any:
         """Returns a function that takes one step, given its batches."""
-        if isinstance(module, AdversarialAutoencoder):
+        if isinstance(module, AdversarialModule):
             return partial(self._take_adversarial_step, module)
         optimizer: Any = module.optimizers()
         step = partial(self._take_step, module, optimizer.optimizer)
@@ -143,7 +142,7 @@ class GroupedBatches:
         return lambda batches: self._recorded and self._recorded(batches[0])
 
     def _take_step(
-        self, module: Autoencoder, optimizer: torch.optim.Optimizer, batches: list[Tensor]
+        self, module: AutoencoderModule, optimizer: torch.optim.Optimizer, batches: list[Tensor]
     ) -> None:
         optimizer.zero_grad()
         rows = sum(len(batch) for batch in batches)
@@ -151,7 +150,7 @@ class GroupedBatches:
         is_mixed = self._training.precision != "float32"
         device = self.batches.device.type
         for batch in batches:
-            output = module.loss(batch)
+            output = module.autoencoder.loss(batch)
             self.sums.add(output.means(), len(batch))
             loss = output.total if len(batches) == 1 else output.total * (len(batch) / rows)
             with torch.autocast(device, enabled=False) if is_mixed else nullcontext():
@@ -160,16 +159,16 @@ class GroupedBatches:
             module.configure_gradient_clipping(optimizer)
         optimizer.step()
 
-    def _take_adversarial_step(self, module: AdversarialAutoencoder, batches: list[Tensor]) -> None:
+    def _take_adversarial_step(self, module: AdversarialModule, batches: list[Tensor]) -> None:
         (rows,) = batches
         self.sums.add(module.take_step(rows).means(), len(rows))
 
-    def _can_record(self, module: Autoencoder) -> bool:
+    def _can_record(self, module: AutoencoderModule) -> bool:
         return (
             self.batches.device.type == "cuda"
             and self._training.cuda_graphs
             and self.batches.parts == 1
-            and module.CUDA_GRAPH_SAFE
+            and module.autoencoder.CUDA_GRAPH_SAFE
         )
 
 
@@ -180,7 +179,7 @@ class _Group(StepGroup):
         self._loader = loader
         self._count = count
 
-    def take(self, module: Autoencoder) -> None:
+    def take(self, module: AutoencoderModule) -> None:
         self._loader.take(module, self._count)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -19,18 +18,17 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor, nn
 
-from isthmus import variants
-from isthmus.core import Autoencoder
-from isthmus.core.adversary import AdversarialAutoencoder
+from isthmus import modules
 from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
 from isthmus.loaders.patch_batches import PatchBatches
 from isthmus.loaders.scaled_rows import ScaledRows, are_patches, is_distributed, resident
 from isthmus.loaders.shard_batches import ShardBatches
+from isthmus.modules import AdversarialModule, AutoencoderModule
 from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import Resumed, Sender
-from isthmus.spec import ModelPlan, TrainingSpec
+from isthmus.spec import TrainingSpec
 from isthmus.strategies.choice import trainer_arguments, trains_alone
 from isthmus.strategies.comm_hooks import CommHook
 from isthmus.strategies.context import WorkerContext
@@ -42,6 +40,7 @@ from isthmus.training.error_meter import ErrorMeter
 from isthmus.training.memory import PROBE_ROWS, StepProbe
 from isthmus.training.starting_point import StartingPoint, is_comparable, tell_start
 from isthmus.training.step_groups import GroupedBatches
+from isthmus.training.worker_task import WorkerTask
 
 if TYPE_CHECKING:
     from isthmus.data import StoredRows, TrainingPatches
@@ -57,26 +56,6 @@ _LIGHTNINGS_NAMES: dict[str, Any] = {
 # maps of a conv net take dozens of times the memory of its rows.
 _VALIDATION_ROWS = 4096
 _VALIDATION_NUMBERS = 2**21
-
-
-@dataclass(frozen=True)
-class WorkerTask:
-    """The training task that every worker receives.
-
-    Attributes:
-        plan: The autoencoder to build.
-        training: The job's training options.
-        measures_error: Whether validation also logs `mse`, by which any two jobs can be compared.
-        callbacks: Further Lightning callbacks.
-        weights: The weights of both halves that training starts with; `None` if it draws them. What
-            a checkpoint holds takes their place.
-    """
-
-    plan: ModelPlan
-    training: TrainingSpec
-    measures_error: bool = False
-    callbacks: tuple[Callback, ...] = ()
-    weights: Mapping[str, Tensor] | None = None
 
 
 def train_worker(
@@ -115,11 +94,11 @@ def train_worker(
         training = _settled(task, module, train_rows, context, progress)
         batches = _batches(train_rows, training, context, module)
         # Lightning would ask the loader for it before the loader has a checkpoint's state.
-        module.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
+        module.clock.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
         writer = CheckpointWriter(keep, context.rank, averaged, folder, is_storing)
-        begins_warm = task.weights is not None and folder is None and is_comparable(module)
+        begins_warm = task.weights is not None and not folder and is_comparable(module.autoencoder)
         books = make_callback(training, batches, progress, writer, sender)
         callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
         callbacks += [ErrorMeter()] if task.measures_error else []
@@ -161,7 +140,7 @@ def _prepare_process() -> None:
     warnings.filterwarnings("ignore", module="pytorch_lightning")
 
 
-def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
+def _build(task: WorkerTask, rows: ScaledRows) -> AutoencoderModule:
     training = task.training
     options: dict[str, Any] = {
         "learning_rate": training.learning_rate,
@@ -171,13 +150,13 @@ def _build(task: WorkerTask, rows: ScaledRows) -> Autoencoder:
         "weight_decay": training.weight_decay,
         "gradient_clip_norm": training.gradient_clip_norm,
     }
-    if issubclass(variants.get(task.plan.variant.name), AdversarialAutoencoder):
+    if issubclass(modules.class_for(task.plan), AdversarialModule):
         options["accumulate_batches"] = training.accumulate_batches
     torch.manual_seed(training.seed)
-    module = variants.build(task.plan, **options)
+    module = modules.build(task.plan, **options)
     if task.weights is not None:
-        module.load_halves(task.weights)
-        module.is_warm = True
+        module.autoencoder.load_halves(task.weights)
+        module.clock.is_warm = True
     module.scaling.fit(torch.from_numpy(rows.offset.copy()), torch.from_numpy(rows.scale.copy()))
     return module
 
@@ -191,7 +170,7 @@ def _train_rows(
 
 def _settled(
     task: WorkerTask,
-    module: Autoencoder,
+    module: AutoencoderModule,
     rows: Tensor | StoredRows | DistributedRows | TrainingPatches,
     context: WorkerContext,
     progress: Progress,
@@ -201,7 +180,7 @@ def _settled(
     precision = _precision(training, device)
     if precision == "float16" and device.type == "cpu":
         raise TrainingError("training.precision=float16 needs a GPU; use bfloat16, float32 or auto")
-    probe = StepProbe(module, torch.as_tensor(_some(rows), device=device))
+    probe = StepProbe(module.autoencoder, torch.as_tensor(_some(rows), device=device))
     # A resumed run keeps its batch size, however much memory is free now.
     if not progress.global_batch_size:
         progress.global_batch_size = (
@@ -238,7 +217,7 @@ def _batches(
     rows: Tensor | StoredRows | DistributedRows | TrainingPatches,
     training: TrainingSpec,
     context: WorkerContext,
-    module: Autoencoder,
+    module: AutoencoderModule,
 ) -> Batches:
     kind: Callable[..., Batches]
     if isinstance(rows, Tensor):
@@ -286,7 +265,7 @@ def _takes_groups(task: WorkerTask, training: TrainingSpec, context: WorkerConte
 def _trainer(
     training: TrainingSpec,
     context: WorkerContext,
-    module: Autoencoder,
+    module: AutoencoderModule,
     callbacks: list[Callback],
     logger: DriverLogger | bool,
     begins_warm: bool,
@@ -331,7 +310,7 @@ def _precision(training: TrainingSpec, device: torch.device) -> str:
     return wanted
 
 
-def _take_channels_last(module: Autoencoder) -> None:
+def _take_channels_last(module: AutoencoderModule) -> None:
     """Converts the inputs of 2D convolutions to channels-last, the layout of tensor cores.
 
     Otherwise the convolutions would convert their inputs and outputs. The weights keep their

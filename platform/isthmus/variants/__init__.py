@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -28,14 +28,9 @@ def config(name: str) -> type[SpecModel]:
     return get(name).Config
 
 
-def build(plan: ModelPlan, **training: Any) -> Autoencoder:
-    """Builds the autoencoder of a plan, and draws its weights from torch's global generator.
-
-    Args:
-        plan: The plan of the model.
-        **training: The training options, which are arguments of `Autoencoder`.
-    """
-    return get(plan.variant.name)(plan, **training)
+def build(plan: ModelPlan) -> Autoencoder:
+    """Builds the autoencoder of a plan, and draws its weights from torch's global generator."""
+    return get(plan.variant.name)(plan)
 
 
 def restore(plan: ModelPlan, state: Mapping[str, Tensor]) -> Autoencoder:

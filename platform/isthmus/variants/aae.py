@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -44,9 +44,9 @@ class Aae(AdversarialAutoencoder):
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("discriminator",)
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with a discriminator of latents."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         self.discriminator = Discriminator(self.plan.latent_dim, self.options.hidden)
 
     def adversary(self) -> nn.Module:

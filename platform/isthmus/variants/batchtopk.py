@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -52,9 +52,9 @@ class Batchtopk(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with a threshold, and a record of each dimension's last use."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         self.gate = _Gate()
         self.usage = Usage(self.plan.latent_dim)
 

@@ -54,7 +54,7 @@ class BetaTcvae(Autoencoder):
         mean, log_variance = posterior(self.encoder(x))
         z = draw(mean, log_variance)
         reconstruction = self.reconstruction_term(self.decoder(z), x)
-        found = kl_parts(z, mean, log_variance, max(1, self.training_rows))
+        found = kl_parts(z, mean, log_variance, max(1, self.clock.training_rows))
         regularization = (
             self.options.alpha * found.mutual_information
             + self.options.beta * found.total_correlation

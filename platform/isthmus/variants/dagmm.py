@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -65,9 +65,9 @@ class Dagmm(Autoencoder):
     TRAINING_PARTS: ClassVar[tuple[str, ...]] = ("estimation",)
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with a mixture and the network that estimates the component."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         features = self.plan.latent_dim + _ERROR_FEATURES
         self.mixture = RunningMixture(self.options.components, features)
         self.estimation = nn.Sequential(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -49,9 +49,9 @@ class DeepSvdd(Autoencoder):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "sphere")
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with a sphere in the latent space."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         self.sphere = Sphere(self.plan.latent_dim)
         self._is_centred = False  # follows from the sphere's buffer; needs no wait for the device
 
@@ -64,7 +64,7 @@ class DeepSvdd(Autoencoder):
         reconstruction = self.reconstruction_term(self.decoder(z), x)
         is_centring = self.training and self._centre_moves()
         if is_centring:
-            self.sphere.move_centre(z, 1 / self.batches_per_epoch)
+            self.sphere.move_centre(z, 1 / self.clock.batches_per_epoch)
         distance = self.sphere.distance(z)
         if self.training and self.options.objective == "soft_boundary":
             self.sphere.fit_radius(distance, self.options.nu)
@@ -110,7 +110,7 @@ class DeepSvdd(Autoencoder):
         return radius_squared + outside / self.options.nu
 
     def _batches_of_centring(self) -> int:
-        return max(1, ceil(self.options.centre_epochs * self.batches_per_epoch))
+        return max(1, ceil(self.options.centre_epochs * self.clock.batches_per_epoch))
 
 
 class Sphere(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -66,9 +66,9 @@ class Denoising(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder`, and the noise of its options."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         # The plan of a job is settled already; one that was made by hand may say `auto`.
         settled = self.options.settled(DataSpec(path="-", kind=self.plan.kind))
         self._noise: Noise | None = None

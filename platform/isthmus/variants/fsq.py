@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log2
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -36,9 +36,9 @@ class Fsq(IndexCoded):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `IndexCoded` autoencoder with the levels of each latent dimension."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         given = self.options.levels
         self.rounding = Rounding([given[i % len(given)] for i in range(self.plan.latent_dim)])
 

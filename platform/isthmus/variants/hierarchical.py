@@ -6,7 +6,7 @@ Shapes: T dimensions of the latent are the top's, the other S the bottom's; T + 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -64,9 +64,9 @@ class Hierarchical(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with the bottom's prior."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         wanted = round(self.options.top_share * self.plan.latent_dim)
         self.top_dim = min(max(1, wanted), self.plan.latent_dim - 1)
         self.prior = nn.Sequential(

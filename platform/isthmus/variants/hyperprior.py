@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from math import log, prod
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -85,9 +85,9 @@ class Hyperprior(CodedAutoencoder):
     TABLES_FROM_ROWS: ClassVar[bool] = False
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with the model of the latent's bits."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         self._shape = _latent_shape(self.plan)
         rates = self._rates()
         self.entropy: Prior = _prior(self.options, self._shape)

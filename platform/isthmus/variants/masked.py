@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -61,9 +61,9 @@ class Masked(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder`, with a learned mask value for images, series and audio."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         share = self.options.share
         self._share = _SHARES[self.plan.kind] if share == "auto" else share
         if self.plan.kind is not DataKind.TABULAR:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -46,9 +46,9 @@ class Memory(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with a memory between encoder and decoder."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         items, shrinkage = self.options.items, self.options.shrinkage
         self.memory = _Items(
             items,

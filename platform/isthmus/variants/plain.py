@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +39,9 @@ class Plain(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder`, and ties the decoder to the encoder if the options say so."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         if self.options.tied:
             _tie(self.encoder, self.decoder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -52,9 +52,9 @@ class Rae(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder`, with spectral norm in the decoder if the options say so."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         if self.options.regularizer == "spectral":
             # Spectral norm keeps its vectors in the decoder's buffers, so they are saved with it.
             for layer in list(self.decoder.modules()):

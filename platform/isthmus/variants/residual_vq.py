@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -41,9 +41,9 @@ class ResidualVq(IndexCoded):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `IndexCoded` autoencoder with a codebook for each stage."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         options = self.options
         self.codebooks = nn.ModuleList(
             Codebook(options.codes, self.plan.latent_dim, options.decay, options.least_count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -38,9 +38,9 @@ class Usad(AdversarialAutoencoder):
     DECODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.DECODER_PARTS, "second_decoder")
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with a second decoder like the first, with its own weights."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         self.second_decoder = redrawn(self.decoder)
 
     def adversary(self) -> nn.Module:
@@ -62,7 +62,7 @@ class Usad(AdversarialAutoencoder):
             again = self._through_both(first_raw)
             return LossOutput(first + second, {**parts, "adversarial": _error(again, x).mean()})
         for_first, for_second = self._adversarial(z.detach(), x)
-        weight = min(1 - 1 / (self.current_epoch + 1), self.options.largest_adversarial_weight)
+        weight = min(1 - 1 / (self.clock.epoch + 1), self.options.largest_adversarial_weight)
         return LossOutput(
             total=(1 - weight) * (first + second) + weight * (for_first - for_second),
             parts={**parts, "adversarial": for_first},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -50,9 +50,9 @@ class Vamp(Autoencoder):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `Autoencoder` with pseudo-inputs."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         self.pseudo_inputs = _PseudoInputs(self.options.pseudo_inputs, self.plan.row_shape)
 
     def latent(self, encoded: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor
@@ -42,9 +42,9 @@ class Vqvae(IndexCoded):
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
-    def __init__(self, plan: PlanLike, **training: Any) -> None:
+    def __init__(self, plan: PlanLike) -> None:
         """Builds an `IndexCoded` autoencoder with a codebook."""
-        super().__init__(plan, **training)
+        super().__init__(plan)
         options = self.options
         self.code_dim = _code_dim(options, self.plan)
         self.codebook = Codebook(options.codes, self.code_dim, options.decay, options.least_count)

@@ -50,11 +50,32 @@ def test_listing_pairs_their_history_and_lineage_loads_no_torch(register, settin
     assert not loaded & {"torch", "pytorch_lightning", "ray", "matplotlib", "sklearn"}
 
 
-def test_detecting_in_a_file_loads_neither_ray_nor_sklearn(register, settings, tmp_path):
+def test_the_jobs_that_use_a_pair_on_a_file_load_neither_lightning_nor_ray_nor_sklearn(
+    register, settings, tmp_path
+):
     pair = register("used")
     rows = np.random.default_rng(0).standard_normal((8, 6)).astype(np.float32)
     np.save(tmp_path / "rows.npy", rows)
-    files = [str(tmp_path / "rows.npy"), str(tmp_path / "scores.csv")]
-    loaded = loaded_by(settings, ["detect", *files, "--model", str(pair)])
+    jobs = {"detect": "scores.csv", "denoise": "denoised.npy", "embed": "latents.npz"}
+    loaded = loaded_by(
+        settings,
+        *(
+            [job, str(tmp_path / "rows.npy"), str(tmp_path / output), "--model", str(pair)]
+            for job, output in jobs.items()
+        ),
+    )
+    assert all((tmp_path / output).exists() for output in jobs.values())
     assert "torch" in loaded
-    assert not loaded & {"ray", "sklearn.cluster"}
+    lightning = {"pytorch_lightning", "lightning_fabric", "torchmetrics"}
+    assert not loaded & {*lightning, "ray", "sklearn.cluster"}
+
+
+def test_a_driver_of_workers_loads_no_lightning_before_they_start():
+    """The workers load it themselves, and Ray starts meanwhile."""
+    script = "import sys, isthmus.jobs.train, isthmus.launch.ray_trainer; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = set(done.stdout.split())
+    assert "isthmus.launch.ray_worker" in loaded
+    assert not loaded & {"pytorch_lightning", "lightning_fabric", "torchmetrics"}

@@ -22,7 +22,9 @@ def module() -> CodedAutoencoder:
     torch.manual_seed(0)
     net = {"name": "compressive", "fine_channels": 8, "coarse_channels": 12}
     options = {"name": "hyperprior", "hidden": 8, "hyper_dim": 6}
-    made = isthmus.build(options, row_shape=(1, 32, 32), net=net, latent_dim="auto", kind="images")
+    shape = (1, 32, 32)
+    built = isthmus.build(options, row_shape=shape, net=net, latent_dim="auto", kind="images")
+    made = built.autoencoder
     assert isinstance(made, CodedAutoencoder)
     for weight in (*made.encoder.correction.parameters(), *made.decoder.correction.parameters()):
         if weight.ndim > 1:

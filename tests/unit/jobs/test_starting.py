@@ -259,10 +259,10 @@ def test_another_split_is_warned_of(
 def test_a_warm_start_leaves_the_warm_up_of_the_variant_out() -> None:
     module = isthmus.build("vae", row_shape=(6,))
     module.trainer = Trainer(max_epochs=100, logger=False, accelerator="cpu")
-    module.epoch_length = 10, 10
-    assert module.warm_up(20) < 1
-    module.is_warm = True
-    assert module.warm_up(20) == 1
+    module.clock.epoch_length = 10, 10
+    assert module.autoencoder.warm_up(20) < 1
+    module.clock.is_warm = True
+    assert module.autoencoder.warm_up(20) == 1
 
 
 def test_the_run_says_where_it_began_and_lineage_shows_it(

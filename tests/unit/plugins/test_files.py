@@ -179,10 +179,10 @@ def test_build_takes_classes_also_those_of_a_notebook(here):
     exec(example("python"), defined)  # a module without a file, as `__main__` of a notebook
     swirl, layers = defined["Swirl"], defined["TwoLayers"]
     module = isthmus.build(swirl, net={"name": layers, "width": 8}, row_shape=(1, 8, 8))
-    assert type(module) is swirl
-    assert module.encoder.hidden.out_features == 8
+    assert type(module.autoencoder) is swirl
+    assert module.autoencoder.encoder.hidden.out_features == 8
     again = isthmus.build({"name": swirl, "weight": 2.0}, row_shape=(5,), net="dense")
-    assert again.options.weight == 2.0
+    assert again.autoencoder.options.weight == 2.0
     with pytest.raises(UsageError, match="Swirl is defined in a notebook"):
         check_job({"name": "a", "data": "x.csv", "variant": swirl})
     with pytest.raises(UsageError, match="Linear is no variant, net"):

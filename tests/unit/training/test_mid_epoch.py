@@ -10,7 +10,7 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import LearningRateMonitor
 
-from isthmus.progress.checkpoints import Progress
+from isthmus.progress.checkpoints import LAST, Progress, read_best
 from isthmus.progress.events import Logged, Resumed
 from isthmus.progress.reporter import EpochReport, StepReport
 from isthmus.progress.result import FitResult
@@ -91,6 +91,39 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_matches_the_uninterrupted_one(
     for found, expected in zip(resumed.progress.history, whole.progress.history, strict=True):
         assert found.validation == expected.validation
         assert found.train == pytest.approx(expected.train, rel=1e-6)
+
+
+def as_an_earlier_version_wrote_it(folder: Path) -> None:
+    """Renames a checkpoint's weights: variants were LightningModules, and nothing held them."""
+    checkpoint = torch.load(folder / LAST, weights_only=True)
+    for key in {"state_dict", "current_model_state"} & checkpoint.keys():
+        assert all(name.startswith("autoencoder.") for name in checkpoint[key])
+        checkpoint[key] = {
+            name.removeprefix("autoencoder."): each for name, each in checkpoint[key].items()
+        }
+    torch.save(checkpoint, folder / LAST)
+    # The best weights had the names then that they have now.
+    assert not any(name.startswith("autoencoder.") for name in read_best(folder))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({}, id="groups"),
+        pytest.param({"variant": "aae"}, id="adversary"),
+        pytest.param({"weight_average_decay": 0.9, **SINGLE}, id="average"),
+    ],
+)
+def test_a_run_that_an_earlier_version_stopped_goes_on_as_if_nothing_had_been(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    whole = run(tmp_path / "whole", {**options, "epochs": 3})
+    with pytest.raises(Lost):
+        run(tmp_path / "lost", {**options, "epochs": 3}, lost_after=7)
+    as_an_earlier_version_wrote_it(tmp_path / "lost")
+    resumed = run(tmp_path / "lost", {**options, "epochs": 3}, resume=True)
+    assert resumed.progress.finished
+    assert same_weights(whole, resumed)
 
 
 @pytest.mark.parametrize(("first", "then"), [({}, SINGLE), (SINGLE, {})], ids=["to", "from"])

@@ -38,8 +38,7 @@ def plan_of(
 
 def build(*arguments: Any, seed: int = 0, **options: Any) -> Autoencoder:
     torch.manual_seed(seed)
-    module = variants.build(plan_of(*arguments, **options), learning_rate=3e-3)
-    return module
+    return variants.build(plan_of(*arguments, **options))
 
 
 def trained(module: Autoencoder, rows: torch.Tensor, steps: int, batch: int = 64) -> Autoencoder:

@@ -46,7 +46,7 @@ def build(variant: str, seed: int = 0, latent_dim: int = LATENT_DIM, **options: 
         net=PluginSpec(name="dense", options=nets.config("dense")().model_dump(mode="json")),
         reconstruction=ReconstructionLoss.MSE,
     )
-    module = variants.build(plan, learning_rate=3e-3)
+    module = variants.build(plan)
     return module
 
 
@@ -260,7 +260,7 @@ def test_each_decoder_learns_from_its_own_loss_and_the_encoder_from_both(
     n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     module, x = build("usad", largest_adversarial_weight=1.0), rows()
-    monkeypatch.setattr(type(module), "current_epoch", n - 1)
+    monkeypatch.setattr(type(module.clock), "epoch", n - 1)
     total = module.loss(x).total
     first, second = usad_by_the_paper(module, x, n)
     for part, loss in (
@@ -278,7 +278,7 @@ def test_the_adversarial_weight_rises_with_the_epochs_up_to_its_bound(
     module, x = build("usad", largest_adversarial_weight=0.6), rows()
     found = {}
     for epoch in (0, 1, 2, 50):
-        monkeypatch.setattr(type(module), "current_epoch", epoch)
+        monkeypatch.setattr(type(module.clock), "epoch", epoch)
         parts = module.loss(x).parts
         terms = parts["reconstruction"] + parts["second_reconstruction"]
         # The adversarial terms cancel in the value (not in the gradients): inside of the range.
@@ -290,7 +290,7 @@ def test_the_second_decoder_gains_nothing_beyond_the_range_of_the_rows(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     module, x = build("usad", largest_adversarial_weight=1.0), rows()
-    monkeypatch.setattr(type(module), "current_epoch", 10**9)  # the adversarial terms alone
+    monkeypatch.setattr(type(module.clock), "epoch", 10**9)  # the adversarial terms alone
     with torch.no_grad():
         module.second_decoder[-2].bias.fill_(100.0)
     for gradient in gradients(module.loss(x).total, module.second_decoder):
@@ -314,7 +314,7 @@ def test_validation_of_usad_is_both_reconstructions_in_every_epoch(
     module, x = build("usad").eval(), rows()
     first, second = usad_by_the_paper(module, x, 1)
     for epoch in (0, 7):
-        monkeypatch.setattr(type(module), "current_epoch", epoch)
+        monkeypatch.setattr(type(module.clock), "epoch", epoch)
         torch.testing.assert_close(module.loss(x).total, first + second)
 
 
@@ -427,7 +427,7 @@ def test_the_centre_is_the_mean_of_the_first_encodings_and_then_stays() -> None:
     torch.testing.assert_close(centre, (encoded[0] + encoded[1]) / 2)
     trained(module, x, 5)
     assert torch.equal(module.sphere.centre, centre)
-    assert course.steps_per_epoch == module.steps_per_epoch == module.batches_per_epoch
+    assert course.steps_per_epoch == module.clock.steps_per_epoch == module.clock.batches_per_epoch
 
 
 def test_the_distance_counts_only_once_the_centre_stands() -> None:

@@ -43,7 +43,7 @@ def build(variant: str, latent_dim: int = 8, **options: object) -> Autoencoder:
         net=PluginSpec(name="dense", options={"hidden": [16]}),
         reconstruction="mse",
     )
-    module = variants.build(plan, learning_rate=1e-2)
+    module = variants.build(plan)
     return module
 
 
@@ -73,7 +73,7 @@ def test_a_heavier_penalty_leaves_fewer_numbers_active() -> None:
 
     def active(weight: float) -> float:
         module = build("sparse", latent_dim=16, weight=weight)
-        optimizer = Optimizers(module)
+        optimizer = Optimizers(module, learning_rate=1e-2)
         for _ in range(150):
             optimizer.zero_grad()
             module.loss(x).total.backward()
@@ -317,7 +317,7 @@ def test_more_weight_on_distortion_costs_bits_and_lowers_the_error(prior: str) -
 
     def trained(weight: float) -> tuple[float, float]:
         module = build("hyperprior", prior=prior, distortion_weight=weight)
-        optimizer = Optimizers(module)
+        optimizer = Optimizers(module, learning_rate=1e-2)
         for _ in range(400):
             optimizer.zero_grad()
             module.loss(x).total.backward()

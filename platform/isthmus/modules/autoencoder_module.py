@@ -1,20 +1,22 @@
-"""The LightningModule part of an autoencoder: its steps, its optimizer and its logged losses."""
+"""The LightningModule around an autoencoder: its steps, its optimizer and its logged losses."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from math import ceil, inf
+from math import inf
 from typing import Any, Literal
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
-from isthmus.core.learning_rate import learning_rate_schedule
-from isthmus.core.reconstruction import Reconstruction
+from isthmus import variants
+from isthmus.core import LossOutput, PlanLike, Scaling
+from isthmus.modules.learning_rate import Schedule, learning_rate_schedule
+from isthmus.modules.state_names import names_in_module
+from isthmus.modules.trainer_clock import TrainerClock
+from isthmus.spec import ModelPlan
 
 Stage = Literal["train", "validation", "test"]
 # The learning rate of log variances, relative to that of weights. Adam moves every parameter by
@@ -24,61 +26,113 @@ Stage = Literal["train", "validation", "test"]
 _LOG_VARIANCE_GAIN = 10.0
 
 
-@dataclass(frozen=True)
-class LossOutput:
-    """The loss that a variant minimises, and its terms.
-
-    Attributes:
-        total: The loss, averaged over the batch, shape ().
-        parts: The terms of the loss by name, averaged over the batch and not yet weighted, each of
-            shape ().
-    """
-
-    total: Tensor
-    parts: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def means(self) -> dict[str, Tensor]:
-        """Returns `loss` and the parts by name, but leaves out a part that is the loss itself."""
-        parts = {name: part for name, part in self.parts.items() if part is not self.total}
-        return {"loss": self.total, **parts}
-
-
 class StepGroup(ABC):
     """A batch that stands for several optimizer steps and takes them itself."""
 
     @abstractmethod
-    def take(self, module: Any) -> None:
-        """Takes the steps and logs their losses; `module` is an `Autoencoder`."""
+    def take(self, module: AutoencoderModule) -> None:
+        """Takes the steps and logs their losses."""
 
 
-class TrainedByLightning(LightningModule, ABC):
+class AutoencoderModule(LightningModule):
     """A LightningModule that any Trainer can train, validate, test and predict with.
 
-    Subclasses define `loss` and `reconstruct`. The hyperparameters of training are
-    `learning_rate`, `schedule`, `warm_up_epochs`, `final_learning_rate_share`, `weight_decay` and
-    `gradient_clip_norm`.
+    Attributes:
+        autoencoder: The variant, which has `loss` and everything that a trained autoencoder does.
+        clock: What the loss may ask about the training.
     """
 
-    reconstruction: Reconstruction
-    epoch_length: tuple[int, int] | None = None
-    """The numbers of optimizer steps and of batches in an epoch. They are set where the loader's
-    length does not give them, because the fast path for one process passes groups of steps to
-    Lightning."""
-    graph_steps: Tensor | None = None
-    """The number of steps taken, shape (), while steps are recorded in a CUDA graph."""
+    def __init__(
+        self,
+        plan: PlanLike,
+        *,
+        learning_rate: float = 1e-3,
+        schedule: Schedule = "constant",
+        warm_up_epochs: float = 0.0,
+        final_learning_rate_share: float = 0.0,
+        weight_decay: float = 0.0,
+        gradient_clip_norm: float | None = None,
+    ) -> None:
+        """Builds the autoencoder and draws its weights from torch's global generator.
 
-    is_warm: bool = False
-    """Whether training starts with trained weights, so that no term of the loss is warmed up."""
+        All arguments are hyperparameters: `load_from_checkpoint` builds the module from them.
 
-    _found_length: tuple[int, int] | None = None
+        Args:
+            plan: The plan of the model.
+            learning_rate: AdamW's learning rate.
+            schedule: How the learning rate decays over the epochs after the warm-up.
+            warm_up_epochs: The number of epochs over which the learning rate rises from 0. It may
+                be fractional.
+            final_learning_rate_share: The fraction of the learning rate at which a decaying
+                schedule ends.
+            weight_decay: AdamW's decoupled weight decay.
+            gradient_clip_norm: The largest L2 norm of the gradients, to which larger ones are
+                clipped. By default gradients are not clipped.
+        """
+        super().__init__()
+        plan = plan if isinstance(plan, ModelPlan) else ModelPlan.model_validate(dict(plan))
+        # Only plain values are saved, so that loading a checkpoint does not run pickled code.
+        self.save_hyperparameters(
+            {
+                "plan": plan.model_dump(mode="json"),
+                "learning_rate": learning_rate,
+                "schedule": schedule,
+                "warm_up_epochs": warm_up_epochs,
+                "final_learning_rate_share": final_learning_rate_share,
+                "weight_decay": weight_decay,
+                "gradient_clip_norm": gradient_clip_norm,
+            }
+        )
+        self.autoencoder = variants.build(plan)
+        self.autoencoder.clock = self.clock = TrainerClock(self)
 
-    @abstractmethod
+    # -- what the autoencoder does --------------------------------------------------------------
+
+    @property
+    def plan(self) -> ModelPlan:
+        """The plan of the autoencoder."""
+        return self.autoencoder.plan
+
+    @property
+    def scaling(self) -> Scaling:
+        """The scaling between data units and the rows that the loss sees."""
+        return self.autoencoder.scaling
+
     def loss(self, x: Tensor) -> LossOutput:
         """Computes the loss of a batch of scaled rows, shape (B, *row_shape)."""
+        return self.autoencoder.loss(x)
 
-    @abstractmethod
+    def encode(self, x: Tensor) -> Tensor:
+        """Encodes rows of shape (B, *row_shape) as latents of shape (B, latent_dim)."""
+        return self.autoencoder.encode(x)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decodes latents of shape (B, latent_dim) to rows of shape (B, *row_shape)."""
+        return self.autoencoder.decode(z)
+
     def reconstruct(self, x: Tensor) -> Tensor:
         """Encodes and decodes rows. The result has their shape and units."""
+        return self.autoencoder.reconstruct(x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Calls `reconstruct`."""
+        return self.reconstruct(x)
+
+    def score(self, x: Tensor) -> Tensor:
+        """Computes how unusual each row is, shape (B,); a higher score is a more unusual row."""
+        return self.autoencoder.score(x)
+
+    # -- what the Trainer calls -----------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Prepares the clock for another fit."""
+        self.clock.restart()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Lets checkpoints of earlier versions be read, which name the weights otherwise."""
+        # The second is what Lightning's averaging of weights keeps the trained ones under.
+        for key in checkpoint.keys() & {"state_dict", "current_model_state"}:
+            checkpoint[key] = names_in_module(checkpoint[key])
 
     def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor] | None:
         """Computes the training loss of a batch, and logs it.
@@ -101,7 +155,7 @@ class TrainedByLightning(LightningModule, ABC):
 
     def training_loss(self, rows: Tensor) -> LossOutput:
         """Returns the loss of a batch; under manual optimisation it also takes the step."""
-        return self.loss(rows)
+        return self.autoencoder.loss(rows)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Logs the losses of validation rows, in the formats that `training_step` accepts."""
@@ -140,10 +194,10 @@ class TrainedByLightning(LightningModule, ABC):
                 self._evaluate(stage, rows.clone())
             return
         if len(rows):
-            self.log_losses(stage, self.loss(rows).means(), len(rows))
+            self.log_losses(stage, self.autoencoder.loss(rows).means(), len(rows))
             return
         # A worker without rows must still take part in the all-reduce operations.
-        means = self.loss(rows.new_zeros(2, *rows.shape[1:])).means()
+        means = self.autoencoder.loss(rows.new_zeros(2, *rows.shape[1:])).means()
         self.log_losses(stage, {name: torch.zeros_like(value) for name, value in means.items()}, 0)
 
     def configure_optimizers(self) -> Any:
@@ -184,8 +238,8 @@ class TrainedByLightning(LightningModule, ABC):
         scheduler = learning_rate_schedule(
             optimizer,
             schedule=hparams["schedule"],
-            warm_up_steps=hparams["warm_up_epochs"] * self.steps_per_epoch,
-            steps=epochs * self.steps_per_epoch if epochs > 0 else inf,
+            warm_up_steps=hparams["warm_up_epochs"] * self.clock.steps_per_epoch,
+            steps=epochs * self.clock.steps_per_epoch if epochs > 0 else inf,
             final_share=hparams["final_learning_rate_share"],
         )
         return {
@@ -212,7 +266,7 @@ class TrainedByLightning(LightningModule, ABC):
 
     def _parameter_groups(self, parameters: list[nn.Parameter]) -> list[dict[str, Any]]:
         """Returns the parameters in groups; the reconstruction loss has its own group."""
-        of_loss = {id(each) for each in self.reconstruction.parameters()}
+        of_loss = {id(each) for each in self.autoencoder.reconstruction.parameters()}
         own = [each for each in parameters if id(each) in of_loss]
         groups: list[dict[str, Any]] = [
             {"params": [each for each in parameters if id(each) not in of_loss]}
@@ -221,67 +275,6 @@ class TrainedByLightning(LightningModule, ABC):
             rate = _LOG_VARIANCE_GAIN * self.hparams["learning_rate"]
             groups.append({"params": own, "lr": rate, "weight_decay": 0.0})
         return groups
-
-    def _length_of_epoch(self) -> tuple[int, int]:
-        """Returns the numbers of optimizer steps and of batches in an epoch."""
-        if self.epoch_length is not None:
-            return self.epoch_length
-        trainer = self._trainer_if_any()
-        if trainer is None:
-            return 1, 1
-        if self._found_length is None:
-            total = trainer.estimated_stepping_batches  # asks the loader for its length
-            steps = ceil(total / max(1, trainer.max_epochs or 1)) if 0 < total < inf else 1
-            self._found_length = max(1, steps), max(1, steps) * trainer.accumulate_grad_batches
-        return self._found_length
-
-    def setup(self, stage: str) -> None:
-        """Discards the epoch length of an earlier fit."""
-        self._found_length = None
-
-    def _trainer_if_any(self) -> Trainer | None:
-        with suppress(RuntimeError):
-            return self.trainer
-        return None
-
-    def warm_up(self, epochs: float) -> float | Tensor:
-        """Returns the fraction of the first `epochs` epochs that training has completed.
-
-        If half of all epochs is less than `epochs`, it is the fraction of that half.
-
-        Returns:
-            A value in (0, 1] that rises linearly with the optimizer steps. It is 1 outside
-            training, where a loss must be the final objective, and where weights are trained
-            already: a term that is let go of would have to be learned a second time. While steps
-            are recorded in a CUDA graph, it is a tensor of shape (), because a graph records no
-            Python numbers.
-        """
-        trainer = self._trainer_if_any()
-        if not self.training or epochs <= 0 or trainer is None or self.is_warm:
-            return 1.0
-        if trainer.max_epochs and trainer.max_epochs > 0:
-            # In a short job the final objective must still be trained for half of the epochs.
-            epochs = min(epochs, trainer.max_epochs / 2)
-        steps = self.global_step if self.graph_steps is None else self.graph_steps
-        share = (steps + 1) / (epochs * self.steps_per_epoch)
-        return share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share)
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """The number of optimizer steps in one pass over the training rows; 1 without a trainer."""
-        return self._length_of_epoch()[0]
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """The number of `loss` calls in one pass over the training rows; 1 without a trainer."""
-        return self._length_of_epoch()[1]
-
-    @property
-    def training_rows(self) -> int:
-        """The number of training rows; 1 without a trainer or if its loader has no `dataset`."""
-        trainer = self._trainer_if_any()
-        dataset = getattr(trainer and trainer.train_dataloader, "dataset", None)
-        return 1 if dataset is None else len(dataset)
 
 
 def rows_of(batch: Any) -> Tensor:
