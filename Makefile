@@ -9,7 +9,8 @@ PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
 FAST := tests/architecture tests/unit tests/contract
 # What fails quickly comes first. The contract's tests share nothing and come last: both processes
 # have some to run until the end.
-ALL := tests/architecture tests/unit tests/integration tests/ui tests/distributed tests/contract
+ALL := tests/architecture tests/unit tests/integration tests/ui tests/distributed tests/nodes \
+	tests/contract
 
 # Side by side, in the order of their files: half of a test's time is waiting for servers.
 TEST_PROCESSES ?= 2
@@ -21,7 +22,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-fast test-nodes test-matrix fuzz lint format types imports docs bench clean
+.PHONY: help setup demo test test-fast test-matrix fuzz lint format types imports docs bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -44,10 +45,6 @@ test: $(STAMP) ## all tests, fast ones first
 
 test-fast: $(STAMP) ## the tests that need no cluster, server or browser
 	$(BIN)/python -m pytest $(TOGETHER) -m "not slow and not distributed and not ui and not gpu" $(FAST)
-
-# In a process of its own: a Ray that another test has started makes 127.0.0.1 this machine's address.
-test-nodes: $(STAMP) ## a service on a Ray of several nodes of this machine, which `test` leaves out
-	$(BIN)/python -m pytest tests/nodes
 
 test-matrix: ## the fast tests with each of Python 3.11, 3.12 and 3.13 that is there
 	@failed=; for version in $(PYTHONS); do \

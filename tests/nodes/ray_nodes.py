@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import subprocess
 import sys
 import tempfile
 import time
@@ -17,8 +18,8 @@ from pathlib import Path
 
 import httpx
 import psutil
-import ray
 
+from isthmus.launch.session import RAY_IS_OURS
 from isthmus.servers import free_port
 from tests.titles import title_of
 
@@ -34,6 +35,29 @@ _QUIET = {
 _ANY_PORTS = ("--min-worker-port=0", "--max-worker-port=0")
 
 
+def environment_without_ray() -> dict[str, str]:
+    """Returns this process's environment without what a Ray that runs in it has added."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("RAY_") and name != RAY_IS_OURS
+    }
+
+
+def _own_address() -> str:
+    """Returns the address of this machine that other machines reach.
+
+    A Ray that runs in this process would answer 127.0.0.1, so another process is asked.
+    """
+    return subprocess.run(
+        [sys.executable, "-c", "import ray; print(ray.util.get_node_ip_address())"],
+        env=environment_without_ray(),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+
+
 class Nodes:
     """The nodes of a Ray: a head without CPUs, as KubeRay's, and others."""
 
@@ -47,13 +71,12 @@ class Nodes:
         self.folder = folder
         self._port, self._dashboard_port = free_port(_HOST), free_port(_HOST)
         # Ray lets no nodes join a head that listens on 127.0.0.1 only, so all ask for a token.
-        self.address = f"{ray.util.get_node_ip_address()}:{self._port}"
+        self.address = f"{_own_address()}:{self._port}"
         self.dashboard = f"http://{_HOST}:{self._dashboard_port}"
         token = secrets.token_hex(32)
         self.bearer = {"Authorization": f"Bearer {token}"}
         self.variables = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
-        here = {name: each for name, each in os.environ.items() if name != "RAY_ADDRESS"}
-        self.environment = {**here, **self.variables, **variables, **_QUIET}
+        self.environment = {**environment_without_ray(), **self.variables, **variables, **_QUIET}
         self.workers: list[psutil.Popen] = []
         self._head: psutil.Popen | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import isthmus
 from isthmus.registry import register_pair
 from isthmus.servers import free_port
 from isthmus.spec import Settings
-from tests.nodes.ray_nodes import Nodes, ray_nodes
+from tests.nodes.ray_nodes import Nodes, environment_without_ray, ray_nodes
 from tests.own_plugins import example
 from tests.servers.mlflow_server import MlflowServer, has_tables
 from tests.unit.infra.reading import INFRA
@@ -122,7 +121,7 @@ def serve(cluster: Cluster, *arguments: object, trust: bool = False) -> Iterator
             stderr=file,
             cwd=cluster.folder,
             env={
-                **{name: each for name, each in os.environ.items() if name != "RAY_ADDRESS"},
+                **environment_without_ray(),
                 "MLFLOW_TRACKING_URI": cluster.settings.tracking_uri,
                 **cluster.nodes.variables,
                 "COLUMNS": "200",
