@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from isthmus.data.survey import Column, Holds, survey
+from isthmus.data.survey import Column, Holds, fields_that_read, survey
 from isthmus.data.tables import TableFormat
+from isthmus.data.writing import Writing
 from isthmus.errors import DataError, printable
 from isthmus.spec import DataSpec
 from isthmus.spec.yaml_file import in_yaml
@@ -82,7 +83,12 @@ def _why(column: Column, spec: DataSpec) -> str | None:
     if not column.is_numeric:
         if column.first_text < 0:
             return "is not numeric, and has no value"
-        return f'is not numeric (for example "{column.example}", in row {column.first_text})'
+        why = f'is not numeric (for example "{column.example}", in row {column.first_text})'
+        if column.writing is Writing.PERCENT:
+            return f"{why}; to train on it, write its numbers without the sign %"
+        if column.writing is Writing.THOUSANDS and column.may_be_decimals and spec.decimal == ".":
+            return f"{why}; if its comma is the decimal sign, set data.decimal: ','"
+        return why
     if column.is_infinite.any():
         return f"holds infinity or a value beyond float32, in row {column.is_infinite.argmax()}"
     if spec.missing == "refuse" and column.is_missing.any():
@@ -101,17 +107,17 @@ def changes_for(
         spec: The data section as it is; lists keep what it has.
     """
     exclude, categories, signs = list(spec.exclude), list(spec.categories), list[str]()
-    changes: dict[str, object] = {}
+    fields, read = fields_that_read(columns, spec.decimal, spec.thousands)
+    changes: dict[str, object] = dict(fields)
     may_have_categories = spec.kind != "series" and not isinstance(spec.categories, Mapping)
-    has_points = any(each.has_fractions for each in columns)
     for each in wrong:
         if each.is_numeric:
             if each.is_infinite.any() or each.is_missing.all():
                 exclude.append(each.name)
         elif each.missing_signs:
             signs += [sign for sign in each.missing_signs if sign not in signs]
-        elif each.has_decimal_commas and spec.decimal == "." and not has_points:
-            changes["decimal"] = ","
+        elif each.name in read:
+            continue
         elif each.holds is Holds.CATEGORIES and may_have_categories:
             categories.append(each.name)
         else:

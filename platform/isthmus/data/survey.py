@@ -17,6 +17,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from isthmus.data.tables import TableFormat, is_numeric
+from isthmus.data.writing import MISSING_SIGN, Writing, may_be_decimals, writing_of
 from isthmus.spec import DataSpec
 
 _MOST_ROWS = 100_000
@@ -24,11 +25,9 @@ _FEWEST_ROWS = 1_000
 _MOST_CELLS = 4_000_000
 _MOST_CATEGORIES = 50
 _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?$")
-_MISSING_SIGN = re.compile(r"[?.*-]|--+|#?n/?a|null|none|missing|unknown|nil", re.IGNORECASE)
 _MOST_MISSING_SIGNS = 3
-_COMMA_NUMBER = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+_WITH_DECIMAL_COMMAS = (Writing.DECIMAL_COMMA, Writing.THOUSANDS_BY_POINTS)
 _BOOLEANS = ("true", "false")
 _LONGEST_SHOWN = 40
 
@@ -56,6 +55,8 @@ class Column:
         texts: Shape (N,). Its cells as they are written; `None` if they are no texts.
         first_text: The row of the first cell that is no number, counted from 0; -1 if all are.
         missing_signs: The texts that seem to mean a missing value, where all others are numbers.
+        writing: How its numbers are written, if they are texts that a field of the data section
+            lets be read, or percentages.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Column:
     texts: NDArray[np.object_] | None = None
     first_text: int = -1
     missing_signs: tuple[str, ...] = ()
+    writing: Writing | None = None
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -86,6 +88,23 @@ class Column:
         """Whether some of its numbers are not whole."""
         there = self.numbers[np.isfinite(self.numbers)]
         return bool((there != np.round(there)).any())
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the decimal sign of some of its numbers is a point."""
+        if self.writing is None:
+            return self.has_fractions
+        is_point = self.writing is Writing.THOUSANDS
+        return is_point and any("." in text for text in self._texts_there)
+
+    @property
+    def may_be_decimals(self) -> bool:
+        """Whether the comma of its texts may be a decimal sign, and not between thousands."""
+        return may_be_decimals(self._texts_there)
+
+    @property
+    def _texts_there(self) -> list[str]:
+        return [] if self.texts is None else [str(each) for each in self.texts[~self.is_missing]]
 
     @property
     def example(self) -> str:
@@ -121,16 +140,6 @@ class Column:
         found = np.unique(self.numbers[~np.isnan(self.numbers)])
         return [f"{value:.0f}" if value.is_integer() else f"{value:g}" for value in found]
 
-    @property
-    def has_decimal_commas(self) -> bool:
-        """Whether its texts are numbers with a comma as the decimal sign."""
-        if self.texts is None or self.is_numeric:
-            return False
-        texts = [str(each) for each in self.texts[~self.is_missing]]
-        with_commas = [each for each in texts if "," in each]
-        are_thousands = all(_THOUSANDS.fullmatch(each.strip()) for each in with_commas)
-        return not are_thousands and all(_COMMA_NUMBER.fullmatch(each.strip()) for each in texts)
-
 
 def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Column]:
     """Looks at the first rows of a table.
@@ -160,6 +169,39 @@ def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Col
         else _of_type(name, _cells(first_rows, name), is_numeric(schema.field(name).type))
         for name in names
     ]
+
+
+def fields_that_read(
+    columns: Sequence[Column], decimal: str = ".", thousands: str | None = None
+) -> tuple[dict[str, str], frozenset[str]]:
+    """Returns how to read columns of texts that are numbers, written other than as 12.5.
+
+    Args:
+        columns: All columns that are to be numbers.
+        decimal: The decimal sign of the data section as it is.
+        thousands: The sign between thousands, likewise.
+
+    Returns:
+        The fields of the data section, and the names of the columns that they let be read.
+    """
+    by_writing: dict[Writing, list[Column]] = {}
+    for each in columns:
+        if each.writing not in (None, Writing.PERCENT):
+            by_writing.setdefault(each.writing, []).append(each)
+    commas = [writing for writing in _WITH_DECIMAL_COMMAS if writing in by_writing]
+    ambiguous = [each for each in by_writing.get(Writing.THOUSANDS, []) if each.may_be_decimals]
+    fields: dict[str, str] = {}
+    read: list[Column] = []
+    if commas and not any(each.has_points for each in columns):
+        fields = dict(pair for writing in commas for pair in writing.value)
+        read = [*(each for writing in commas for each in by_writing[writing]), *ambiguous]
+    elif Writing.THOUSANDS in by_writing:
+        fields, read = dict(Writing.THOUSANDS.value), by_writing[Writing.THOUSANDS]
+    settled = {"decimal": decimal, "thousands": thousands, **fields}
+    is_kept = decimal in (".", settled["decimal"]) and thousands in (None, settled["thousands"])
+    if not is_kept or settled["decimal"] == settled["thousands"]:
+        return {}, frozenset()
+    return fields, frozenset(each.name for each in read)
 
 
 def rows_looked_at(columns: int) -> int:
@@ -231,7 +273,7 @@ def _judged(
         return Column(name, holds, True, numbers, texts)
     others = {str(each) for each in texts[is_text]}
     if is_numeric is None and len(others) < len(values):
-        are_signs = all(_MISSING_SIGN.fullmatch(each.strip()) for each in others)
+        are_signs = all(MISSING_SIGN.fullmatch(each.strip()) for each in others)
         signs = tuple(sorted(others)) if are_signs and len(others) <= _MOST_MISSING_SIGNS else ()
     if not is_there.any():
         holds = Holds.NOTHING
@@ -242,7 +284,8 @@ def _judged(
     else:
         holds = Holds.TEXTS
     first = first if first >= 0 or not is_there.any() else int(is_there.argmax())
-    return Column(name, holds, False, numbers, texts, first, signs)
+    writing = writing_of([str(each) for each in texts[is_there]]) if is_numeric is None else None
+    return Column(name, holds, False, numbers, texts, first, signs, writing)
 
 
 def _numbers(texts: pd.Series[str]) -> NDArray[np.float64]:

@@ -10,7 +10,8 @@ from enum import StrEnum
 import numpy as np
 
 from isthmus.data.columns import is_index
-from isthmus.data.survey import Column, Holds
+from isthmus.data.survey import Column, Holds, fields_that_read
+from isthmus.data.writing import Writing
 
 LABEL_NAMES = frozenset(
     {"label", "labels", "class", "classes", "target", "targets", "y", "ground_truth", "diagnosis"}
@@ -65,12 +66,12 @@ def judge(columns: Sequence[Column], indexes: Collection[str] = ()) -> list[Judg
         columns: The columns of a table.
         indexes: The columns that the file itself names as an index.
     """
-    points = any(each.has_fractions for each in columns if not each.has_decimal_commas)
+    _, read = fields_that_read(columns)
     label = next((each.name for each in columns if _is_label(each)), None)
     return [
         Judged(each, Role.LABEL, shown_values(each.values))
         if each.name == label
-        else Judged(each, *_role(each, indexes, has_points=points))
+        else Judged(each, *_role(each, indexes, is_read=each.name in read))
         for each in columns
     ]
 
@@ -96,16 +97,18 @@ def _is_label(column: Column) -> bool:
     return 2 <= len(column.values) <= min(_MOST_LABELS, len(column) // 2)
 
 
-def _role(column: Column, indexes: Collection[str], *, has_points: bool) -> tuple[Role, str]:
+def _role(column: Column, indexes: Collection[str], *, is_read: bool) -> tuple[Role, str]:
     if is_index(column.name, indexes):
         return Role.LEFT_OUT, "an index that pandas wrote"
     if column.holds is Holds.NOTHING or column.is_missing.all():
         return Role.LEFT_OUT, "has no value at all"
     if column.is_missing.mean() >= _MOSTLY_EMPTY:
         return Role.LEFT_OUT, f"has no value in {column.is_missing.mean():.0%} of the rows"
-    if column.has_decimal_commas and has_points:
+    if column.writing is Writing.PERCENT:
+        return Role.LEFT_OUT, f"percentages, such as {column.example}: leave out the sign to use it"
+    if column.writing is not None and not is_read:
         return Role.LEFT_OUT, f"numbers such as {column.example}, where others have a point"
-    if column.holds is Holds.NUMBERS or column.missing_signs or column.has_decimal_commas:
+    if column.holds is Holds.NUMBERS or column.missing_signs or is_read:
         return _role_of_numbers(column)
     if column.holds is Holds.TIMES:
         return Role.TIME, f"times, such as {column.example}"
@@ -127,7 +130,9 @@ def _role_of_numbers(column: Column) -> tuple[Role, str]:
     there = column.numbers[~np.isnan(column.numbers)]
     if column.is_infinite.any():
         return Role.LEFT_OUT, f"holds infinity, first in row {column.is_infinite.argmax()}"
-    if column.has_decimal_commas:
+    if column.writing is not None:
+        if column.writing is Writing.THOUSANDS and is_identifier(column.name):
+            return Role.LEFT_OUT, "an identifier, by its name"
         return Role.FEATURE, ""
     if len(np.unique(there)) == 1:
         return Role.LEFT_OUT, f"is {there[0]:g} in every row"

@@ -11,7 +11,7 @@ import pandas as pd
 
 from isthmus.data.columns import column_names
 from isthmus.data.files import Files
-from isthmus.data.survey import Column, survey
+from isthmus.data.survey import Column, fields_that_read, survey
 from isthmus.data.table_rows import open_address
 from isthmus.data.times import read_times
 from isthmus.drafts.columns import Judged, Role, is_identifier, judge
@@ -180,9 +180,12 @@ def labels_fields(name: str, labels: Sequence[object]) -> list[Field]:
 def _gaps(features: Sequence[Judged]) -> list[Field]:
     """Returns the fields that say how numbers are written, and what is done with missing ones."""
     columns = [each.column for each in features]
-    fields = []
-    if any(each.has_decimal_commas for each in columns):
-        fields.append(Field("decimal", ",", "Numbers are written as 12,5."))
+    found, _ = fields_that_read(columns)
+    examples = {"decimal": "12,5", "thousands": f"10{found.get('thousands')}251"}
+    fields = [
+        Field(name, value, f"Numbers are written as {examples[name]}.")
+        for name, value in found.items()
+    ]
     signs = sorted({sign for each in columns for sign in each.missing_signs})
     if signs:
         fields.append(Field("missing_values", signs, "These texts among numbers mean no value."))

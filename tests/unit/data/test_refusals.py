@@ -78,6 +78,38 @@ def test_signs_for_missing_values_and_decimal_commas_are_told_by_the_fields_that
     read_to_train(DataSpec(path="t.csv", **pasted(error)))
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["10,251", "9,460", "812"], {"thousands": ","}),
+        (["10,251,460", "9,460,000.5", "12"], {"thousands": ","}),
+        (["10.251,5", "9.460", "12,5"], {"decimal": ",", "thousands": "."}),
+        (["1,97", "10,251", "3"], {"decimal": ","}),
+    ],
+    ids=["thousands", "millions", "points between thousands", "decimals"],
+)
+def test_several_columns_of_numbers_are_told_by_the_fields_that_read_them(cells, expected):
+    pd.DataFrame({"a": cells, "b": cells[::-1], "n": range(3)}).to_csv("t.csv", index=False)
+    error = refused()
+    assert pasted(error) == expected
+    rows, _ = read_to_train(DataSpec(path="t.csv", **pasted(error)))
+    assert rows.schema.features == ("a", "b", "n")
+
+
+def test_an_ambiguous_comma_is_the_decimal_sign_where_another_column_shows_it():
+    table = pd.DataFrame({"a": ["10,251", "9,460"], "b": ["1,97", "2,5"], "n": [1, 2]})
+    table.to_csv("t.csv", index=False)
+    assert pasted(refused()) == {"decimal": ","}
+
+
+def test_percentages_are_told_what_to_do_with_their_signs():
+    table = pd.DataFrame({"a": ["1.97%", "2%"], "b": ["5%", "3.5%"], "n": [1, 2]})
+    table.to_csv("t.csv", index=False)
+    error = refused()
+    assert str(error).count("write its numbers without the sign %") == 2
+    assert pasted(error) == {"exclude": ["a", "b"]}
+
+
 def test_a_series_is_offered_no_categories():
     frame().to_csv("t.csv", index=False)
     assert "categories" not in pasted(refused(window=8))

@@ -14,6 +14,7 @@ import pytest
 
 from isthmus.data import Provenance
 from isthmus.data import rows as rows_module
+from isthmus.data.refusals import ColumnsRefused
 from isthmus.data.tables import _csv_blocks
 from isthmus.data.tables import csv as csv_module
 from isthmus.errors import DataError
@@ -34,6 +35,42 @@ def test_a_first_line_of_numbers_is_no_header() -> None:
     rows, spec = read(text, header="none")
     assert rows.values[0].tolist() == [1.5, 2, 3]
     assert spec.columns == ("f0", "f1", "f2")
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize(
+    ("first", "rest"),
+    [
+        ("10.5,,11.2", "9.5,8,10.1"),
+        ("10.5,NA,11.2", "9.5,8,10.1"),
+        ("10.5;?;11,2", "9.5;8;10,1"),
+        ("8,60;12,68;11,16", "7,60;11,68;10,16"),
+        ('"10,251","1.97%","-"', '"11,300","2.01%",3'),
+    ],
+)
+def test_a_first_line_of_numbers_and_missing_ones_is_no_header(first: str, rest: str) -> None:
+    with pytest.raises(DataError, match=r"holds only numbers .*data\.header: none"):
+        read("\n".join([first, *[rest] * 5]))
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_header_of_counted_columns_behind_the_index_of_pandas_is_a_header() -> None:
+    pd.DataFrame(np.random.default_rng(0).normal(size=(9, 3))).to_csv("p.csv")
+    rows, spec = read_to_train(DataSpec(path="p.csv"))
+    assert spec.columns == ("0", "1", "2")
+    assert len(rows.values) == 9
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_decimal_commas_are_not_taken_for_delimiters(delimiter: str) -> None:
+    lines = ["8,60;12,68;11,16", "7,5;11,2;9,1", "5,1;1,25;2,0"]
+    text = "\n".join(lines).replace(";", delimiter)
+    with pytest.raises(ColumnsRefused, match="\n    decimal: ','"):
+        read(text, header="none")
+    rows, spec = read(text, header="none", decimal=",")
+    assert spec.columns == ("f0", "f1", "f2")
+    assert rows.values[0].tolist() == pytest.approx([8.6, 12.68, 11.16])
 
 
 @pytest.mark.usefixtures("in_tmp")

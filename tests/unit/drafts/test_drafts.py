@@ -194,6 +194,22 @@ def test_decimal_commas_and_signs_for_missing_values_are_found():
     assert prepared.plan.row_shape == (2,)
 
 
+def test_thousands_and_percentages_are_told_apart_from_texts():
+    frame = pd.DataFrame(
+        {
+            "litres": [f"{number * 7919 % 90_000_000 + 10_000:,}" for number in range(ROWS)],
+            "pounds": [f"{number * 104_729 % 9_000_000 + 1_000:,}" for number in range(ROWS)],
+            "share": [f"{number % 97}.5%" for number in range(ROWS)],
+        }
+    )
+    frame.to_csv("t.csv", index=False)
+    job, prepared, text = drafted("t.csv")
+    assert job["data"]["thousands"] == ","
+    assert job["data"]["exclude"] == ["share"]
+    assert prepared.plan.row_shape == (2,)
+    assert "percentages, such as 0.5%" in text
+
+
 def test_what_lies_below_the_rows_looked_at_is_found_by_reading_all(monkeypatch):
     monkeypatch.setattr("isthmus.data.survey._MOST_ROWS", 50)
     monkeypatch.setattr("isthmus.data.survey._FEWEST_ROWS", 50)

@@ -179,8 +179,7 @@ def encode_new(
         output.write_bytes(with_text(content, PROVENANCE_KEY, provenance.to_json()))
         return
     like = Image.new("RGB" if header.is_colour else "L", (1, 1))
-    extras = _Extras(exif, None, None)
-    _save(_in_mode(values_HWC, like, header), extras, output, provenance)
+    _save(_in_mode(values_HWC, like, header), _Extras(exif, None, None), output, provenance)
 
 
 def check_depth(header: ImageHeader, output: Path) -> None:
@@ -312,7 +311,8 @@ def _grey(whole_HWC: NDArray[Any]) -> NDArray[Any]:
     """Returns the mean of the channels, shape (H, W)."""
     if whole_HWC.shape[2] == 1:
         return np.ascontiguousarray(whole_HWC[..., 0])
-    return whole_HWC.mean(axis=2, dtype=np.float32).round().astype(whole_HWC.dtype)
+    mean_HW: FloatArray = whole_HWC.mean(axis=2, dtype=np.float32)
+    return mean_HW.round().astype(whole_HWC.dtype)
 
 
 def _in_mode(values_HWC: NDArray[Any], like: Image.Image, header: ImageHeader) -> Image.Image:

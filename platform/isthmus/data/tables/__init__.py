@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,15 +17,10 @@ import pyarrow.compute as pc
 from isthmus import plugins
 from isthmus.data.files import ending_of
 from isthmus.data.rows import IndexArray, Rejected
+from isthmus.data.writing import advice
 from isthmus.errors import DataError, first_line
 from isthmus.spec import DataSpec
 
-_MISSING_SIGNS = re.compile(r"[?.*-]|--+|#?n/?a|null|none|missing|unknown|nil", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
-_THOUSANDS_BY_POINTS = re.compile(r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?")
-_PERCENT = re.compile(r"[+-]?\d+([.,]\d+)?\s*%")
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 _LONGEST_SHOWN = 40
 
 
@@ -269,25 +263,9 @@ def not_a_number(name: str, column: str, example: str, row: int | None = None) -
     shown = example if len(example) <= _LONGEST_SHOWN else f"{example[: _LONGEST_SHOWN - 3]}..."
     return NotANumber(
         f'{name}: column "{column}" is not numeric (for example "{shown}"{where}); '
-        f"{_advice(example.strip())}",
+        f"{advice(example.strip())}",
         column,
     )
-
-
-def _advice(example: str) -> str:
-    if _THOUSANDS.fullmatch(example):
-        return "set data.thousands: ',' (or data.decimal: ',' if the comma is the decimal sign)"
-    if _DECIMAL_COMMA.fullmatch(example):
-        return "set data.decimal: ','"
-    if _THOUSANDS_BY_POINTS.fullmatch(example):
-        return "set data.decimal: ',' and data.thousands: '.'"
-    if _PERCENT.fullmatch(example):
-        return "write the column as numbers, without the sign %"
-    if _MISSING_SIGNS.fullmatch(example):
-        return f"if that means a missing value, set data.missing_values: ['{example}']"
-    if _DATE.match(example):
-        return "list it under data.exclude, or name it as data.time of a series"
-    return "list it under data.exclude, or under data.categories"
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from isthmus.data.tables import (
 )
 from isthmus.data.tables._csv_blocks import joined, may_hold_line_breaks, size_of_blocks
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
+from isthmus.data.writing import MISSING_SIGN, is_number_somehow
 from isthmus.errors import DataError, first_line
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -75,13 +76,25 @@ class Csv(TableFormat):
         if self.spec.header == "none":
             return [f"f{number}" for number in range(len(cells))], delimiter
         is_known = bool(self.spec.columns) and set(self.spec.columns or ()) <= set(cells)
-        if not is_known and cells and all(_is_number(c, self.spec.decimal) for c in cells):
+        if not is_known and self._are_values(cells):
             shown = ", ".join(cells[:3]) + (", ..." if len(cells) > 3 else "")
             raise DataError(
                 f"{self.name}: the first line holds only numbers ({shown}), so it is no header; "
                 "set data.header: none, or add a line with the names of the columns"
             )
         return cells, delimiter
+
+    def _are_values(self, cells: Sequence[str]) -> bool:
+        """Returns whether a line holds numbers and signs of missing ones, and so no names."""
+        first, *others = cells
+        if not first and others and all(each.isdecimal() for each in others):
+            return False  # pandas writes columns that have only numbers so, behind its index
+        numbers = [_is_number(c, self.spec.decimal) or is_number_somehow(c) for c in cells]
+        missing = self._null_values()
+        return any(numbers) and all(
+            is_number or not cell.strip() or cell in missing or MISSING_SIGN.fullmatch(cell.strip())
+            for cell, is_number in zip(cells, numbers, strict=True)
+        )
 
     @property
     def delimiter(self) -> str:
@@ -349,19 +362,24 @@ class Csv(TableFormat):
 def _sniff(lines: Sequence[str], ending: str, decimal: str) -> str:
     """Returns the delimiter by which the first lines are a table: with the most equal columns.
 
-    A sign within quotes does not count, and the decimal sign only if no other will do.
+    A sign within quotes does not count, the decimal sign only if no other will do, and the comma
+    only if it is not that of numbers such as 8,60 which another sign separates.
     """
     if ending.startswith(".tsv"):
         return "\t"
 
-    def columns(delimiter: str) -> tuple[bool, bool, int]:
+    def columns(delimiter: str) -> tuple[bool, bool, bool, int]:
         try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
         except csv.Error:
-            return False, False, 0
+            return False, False, False, 0
         # The last row may be cut within quotes.
-        whole = widths[:-1] if len(widths) > 2 else widths
-        return len(set(whole)) == 1 and whole[0] > 1, delimiter != decimal, widths[0]
+        whole = rows[:-1] if len(rows) > 2 else rows
+        is_table = len({len(row) for row in whole}) == 1 and len(whole[0]) > 1
+        with_commas = [cell for row in whole[1:] or whole for cell in row if "," in cell]
+        explains = bool(with_commas) and all(map(is_number_somehow, with_commas))
+        has_commas = delimiter != "," and is_table and explains
+        return is_table, delimiter != decimal, has_commas, len(rows[0])
 
     return max(_DELIMITERS, key=columns)
 
