@@ -31,7 +31,7 @@ _LIGHT_ROOMS = tuple(
 
 
 class Declaration(Protocol):
-    """What a plugin's class declares."""
+    """The docstring, class variables and nested classes that a plugin's class declares."""
 
     @property
     def about(self) -> str:

@@ -16,7 +16,7 @@ _NAMES = {
     "serve": "Ray Serve",
     "tune": "Optuna",
 }
-"""What people call the library of an extra, where that is not the module's name."""
+"""The usual name of an extra's library, where it differs from the module's name."""
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from isthmus.registry.owner import Owner
 
 Source = Literal["command", "page", "gate", "rollback", "schedule"]
 GRACE = timedelta(seconds=60)
-"""How long a process on another machine may take between an event's intent and its `done`."""
+"""The time that a process on another machine has between an event's intent and its `done`."""
 
 # Events that this process failed to carry out although it still runs: run id, number and time,
 # which are unique together.

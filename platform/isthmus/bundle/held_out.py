@@ -27,7 +27,7 @@ _BY: tuple[Literal["time", "file", "content"], ...] = ("time", "file", "content"
 
 
 class HeldOutRecord(SpecModel):
-    """What `pair.json` says about the sample."""
+    """The entry of `pair.json` about the sample of held-out rows."""
 
     sha256: str
     """The sha256 of the file."""

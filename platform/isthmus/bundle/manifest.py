@@ -26,9 +26,9 @@ HALVES: tuple[Half, Half] = ("encoder", "decoder")
 MANIFEST_FILE = "pair.json"
 GraphName = Literal["encoder", "decoder", "score"]
 CalibrationWay = Literal["split", "crossed", "shared"]
-"""How the rows that a threshold rests on were kept from training. `split`: they are rows of their
-own. `crossed`: each is scored by the members of an ensemble that were not trained on it. `shared`:
-they are the validation rows, which also chose the epoch."""
+"""The way in which the rows that a threshold rests on were kept from training. `split`: they are
+rows of their own. `crossed`: each is scored by the members of an ensemble that were not trained on
+it. `shared`: they are the validation rows, which also chose the epoch."""
 GRAPHS: Mapping[Half, tuple[GraphName, ...]] = {
     "encoder": ("encoder",),
     "decoder": ("decoder", "score"),
@@ -59,19 +59,19 @@ class OnnxExport(SpecModel):
 
 
 class DetectorRecord(SpecModel):
-    """What scores a pair's rows, and the rows that its threshold rests on."""
+    """The entry of `pair.json` about the detector: its score, and the rows behind its threshold."""
 
     scoring: PluginSpec
     """The score with all its options."""
     members: int = Field(default=1, ge=1, le=1024)
     """The number of autoencoders whose scores are averaged, the pair's own included."""
     size_bytes: int = 0
-    """What is stored of the detector besides the pair's own autoencoder: the other members, and
-    what the scores remember; 0 if it is not known."""
+    """The bytes that the detector takes besides the pair's own autoencoder: the other members, and
+    what the scores remember; 0 if the number is not known."""
     calibration_rows: int = 0
     """The number of normal rows whose scores the calibration holds; 0 if it is not known."""
     calibrated_by: CalibrationWay = "shared"
-    """How these rows were kept from training, as `CalibrationWay` says."""
+    """The way in which these rows were kept from training; see `CalibrationWay`."""
 
 
 class CoderRecord(SpecModel):
@@ -80,7 +80,7 @@ class CoderRecord(SpecModel):
     tables: int = Field(ge=1)
     """The number of tables."""
     size_bytes: int
-    """What is stored of them, beside the decoder's weights."""
+    """The bytes that the tables take, beside the decoder's weights."""
 
 
 class PairManifest(SpecModel):
@@ -100,7 +100,7 @@ class PairManifest(SpecModel):
     data: DataSpec
     """The data options that the rows were read with; new rows are read the same way."""
     row_schema: RowSchema | None = None
-    """What the training rows were like, which new rows are held against. Old pairs have none."""
+    """The schema of the training rows, which new rows are checked against. Old pairs have none."""
     spec: Mapping[str, Any]
     """The whole job."""
     fingerprint: str
@@ -123,7 +123,7 @@ class PairManifest(SpecModel):
     """The score above which a row is an anomaly. The weights contain it too; this copy is for
     readers without the weights."""
     detector: DetectorRecord = DetectorRecord(scoring=PluginSpec(name="own"))
-    """What scores rows, and on what its threshold rests."""
+    """The detector: its score, and the rows that its threshold rests on."""
     coder: CoderRecord | None = None
     """The tables of a pair that compresses; `None` if its latent is no whole numbers, and in pairs
     that were registered before there were tables."""
@@ -137,7 +137,7 @@ class PairManifest(SpecModel):
     """The features or channels that are hardly reconstructed, if at all: less than 5 % of their
     variance on held-out rows."""
     plugins: tuple[PluginRecord, ...] = ()
-    """What the pair needs beside Isthmus: variants, nets and others of files and packages."""
+    """The plugins that the pair needs: variants, nets and others from files and packages."""
     compatibility: Compatibility | None = None
     """The maps to the latents of the champion at the registration, if there was one."""
     held_out: HeldOutRecord | None = None
@@ -146,7 +146,7 @@ class PairManifest(SpecModel):
 
     @property
     def rows_taken(self) -> RowSchema:
-        """What rows the pair takes; of old pairs, only their kind and shape are known."""
+        """The schema of the rows that the pair takes; old pairs know only their kind and shape."""
         if self.row_schema is not None:
             return self.row_schema
         return RowSchema(

@@ -105,10 +105,10 @@ def stored_files(folder: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Needed:
-    """What a fetched pair needs beside Isthmus, and whether it may be had from the pair's files.
+    """The plugins that a fetched pair needs, and whether the pair's own files of them may be run.
 
     Attributes:
-        records: What it needs.
+        records: The plugins.
         folder: The folder with the pair's stored files.
         pair: The pair in messages: `digits/3`.
         named: The files that the pair's job named. One that is there, with the same sha256, counts

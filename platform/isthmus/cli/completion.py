@@ -1,4 +1,4 @@
-"""What the shell offers while a command is typed: pairs, versions, fields of a job, and names.
+"""Completes commands in the shell: offers pairs, versions, aliases, fields of a job, and names.
 
 A key press must not wait, so MLflow, which takes a second to import, is not: a local store is read
 with sqlite3, without creating it, and a server is asked over HTTP. Whatever fails offers nothing.

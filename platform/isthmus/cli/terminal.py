@@ -39,7 +39,7 @@ class Stream:
 
     @property
     def width(self) -> int:
-        """How many columns a line has: of the terminal, or as COLUMNS says."""
+        """The number of columns of a line: that of the terminal, or the one in COLUMNS."""
         return self.console.width
 
     @property

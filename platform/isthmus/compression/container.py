@@ -45,14 +45,14 @@ _ADVICE = "; restore it, or decompress it with --salvage"
 
 
 class ChunkKind(IntEnum):
-    """What a chunk holds."""
+    """The kind of a chunk's content; its number stands in files."""
 
     ROWS = 1
     """Coded rows."""
     REGION = 3
     """A coded region of an image of any size."""
     SUMMARY = 2
-    """How many rows there are, JSON."""
+    """The number of rows, as JSON."""
     EXACT = 4
     """A part of a file with all of its columns."""
     END = 255

@@ -1,4 +1,4 @@
-"""What a file of compressed rows says of the form of its input, so that it can be written again."""
+"""Describes the form of a compressed input, so that decompression can write the rows again."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ class ArrayForm(SpecModel):
     is_resized: bool = False
     """Whether its images have another size than the pair's rows."""
     factor: float = Field(default=1.0, gt=0)
-    """What its numbers were multiplied by."""
+    """The factor that its numbers were multiplied by."""
     centre: tuple[float, ...] | None = None
-    """What was subtracted from each feature."""
+    """The value that was subtracted from each feature."""
 
 
 class TableForm(SpecModel):
@@ -116,7 +116,7 @@ class TableForm(SpecModel):
     encoding: Annotated[str, AfterValidator(_of_texts)] = "utf-8"
     """The encoding of a csv."""
     centre: tuple[float, ...] | None = None
-    """What was subtracted from each feature."""
+    """The value that was subtracted from each feature."""
 
 
 class FolderForm(SpecModel):
@@ -176,7 +176,7 @@ class ImagesForm(SpecModel):
 
 
 class Sound(SpecModel):
-    """What a sound file says of itself."""
+    """The properties of a sound file."""
 
     frames: Count
     """The number of samples of each channel."""
@@ -187,7 +187,7 @@ class Sound(SpecModel):
     form: str
     """libsndfile's name of its format."""
     subtype: str
-    """How a sample is stored."""
+    """libsndfile's name of the encoding of a sample, such as `PCM_16`."""
 
 
 class SoundsForm(SpecModel):
@@ -199,7 +199,7 @@ class SoundsForm(SpecModel):
     names: Names
     """The name of each file."""
     sounds: tuple[Sound, ...]
-    """What each says of itself."""
+    """The properties of each file."""
     rate_hz: Annotated[int, Field(ge=1, le=2**24)]
     """The sample rate of the rows."""
     stride: Side

@@ -1,4 +1,4 @@
-"""What a compressed file says of itself: which pair made it, of what, and how it is written again.
+"""Reads the header of a compressed file: the pair that made it, its input, and the input's form.
 
 No pair and no torch are needed to read it.
 """
@@ -45,7 +45,7 @@ class Header(SpecModel):
     isthmus_version: str
     """The version of Isthmus that wrote it."""
     created: str
-    """When it was written, ISO 8601."""
+    """The time at which it was written, ISO 8601."""
     source: str
     """The input, as the user wrote it."""
     kind: DataKind
@@ -55,20 +55,20 @@ class Header(SpecModel):
     quality: Annotated[float, Field(ge=0, le=100)] | None = None
     """The quality of the rows; `None` of a pair that has one rate."""
     form: Form
-    """How the rows are written again."""
+    """The form of the input, in which the rows are written again."""
 
 
 class Summary(SpecModel):
-    """What is known when all rows are written."""
+    """The figures that are known only when all rows are written."""
 
     rows: tuple[Count, ...]
     """The number of rows of each file."""
     absent: tuple[Count, ...] = ()
     """The positions of the images that could not be read and are not in it."""
     columns: tuple[ColumnSummary, ...] = ()
-    """What became of each column, of files with all of their columns."""
+    """A summary of each column, if the file holds files with all of their columns."""
     parquet_chunks: Count = 0
-    """How many chunks are a parquet, as that was smaller."""
+    """The number of chunks that are stored as parquet, because that was smaller."""
 
 
 def packed(header: Header) -> bytes:
@@ -135,7 +135,7 @@ def local_file(source: str) -> Path:
 
 
 class Inspection(SpecModel):
-    """What `isthmus inspect` tells of a compressed file."""
+    """The facts about a compressed file that `isthmus inspect` prints."""
 
     file: str
     """The file."""
@@ -156,11 +156,11 @@ class Inspection(SpecModel):
     bits_per_value: float | None
     """The number of bits that the file takes for each value."""
     columns: tuple[ColumnSummary, ...]
-    """What became of each column, of files with all of their columns."""
+    """A summary of each column, if the file holds files with all of their columns."""
     parquet_chunks: int
-    """How many chunks are a parquet, as that was smaller."""
+    """The number of chunks that are stored as parquet, because that was smaller."""
     damages: tuple[str, ...]
-    """What is damaged; nothing if the file is whole."""
+    """The damages that were found, one sentence each; empty if the file is whole."""
 
 
 def inspect(source: str) -> Inspection:

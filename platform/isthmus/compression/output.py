@@ -28,11 +28,11 @@ from isthmus.types import DataKind
 
 @dataclass(frozen=True)
 class CodedBlock:
-    """What was made of a block of rows.
+    """A block of rows in coded form.
 
     Attributes:
-        chunks: What some rows were coded as, with their number.
-        images: What each region of an image was coded as, for each image of any size.
+        chunks: The number of rows and the coded bytes of each chunk.
+        images: The coded bytes of each region, for each image of any size.
     """
 
     chunks: tuple[tuple[int, bytes], ...] = ()

@@ -50,7 +50,7 @@ class Rebuilt(ABC):
     """Rows that are written in a form."""
 
     FILL: ClassVar[float] = np.nan
-    """What stands for a value that is lost."""
+    """The value that is written in the place of one that is lost."""
 
     @property
     @abstractmethod

@@ -15,7 +15,7 @@ from isthmus.spec import PluginSpec
 from isthmus.spec.faults import faults_of
 
 UNNAMED = ("auto", "none")
-"""What the field may say besides the name of a corruption."""
+"""The values of the field that are not the name of a corruption."""
 
 
 @cache

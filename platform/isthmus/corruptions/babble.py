@@ -25,7 +25,7 @@ class Babble(Corruption):
     """
 
     class Config(SpecModel):
-        """How many voices there are."""
+        """The number of voices."""
 
         voices: int = Field(default=5, ge=1, le=64)
         """The number of other rows that are added to each."""

@@ -23,7 +23,7 @@ Texts = Mapping[str, NDArray[np.str_]]
 
 @dataclass(frozen=True)
 class Expansion:
-    """How columns become features, in the columns' order.
+    """The rule by which columns become features, in the columns' order.
 
     Attributes:
         columns: Names of the columns.
@@ -53,7 +53,7 @@ class Expansion:
 
     @property
     def width(self) -> int:
-        """How many features there are."""
+        """The number of features."""
         return sum(len(self.values.get(name, (name,))) for name in self.columns)
 
     def expand(self, numbers: FloatArray, texts: Texts) -> FloatArray:

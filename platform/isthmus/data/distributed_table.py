@@ -185,7 +185,7 @@ def distribute_split(files: tuple[TableRows, ...], spec: DataSpec, seed: int) ->
 
 @dataclass(frozen=True)
 class _FileSummary:
-    """What the first pass finds in one file.
+    """The results of the first pass over one file.
 
     Attributes:
         fingerprint: The sha256 of its rows.

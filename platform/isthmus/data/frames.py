@@ -16,7 +16,7 @@ from isthmus.data.memory_folder import folder_in_memory
 from isthmus.errors import DataError, first_line
 
 CALLED = "frame"
-"""What messages call a frame, where they would name a file."""
+"""The name of a frame in messages, where they would otherwise name a file."""
 
 
 class Frame:

@@ -35,7 +35,7 @@ class ManyRows:
 
     @property
     def schema(self) -> RowSchema:
-        """What the rows are like."""
+        """The schema of the rows."""
         return self.parts[0].schema
 
     @property
@@ -126,7 +126,7 @@ class KeptLabels:
 
     @property
     def schema(self) -> RowSchema:
-        """What the rows are like."""
+        """The schema of the rows."""
         return self.inner.schema
 
     @property

@@ -1,4 +1,4 @@
-"""Which pair made a file of results: said beside every file, and inside where the format can."""
+"""Records the pair that made a file of results: beside every file, and inside if the format can."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from isthmus.data.digest import sha256_of
 PROVENANCE_KEY = "pair"
 """Name of the array of an npz, and of the text of a png, that holds the provenance."""
 PARQUET_KEY = b"isthmus.pair"
-"""Its name in a parquet's metadata."""
+"""The key of the provenance in a parquet's metadata."""
 FOLDER_PROVENANCE = "pair.json"
-"""Its file in a folder of results."""
+"""The name of the file with the provenance in a folder of results."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a file of results came from.
+    """The origin of a file of results: the pair, the time and the job.
 
     Attributes:
         pair_id: The pair's id.
@@ -54,17 +54,18 @@ class Provenance:
 
 
 def sidecar_path(output: Path) -> Path:
-    """Where the provenance of an output file lies: `<output>.pair.json` beside it."""
+    """Returns the path of an output file's provenance: `<output>.pair.json` beside it."""
     return output.with_name(output.name + ".pair.json")
 
 
 def read_provenance(output: Path) -> Provenance | None:
-    """What a file or folder of results says of where it came from, inside it or beside it.
+    """Reads the provenance of a file or folder of results.
 
-    What is inside comes first: it goes with the file wherever that is moved.
+    The provenance inside a file comes first, because it moves with the file; then the one beside it
+    is tried.
 
     Returns:
-        `None` if it says nothing, or cannot be read.
+        The provenance; `None` if there is none, or it cannot be read.
     """
     for read in (_inside, _beside):
         try:

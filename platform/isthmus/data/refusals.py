@@ -15,11 +15,11 @@ from isthmus.spec.yaml_file import in_yaml
 
 @dataclass(frozen=True)
 class Refusal:
-    """What is wrong with one column.
+    """A reason why one column cannot be trained on as it is.
 
     Attributes:
-        column: Its name.
-        why: What is wrong: `is not numeric (for example "red", in row 0)`.
+        column: The name of the column.
+        why: The reason, such as `is not numeric (for example "red", in row 0)`.
     """
 
     column: str

@@ -110,7 +110,7 @@ class RowSource(Protocol):
 
     @property
     def schema(self) -> RowSchema:
-        """What the rows are like, as far as it is known before they are read."""
+        """The schema of the rows, as far as it is known before they are read."""
 
     @property
     def count(self) -> int | None:

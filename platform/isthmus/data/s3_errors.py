@@ -1,4 +1,4 @@
-"""What is wrong when S3 gives an error, which only the text of pyarrow's error tells."""
+"""Finds the cause of an error of S3 in the text of pyarrow's error, which alone names it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import Enum
 
 
 class S3Fault(Enum):
-    """What is wrong."""
+    """The cause of an error of S3."""
 
     NO_BUCKET = "there is no such bucket"
     REFUSED = "the credentials are refused"

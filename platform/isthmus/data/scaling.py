@@ -1,4 +1,4 @@
-"""What is measured of the training rows, and how rows are scaled by it; the module scales alike."""
+"""Measures the training rows and scales rows by the result, as `core.Scaling` does in the model."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ScalingStatistics:
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What some rows sum up to, by feature or channel; missing values (NaN) are passed over.
+    """The moments of some rows by feature or channel; missing values (NaN) are passed over.
 
     Those of two sets of rows can be merged. Source: Chan, Golub & LeVeque 1979, "Updating formulae
     and a pairwise algorithm for computing sample variances", Stanford CS-TR-79-773.

@@ -259,7 +259,7 @@ def sample_block(values: FloatArray, share: float, seed: int) -> IndexArray:
 
 
 def check_sizes(sizes: Mapping[str, int], spec: DataSpec) -> None:
-    """What `split_rows` refuses and logs, of the sizes of the parts of a settled split.
+    """Checks the sizes of the parts of a settled split as `split_rows` does, and logs uneven ones.
 
     Raises:
         DataError: If a part is empty.

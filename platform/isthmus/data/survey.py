@@ -1,6 +1,6 @@
-"""What the columns of a table hold: a look at its first rows, column by column.
+"""Finds out what the columns of a table hold, from its first rows.
 
-Job files are drafted by it, and what training refuses in a table is told by it all at once.
+Job files are drafted from the result, and all columns that training refuses are named at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _LONGEST_SHOWN = 40
 
 
 class Holds(StrEnum):
-    """What the cells of a column are."""
+    """The kind of a column's cells."""
 
     NUMBERS = "numbers"
     CATEGORIES = "categories"
@@ -45,11 +45,11 @@ class Holds(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """What one column of a table holds, in the rows that were looked at.
+    """The content of one column of a table, in the rows that were looked at.
 
     Attributes:
-        name: Its name.
-        holds: What its cells are, apart from missing ones.
+        name: The name of the column.
+        holds: The kind of its cells, apart from missing ones.
         is_numeric: Whether training takes the column as numbers, as the table is.
         numbers: Shape (N,). Its cells as float64; NaN is missing, or no number.
         texts: Shape (N,). Its cells as they are written; `None` if they are no texts.

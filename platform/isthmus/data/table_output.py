@@ -25,7 +25,7 @@ from isthmus.errors import DataError
 
 @dataclass(frozen=True)
 class CsvStyle:
-    """How a csv of results is written, so that the pair that made it can read it.
+    """The style of a csv of results, chosen so that the pair that made the csv can read it.
 
     Attributes:
         delimiter: The sign between the cells.

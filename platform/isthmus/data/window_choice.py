@@ -1,4 +1,4 @@
-"""How long the windows of a series are and how far apart, where the job file does not say it."""
+"""Chooses the length and the stride of a series' windows where the job file gives none."""
 
 from __future__ import annotations
 

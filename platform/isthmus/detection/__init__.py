@@ -1,1 +1,1 @@
-"""What detection is made of: which rate of false alarms it keeps, steps of series, explanations."""
+"""Decides which rows and which steps of series are anomalies, and explains why."""

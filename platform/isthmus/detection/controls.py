@@ -1,4 +1,4 @@
-"""How a detection decides which rows are anomalies: by which rate of false ones it keeps."""
+"""Decides which rows are anomalies, with a bound on the rate of false alarms."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _CERTAIN = "isthmus.certain"
 
 @dataclass(frozen=True)
 class Control:
-    """What is asked of a detection.
+    """The error rate that a detection keeps.
 
     Attributes:
         name: `rate` keeps the share of normal rows that are flagged; `fdr` keeps the share of

@@ -1,4 +1,4 @@
-"""What `detect --explain` adds: columns for each row, and pictures of the strangest rows."""
+"""Explains detected rows for `detect --explain`: in columns, and in pictures of the strangest."""
 
 from __future__ import annotations
 

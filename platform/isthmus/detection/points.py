@@ -52,7 +52,7 @@ RANGES_SCHEMA = pa.schema(
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """How unusual the steps of series are.
+    """The scores, p-values and anomalies of the steps of series.
 
     Attributes:
         scores: Shape (T,), float32. NaN where no window covers the step.
@@ -70,8 +70,8 @@ class Points:
 
 
 Per = Literal["auto", "point", "window"]
-"""What has a score of its own: each step of a series, or each window. `auto` is steps for pairs of
-series, if they are calibrated for it, and whole rows for all other pairs."""
+"""The unit that has a score of its own: each step of a series, or each window. `auto` is steps for
+pairs of series, if they are calibrated for it, and whole rows for all other pairs."""
 
 
 def scores_points(pair: Pair, per: Per, *, explain: bool) -> bool:
@@ -130,7 +130,7 @@ def ranges_path(output: Path) -> Path:
 
 @dataclass(frozen=True)
 class PointsFound:
-    """What was found in the steps of series.
+    """The numbers of steps and anomalies that were found in series.
 
     Attributes:
         steps: The number of all steps.

@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 
 class StreamState(SpecModel):
-    """What the state file of a stream holds, as JSON."""
+    """The content of a stream's state file, which is JSON."""
 
     format_version: Literal[1] = 1
     """The format of the file."""
@@ -35,13 +35,13 @@ class StreamState(SpecModel):
     model: str
     """The name and version of the pair."""
     scored: Literal["rows", "steps"]
-    """What has the p-values: rows, whole windows of series among them, or single steps."""
+    """The unit that has a p-value: a row, which may be a window of a series, or a single step."""
     calibration_rows: int = Field(ge=0)
     """The number of normal rows or steps that the p-values compare with."""
     level: float = Field(gt=0, lt=1)
     """The false discovery rate that is kept."""
     wealth: float = Field(ge=0)
-    """What is left to be spent on the levels of rows."""
+    """The alpha-wealth that is left to be spent on the levels of rows."""
     tested: int = Field(ge=0)
     """The number of rows so far."""
     discoveries: int = Field(ge=0)

@@ -18,7 +18,7 @@ LABEL_NAMES = frozenset(
     | {"anomaly", "is_anomaly", "outlier", "is_outlier", "fraud", "is_fraud", "attack", "outcome"}
     | {"fault", "is_fault", "failure", "defect", "is_defect", "species", "normal", "is_normal"}
 )
-"""What columns and arrays of labels are usually called, in lower case."""
+"""The usual names of columns and arrays of labels, in lower case."""
 _IDENTIFIER = re.compile(
     r"(.*[_\-. ])?(id|ids|uuid|guid|key|index|idx|row|rowid|row_?number|serial|hash|no|nr)"
     r"|.*[a-z](Id|ID|Uuid|Key)"
@@ -35,7 +35,7 @@ _MOSTLY_EMPTY = 0.95
 
 
 class Role(StrEnum):
-    """What a column is for."""
+    """The use that training makes of a column."""
 
     FEATURE = "feature"
     CATEGORY = "category"

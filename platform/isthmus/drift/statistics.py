@@ -16,7 +16,7 @@ _PERMUTATIONS = 500
 
 @dataclass(frozen=True)
 class FeatureDrift:
-    """How far the distribution of one feature is from that of the rows held out of training.
+    """The distance of one feature's distribution from that of the rows held out of training.
 
     Attributes:
         name: The feature's name.
@@ -35,7 +35,7 @@ class FeatureDrift:
 
 @dataclass(frozen=True)
 class LatentDrift:
-    """How far the distribution of the latents is from that of the rows held out of training.
+    """The distance of the latents' distribution from that of the rows held out of training.
 
     Attributes:
         mmd: The squared maximum mean discrepancy, without bias; about 0 without drift.

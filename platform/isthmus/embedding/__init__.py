@@ -1,1 +1,1 @@
-"""What embedding is made of: tables of latents, maps in two dimensions, indexes of neighbours."""
+"""Writes tables of latents, maps of them in two dimensions, and indexes of nearest neighbours."""

@@ -35,7 +35,7 @@ from isthmus.resources import free_memory_bytes
 Metric = Literal["l2", "cosine"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
 INDEX_ENDING = ".index"
-"""What is appended to the name of a table to name its index."""
+"""The ending that is appended to the name of a table to name its index."""
 _VECTORS = "vectors.faiss"
 _ROWS = "rows.parquet"
 _ABOUT = "index.json"

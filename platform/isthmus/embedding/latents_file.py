@@ -36,7 +36,7 @@ Layout = Literal["auto", "list", "columns"]
 
 @dataclass(frozen=True)
 class LatentsAsked:
-    """How latents are written, and what is made of all of them.
+    """The options of a file of latents: its layout, and the map and index beside it.
 
     Attributes:
         layout: `list` is one column of lists of one size, `columns` is a column for each number of

@@ -25,7 +25,7 @@ Method = Literal["pca", "umap"]
 MAP_COLUMNS = ("map_x", "map_y")
 """The columns of a table of latents that hold the places on the map."""
 PICTURE_ENDING = ".map.png"
-"""What is appended to the name of a table to name the picture of its map."""
+"""The ending that is appended to the name of a table to name the picture of its map."""
 # The axes of PCA hardly change with more rows. UMAP takes minutes for more.
 _MOST_ROWS_OF_PCA = 200_000
 _MOST_ROWS_OF_UMAP = 20_000

@@ -1,1 +1,1 @@
-"""How a downstream job is executed: its input and its provenance, and its parts on a cluster."""
+"""Executes downstream jobs: opens the input, records provenance, spreads parts over a cluster."""

@@ -1,4 +1,4 @@
-"""What comes out of a downstream job: a table with columns of its own, or rows like the input's.
+"""The outputs of downstream jobs: a table with columns of its own, or rows like the input's.
 
 A job names one of these schemas, or brings its own: a subclass of `OutputSchema`.
 """

@@ -26,7 +26,7 @@ from isthmus.registry.carried import CarriedPair
 
 @dataclass(frozen=True)
 class PartsPlan:
-    """What is to be done, and where to.
+    """The work of all parts: the job, the files, and the folder of the outputs.
 
     Attributes:
         use: The job.
@@ -48,7 +48,7 @@ class PartsPlan:
 
     @property
     def counts(self) -> tuple[str, ...]:
-        """What the provenance of a part says besides that which is known before it is done."""
+        """The names of the counts in a part's provenance, which are known only when it is done."""
         return ("rows", *self.use.COUNTS, "rejected")
 
     @property
@@ -59,7 +59,7 @@ class PartsPlan:
 
 @dataclass(frozen=True)
 class PartOutcome:
-    """What came of one part.
+    """The outcome of one part: its counts, or the reason why it failed.
 
     Attributes:
         number: The position of its file.

@@ -15,7 +15,7 @@ from isthmus.spec.secrets import without_password
 from isthmus.tracking import OutputRecord, OutputRecorder, this_host
 
 HOST_OF_S3 = "S3"
-"""What records call the machine of an output in S3."""
+"""The name that records give to the machine of an output in S3."""
 
 
 def provenance_of(pair: Pair, source: str, **extra: object) -> Provenance:

@@ -1,4 +1,4 @@
-"""What every downstream job can be asked for, besides its own options."""
+"""The options that every downstream job has besides its own."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ TakeBlock = Callable[[Block, OnRows | None], None]
 
 @dataclass(frozen=True)
 class Task:
-    """What a job works on, and what is asked of reading it.
+    """The pair, input and output of a job, with the options for reading the input.
 
     Attributes:
         pair: The loaded pair.
@@ -45,7 +45,7 @@ class Task:
 
     @property
     def called(self) -> str:
-        """What messages call the input."""
+        """The name of the input in messages, without a password."""
         return without_password(self.source)
 
     def files(self) -> Files:

@@ -89,7 +89,7 @@ class Use(ABC):
     """
 
     SUMMARY: ClassVar[str]
-    """What the job does, in an imperative sentence: the help of its command."""
+    """The help of the job's command: an imperative sentence that tells what the job does."""
     EXAMPLE: ClassVar[str]
     """A command that uses it."""
     DOING: ClassVar[str]
@@ -99,13 +99,14 @@ class Use(ABC):
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data whose pairs can do it."""
     OUTPUT: OutputSchema[Any]
-    """What comes out; it may depend on the options."""
+    """The schema of the output; it may depend on the options."""
     COUNTS: ClassVar[tuple[str, ...]] = ()
     """The fields of its result, besides `rows` and `rejected`, that are summed over parts."""
     TABLES_BESIDE: ClassVar[Mapping[str, pa.Schema]] = {}
     """The tables that it writes beside its output, `OUTPUT.NAME.csv`, with their columns."""
     MAY_LEAVE: ClassVar[float] = FAR_OUTSIDE
-    """How far outside of the trained range values may be before a warning tells it."""
+    """The distance that values may lie outside of the trained range before a warning is logged, in
+    widths of that range."""
     HAS_REPORT: ClassVar[bool] = False
     """Whether `isthmus report` makes a page of its output, as the option --report asks for."""
     NEEDS_HELD_OUT: ClassVar[bool] = False

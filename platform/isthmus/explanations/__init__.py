@@ -1,4 +1,4 @@
-"""Why a row is strange: which of its values the reconstruction misses by more than usual."""
+"""Explains why a row is strange: finds the values that the reconstruction misses unusually far."""
 
 from isthmus.explanations.columns import columns_of
 from isthmus.explanations.contributions import Contributions, Explained

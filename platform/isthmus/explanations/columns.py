@@ -19,7 +19,7 @@ from isthmus.explanations.features import (
 from isthmus.types import DataKind
 
 MOST_FEATURES = 3
-"""How many features or channels are named for each row."""
+"""The number of features or channels that are named for each row."""
 Columns = Mapping[str, NDArray[Any]]
 # The part of a window of sound, and the pixels, over which contributions are averaged before the
 # place of the greatest is looked for: one noisy value says little.

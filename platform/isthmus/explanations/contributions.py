@@ -1,4 +1,4 @@
-"""How much each value of a row contributes to its strangeness.
+"""Computes how much each value of a row contributes to its strangeness.
 
 A contribution is the squared residual of a value, relative to the squared residual that this value
 usually has on rows that were held out of training. A feature that is always reconstructed badly

@@ -15,7 +15,7 @@ from isthmus.explanations.contributions import Contributions, Explained
 from isthmus.registry import Pair
 
 NEW_VALUE = "not in training"
-"""What stands for a category's value that no training row had; `reason` names it."""
+"""The text that replaces a category's value that no training row had; `reason` names the value."""
 NO_FEATURE = ""
 """The name that stands where a row has no other feature that may be responsible."""
 _SHOWN_VALUES = 3

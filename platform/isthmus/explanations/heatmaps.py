@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_HEATMAPS = 20
-"""How many rows have a picture: the strangest."""
+"""The number of rows that have a picture; they are the strangest."""
 _SUFFIX = ".heatmaps"
 _MOST_CHANNELS = 6
 

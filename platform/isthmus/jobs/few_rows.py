@@ -1,4 +1,4 @@
-"""What a job that does not say how to train means by it if there are few rows."""
+"""Chooses smaller batches and more epochs for few rows where the job file does not set them."""
 
 from __future__ import annotations
 

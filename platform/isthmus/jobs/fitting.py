@@ -31,7 +31,7 @@ def member_name(run_id: str, number: int) -> str:
 
 @dataclass(frozen=True)
 class Fitting:
-    """How the autoencoders of a job are trained.
+    """Trains the autoencoders of a prepared job.
 
     Attributes:
         prepared: The prepared job.

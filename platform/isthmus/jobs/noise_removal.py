@@ -36,7 +36,7 @@ _MOST_ROWS = 2000
 
 @dataclass(frozen=True, eq=False)
 class NoiseRemoval:
-    """How well noise is taken from K held-out rows, by a pair and by what costs nothing.
+    """The noise reduction on K held-out rows, by a pair and by simple baselines.
 
     Attributes:
         measure: The measure of the kind of data.

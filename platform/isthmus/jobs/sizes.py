@@ -1,4 +1,4 @@
-"""What a job's one dial, `size`, means once its net is known; `nets/` declares it for each."""
+"""Turns a job's `size` into options of its net; each net in `nets/` declares its own sizes."""
 
 from __future__ import annotations
 

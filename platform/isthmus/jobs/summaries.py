@@ -1,4 +1,4 @@
-"""What a notebook shows of a finished training."""
+"""Writes the summary of a finished training that a notebook shows."""
 
 from __future__ import annotations
 

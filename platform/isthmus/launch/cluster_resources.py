@@ -52,7 +52,7 @@ Resource = Literal["CPU", "GPU"]
 
 
 class Outlook(Enum):
-    """What is known about nodes that may join the cluster."""
+    """The prospect of further nodes joining the cluster."""
 
     UNKNOWN = auto()
     """No autoscaler has reported."""

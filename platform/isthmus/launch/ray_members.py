@@ -27,7 +27,7 @@ _WAIT_S = 1.0
 
 @dataclass(frozen=True)
 class Member:
-    """What one task trains.
+    """The member of an ensemble that one task trains.
 
     Attributes:
         training: The job's training options with the member's own seed, for one worker.

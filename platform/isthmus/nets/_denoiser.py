@@ -1,4 +1,4 @@
-"""What the denoising nets share: they estimate the noise, and take it from the row.
+"""The base of the denoising nets: they estimate the noise and subtract it from the row.
 
 Shapes: S stands for the sides of a row, (H, W) of an image or (T,) of a window; u is `unshuffle`.
 """
@@ -21,10 +21,10 @@ from isthmus.types import DataKind, Shape
 
 
 class DenoiserConfig(SpecModel):
-    """What every denoising net can be told."""
+    """The options that every denoising net has."""
 
     unshuffle: Literal[1, 2, 4] = 2
-    """How many times smaller each side is where the net computes: its pixels or steps become
+    """The factor by which each side is smaller where the net computes: its pixels or steps become
     channels first, and pixels again at the end. 2 takes about a quarter of the time of 1 for
     images, and sees twice as far."""
     residual: bool = True

@@ -42,7 +42,7 @@ class Net(ABC):
     KINDS: ClassVar[tuple[DataKind, ...]] = tuple(DataKind)
     """The kinds of data that it accepts."""
     SIZES: ClassVar[Sizes | None] = None
-    """What the sizes of a job mean for the net; `None` if it has one size."""
+    """The options and training settings for each size of a job; `None` if the net has one size."""
     HAS_SKIPS: ClassVar[bool] = False
     """Whether its latent holds copies of the row, which skip connections take to the decoder:
     only variants whose target is never their own input can use it."""

@@ -38,9 +38,9 @@ class Dncnn(Denoiser):
         channels: Annotated[int, Field(ge=1, le=4096)] = 64
         """Channels between two convolutions."""
         unshuffle: Literal[1, 2, 4] = 1
-        """How many times smaller each side is where the net computes: its pixels become channels
-        first, and pixels again at the end. 1 in DnCNN, 2 in FFDNet, which takes a quarter of the
-        time."""
+        """The factor by which each side is smaller where the net computes: its pixels become
+        channels first, and pixels again at the end. 1 in DnCNN, 2 in FFDNet, which takes a quarter
+        of the time."""
 
     SUMMARY: ClassVar[str] = "a plain stack of convolutions that finds the noise; images"
     SIZES: ClassVar[Sizes] = Sizes.of(

@@ -54,8 +54,8 @@ class Temporal(Net):
         width_multiplier: WidthMultiplier = 1.0
         """The factor of the automatic channels."""
         stride: Literal[2, 4, 8, "auto"] = "auto"
-        """How many times shorter each level is than the one before. `auto`: 2, and 4 for windows
-        of 256 steps and more."""
+        """The factor by which each level is shorter than the one before. `auto`: 2, and 4 for
+        windows of 256 steps and more."""
         blocks: Annotated[int, Field(ge=1, le=12)] = 2
         """Residual blocks of two convolutions at each level; the dilation of each is twice that
         of the one before, from 1."""

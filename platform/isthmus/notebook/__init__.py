@@ -1,4 +1,4 @@
-"""What a notebook shows: one bar that moves while work lasts, and summaries of what comes of it."""
+"""Shows progress bars and summaries of results in a notebook."""
 
 from isthmus.notebook.bar import NotebookBar, in_notebook, rows_bar
 from isthmus.notebook.summary import Figure, Picture, summary

@@ -31,7 +31,7 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class StepReport:
-    """How far an unfinished epoch is, every few seconds.
+    """The progress within an unfinished epoch, which is reported every few seconds.
 
     Attributes:
         epoch: The epoch, counted from 1.

@@ -1,4 +1,4 @@
-"""What people are told while a training lasts, whatever shows it: a terminal, a log, a notebook."""
+"""Puts the progress of a training into words, for a bar in a terminal, a log or a notebook."""
 
 from __future__ import annotations
 

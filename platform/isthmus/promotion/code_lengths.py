@@ -1,4 +1,4 @@
-"""How many bits a pair that compresses needs for each row, and what a bit is worth in error."""
+"""Measures the bits that a compressing pair needs for each row, and their worth in error."""
 
 from __future__ import annotations
 

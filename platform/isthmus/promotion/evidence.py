@@ -1,4 +1,4 @@
-"""What the checks decide on, and the base class of a check.
+"""The evidence that the checks of the gate decide on, and the base class of a check.
 
 A challenger passes a bound only if the whole 95 % interval of its difference is within it, and is
 refused if the whole interval is beyond it. What lies between cannot be told from so few rows: it is

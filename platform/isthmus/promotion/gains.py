@@ -15,7 +15,7 @@ from isthmus.promotion.verdict import Check
 
 @dataclass(frozen=True)
 class Gain:
-    """How many dB some rows are better than others, with its 95 % confidence interval.
+    """The gain of some rows over others in dB, with its 95 % confidence interval.
 
     Attributes:
         found: The ratio of the means of squared errors, or the mean difference of ratios in dB.

@@ -83,7 +83,7 @@ class _Side:
 
     @property
     def split(self) -> tuple[object, ...]:
-        """What determines the split of windows, whose fingerprint covers window and stride."""
+        """The values that determine the split; the fingerprint covers the windows themselves."""
         manifest = self.pair.manifest
         data = manifest.data
         fractions = (data.validation_fraction, data.calibration_share, data.test_fraction)

@@ -20,7 +20,7 @@ _DIGITS = 6
 
 @dataclass(frozen=True)
 class Check:
-    """What a check of the gate found, in numbers.
+    """The result of one check of the gate, in numbers.
 
     Attributes:
         check: The name of the check: the stem of its file.

@@ -42,8 +42,8 @@ _WITH_TORCH = {
     "register": ("TrainedPair", "register_pair"),
     "translation": ("CompatiblePair", "load_compatible", "translation_error"),
 }
-"""What the modules that load torch give to this package. None of them has the name of a thing that
-is given: Python would then find the module."""
+"""The names that this package exports from modules that load torch. No module has the name of one
+of them, because Python would then find the module."""
 
 __all__ = [
     "CHAMPION",

@@ -1,4 +1,4 @@
-"""What a pair's card says about its score, its false-alarm rate, and the rows that they rest on."""
+"""Describes, for a pair's card, its score, its false-alarm rate and the rows behind both."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _MOST_SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """How unusual rows are.
+    """The scores, p-values and anomalies of rows.
 
     Attributes:
         scores: Shape (N,), by the score that the job's `scoring` chose; a higher score means a more

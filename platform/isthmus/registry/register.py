@@ -107,7 +107,7 @@ class TrainedPair:
 
     @property
     def centre(self) -> tuple[float, ...] | None:
-        """What was subtracted from each feature of the rows, if anything was."""
+        """The value that was subtracted from each feature of the rows; `None` if none was."""
         return None if self.row_schema is None else self.row_schema.centre
 
 

@@ -36,7 +36,7 @@ _DELETING = "isthmus.deleting."
 
 @dataclass(frozen=True)
 class Removal:
-    """What is removed of a pair.
+    """The versions, models and run that are removed with a pair.
 
     Attributes:
         versions: The version of each registered model; the encoder's is first.

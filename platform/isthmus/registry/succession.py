@@ -1,4 +1,4 @@
-"""What a new pair knows of the champion at its registration. Importing it loads no torch."""
+"""The relation of a new pair to the champion at its registration. Importing it loads no torch."""
 
 from __future__ import annotations
 

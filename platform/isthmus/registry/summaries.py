@@ -1,4 +1,4 @@
-"""What a notebook shows of pairs: what they are, their figures beside PCA's, and pictures."""
+"""Writes the summaries of pairs for notebooks: facts, figures beside PCA's, and pictures."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Translation:
-    """How a pair's latents become those of an older pair.
+    """The map from a pair's latents to those of an older pair.
 
     Attributes:
         target: The name and version of the older pair, such as `digits/3`.

@@ -1,4 +1,4 @@
-"""What stands on a page, gathered from the scores, the pair and the input, as far as they exist."""
+"""Gathers the content of a page from the scores, the pair and the input, as far as they exist."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class DriftSection:
 
 @dataclass(frozen=True)
 class RatesSection:
-    """How well the scores find what the labels say, with its charts."""
+    """The quality of the scores by the input's labels, with its charts."""
 
     auroc: float
     average_precision: float

@@ -1,4 +1,4 @@
-"""What a page says of the input's rows, which are read again beside their scores."""
+"""Reads the input's rows again beside their scores, for a page."""
 
 from __future__ import annotations
 

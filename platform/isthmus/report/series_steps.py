@@ -17,7 +17,7 @@ from isthmus.explanations import StrangeRows
 from isthmus.report.scores_file import ScoreBlock, ScoresFile
 
 MOST_STEPS_APART = 32
-"""How far apart the strangest steps are that are shown when the length of a window is unknown."""
+"""The distance between the strangest steps that are shown, if a window's length is unknown."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""What a page says of the scores alone, found in one pass, in bounded memory."""
+"""Summarises the scores of a file for a page, in one pass and in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What detects anomalies: autoencoders, what scores their rows, and how normal rows score."""
+"""The detector of anomalies: autoencoders, their fitted scores, and the scores of normal rows."""
 
 from __future__ import annotations
 

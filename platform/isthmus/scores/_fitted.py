@@ -1,4 +1,4 @@
-"""What is fitted and stored: modules whose buffers have whatever sizes the data give them."""
+"""The base of modules that are fitted and stored, whose buffers have sizes that the data give."""
 
 from __future__ import annotations
 

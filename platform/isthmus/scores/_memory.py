@@ -48,9 +48,9 @@ class MemoryScore(Score):
         score costs in time and on disk grows with it. `auto`: all of up to 4096 training rows;
         of more, from 256 to 1024, fewer for wider rows."""
         space: SpaceName = "combined"
-        """Where distances are measured. combined: in the row, its residual and, except of
-        tables, its latent side by side.
-        tempered: between rows whose features are scaled by their quartiles, with their tails drawn
+        """The space in which distances are measured. combined: the row, its residual and, except
+        of tables, its latent side by side.
+        tempered: rows whose features are scaled by their quartiles, with their tails drawn
         in."""
 
     FITTED: ClassVar[tuple[str, ...]] = ("memory", "lengths", "resolution")

@@ -1,4 +1,4 @@
-"""How normal rows score, so that scores of different units can be added."""
+"""Puts scores of different units on the scale of normal rows, so that they can be added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every anomaly score is, and what it may look at."""
+"""The base class of all anomaly scores, and the views of rows that a score may look at."""
 
 from __future__ import annotations
 

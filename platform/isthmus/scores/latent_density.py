@@ -1,4 +1,4 @@
-"""How improbable a latent is under a mixture of normal distributions."""
+"""Scores rows by how improbable their latents are under a mixture of normal distributions."""
 
 from __future__ import annotations
 

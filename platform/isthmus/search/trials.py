@@ -28,7 +28,7 @@ TrialState = Literal["waiting", "training", "done", "stopped early", "failed", "
 
 @dataclass(frozen=True)
 class Candidate:
-    """What one trial trains.
+    """The autoencoder that one trial trains, with its options and rows.
 
     Attributes:
         plan: The autoencoder to build.

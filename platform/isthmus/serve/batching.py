@@ -15,7 +15,7 @@ from isthmus.serve.messages import Verb
 from isthmus.types import Shape
 
 Columns = tuple[NDArray[Any], ...]
-"""What comes of rows: arrays with an entry for each row."""
+"""The results of rows: arrays with an entry for each row."""
 # A batch is full with so many numbers, which a small net computes in some milliseconds, or with so
 # many requests. A large request is cut, so that small ones need not wait for the whole of it.
 _NUMBERS_IN_A_BATCH = 2**18

@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Standing:
-    """How a service stands with what it follows.
+    """The state of a service that follows a reference, such as an alias.
 
     Attributes:
         model: The pair that answers, `digits/3`.
@@ -80,7 +80,7 @@ class Follower:
 
     @property
     def standing(self) -> Standing:
-        """How it stands with what is followed."""
+        """The pair that answers now, the reference that is followed, and any trouble with it."""
         pair, (trouble, since) = self._pair, self._trouble
         identity = (pair.reference, pair.manifest.pair_id, str(self._reference))
         return Standing(*identity, trouble, since)

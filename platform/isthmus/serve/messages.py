@@ -1,4 +1,4 @@
-"""What the door and a replica say to each other: plain values, for the door imports no torch."""
+"""The requests and answers between the HTTP door and a replica, as values that need no torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 Verb = Literal["detect", "denoise", "embed", "decode"]
-"""What a service does with rows, or for `decode` with latents."""
+"""The operation that a service does with rows, or in the case of `decode` with latents."""
 VERBS: tuple[Verb, ...] = get_args(Verb)
 
 PAIR_HEADER = "X-Isthmus-Pair"

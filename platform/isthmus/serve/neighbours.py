@@ -1,4 +1,4 @@
-"""What a cluster serves already: a new service takes no place of another one by accident."""
+"""Finds the services that already run on a cluster, so that a new one does not take their place."""
 
 from __future__ import annotations
 

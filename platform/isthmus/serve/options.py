@@ -1,4 +1,4 @@
-"""What a service may be told: the options of `isthmus serve`, and the arguments of a RayService."""
+"""The options of a service: those of `isthmus serve`, and the arguments of a RayService."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class ServeOptions(SpecModel):
     gpus: float = Field(default=0.0, ge=0.0)
     """The number of GPUs of each of them; below 1 they share one."""
     queue: int = Field(default=128, ge=1)
-    """How many requests may wait; of further ones each is answered with 429."""
+    """The number of requests that may wait; further ones are answered with 429."""
     batch_wait_ms: float = Field(default=2.0, ge=0.0)
-    """How long a request waits for others to be computed with, in milliseconds."""
+    """The longest time that a request waits for others to be batched with, in milliseconds."""
     timeout_s: float = Field(default=60.0, gt=0.0)
-    """How long a request may take, in seconds, before it is answered with 504."""
+    """The time that a request may take, in seconds, before it is answered with 504."""
     max_request_mib: int = Field(default=64, ge=1)
     """The largest body of a request, in MiB; a larger one is answered with 413."""
     follow_s: float = Field(default=2.0, gt=0.0)
-    """How often an alias is looked up, in seconds."""
+    """The time between two look-ups of a followed alias, in seconds."""
     token_sha256: str | None = None
     """The sha256 of the token that requests must bear; `None` if they need none. The token itself
     is in no process but the one that was started with it."""

@@ -1,4 +1,4 @@
-"""What a service does with a request: reads it, has its rows computed, and writes the answer."""
+"""Carries out a request to a service: reads it, has its rows computed, and writes the answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the estimators share: a registered pair, and the rows that it takes."""
+"""The base of the estimators: it loads a registered pair and checks the rows given to it."""
 
 from __future__ import annotations
 

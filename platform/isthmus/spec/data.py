@@ -1,4 +1,4 @@
-"""Where the rows of a job come from, and how they are read, split and scaled."""
+"""The `data` section of a job file: the place of the rows, and how they are read and split."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class DataSpec(SpecModel):
     keep_labels: tuple[Label, ...] | None = None
     """Train only on rows with one of these labels: the normal rows, for anomaly detection."""
     missing: Literal["refuse", "mean", "drop"] = "refuse"
-    """What to do with NaN: refuse the file, fill in the mean of the training rows (and do so
+    """The treatment of NaN: refuse the file, fill in the mean of the training rows (and do so
     again when the model is used), or drop the row."""
     scaling: ScalingMode | Literal["auto"] = "auto"
     """`auto`: minmax for images, none for audio, standard for tabular and series."""
@@ -98,8 +98,8 @@ class DataSpec(SpecModel):
     random places and anew in each epoch. The pair then takes images of any size. It is for the
     variants that denoise, and for nets that take any size."""
     augment: tuple[Literal["flip", "turn"], ...] = ()
-    """What is done to each patch of training by chance: `flip` mirrors it, left to right and upside
-    down, and `turn` turns it by quarter turns. By default nothing is. Photos gain from both, if
+    """The random changes of each training patch: `flip` mirrors it, left to right and upside down,
+    and `turn` turns it by quarter turns. By default there are none. Photos gain from both, if
     their noise looks the same from all sides."""
     patches_per_epoch: Annotated[int, Field(ge=1, le=2**31)] | Literal["auto"] = "auto"
     """The number of patches that an epoch draws. `auto`: as many as cover all training images once,
@@ -115,7 +115,7 @@ class DataSpec(SpecModel):
     """Samples a second of audio. Files of sounds say it themselves, so it may be left out; where it
     is given, files of another rate are refused."""
     short_files: Literal["refuse", "pad", "auto"] = "auto"
-    """What to do with a sound that is shorter than a window: refuse it, or pad it with its
+    """The treatment of a sound that is shorter than a window: refuse it, or pad it with its
     mirror image. `auto`: pad it for variants that learn to remove noise, else refuse it."""
     validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.9)
     """Share of the rows for early stopping, which choose the epoch."""
@@ -144,7 +144,7 @@ class DataSpec(SpecModel):
 
     @property
     def place(self) -> str:
-        """What kind of place the rows are in: `local`, `s3`, `postgresql`."""
+        """The kind of place that the rows are in: `local`, `s3`, `postgresql`."""
         scheme, separator, _ = self.shown_path.partition("://")
         return scheme if separator else "local"
 

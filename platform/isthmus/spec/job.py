@@ -95,7 +95,7 @@ class TrainingSpec(SpecModel):
     learning_rate: float = Field(default=1e-3, gt=0.0, le=10.0)
     """The step size of the optimizer."""
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    """How the learning rate decays over the epochs, after the warm-up."""
+    """The decay of the learning rate over the epochs, after the warm-up."""
     warm_up_epochs: float = Field(default=0.0, ge=0.0)
     """The number of epochs over which the learning rate rises from 0. It may be fractional."""
     final_learning_rate_share: float = Field(default=0.0, ge=0.0, le=1.0)
@@ -124,16 +124,16 @@ class TrainingSpec(SpecModel):
     range, as in `{min: 2, max: 8}`, training uses as many as the cluster has, and grows and shrinks
     with it."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
-    """How several workers train together. With `ddp` each worker holds the whole model, and the
-    gradients are averaged. With `fsdp`, which needs GPUs and is for models that one GPU cannot
+    """The way in which several workers train together. With `ddp` each holds the whole model, and
+    the gradients are averaged. With `fsdp`, which needs GPUs and is for models that one GPU cannot
     hold, each worker holds a share of weights, gradients and optimizer state, and writes its share
     of a checkpoint. `auto` is ddp for several workers."""
     comm_hook: Literal["auto", "none", "bf16", "powersgd", "post_local_sgd"] = "auto"
-    """How ddp's gradients are exchanged. `bf16` halves their size. `powersgd` sends factors of low
-    rank. `post_local_sgd`, for slow networks, lets workers step alone and averages their weights
-    every few steps; it excludes `weight_average_decay`. All three change the result a little.
-    `none` sends the gradients unchanged, and so does `auto`, through shared memory if all workers
-    are on CPUs of one machine."""
+    """The way in which ddp exchanges gradients. `bf16` halves their size. `powersgd` sends factors
+    of low rank. `post_local_sgd`, for slow networks, lets workers step alone and averages their
+    weights every few steps; it excludes `weight_average_decay`. All three change the result a
+    little. `none` sends the gradients unchanged, and so does `auto`, through shared memory if all
+    workers are on CPUs of one machine."""
     trainer: Mapping[str, Any] = Field(default_factory=dict)
     """Further arguments of Lightning's Trainer, as in `{detect_anomaly: true}`. Arguments that
     other fields set are refused."""
@@ -161,7 +161,7 @@ class TrainingSpec(SpecModel):
     seed: int = Field(default=0, ge=0, lt=2**31)
     """The seed of the split, the weights, the order of rows and the noise."""
     early_stopping: EarlyStoppingSpec | None = EarlyStoppingSpec()
-    """When training stops before the last epoch. With `null` it trains all epochs."""
+    """The rule by which training stops before the last epoch. With `null` it trains all epochs."""
     checkpoint_interval_s: float = Field(default=30.0, ge=0.0)
     """The time between checkpoints in seconds, and so about the most work that is lost when a
     worker dies. 0 saves about twice a second. Where Ray Data reads the rows, checkpoints are saved

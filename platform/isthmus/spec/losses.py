@@ -1,4 +1,4 @@
-"""Which reconstruction losses suit which rows."""
+"""Refuses reconstruction losses that do not suit a job's rows."""
 
 from __future__ import annotations
 

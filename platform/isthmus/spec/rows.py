@@ -1,4 +1,4 @@
-"""What a pair remembers of the rows that it was trained on."""
+"""The schema of rows, which a pair keeps of the rows that it was trained on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from isthmus.types import DataKind, Shape
 
 
 class RowSchema(SpecModel):
-    """What the rows of a source are like; a pair keeps that of its training rows.
+    """The schema of a source's rows; a pair keeps that of its training rows.
 
-    New rows are held against it whenever the pair is used.
+    New rows are checked against it whenever the pair is used.
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
@@ -23,9 +23,9 @@ class RowSchema(SpecModel):
     features: tuple[str, ...] | None = None
     """The names of a table's features or of a series' channels, in order, if they have names."""
     centre: tuple[float, ...] | None = None
-    """What is subtracted from each feature in float64 before rows become float32, where float32
-    could not tell the values apart: 20,000,000.4 and 20,000,001.2, say. Rows of the source are
-    centred; what is written back is not."""
+    """The value that is subtracted from each feature in float64 before rows become float32, where
+    float32 could not tell the values apart: 20,000,000.4 and 20,000,001.2, say. Rows of the source
+    are centred; results that are written back are not."""
     lowest: tuple[float, ...] | None = None
     """The least value of each feature or channel among the training rows, in data units."""
     highest: tuple[float, ...] | None = None

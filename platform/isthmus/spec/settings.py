@@ -1,4 +1,4 @@
-"""Where this machine's stores are: read from the environment, so that job files never change.
+"""Reads the addresses of the stores from the environment, so that job files never change.
 
 On a laptop nothing is set and all is local. A team sets the variables of the servers it has.
 """

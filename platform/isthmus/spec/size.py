@@ -13,7 +13,7 @@ SizeName = Literal["small", "medium", "large"]
 
 
 class Size(SpecModel):
-    """What a size of a net means in a job; what the job says itself stands above it."""
+    """The options that a size of a net gives to a job; the job's own settings take precedence."""
 
     options: Mapping[str, Any] = Field(default_factory=dict)
     """The options of the net that are not its defaults."""

@@ -19,7 +19,7 @@ class StartSpec(SpecModel):
     """The registered pair: `NAME/VERSION`, `NAME@ALIAS`, or `NAME` for its champion. The run
     records the version that it was when training began."""
     otherwise: Literal["refuse", "scratch"] = "refuse"
-    """What happens while there is no such pair. `refuse`: the job is not run. `scratch`: training
+    """The behaviour while there is no such pair. `refuse`: the job is not run. `scratch`: training
     starts from random weights, as in the first run of a schedule that names its own champion."""
 
     @field_validator("model")

@@ -29,8 +29,8 @@ class RangeSpec(SpecModel):
     EXAMPLES: ClassVar[str] = ", ".join(RANGES.values())
 
     kind: Literal["choice", "uniform", "log_uniform", "integer", "log_integer"]
-    """How values are drawn: from a list, or uniformly between two bounds, which may be drawn
-    themselves, on a linear or a logarithmic scale."""
+    """The way in which values are drawn: from a list, or uniformly between two bounds, which may be
+    drawn themselves, on a linear or a logarithmic scale."""
     values: tuple[Any, ...]
     """The values of the list, or the two bounds."""
 
@@ -98,9 +98,9 @@ class TuningSpec(SpecModel):
     trials: int = Field(default=20, ge=1, le=100_000)
     """The number of trials. There are fewer if the choices have fewer combinations."""
     algorithm: Literal["optuna", "random"] = "optuna"
-    """How values are proposed. `optuna` is its tree-structured Parzen estimator, which draws ten
-    trials at random and then learns from all before (Bergstra et al. 2011, NeurIPS). `random`
-    draws all at random."""
+    """The algorithm that proposes values. `optuna` is its tree-structured Parzen estimator, which
+    draws ten trials at random and then learns from all before (Bergstra et al. 2011, NeurIPS).
+    `random` draws all at random."""
     scheduler: Literal["asha", "none"] = "asha"
     """Whether trials are stopped early. `asha` stops a trial at certain epochs if it is not among
     the best there (asynchronous successive halving, Li et al. 2018, arXiv:1810.05934). `none`

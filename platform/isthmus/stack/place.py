@@ -29,7 +29,7 @@ _SECRETS = ("postgres", "mlflow_database", "s3_access", "s3_secret", "ray")
 
 @dataclass(frozen=True)
 class Place:
-    """What a service needs to be started or checked.
+    """The folder, ports and secrets with which a service is started or checked.
 
     Attributes:
         folder: The folder of the stack.

@@ -71,7 +71,7 @@ class _Examples:
 
     @property
     def made(self) -> NDArray[np.float32]:
-        """What comes out."""
+        """The rows that the pair made, which are the last of `rows`."""
         return list(self.rows.values())[-1]
 
 

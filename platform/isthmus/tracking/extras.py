@@ -1,4 +1,4 @@
-"""What a run shows beside its records: made in threads, and never a reason for a run to fail."""
+"""Makes a run's figures and texts in threads; an error in one never makes the run fail."""
 
 from __future__ import annotations
 

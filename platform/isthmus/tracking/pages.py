@@ -1,4 +1,4 @@
-"""What MLflow's pages show of our experiments: the tags that they read, and links into them."""
+"""Defines the tags that MLflow's pages of our experiments read, and builds links to these pages."""
 
 from __future__ import annotations
 

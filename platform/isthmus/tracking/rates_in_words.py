@@ -1,4 +1,4 @@
-"""What compressed rows take, in words, for the command line, the run's page and the card."""
+"""Tells in words how many bits compressed rows take: on the terminal, a run's page and a card."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ KEEP = 20
 
 @dataclass(frozen=True)
 class Pruned:
-    """What `prune` deleted and what it kept.
+    """The versions and runs that `prune` deleted, and those that it kept.
 
     Attributes:
         name: The pair's name.

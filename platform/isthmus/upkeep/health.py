@@ -32,10 +32,10 @@ _NEWEST = 50
 
 @dataclass(frozen=True)
 class Health:
-    """What was found about the registered versions.
+    """The health of the registered versions.
 
     Attributes:
-        versions: How many versions were looked at: the newest 50 of each pair.
+        versions: The number of versions that were looked at: the newest 50 of each pair.
         faults: One line for each that is not whole: what is wrong, and what to do.
     """
 

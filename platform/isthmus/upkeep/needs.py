@@ -36,7 +36,7 @@ class Spared:
 
 
 class Needs:
-    """What needs the versions of one pair, as the registry says now."""
+    """Finds the aliases, unfinished runs, outputs and maps that need the versions of one pair."""
 
     def __init__(self, client: MlflowClient, name: str, settings: Settings) -> None:
         """Reads the pair's versions, aliases and history.

@@ -92,7 +92,7 @@ class Detect(Use):
         """Say why each row is strange, in columns; for images, series and audio also in pictures
         of the strangest, in OUTPUT.heatmaps."""
         per: Literal["auto", "point", "window"] = "auto"
-        """What of series has a score: each point, or each window."""
+        """The unit of series that has a score: each point, or each window."""
 
     config: Config
 

@@ -72,7 +72,7 @@ class Embed(RowsUse):
         compatible_with: str | None = None
         """An older version of the pair, NAME/3, in whose latent space the latents are to be."""
         layout: Literal["auto", "list", "columns"] = "auto"
-        """How a table holds latents: as one column of lists, or as columns z0, z1 and so on; by
+        """The layout of latents in a table: one column of lists, or columns z0, z1 and so on; by
         default a list where the format has lists."""
         map: Literal["pca", "umap"] | None = None
         """Map the latents to two dimensions, pca or umap: to the columns map_x and map_y, and to
@@ -80,7 +80,7 @@ class Embed(RowsUse):
         index: bool = False
         """Write an index of nearest neighbours too, OUTPUT.index, for isthmus search."""
         metric: Literal["l2", "cosine"] = "l2"
-        """How the index measures distances: l2 (Euclidean) or cosine."""
+        """The distance that the index measures: l2 (Euclidean) or cosine."""
 
     config: Config
 

@@ -1,4 +1,4 @@
-"""How one column of whole numbers is coded: what it is predicted from, and with which tables."""
+"""Codes a column of whole numbers with the predictor and the tables that take the fewest bits."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _DAMAGED = "it is damaged"
 
 @dataclass
 class EarlierColumns:
-    """What the columns that are coded already tell about the others.
+    """The columns that are coded already, from which later columns are predicted.
 
     Attributes:
         numbers: Their whole numbers, each (N,), with a level at rows that have none.
@@ -86,7 +86,7 @@ class EarlierColumns:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What is left of a column by a predictor, and what the decoder must know to undo it."""
+    """The residuals of a column after a predictor, and what the decoder must know to undo it."""
 
     predictor: Predictor
     words: Whole | None

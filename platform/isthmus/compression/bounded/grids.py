@@ -58,7 +58,7 @@ class Special(IntEnum):
 
 
 class GridKind(IntEnum):
-    """How a whole number becomes a value; the number is the one in files."""
+    """The rule by which a whole number k becomes a value; its own number stands in files."""
 
     WHOLE = 0
     """k * step, in whole numbers of 64 bits."""

@@ -32,7 +32,7 @@ _SAMPLE = 1024
 
 
 class Predictor(IntEnum):
-    """What a column is predicted from; the number is the one in files."""
+    """The values that a column is predicted from; the number of each kind stands in files."""
 
     LEVEL = 0
     PREVIOUS = 1

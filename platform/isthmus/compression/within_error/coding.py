@@ -39,13 +39,13 @@ _MOST_LOST_ROWS = 2**26
 
 @dataclass
 class ExactTally:
-    """What is told of a compression when it has ended.
+    """Counts the rows, chunks and errors of a compression while it runs.
 
     Attributes:
         rows: The number of rows of each file.
-        columns: What became of each column.
+        columns: A summary of each column.
         chunks: The number of chunks.
-        parquet_chunks: How many of them are a parquet, as that was smaller.
+        parquet_chunks: The number of those that are stored as parquet, because that was smaller.
     """
 
     rows: list[int]
@@ -66,7 +66,7 @@ class ExactTally:
 
     @property
     def columns(self) -> tuple[ColumnSummary, ...]:
-        """What became of each column that was coded."""
+        """The predictors and the largest error of each column that was coded."""
         return tuple(
             ColumnSummary(name=name, predictors=dict(used), largest_error=self._errors.get(name))
             for name, used in self._predictors.items()

@@ -32,7 +32,7 @@ PARQUET_WORDS = "parquet and zstd"
 
 
 class RowPredictor(Protocol):
-    """What predicts rows from few bytes: a pair."""
+    """A model that predicts rows from few bytes, as a pair does."""
 
     def encode(self, rows: Floats) -> tuple[bytes, Floats]:
         """Returns the latents of rows (N, F) as bytes, and what they predict, (N, F)."""
@@ -268,7 +268,7 @@ class _Arrays:
 
 @dataclass(frozen=True)
 class _StyleOf:
-    """How the cells of a column are written."""
+    """The way in which the cells of a column are written as text."""
 
     style: Style
     digits: int

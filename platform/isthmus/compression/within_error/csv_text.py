@@ -20,7 +20,7 @@ _BYTES_AT_ONCE = 1 << 20
 
 
 class Writable(Protocol):
-    """What bytes can be written to."""
+    """A file or stream that bytes can be written to."""
 
     def write(self, data: bytes, /) -> object:
         """Appends bytes."""
@@ -28,7 +28,7 @@ class Writable(Protocol):
 
 @dataclass(frozen=True)
 class CsvText:
-    """How a csv is written.
+    """The style in which a csv is written.
 
     Attributes:
         delimiter: The sign between cells.
@@ -90,7 +90,7 @@ class TextComparison:
 
 @dataclass(frozen=True)
 class LinesOf:
-    """How the lines of a csv end.
+    """The line ends and the encoding of a csv.
 
     Attributes:
         line_end: What ends the first line.

@@ -29,7 +29,7 @@ class ExactFile(SpecModel):
 
     @property
     def unit(self) -> float:
-        """What 1 in the columns is in the unit of a pair."""
+        """The factor from the unit of the columns to the unit of a pair's rows."""
         return 1.0
 
     @abstractmethod

@@ -132,9 +132,9 @@ class ExactSound(ExactFile):
     file_form: str
     """libsndfile's name of its format."""
     subtype: Literal["PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"]
-    """How a sample is stored."""
+    """libsndfile's name of the encoding of a sample."""
     tags: Mapping[str, str] = {}
-    """What the file says of its sound."""
+    """The tags of the file, such as title and artist."""
 
     @cached_property
     def schema_of_parts(self) -> pa.Schema:
@@ -144,7 +144,7 @@ class ExactSound(ExactFile):
 
     @property
     def unit(self) -> float:
-        """What 1 is of the full scale."""
+        """The share of the full scale that the number 1 stands for."""
         name, shift = _SAMPLES[self.subtype]
         bits = 8 * np.dtype(name).itemsize - 1 - shift
         return 1.0 if name.startswith("float") else 2.0**-bits

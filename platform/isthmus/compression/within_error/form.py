@@ -1,4 +1,4 @@
-"""What a compressed file says of files that it holds with all of their columns."""
+"""Describes files that are compressed with all of their columns, as the header stores it."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class ExactForm(SpecModel):
 
 
 class ColumnSummary(SpecModel):
-    """What became of a column, over all files."""
+    """The predictors and the largest error of a column, over all files."""
 
     name: str
     """The name of the column."""
     predictors: Mapping[str, Annotated[int, Field(ge=0)]] = {}
-    """What its values were predicted from, and in how many chunks."""
+    """The number of chunks in which each predictor was used, by the predictor's name."""
     largest_error: Annotated[float, Field(ge=0)] | None = None
     """The largest error of its decoded numbers; `None` for what is no number."""

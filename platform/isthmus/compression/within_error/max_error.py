@@ -36,7 +36,7 @@ class _Amount:
 
 @dataclass(frozen=True)
 class MaxError:
-    """What `--max-error` asks for.
+    """The largest errors that `--max-error` allows.
 
     Attributes:
         of_all: The error of all features that have none of their own; `None` for exactly.

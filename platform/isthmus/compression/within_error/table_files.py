@@ -44,13 +44,13 @@ class ExactTable(ExactFile):
     encoding: str = "utf-8"
     """The encoding of a csv."""
     line_end: Literal["\n", "\r\n", "\r"] = "\n"
-    """What ends a line of a csv."""
+    """The line end of a csv."""
     is_last_line_ended: bool = True
     """Whether the last line of a csv has an end as well."""
 
     @property
     def style(self) -> CsvText:
-        """How a csv is written."""
+        """The style in which a csv is written."""
         return CsvText(
             self.delimiter, self.line_end, self.encoding, self.has_header, self.is_last_line_ended
         )

@@ -22,7 +22,7 @@ _MOST_FIXED = 2.0**53
 
 
 class Style(IntEnum):
-    """How the cells of a column are written; the number is the one in files."""
+    """The way in which the cells of a column are written; its number stands in files."""
 
     TYPED = 0
     """The column has a type of numbers or times of its own."""

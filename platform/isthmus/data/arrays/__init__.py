@@ -67,7 +67,7 @@ class ArrayFormat(ABC):
     ENDINGS: ClassVar[tuple[str, ...]] = ()
     """The endings of its files, in lower case."""
     PREFIXES: ClassVar[tuple[str, ...]] = ()
-    """How the addresses of its arrays begin, if they are no files."""
+    """The beginnings of the addresses of its arrays, if they are no files."""
 
     def __init__(self, address: str, name: str) -> None:
         self.address = address

@@ -15,7 +15,7 @@ from isthmus.types import ScalingMode
 
 @dataclass(frozen=True)
 class UseOptions:
-    """What may be asked for when rows are opened that are like those of training.
+    """The options for opening rows that are like those of training.
 
     Attributes:
         resample: Whether sounds of another sample rate are resampled to the pair's.

@@ -1,4 +1,4 @@
-"""What is written for rows of files: files of the same names, or one array."""
+"""Writes rows that were read from files: as files of the same names, or as one array."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ _BROKEN = (
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says about itself before it is decoded.
+    """The properties of an image file that are known before its pixels are decoded.
 
     Attributes:
         size: Height and width.
@@ -338,7 +338,7 @@ def _transparency(like: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class _Extras:
-    """What a file holds beside its pixels, and is written again."""
+    """The metadata of an image file, which are written again with its pixels."""
 
     exif: Image.Exif
     icc_profile: bytes | None

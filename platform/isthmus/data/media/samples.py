@@ -44,7 +44,7 @@ _PART_FRAMES = 2**16
 
 @dataclass(frozen=True, slots=True)
 class SoundHeader:
-    """What a file says about itself before it is decoded.
+    """The properties of a sound file that are known before its samples are decoded.
 
     Attributes:
         frames: The number of samples of each channel.
@@ -130,7 +130,7 @@ class SampleReader:
         with _reading(name, "is damaged; replace or remove it"):
             self._file = sound_library().SoundFile(str(path))
         self.tags: Mapping[str, str] = self._file.copy_metadata()
-        """What the file says of its sound: title, artist, date, comment."""
+        """The tags of the file: title, artist, date, comment."""
 
     def close(self) -> None:
         """Closes the file."""
@@ -194,7 +194,7 @@ class SampleWriter:
         self.clipped = 0
         """The number of samples so far that lay outside [-1, 1], and which the format clipped."""
         self.subtype = ""
-        """How a sample is stored in the file."""
+        """libsndfile's name of the encoding of a sample in the file."""
         self._output = output
         self._frames_left = like.frames
         self._resampler = _resampler(rate_hz, like.rate_hz, like.channels, output.name)

@@ -63,7 +63,7 @@ class TableFormat(ABC):
     ENDINGS: ClassVar[tuple[str, ...]] = ()
     """The endings of its files, in lower case."""
     PREFIXES: ClassVar[tuple[str, ...]] = ()
-    """How the addresses of its tables begin, if they are no files but URLs."""
+    """The beginnings of the addresses of its tables, if they are no files but URLs."""
 
     def __init__(self, address: str, name: str, spec: DataSpec) -> None:
         self.address = address
@@ -154,7 +154,7 @@ class TableFormat(ABC):
 
     @property
     def delimiter(self) -> str:
-        """What separates two cells in a csv of results."""
+        """The delimiter between two cells in a csv of results."""
         return ","
 
     def types(self) -> pa.Schema | None:

@@ -1,4 +1,4 @@
-"""What the formats share whose files say the types of their columns: pyarrow scans them."""
+"""Scans, with pyarrow, the files of formats that store the types of their columns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TypedFile(TableFormat):
 
     @property
     def what(self) -> str:
-        """What messages call the format: "parquet"."""
+        """The name of the format in messages, such as "parquet"."""
         return type(self).__name__.lower()
 
     @abstractmethod

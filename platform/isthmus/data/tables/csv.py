@@ -98,7 +98,7 @@ class Csv(TableFormat):
 
     @property
     def delimiter(self) -> str:
-        """What separates two cells of the file."""
+        """The delimiter between two cells of the file."""
         return self.header[1]
 
     def types(self) -> None:
@@ -274,7 +274,7 @@ class Csv(TableFormat):
 
     @property
     def _rows_before(self) -> int:
-        """How many rows pyarrow has counted at row 0: it counts from 1, and the header too."""
+        """The number that pyarrow gives to row 0: it counts from 1, and counts the header too."""
         return 1 if self.spec.header == "none" else 2
 
     @property
