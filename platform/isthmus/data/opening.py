@@ -83,6 +83,7 @@ def open_files(
         raise ValueError("data is not resolved: use the spec that open_rows returned")
     options = options or UseOptions()
     if options.query is not None:
+        _refuse_query_of_files(files)
         data = data.model_copy(update={"query": options.query})
     return kinds.get(data.kind).open_like(files, data, schema, options)
 
@@ -128,7 +129,30 @@ def locate(path: str | tuple[str, ...]) -> Files:
     """
     if isinstance(path, str) and (arrays.is_bundled(path) or tables.is_database(path)):
         return Files(path, (path,), (path,), is_folder=False)
+    for each in (path,) if isinstance(path, str) else path:
+        _refuse_other_scheme(each)
     return find_files(path, all_endings())
+
+
+def _refuse_other_scheme(path: str) -> None:
+    scheme, separator, _ = path.partition("://")
+    if not separator or is_in_s3(path) or not scheme.replace("+", "").isalnum():
+        return
+    if tables.is_database(path):
+        raise DataError(
+            f"{without_password(path)}: is a database, which is read alone; leave out the others"
+        )
+    raise DataError(
+        f"{without_password(path)}: nothing is read from {scheme}://; databases are read from "
+        f"{', '.join(tables.prefixes())}, files by their path or from s3://"
+    )
+
+
+def _refuse_query_of_files(files: Files) -> None:
+    if not tables.is_database(files.addresses[0]):
+        raise DataError(
+            f"{files.name}: is no database, and data.query is for databases; leave it out"
+        )
 
 
 def local_output(path: str) -> Path:
@@ -191,6 +215,8 @@ def guess_kind(files: Files, spec: DataSpec) -> str:
 
 def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
     is_table = tables.is_database(files.addresses[0]) or files.endings <= set(tables.endings())
+    if spec.query is not None and is_table:
+        _refuse_query_of_files(files)
     if spec.categories and (kind != DataKind.TABULAR or not is_table):
         raise DataError(
             f"{files.name}: data.categories are columns of a table, and this is {kind} from "

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from isthmus.data.array_output import as_dtype, save_array
 from isthmus.data.categories import Expansion, UnknownValues
 from isthmus.data.centring import restored
-from isthmus.data.columns import column_names
+from isthmus.data.columns import column_names, refuse_absent
 from isthmus.data.files import ending_of
 from isthmus.data.output import (
     ARRAY_OUTPUT_ENDINGS,
@@ -174,8 +174,17 @@ class TableRows:
         """Writes results in place of the columns; to npz and npy at the end, as one array."""
         if is_array_output(output):
             parts: list[NDArray[Any]] = []
-            yield lambda _, values: parts.append(restored(values, self.schema.centre))
-            beside = {"columns": np.array(self.schema.features)}
+            of_steps: dict[str, list[NDArray[Any]]] = {}
+
+            def keep(block: Block, values: FloatArray) -> None:
+                parts.append(restored(values, self.schema.centre))
+                for field in ("time", "series_id"):
+                    if (column := getattr(self.spec, field)) in self.extra:
+                        of_steps.setdefault(field, []).append(block.index[column])
+
+            yield keep
+            beside = {field: np.concatenate(each) for field, each in of_steps.items()}
+            beside["columns"] = np.array(self.schema.features)
             save_array(np.concatenate(parts), "x", output, provenance, beside)
             return
         table = self.table
@@ -214,6 +223,9 @@ class TableRows:
     def _checked(self) -> tuple[TableFormat, list[str]]:
         table = self.table
         names = column_names(table, list(self.keys))
+        of_steps = (("data.time", self.spec.time), ("data.series_id", self.spec.series_id))
+        refuse_absent([(field, each) for field, each in of_steps if each in self.extra], names,
+                      self.name)  # fmt: skip
         for column in self.columns:
             if column not in names:
                 has = f", which {self.first} has" if self.first else ""

@@ -382,6 +382,67 @@ def test_a_file_that_is_called_a_csv_and_is_none_is_named_for_what_it_is(
         values_of(path="t.csv")
 
 
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(60)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("t.csv", PNG, r"t\.csv: is a png image, and no table"),
+        ("t.parquet", PNG, r"t\.parquet: is a png image, and no table"),
+        ("t.jsonl", PNG, r"t\.jsonl: is a png image, and no table"),
+        (
+            "t.parquet",
+            TEXT,
+            r"is damaged or no parquet file, for it begins as a text; call it \.csv",
+        ),
+        (
+            "t.feather",
+            TEXT,
+            r"is damaged or no feather file, for it begins as a text; call it \.csv",
+        ),
+        ("t.csv.gz", TEXT, r"t\.csv\.gz: is not compressed; call it \.csv"),
+        ("t.jsonl.zst", TEXT, r"t\.jsonl\.zst: is not compressed; call it \.jsonl"),
+        ("t.parquet", gzip.compress(TEXT, mtime=0), r"t\.parquet: is gzip data; unpack it"),
+        ("t.parquet", b"PAR1" + bytes(60), r"t\.parquet: is damaged or no parquet file \([^.]+\)"),
+    ],
+)
+def test_a_wrong_ending_is_told_in_one_sentence_by_what_the_file_is(
+    name: str, content: bytes, said: str, in_tmp: Path
+) -> None:
+    Path(name).write_bytes(content)
+    with pytest.raises(DataError, match=f"^{said}$|^{name}: {said} or \\.jsonl if it is a table$"):
+        values_of(path=name)
+
+
+def test_a_csv_whose_header_begins_like_a_format_is_a_csv(in_tmp: Path) -> None:
+    Path("t.csv").write_text("PAR1,PAR2\n1,2\n3,4\n5,7\n")
+    assert values_of(path="t.csv").shape == (3, 2)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_a_query_of_a_file_is_refused(ending: str, in_tmp: Path) -> None:
+    Path(f"t.{ending}").write_bytes(TEXT)
+    with pytest.raises(DataError, match=r"is no database, and data\.query is for data"):
+        values_of(path=f"t.{ending}", query="SELECT 1")
+
+
+def test_a_list_of_tables_and_arrays_is_refused_by_what_it_mixes(in_tmp: Path) -> None:
+    Path("t.csv").write_bytes(TEXT)
+    np.savez("b.npz", x=VALUES)
+    with pytest.raises(
+        DataError, match=r"holds both tables \(t\.csv\) and arrays \(b\.npz\); name"
+    ):
+        values_of(path=("t.csv", "b.npz"))
+
+
+@pytest.mark.parametrize("path", ["mysql://u:s3cret@h/x", ("mysql://u:s3cret@h/x", "t.csv")])
+def test_a_database_that_cannot_be_read_is_told_without_its_password(path: Any) -> None:
+    with pytest.raises(DataError, match=r"^mysql://u@h/x: .*read from postgresql://") as caught:
+        values_of(path=path)
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_fortran_ordered_array_is_read_as_it_is(in_tmp: Path) -> None:
     np.savez("t.npz", x=np.asfortranarray(VALUES))
     np.save("t.npy", np.asfortranarray(VALUES))

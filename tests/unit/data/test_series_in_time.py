@@ -52,6 +52,30 @@ def test_results_take_the_places_of_their_steps(in_tmp: Path, provenance: Proven
     np.testing.assert_allclose(after["heat"], frame["heat"] * 2)
 
 
+def test_an_array_of_results_has_the_times_and_the_ids_of_its_steps(
+    in_tmp: Path, provenance: Provenance
+) -> None:
+    frame = pd.concat([series(machine="a"), series(machine="b")])
+    frame["heat"] = np.arange(400)
+    rows, _ = read(frame, exclude=(), series_id="machine")
+    write_back(rows, rows.values, in_tmp / "o.npz", provenance)
+    with np.load("o.npz") as after:
+        assert after["time"].tolist() == frame["when"].tolist()
+        assert after["series_id"].tolist() == frame["machine"].tolist()
+        assert after["x"].shape == (400, 2)
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_an_input_without_the_columns_of_times_and_ids_is_told_their_names(ending: str) -> None:
+    _, spec = read(pd.concat([series(), series(machine="b")]), exclude=(), series_id="machine")
+    frame = series().drop(columns=["when", "machine"])
+    frame.to_csv("n.csv", index=False)
+    frame.to_parquet("n.parquet")
+    with pytest.raises(DataError, match=r'no column "when" \(data.time\) and "machine" \(data.ser'):
+        read_like(spec, f"n.{ending}", (2, 16))
+
+
 @pytest.mark.usefixtures("in_tmp")
 def test_no_window_crosses_a_gap(caplog: pytest.LogCaptureFixture) -> None:
     frame = series().drop(index=range(100, 110))

@@ -21,7 +21,7 @@ from isthmus.data.columns import (
     needed_columns,
     refuse_width,
 )
-from isthmus.data.files import Files
+from isthmus.data.files import Files, ending_of
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
 from isthmus.data.rows import RowSource, joined
@@ -78,6 +78,13 @@ def is_array(files: Files) -> bool:
         return True
     if found <= set(tables.endings()):
         return False
+    if found <= {*tables.endings(), *arrays.endings()}:
+        table = next(name for name in files.names if ending_of(name) in tables.endings())
+        array = next(name for name in files.names if ending_of(name) in arrays.endings())
+        raise DataError(
+            f"{files.name}: holds both tables ({table}) and arrays ({array}); name those of one "
+            "kind"
+        )
     what = "a folder" if files.is_folder else f"a {files.ending()} file"
     endings = ", ".join((*tables.endings(), *arrays.endings()))
     raise DataError(f"{files.name}: is {what}; data.kind: tabular is read from {endings}")

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from isthmus import plugins
 from isthmus.data.files import ending_of
 from isthmus.data.rows import IndexArray, Rejected
+from isthmus.data.tables._signs import refuse_other_format
 from isthmus.data.writing import advice
 from isthmus.errors import DataError, first_line
 from isthmus.spec import DataSpec
@@ -180,14 +181,18 @@ def endings() -> tuple[str, ...]:
     return tuple(sign for sign, found in _formats().items() if sign in found.ENDINGS)
 
 
+def prefixes() -> tuple[str, ...]:
+    """Returns how the addresses of all databases begin."""
+    return tuple(prefix for each in _formats().values() for prefix in each.PREFIXES)
+
+
 def is_database(address: str) -> bool:
     """Returns whether an address is the URL of a database."""
     return _prefix(address) is not None
 
 
 def _prefix(address: str) -> str | None:
-    prefixes = (prefix for each in _formats().values() for prefix in each.PREFIXES)
-    return next((prefix for prefix in prefixes if address.startswith(prefix)), None)
+    return next((prefix for prefix in prefixes() if address.startswith(prefix)), None)
 
 
 def open_table(address: str, name: str, spec: DataSpec) -> TableFormat:
@@ -197,6 +202,8 @@ def open_table(address: str, name: str, spec: DataSpec) -> TableFormat:
         DataError: If the file is not what its ending says.
     """
     sign = _prefix(address) or ending_of(address)
+    if not is_database(address):
+        refuse_other_format(Path(address), name, sign)
     return _formats()[sign](address, name, spec)
 
 
@@ -279,7 +286,8 @@ def said_plainly(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except pa.ArrowInvalid as error:
-        raise DataError(f"{name}: is damaged or no {what} file ({first_line(error)})") from error
+        said, *_ = first_line(error).partition(". ")
+        raise DataError(f"{name}: is damaged or no {what} file ({said})") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(damaged(name, error)) from error
 

@@ -27,6 +27,7 @@ from isthmus.data.tables import (
 )
 from isthmus.data.tables._csv_blocks import joined, may_hold_line_breaks, size_of_blocks
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
+from isthmus.data.tables._signs import LOOKED_AT_BYTES, named
 from isthmus.data.writing import MISSING_SIGN, is_number_somehow
 from isthmus.errors import DataError, first_line
 
@@ -40,15 +41,7 @@ _NOT_CONVERTED = re.compile(
 )
 _DAMAGED = (OSError, pa.ArrowException)
 _COMPRESSIONS = {"gz": "gzip", "bz2": "bz2", "zst": "zstd"}
-_OTHER_FILES = {
-    b"\x1f\x8b": "gzip data; call it .csv.gz",
-    b"PK\x03\x04": "a zip or an xlsx; save it as csv",
-    b"PAR1": "a parquet; call it .parquet",
-    b"\xff\xfe": "UTF-16 text; save it as UTF-8, or set data.encoding: utf-16",
-    b"\xfe\xff": "UTF-16 text; save it as UTF-8, or set data.encoding: utf-16",
-    b"BZh": "bzip2 data; call it .csv.bz2",
-    b"\x28\xb5\x2f\xfd": "zstandard data; call it .csv.zst",
-}
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 
 class Csv(TableFormat):
@@ -293,10 +286,12 @@ class Csv(TableFormat):
         """Returns the first lines that are not empty, without a byte order mark."""
         try:
             with self._open_bytes() as binary:
-                start = binary.read(4)
-            for sign, what in _OTHER_FILES.items():
-                if start.startswith(sign) and self.spec.encoding == "utf-8":
-                    raise DataError(f"{self.name}: is {what}")
+                start = binary.read(LOOKED_AT_BYTES)
+            what = named(start, ".csv")
+            if start.startswith(_UTF_16):
+                what = "UTF-16 text; save it as UTF-8, or set data.encoding: utf-16"
+            if what is not None and self.spec.encoding == "utf-8":
+                raise DataError(f"{self.name}: is {what}")
             encoding = "utf-8-sig" if self.spec.encoding == "utf-8" else self.spec.encoding
             with (
                 self._open_bytes() as binary,
