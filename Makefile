@@ -22,7 +22,7 @@ export DO_NOT_TRACK := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-fast test-matrix fuzz lint format types imports docs bench clean
+.PHONY: help setup demo test test-fast test-matrix schema fuzz lint format types imports docs bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -59,6 +59,9 @@ test-matrix: ## the fast tests with each of Python 3.11, 3.12 and 3.13 that is t
 		fi; \
 	done; \
 	test -z "$$failed" || { echo "The fast tests fail with Python$$failed"; exit 1; }
+
+schema: $(STAMP) ## the JSON schema that `isthmus schema` prints, after a change to an option
+	PYTHONPATH=platform $(BIN)/python -c "from isthmus.jobs.job_schema import write; write()"
 
 SECONDS ?= 600
 fuzz: $(STAMP) ## damaged files of every format, for SECONDS=600

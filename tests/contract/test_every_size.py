@@ -7,8 +7,9 @@ import pytest
 from isthmus import nets, variants
 from isthmus.declarations import declaration, plugin_names
 from isthmus.jobs.few_rows import fitted_to
+from isthmus.jobs.job_schema import schema
 from isthmus.jobs.sizes import size_of
-from isthmus.jobs.specs import check_job, plan_for, schema
+from isthmus.jobs.specs import check_job, plan_for
 from isthmus.spec import JobSpec, ModelPlan
 from isthmus.types import DataKind, ScalingMode, Shape
 

@@ -167,7 +167,7 @@ def schema(
 
     Example: isthmus schema > job.schema.json
     """
-    from isthmus.jobs.specs import schema as job_schema
+    from isthmus.jobs.job_schema import schema as job_schema
 
     print_json(job_schema(job))
 

@@ -21,12 +21,10 @@ from isthmus.spec import (
     PluginSpec,
     RowSchema,
     change_job,
-    job_schema,
     load_job,
     parse_job,
 )
 from isthmus.spec.losses import refusal as loss_refusal
-from isthmus.spec.yaml_file import read_yaml
 from isthmus.types import DataKind, ReconstructionLoss, ScalingMode, Shape
 
 
@@ -72,21 +70,6 @@ def changed_job(
     spec, names = change_job(content, overrides, catalog())
     _refuse(_contradictions(spec), "")
     return spec, names
-
-
-def schema(path: str | Path | None = None) -> dict[str, Any]:
-    """Returns the JSON schema of a job file with all variants and nets.
-
-    Args:
-        path: A job file, whose own plugins are added.
-
-    Raises:
-        SpecError: If it is no YAML.
-        UsageError: If its plugins cannot be imported.
-    """
-    content = {} if path is None else read_yaml(Path(path), "name and data")[0]
-    with catalog().of_job(content, str(path or "")) as whole:
-        return job_schema(whole)
 
 
 def plan_for(spec: JobSpec, data: DataSpec, row_shape: Shape) -> ModelPlan:

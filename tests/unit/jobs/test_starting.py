@@ -15,8 +15,9 @@ from sklearn.datasets import load_digits
 import isthmus
 from isthmus.errors import SpecError
 from isthmus.jobs.ensembles import weights_to_start
+from isthmus.jobs.job_schema import schema
 from isthmus.jobs.preparation import prepare
-from isthmus.jobs.specs import check_job, schema
+from isthmus.jobs.specs import check_job
 from isthmus.jobs.starting import Start, starting_pair, weights_of
 from isthmus.jobs.train import TrainResult
 from isthmus.registry import load

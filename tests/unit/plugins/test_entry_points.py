@@ -16,7 +16,7 @@ from isthmus import variants
 from isthmus.errors import RegistryError, UsageError
 from isthmus.jobs import choices
 from isthmus.jobs.catalog import catalog
-from isthmus.jobs.specs import schema
+from isthmus.jobs.job_schema import schema
 from tests.own_plugins import install_package
 
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from isthmus.errors import SpecError
-from isthmus.jobs.specs import check_job, load_job_file, schema
+from isthmus.jobs.job_schema import schema
+from isthmus.jobs.specs import check_job, load_job_file
 
 
 def faults(tmp_path: Path, text: str, *overrides: str) -> list[str]:
