@@ -279,5 +279,24 @@ def test_a_row_that_is_much_longer_than_the_first_ones_is_read_with_the_rows_aro
     assert rows.values.ravel().tolist() == list(range(200_000))
 
 
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_a_row_that_is_too_long_for_a_csv_is_named_by_its_line(ending: str, in_tmp: Path) -> None:
+    content = f"a,note\n1,short\n2,{'x' * (9 << 20)}\n3,short\n"
+    (in_tmp / f"t{ending}").write_bytes(packed(content, ending))
+    with pytest.raises(DataError) as refused:
+        read_to_train(DataSpec(path=f"t{ending}", columns=("a",)))
+    assert str(refused.value) == (
+        f"t{ending}: line 3 has more than 4 MiB, which is too long for a row of a csv; shorten its "
+        "texts, or convert the file to parquet"
+    )
+
+
+def test_a_quote_that_is_not_closed_is_told_where_it_makes_a_row_of_all_lines(in_tmp: Path) -> None:
+    rest = "2,short\n" * (9 << 17)
+    (in_tmp / "t.csv").write_text(f'a,note\n1,"never closed\n{rest}', encoding="utf-8")
+    with pytest.raises(DataError, match="of several lines has more than 4 MiB; close the quote"):
+        read_to_train(DataSpec(path="t.csv", columns=("a",)))
+
+
 def packed(content: str, ending: str) -> bytes:
     return gzip.compress(content.encode()) if ending.endswith(".gz") else content.encode()

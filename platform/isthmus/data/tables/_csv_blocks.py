@@ -31,6 +31,24 @@ def size_of_blocks(first_lines: Sequence[str], largest: int, *, has_quotes: bool
     return min(_CACHED_BYTES, largest) if is_short and not has_quotes else largest
 
 
+def row_too_long(name: str, lines: Iterable[str], largest: int) -> str:
+    """Returns what is wrong with a csv that has a row which fits into no block.
+
+    Args:
+        name: What the message calls the file.
+        lines: The lines of the file, a character for each byte.
+        largest: The bytes of the largest block.
+    """
+    size = f"more than {largest >> 20} MiB"
+    number = next((n for n, line in enumerate(lines, 1) if len(line) > largest), None)
+    if number is not None:
+        return (
+            f"{name}: line {number} has {size}, which is too long for a row of a csv; shorten its "
+            "texts, or convert the file to parquet"
+        )
+    return f"{name}: a row of several lines has {size}; close the quote that begins its text"
+
+
 def joined(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     """Yields batches put together to tables of at most so many rows, unless one batch has more."""
     held: list[pa.RecordBatch] = []

@@ -25,7 +25,12 @@ from isthmus.data.tables import (
     refuse_no_rows,
     with_texts,
 )
-from isthmus.data.tables._csv_blocks import joined, may_hold_line_breaks, size_of_blocks
+from isthmus.data.tables._csv_blocks import (
+    joined,
+    may_hold_line_breaks,
+    row_too_long,
+    size_of_blocks,
+)
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
 from isthmus.data.tables._signs import LOOKED_AT_BYTES, named
 from isthmus.data.writing import MISSING_SIGN, is_number_somehow
@@ -35,6 +40,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_ROWS = 20
 # The first block tells the types of the columns, and a row must fit into a block.
 _BLOCK_BYTES = 4 << 20
+# pyarrow's words for a row that fits into no block.
+_ROW_TOO_LONG = "straddling object"
 _NOT_CONVERTED = re.compile(
     r"In CSV column #(?P<column>\d+): (Row #(?P<row>\d+): )?CSV conversion .* '(?P<value>.*)'",
     re.DOTALL,
@@ -162,7 +169,7 @@ class Csv(TableFormat):
                             yield new
                 return
             except pa.ArrowInvalid as error:
-                if size == _BLOCK_BYTES or "straddling object" not in str(error):
+                if size == _BLOCK_BYTES or _ROW_TOO_LONG not in str(error):
                     raise
 
     def readable_from(
@@ -322,6 +329,12 @@ class Csv(TableFormat):
             return _not_decoded(self.name, self.spec.encoding)
         if "Empty CSV file" in str(error):
             return f"{self.name}: has a header but no rows; give at least one"
+        if _ROW_TOO_LONG in str(error):
+            with (
+                self._open_bytes() as binary,
+                io.TextIOWrapper(binary, encoding="latin-1", newline="\n") as lines,
+            ):
+                return row_too_long(self.name, lines, _BLOCK_BYTES)
         if "CSV parse error" in str(error):
             # Only the reader with one thread knows the line.
             error = self._again(pa_csv.ConvertOptions(), error)
