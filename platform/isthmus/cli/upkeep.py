@@ -122,6 +122,8 @@ def _show(found: "Pruned") -> None:
         out.paragraph(f"{_count(found.deleted, 'version')} {would}: {', '.join(found.deleted)}")
     if found.runs:
         out.paragraph(f"{_count(found.runs, 'run')} {would}: {', '.join(found.runs)}")
+    if found.runs and not found.is_dry_run:
+        out.paragraph("MLflow keeps the records of deleted runs; mlflow gc removes them for good")
 
 
 def _count(found: "Sequence[str]", what: str) -> str:

@@ -342,6 +342,19 @@ def test_old_runs_are_deleted_when_asked_and_never_one_behind_a_version(
     ]
 
 
+def test_prune_names_mlflow_gc_only_after_it_has_deleted_runs(
+    register, settings, in_store, isthmus: Command
+):
+    for seed in range(3):
+        register("swept", seed)
+    prune = ("prune", "swept", "--keep", "1")
+    assert "mlflow gc" not in isthmus(*prune, "--runs", "--dry-run").out
+    done = isthmus(*prune, "--runs", "--yes")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-1].startswith("MLflow keeps the records of deleted runs")
+    assert "mlflow gc" not in isthmus(*prune, "--yes").out
+
+
 def test_a_command_without_a_terminal_needs_yes(register, settings, in_store, isthmus: Command):
     for seed in range(2):
         register("asked", seed)
