@@ -113,13 +113,16 @@ def description(wheel: Path) -> Message:
 
 def test_the_page_on_pypi_has_no_link_that_leads_only_through_the_repository(wheel: Path) -> None:
     shown = description(wheel)
-    links = re.findall(r"\]\(([^)]+)\)", shown.get_payload())
-    assert any(link.endswith("docs/images/report.png") for link in links)
-    links += [line.split(", ")[1] for line in shown.get_all("Project-URL")]
-    repository = pyproject()["project"]["urls"]["Repository"]
-    name = repository.removeprefix("https://github.com/")
-    starts = (repository, f"https://raw.githubusercontent.com/{name}/", "#")
-    assert [link for link in links if not link.startswith(starts)] == []
+    page = shown.get_payload()
+    assert "[Install]" not in page
+    assert "Install lists the extras" in " ".join(page.split())
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    links += [line.split(", ")[1] for line in shown.get_all("Project-URL", [])]
+    assert [link for link in links if not link.startswith(("https://", "#"))] == []
+
+
+def test_what_is_published_names_no_placeholder_for_an_account(wheel: Path) -> None:
+    assert "OWNER" not in str(description(wheel))
 
 
 def test_every_library_that_is_imported_is_required_or_in_an_extra() -> None:
