@@ -29,7 +29,7 @@ from isthmus.spec import (
     searched,
     with_values,
 )
-from isthmus.tracking import SEARCH, TAG_KIND, RunLog, preload
+from isthmus.tracking import SEARCH, TAG_KIND, RunLog
 
 # How many data sets are kept for later trials, if trials have different data: the newest.
 _MOST_DATA_KEPT = 4
@@ -90,7 +90,6 @@ def tune(
         opening = executor.submit(
             RunLog.start, checked, settings, tags=tags, unsettled=searched(checked)
         )
-        executor.submit(preload)
         try:
             with (
                 ray_session(settings.ray_address, checked.training.most_workers),
