@@ -312,7 +312,8 @@ def _grey(whole_HWC: NDArray[Any]) -> NDArray[Any]:
     if whole_HWC.shape[2] == 1:
         return np.ascontiguousarray(whole_HWC[..., 0])
     mean_HW: FloatArray = whole_HWC.mean(axis=2, dtype=np.float32)
-    return mean_HW.round().astype(whole_HWC.dtype)
+    rounded_HW: NDArray[Any] = mean_HW.round().astype(whole_HWC.dtype)
+    return rounded_HW
 
 
 def _in_mode(values_HWC: NDArray[Any], like: Image.Image, header: ImageHeader) -> Image.Image:
