@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import importlib
+import sys
+from importlib.machinery import PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -56,3 +58,18 @@ def test_what_a_benchmark_imports_of_ours_is_there(path: Path) -> None:
         for name in (each.name for each in node.names):
             is_there = hasattr(module, name) or find_spec(f"{node.module}.{name}")
             assert is_there, f"line {node.lineno}: {node.module} has no {name}"
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
+def test_a_benchmark_finds_what_it_imports_when_make_bench_starts_it(path: Path) -> None:
+    """Python then looks in the folder of the benchmark, but not in that of the project."""
+    places = [str(path.parent), *(each for each in sys.path if Path(each).resolve() != ROOT)]
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if ast.unparse(node) == "sys.path.insert(0, str(Path(__file__).parents[2]))":
+            places.insert(0, str(ROOT))
+        names = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names.append(str(node.module))
+        for name in (each.split(".")[0] for each in names):
+            is_found = name in sys.builtin_module_names or PathFinder.find_spec(name, places)
+            assert is_found, f"line {node.lineno}: {name} is not found from {path.parent.name}"

@@ -21,13 +21,13 @@ import sys
 from collections import Counter
 
 import numpy as np
+from measuring import tell
 from numpy.typing import NDArray
 
 from isthmus.promotion import checks
 from isthmus.promotion.evidence import Evidence
 from isthmus.promotion.measures import Measured
 from isthmus.spec import PromotionSpec
-from tests.benchmarks.measuring import tell
 
 SIZES = (10, 30, 100, 168, 1000)
 EFFECTS = {"equal": 0.0, "at the bound": 0.02, "5 % worse": 0.05} | {
