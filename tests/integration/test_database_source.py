@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy
 
 from isthmus.data import read_rows
+from isthmus.data.tables.sql import Sql
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
@@ -62,9 +63,63 @@ def test_the_rows_of_a_query_are_those_of_the_table(address: str) -> None:
 
 
 def test_a_query_cannot_change_anything(address: str) -> None:
-    with pytest.raises(DataError, match="the database says: "):
+    with pytest.raises(DataError, match="starts with SELECT"):
         read_rows(DataSpec(path=address, query="DELETE FROM readings RETURNING a, b"))
     assert len(read_rows(DataSpec(path=address, query="SELECT a, b FROM readings"))[0]) == 400
+
+
+READ_WRITE = "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE"
+DELETE = "DELETE FROM readings"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        f"SELECT a, b FROM readings; COMMIT; {DELETE}",
+        f"SELECT a, b FROM readings; COMMIT; {READ_WRITE}; {DELETE}",
+        f"SET TRANSACTION READ WRITE; {DELETE}",
+        f"SELECT a, b FROM readings) AS r; COMMIT; {DELETE}; SELECT * FROM (SELECT 1",
+        f"SELECT '\\'; COMMIT; {READ_WRITE}; {DELETE}; --'",
+        f"SELECT E'a'\n'\\''; COMMIT; {READ_WRITE}; {DELETE}; --'",
+        f"SELECT 1 AS a$$; COMMIT; {READ_WRITE}; {DELETE}; SELECT 2 AS a$$",
+        f"SELECT 1 --\r; COMMIT; {READ_WRITE}; {DELETE}",
+        f"WITH gone AS ({DELETE} RETURNING a, b) SELECT * FROM gone",
+        f"SELECT set_config('transaction_read_only', 'off', false)::int AS a; {DELETE}",
+        "SELECT a, b INTO copies FROM readings",
+        READ_WRITE,
+        "COMMIT",
+        "COPY readings TO PROGRAM 'true'",
+    ],
+)
+def test_no_trick_of_a_query_changes_the_table(address: str, query: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read_rows(DataSpec(path=address, query=query))
+    assert "\n" not in str(caught.value)
+    assert len(read_rows(DataSpec(path=address, query="SELECT a, b FROM readings"))[0]) == 400
+
+
+def test_the_session_stays_read_only_after_its_first_transaction(address: str) -> None:
+    """What keeps a second statement from writing, should one ever slip through."""
+    table = Sql(address, "readings", DataSpec(path=address, query="SELECT 1"))
+    with table._connected() as connection:
+        connection.exec_driver_sql("COMMIT")
+        with pytest.raises(sqlalchemy.exc.InternalError, match="read-only transaction"):
+            connection.exec_driver_sql(DELETE)
+
+
+def test_a_semicolon_in_a_text_or_a_comment_ends_no_query(address: str) -> None:
+    query = "SELECT a, b /* all; */ FROM readings WHERE colour <> ';' AND colour <> $$;$$ -- ;"
+    assert len(read_rows(DataSpec(path=address, query=f"{query}\n;"))[0]) == 400
+
+
+def test_a_server_that_ends_the_connection_is_told_in_one_line(
+    address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    query = "SELECT a, pg_terminate_backend(pg_backend_pid())::int FROM readings"
+    with pytest.raises(DataError, match="the database says: ") as caught:
+        read_rows(DataSpec(path=address, query=query))
+    assert "\n" not in str(caught.value)
+    assert caplog.messages == []
 
 
 @pytest.mark.parametrize(

@@ -303,7 +303,13 @@ def test_a_query_to_a_database_is_a_table(in_tmp: Path) -> None:
     [
         ({}, "say what to read with data.query: SELECT"),
         ({"query": "SELECT * FROM elsewhere"}, "the database says: no such table: elsewhere"),
-        ({"query": "DELETE FROM readings"}, "the database says: attempt to write a readonly"),
+        ({"query": "DELETE FROM readings"}, "starts with SELECT, .* it starts with DELETE"),
+        (
+            {"query": "WITH b AS (SELECT 1) DELETE FROM readings"},
+            "the database says: attempt to write a readonly",
+        ),
+        ({"query": "SELECT a, b FROM readings; DELETE FROM readings"}, "takes one statement"),
+        ({"query": "VACUUM INTO 'copy.db'"}, "it starts with VACUUM"),
     ],
 )
 def test_what_a_database_refuses_is_one_line_and_nothing_is_changed(
@@ -321,6 +327,26 @@ def test_a_database_that_is_not_there_is_not_made(in_tmp: Path) -> None:
     with pytest.raises(DataError, match=r"no such file: none\.db"):
         read_to_train(DataSpec(path="sqlite:///none.db", query="SELECT 1"))
     assert not Path("none.db").exists()
+
+
+@pytest.mark.parametrize(
+    "password", ["sec/r@et", "sec@ret", "sec?ret", "a?b@c", "@?secret", "secret@"], ids=str
+)
+def test_a_password_that_is_not_encoded_is_refused_and_no_part_of_it_is_shown(
+    password: str,
+) -> None:
+    path = f"postgresql://u:{password}@127.0.0.1:1/x"
+    with pytest.raises(DataError, match="@ as %40") as caught:
+        read_to_train(DataSpec(path=path, query="SELECT 1"))
+    for part in (password, "sec", "ret", "et@", "127.0.0.1"):
+        assert part not in str(caught.value).replace("percent-encoded", "")
+
+
+def test_a_password_with_encoded_characters_goes_to_the_server() -> None:
+    path = "postgresql://u:sec%2Fr%40et%3F@127.0.0.1:1/x"
+    with pytest.raises(DataError, match=r"127\.0\.0\.1.*refused") as caught:
+        read_to_train(DataSpec(path=path, query="SELECT 1"))
+    assert "sec" not in str(caught.value)
 
 
 def test_the_password_of_a_database_is_in_no_spec() -> None:

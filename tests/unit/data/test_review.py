@@ -103,6 +103,8 @@ def test_arrays_of_two_depths_have_one_white() -> None:
     [
         ("postgresql://u:se/cret@h/db", "cret"),
         ("postgresql://u:sec@ret@h/db", "ret@"),
+        ("postgresql://u:se?cret@h/db", "cret"),
+        ("postgresql://u:secret@?cret@h/db", "cret"),
         ("postgresql://h/db?user=u&password=secret&sslmode=require", "secret"),
         ("postgresql://h/db?password=secret", "secret"),
         ("postgresql+psycopg2://u:secret@h:5432/db", "secret"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -18,12 +19,27 @@ from isthmus.data.tables import (
     with_texts,
 )
 from isthmus.errors import DataError, first_line
-from isthmus.spec.secrets import with_password
+from isthmus.spec.secrets import has_ambiguous_password, with_password
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Engine
 
 _LOOKED_AT_ROWS = 1000
+# What a semicolon may stand in without ending a statement, and comments. A comment in a comment
+# ends early here, and what follows is then refused. sqlparse takes '\' for an open text, which to
+# Postgres is a closed one, so that a second statement could hide behind it.
+_NO_CODE = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|(?<![\w$])\$((?:[^\W\d]\w*)?)\$.*?\$\1\$"""
+    r"""|--[^\r\n]*|/\*.*?\*/""",
+    re.DOTALL,
+)
+_QUERY_STARTS = re.compile(r"[\s(]*(select|with|values|table)\b", re.IGNORECASE)
+# The whole session is read-only, and not only its first transaction. A backslash ends no text.
+_SESSION = "-c default_transaction_read_only=on -c standard_conforming_strings=on"
+
+
+class Unreachable(DataError):
+    """A database that this machine cannot connect to."""
 
 
 class Sql(TableFormat):
@@ -72,15 +88,19 @@ class Sql(TableFormat):
             raise DataError(
                 f"{self.name}: is a database; say what to read with data.query: SELECT ..."
             )
-        return self.spec.query.strip().rstrip(";")
+        query = self.spec.query.strip().rstrip(";").rstrip()
+        _refuse_no_single_query(self.name, query)
+        return query
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
         from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
+        is_connected = False
         try:
             engine = self._engine()
             with engine.connect() as connection:
+                is_connected = True
                 yield connection
         except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, ValueError) as error:
             raise DataError(
@@ -88,10 +108,11 @@ class Sql(TableFormat):
             ) from error
         except SQLAlchemyError as error:
             said = first_line(getattr(error, "orig", None) or error)
-            raise DataError(f"{self.name}: the database says: {said}") from error
+            kind = DataError if is_connected else Unreachable
+            raise kind(f"{self.name}: the database says: {said}") from error
 
     def _engine(self) -> Engine:
-        from sqlalchemy import create_engine
+        from sqlalchemy import create_engine, make_url
         from sqlalchemy.pool import NullPool
 
         address = with_password(self.address)
@@ -102,8 +123,37 @@ class Sql(TableFormat):
             return create_engine(
                 f"sqlite:///file:{quote(file)}?mode=ro&uri=true", poolclass=NullPool
             )
+        if has_ambiguous_password(address):
+            # Neither the URL nor its name is shown: any part of them may be the password's.
+            raise DataError(
+                "the URL of a database has an @ or a ? in its password; write the special "
+                "characters of a password percent-encoded: @ as %40, ? as %3F, / as %2F, : as %3A"
+            )
+        given = make_url(address).query.get("options", "")
         return create_engine(
-            address, poolclass=NullPool, execution_options={"postgresql_readonly": True}
+            address,
+            poolclass=NullPool,
+            # The end of a connection ends its transaction too; a pool that ends it first would
+            # log a traceback where the server is gone.
+            pool_reset_on_return=None,
+            connect_args={"options": f"{given if isinstance(given, str) else ''} {_SESSION}"},
+            execution_options={"postgresql_readonly": True},
+        )
+
+
+def _refuse_no_single_query(name: str, query: str) -> None:
+    """Refuses what is not exactly one query, before any of it is sent."""
+    code = _NO_CODE.sub(" ", query)
+    # Where a backslash escapes, as in E'...', a text ends elsewhere than it seems to.
+    if ";" in (query if "\\" in query else code):
+        raise DataError(
+            f"{name}: data.query takes one statement and has a semicolon in the middle; leave out "
+            "what follows it"
+        )
+    if not _QUERY_STARTS.match(code):
+        raise DataError(
+            f"{name}: data.query only reads, and starts with SELECT, WITH, VALUES or TABLE; "
+            f"it starts with {query.split(maxsplit=1)[0][:40] if query else 'nothing'}"
         )
 
 
