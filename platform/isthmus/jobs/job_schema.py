@@ -54,5 +54,5 @@ def write() -> None:
     offered = [each.origin for room in plugins.ROOMS for each in plugins.offers(room).values()]
     if offered:
         raise UsageError(f"{offered[0]} offers plugins; uninstall it to write {BUILT_IN.name}")
-    text = json.dumps(build(), ensure_ascii=False)
+    text = json.dumps(build(), ensure_ascii=False, indent=1)
     BUILT_IN.write_text(f"{text}\n", encoding="utf-8")

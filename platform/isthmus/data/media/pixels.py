@@ -311,9 +311,8 @@ def _grey(whole_HWC: NDArray[Any]) -> NDArray[Any]:
     """Returns the mean of the channels, shape (H, W)."""
     if whole_HWC.shape[2] == 1:
         return np.ascontiguousarray(whole_HWC[..., 0])
-    mean_HW: FloatArray = whole_HWC.mean(axis=2, dtype=np.float32)
-    rounded_HW: NDArray[Any] = mean_HW.round().astype(whole_HWC.dtype)
-    return rounded_HW
+    mean_HW: NDArray[Any] = whole_HWC.mean(axis=2, dtype=np.float32).round()
+    return mean_HW.astype(whole_HWC.dtype)
 
 
 def _in_mode(values_HWC: NDArray[Any], like: Image.Image, header: ImageHeader) -> Image.Image:
