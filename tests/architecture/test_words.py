@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.architecture.source import PACKAGE, ROOT, files_in, modules, place, tree
@@ -10,6 +12,8 @@ from tests.architecture.source import PACKAGE, ROOT, files_in, modules, place, t
 NAMES_THAT_SAY_NOTHING = {"common", "helper", "helpers", "manager", "managers", "misc", "util"} | {
     "utils"
 }
+# "Whether" is the way to open the docstring of a boolean, and is no word of this list.
+RIDDLE = re.compile(r"\s*(What|Which|Where|Whose|How|Why|When|Of|Its)\b")
 
 
 def is_public(path: Path) -> bool:
@@ -72,6 +76,25 @@ def test_every_option_of_a_job_file_is_explained_beneath_it() -> None:
                 and not is_string(after)
             ]
     assert not wrong
+
+
+def test_no_docstring_opens_with_a_question_word_in_the_place_of_a_noun_or_a_verb() -> None:
+    """`The results of rows` names a thing; `What comes of rows` leaves the reader to find it."""
+    wrong = [
+        f"{place(path, node)} {text.strip().splitlines()[0]}"
+        for path in modules()
+        for node, text in docstrings(tree(path))
+        if RIDDLE.match(text)
+    ]
+    assert not wrong
+
+
+def docstrings(module: ast.Module) -> Iterator[tuple[ast.Expr, str]]:
+    """The docstrings of a module, its classes and functions, and those beneath attributes."""
+    for node in ast.walk(module):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str(text))):
+                yield node, text
 
 
 def bases(node: ast.ClassDef) -> set[str]:

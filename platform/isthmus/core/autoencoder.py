@@ -100,7 +100,7 @@ class Autoencoder(nn.Module, ABC):
     """The variant's `Config`, with the values that the plan gives."""
 
     clock: Clock = Clock()
-    """What `loss` may ask about the training that it is part of."""
+    """The clock that tells `loss` how far training is; outside training it stands still."""
 
     def __init__(self, plan: PlanLike) -> None:
         """Builds the module and draws its weights from torch's global generator.

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from isthmus.errors import UsageError
 
 QUANTILES = 1001
-"""How many quantiles pairs of formats 1 and 2 hold instead of scores."""
+"""The number of quantiles that pairs of formats 1 and 2 hold instead of scores."""
 DEFAULT_RATE = 0.01
 MOST_SCORES = 100_000
-"""How many scores are kept. Of more, as many at evenly spaced ranks are kept."""
+"""The most scores that are kept. Of more, as many at evenly spaced ranks are kept."""
 # A rate times n + 1 may lie below a whole number by rounding alone: 0.29 * 100 = 28.999999999999996
 _ROUNDING = 1e-9
 # Float64 tells all whole numbers below this apart.
@@ -130,7 +130,7 @@ class Calibration(nn.Module):
 
     @property
     def largest_rank_error(self) -> int:
-        """By how many of the n rows a p-value may be too large, as not all scores are kept."""
+        """The most of the n rows by which a p-value is too large, as not all scores are kept."""
         kept = len(self.scores)
         return math.ceil((self.rows - 1) / (kept - 1)) - 1 if kept > 1 else 0
 

@@ -1,4 +1,4 @@
-"""What a loss may ask about the training that it is part of."""
+"""The clock by which a loss learns how far the training is that it is part of."""
 
 from __future__ import annotations
 

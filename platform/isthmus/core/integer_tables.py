@@ -24,7 +24,7 @@ frequency."""
 
 @dataclass(frozen=True, eq=False)
 class IntTable:
-    """How frequent the symbols `offset`, `offset + 1`, ... are, in parts of `TOTAL`.
+    """The frequencies of the symbols `offset`, `offset + 1`, ..., in parts of `TOTAL`.
 
     Attributes:
         offset: The first symbol.

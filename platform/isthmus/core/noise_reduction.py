@@ -1,4 +1,4 @@
-"""How much noise a denoiser removes, in the measure of each kind of data."""
+"""Measures how much noise a denoiser removes, in the measure of each kind of data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from isthmus.types import DataKind
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 NOISY, DENOISED, PCA, FILTER = "noisy", "denoised", "pca", "filter"
-"""What is measured: the rows with noise, and what is made of them."""
+"""The names of the rows that are measured: those with noise, and the outputs of three methods."""
 WEAKEST = "_weakest"
 """The end of the names of metrics of rows with the weakest noise of a range."""
 _WORST_DB, _WORST_ERROR = -150.0, 1e12

@@ -1,4 +1,4 @@
-"""How similar rows are: structural similarity of images, and ratios of signal to noise in dB.
+"""Measures of similarity: structural similarity of images, and signal-to-noise ratios in dB.
 
 Functions import torchmetrics when they are called, because its import takes longer than torch's.
 """

@@ -49,7 +49,7 @@ class Provenance:
             return None
 
     def to_json(self) -> str:
-        """As a JSON object on one line."""
+        """Returns the provenance as a JSON object on one line."""
         return json.dumps(asdict(self), default=str)
 
 

@@ -1,4 +1,4 @@
-"""How numbers, missing values and dates are written in texts, and the fields that read them."""
+"""Recognises numbers, missing values and dates in texts, and names the fields that read them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 
 
 class Writing(Enum):
-    """How the numbers of a column are written; each value holds fields of the data section."""
+    """The notation of a column's numbers; each value holds the data section's fields for it."""
 
     DECIMAL_COMMA = (("decimal", ","),)
     THOUSANDS = (("thousands", ","),)

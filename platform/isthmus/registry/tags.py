@@ -22,7 +22,7 @@ LATENTS_OF = "isthmus.latents_of"
 VERDICT = "isthmus.verdict"
 """The gate's last verdict on a version."""
 LET_BY_GATE = "isthmus.gate_let"
-"""By what a version may be champion."""
+"""The ground on which a version may be champion."""
 LetBy = Literal["passed", "forced", "chosen", "not"]
 """It passed the gate, a person forced it, or a person chose it where the gate was undecided."""
 _LATENT_ERROR = "isthmus.latent_error"

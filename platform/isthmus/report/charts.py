@@ -18,7 +18,7 @@ _BINS = 44
 _MOST_POINTS = 240
 _LOG_COUNTS_FROM = 100
 BEYOND_USUAL = 2.0
-"""From how many usual errors on an error is shown behind a curve."""
+"""The number of usual errors from which on an error is shown behind a curve."""
 
 
 @dataclass(frozen=True)

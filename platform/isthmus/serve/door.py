@@ -27,7 +27,7 @@ from isthmus.serve.options import ServeOptions, digest_of_token
 _logger = logging.getLogger(__name__)
 _STANDING_TIMEOUT_S = 5.0
 RETRY_AFTER_S = 1
-"""After how many seconds a client may ask again that was refused."""
+"""The number of seconds after which a refused client may ask again."""
 # A request whose replica dies is harmless to repeat: it changes nothing.
 _TRIES = 5
 

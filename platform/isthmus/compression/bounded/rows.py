@@ -40,7 +40,7 @@ Floats = NDArray[np.float64]
 MOST_ROWS = 1 << 16
 MOST_COLUMNS = 1 << 16
 MOST_VALUES = 1 << 22
-"""So many values a chunk has at most, whatever its shape."""
+"""The most values that a chunk has, whatever its shape."""
 _COLUMNS, _ROWS = 1, 2  # the forms of a chunk
 _HEAD = struct.Struct("<BII")
 _DAMAGES = (ValueError, IndexError, OverflowError, AssertionError, KeyError, lzma.LZMAError)

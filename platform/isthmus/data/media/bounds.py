@@ -1,4 +1,4 @@
-"""How many pixels an image may have, and how many those in a png can be at most."""
+"""Refuses images of too many pixels, and pngs that claim more pixels than their bytes hold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell of its format, whatever its name says."""
+"""Refuses a file whose first bytes show another format than the ending of its name."""
 
 from __future__ import annotations
 
