@@ -63,7 +63,9 @@ def submit(
 
     settings = _settings()
     with err.status("reading the data"):
-        spec = checked_job(job, overrides or [])  # faults are found before a head is started
+        spec = checked_job(
+            job, overrides or [], env or []
+        )  # faults are found before a head is started
     if local:
         from isthmus.cluster.head import start_head
 

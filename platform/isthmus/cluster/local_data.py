@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import glob
 import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from isthmus.errors import DataError
 from isthmus.plugins import PluginFile
 from isthmus.spec import DataSpec
-from isthmus.spec.paths import expanded, local_paths, with_paths
+from isthmus.spec.paths import SQLITE, expanded, file_of, local_paths, with_paths
 
 LARGEST_LOCAL_DATA_BYTES = 50 * 2**20
 """The most that travels with a job: Ray keeps it in the head's memory and sends it to each node."""
@@ -20,7 +22,7 @@ _PLUGINS_FOLDER = "plugins"
 
 def absolute(data: DataSpec) -> DataSpec:
     """Returns a job's data with absolute paths, for a job that runs in another folder here."""
-    moved = {path: str(Path(path).expanduser().absolute()) for path in local_paths(data)}
+    moved = {path: f"{_prefix(path)}{file_of(path).absolute()}" for path in local_paths(data)}
     return with_paths(data, moved)
 
 
@@ -56,11 +58,14 @@ def sent_along(data: DataSpec, working_dir: Path) -> DataSpec:
         for file in files:
             copy = working_dir / target / file.relative_to(base)
             copy.parent.mkdir(parents=True, exist_ok=True)
+            if _prefix(path):
+                _copy_database(file, copy)
+                continue
             try:
                 shutil.copyfile(file, copy)
             except OSError as error:
                 raise DataError(f"{file}: cannot be read: {error.strerror or error}") from error
-        moved[path] = f"{target}/{rest}"
+        moved[path] = f"{_prefix(path)}{target}/{rest}"
     return with_paths(data, moved)
 
 
@@ -90,8 +95,27 @@ def size_bytes(paths: Sequence[str]) -> int:
     return sum(file.stat().st_size for file in {file for path in paths for file in _files(path)})
 
 
+def _prefix(path: str) -> str:
+    return SQLITE if path.startswith(SQLITE) else ""
+
+
+def _copy_database(file: Path, copy: Path) -> None:
+    """Copies a SQLite database whole, with what still lies in the log beside its file."""
+    try:
+        with (
+            closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(copy)) as target,
+        ):
+            source.backup(target)
+            target.execute("PRAGMA journal_mode = DELETE")  # the copy is one file, and stays one
+    except sqlite3.Error as error:
+        raise DataError(f"{file}: cannot be read: {error}") from error
+
+
 def _split(path: str) -> tuple[Path, str]:
     """Returns the folder that a path is copied from, and the rest: a name, or a glob's pattern."""
+    if _prefix(path):
+        return file_of(path).parent, file_of(path).name
     parts = Path(path).expanduser().parts
     is_pattern = glob.has_magic(path) and not Path(path).expanduser().exists()
     signs = [number for number, part in enumerate(parts) if glob.has_magic(part)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import tempfile
@@ -22,14 +23,18 @@ from isthmus.cluster.local_data import (
 )
 from isthmus.cluster.wheel import build_wheel
 from isthmus.data import is_large, open_rows
+from isthmus.data.tables.sql import Unreachable
 from isthmus.errors import UsageError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import data_of, load_job_file
 from isthmus.quiet import quieten
 from isthmus.spec import JobSpec, Settings
-from isthmus.spec.paths import data_paths, local_paths
+from isthmus.spec.paths import data_paths, is_database_server, local_paths
+from isthmus.spec.secrets import with_password
 
+_logger = logging.getLogger(__name__)
 _JOB_FILE = "job.yaml"
+_VARIABLE = "PGPASSWORD"  # where Postgres looks for a password that the URL lacks
 # The addresses of servers are sent with the job. Secrets are sent only if they are named, because
 # Ray's dashboard shows a job's environment to everyone who can open it.
 _ADDRESSES = (
@@ -60,28 +65,57 @@ class Submitted:
     cluster: Cluster
 
 
-def checked_job(job: Path, overrides: Sequence[str]) -> JobSpec:
+def checked_job(job: Path, overrides: Sequence[str], environment: Sequence[str] = ()) -> JobSpec:
     """Reads a job file, and the data that it names, as far as they are on this machine.
 
     What is wrong with either is found here, and not by a job that has waited for a cluster. Of a
-    table that is too large to travel, only the columns are checked. Data on S3, which this machine
-    may not be allowed to read, are not.
+    table that is too large to travel, only the columns are checked. A database on a server is
+    checked if this machine reaches it. Data on S3, which this machine may not be allowed to read,
+    are not.
 
     Args:
         job: The job file.
         overrides: Values for dotted names, `training.epochs=5`.
+        environment: The variables that are to be set for the job, as `submit` takes them.
 
     Raises:
         SpecError: If the job cannot be run.
         DataError: If its data cannot be trained on.
+        UsageError: If it reads a database whose password would not reach it.
     """
     spec = load_job_file(job, overrides)
-    if all("://" not in path for path in data_paths(spec.data)):
-        is_small = size_bytes(local_paths(spec.data)) <= LARGEST_LOCAL_DATA_BYTES
+    paths, here = data_paths(spec.data), local_paths(spec.data)
+    servers = [path for path in paths if is_database_server(path)]
+    _check_passwords(servers, environment)
+    if any("://" in path for path in paths if path not in (*here, *servers)):
+        return spec
+    is_small = not servers and size_bytes(here) <= LARGEST_LOCAL_DATA_BYTES
+    try:
         source, data = open_rows(data_of(spec))  # finds a wrong column of a table of any size
         if is_small or not is_large(source, data):
             prepare(spec).close()
+    except Unreachable as error:
+        _logger.warning("%s; so the query is not checked before the job runs", error)
     return spec
+
+
+def _check_passwords(servers: Sequence[str], environment: Sequence[str]) -> None:
+    """Tells of passwords of databases that do not travel with a job."""
+    if not servers or _VARIABLE in {each.partition("=")[0] for each in environment}:
+        return
+    for path in servers:
+        if with_password(path) != path:
+            raise UsageError(
+                f"{path}: the password in the URL does not travel with a job; give --env "
+                f"{_VARIABLE} (Ray's dashboard shows it), or leave it out of the URL if the "
+                "cluster's nodes have a .pgpass"
+            )
+    if os.environ.get(_VARIABLE):
+        _logger.warning(
+            "%s: %s is set here and does not travel with the job; give --env %s if the cluster's "
+            "nodes have no .pgpass",
+            *(servers[0], _VARIABLE, _VARIABLE),
+        )
 
 
 def submit(

@@ -11,6 +11,9 @@ from isthmus.spec.data import DataSpec
 # Every field that names files of rows. All else in the section (labels, categories, columns) is
 # found within these files.
 _FIELDS = ("path", "paired_path", "clean_path")
+SQLITE = "sqlite:///"
+"""How the URL of a database in a file of this machine begins."""
+_SERVERS = ("postgresql://", "postgresql+psycopg2://")
 
 
 def data_paths(data: DataSpec) -> tuple[str, ...]:
@@ -29,15 +32,25 @@ def local_paths(data: DataSpec) -> tuple[str, ...]:
 
 
 def is_local(path: str) -> bool:
-    """Returns whether a path is a file, a folder or a glob of this machine."""
-    return "://" not in path and not path.startswith("sklearn:")
+    """Returns whether a path is a file, a folder, a glob or a SQLite database of this machine."""
+    return path.startswith(SQLITE) or ("://" not in path and not path.startswith("sklearn:"))
+
+
+def is_database_server(path: str) -> bool:
+    """Returns whether a path is a database on a server, which any machine may reach."""
+    return path.startswith(_SERVERS)
+
+
+def file_of(path: str) -> Path:
+    """Returns a path of this machine without the prefix of a SQLite database."""
+    return Path(path.removeprefix(SQLITE)).expanduser()
 
 
 def expanded(path: str) -> list[Path]:
     """Returns what a path of this machine names: a file or a folder, or all that a glob matches."""
-    local = Path(path).expanduser()
-    if local.exists():
-        return [local]
+    local = file_of(path)
+    if local.exists() or path.startswith(SQLITE):
+        return [local] if local.exists() else []
     matches = glob.glob(str(local), recursive=True)  # noqa: PTH207 (Path's takes no absolute one)
     return [Path(match) for match in sorted(matches)]
 

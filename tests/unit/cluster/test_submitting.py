@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import subprocess
 import sys
 import zipfile
@@ -179,10 +181,72 @@ def test_a_second_view_that_is_not_here_is_refused(here):
         )
 
 
+def write_database(path: Path) -> sqlite3.Connection:
+    """A table of rows that are still in the log beside the file while the connection is open."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE readings (a REAL, b REAL)")
+    rows = np.random.default_rng(0).random((90, 2)).tolist()
+    connection.executemany("INSERT INTO readings VALUES (?, ?)", rows)
+    connection.commit()
+    return connection
+
+
+def test_a_sqlite_database_travels_with_rows_that_are_not_in_its_file_yet(
+    here, tmp_path_factory, monkeypatch
+):
+    connection = write_database(here / "p 1.db")
+    data = {"path": "sqlite:///p 1.db", "query": "SELECT a, b FROM readings"}
+    spec = check_job({"name": "a", "data": data})
+    folder = tmp_path_factory.mktemp("cluster")
+    moved = local_data.sent_along(spec.data, folder)
+    expected = prepare(spec).split_sizes
+    connection.close()
+    (here / "p 1.db").unlink()
+    monkeypatch.chdir(folder)
+    assert prepare(spec.model_copy(update={"data": moved})).split_sizes == expected
+    monkeypatch.chdir(here)
+    with pytest.raises(DataError, match=r"p 1\.db: no such file"):
+        local_data.sent_along(spec.data, folder)
+    assert local_data.absolute(spec.data).path == f"sqlite:///{here / 'p 1.db'}"
+
+
+SERVER = "postgresql://{}@127.0.0.1:1/plant"
+
+
+def write_server_job(here: Path, user: str) -> Path:
+    path = SERVER.format(user)
+    (here / "job.yaml").write_text(f"name: a\ndata: {{path: '{path}', query: SELECT 1}}\n")
+    return here / "job.yaml"
+
+
+def test_a_password_in_the_url_of_a_database_is_not_lost_without_a_word(here, isthmus):
+    write_server_job(here, "ann:s3cret")
+    done = isthmus("submit", "job.yaml", "--address", "http://127.0.0.1:1")
+    assert "the password in the URL does not travel with a job; give --env PGPASSWORD" in done.err
+    assert (done.code, len(done.err.splitlines())) == (2, 1)
+    assert "s3cret" not in done.err
+
+
+def test_a_database_that_is_not_reached_from_here_is_told_not_checked(here, caplog, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "s3cret")
+    with caplog.at_level(logging.WARNING):
+        submit.checked_job(write_server_job(here, "ben"), [])
+    told, unchecked = caplog.messages
+    assert "PGPASSWORD is set here and does not travel" in told
+    assert "refused" in unchecked
+    assert "the query is not checked" in unchecked
+    caplog.clear()
+    submit.checked_job(write_server_job(here, "ben:s3cret"), [], ["PGPASSWORD"])
+    assert len(caplog.messages) == 1
+    assert "s3cret" not in caplog.text
+
+
 WRONG_DATA = {
     "a wrong column": ("{path: rows.csv, columns: [a, bb]}", 'no column "bb"'),
     "a wrong category": ("{path: rows.csv, categories: [colour]}", "colour"),
     "a wrong label": ("{path: rows.csv, labels: b, keep_labels: [7.x]}", "no row is labelled 7.x"),
+    "no such database": ("{path: 'sqlite:///p.db', query: SELECT 1}", "no such file: p.db"),
     "no such file": ("{path: row.csv}", 'did you mean "rows.csv"'),
 }
 
