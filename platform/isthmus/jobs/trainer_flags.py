@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, get_type_hints
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from isthmus.errors import nearest
 
@@ -37,9 +43,21 @@ _OWN_FIELDS = {
     "fast_dev_run": "training.epochs: 1",
 }
 
+# A Trainer that only checks its arguments: it looks for no GPU and writes no file.
+_BARE: dict[str, Any] = {
+    "accelerator": "cpu",
+    "devices": 1,
+    "logger": False,
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+}
+
 
 def flag_faults(flags: Mapping[str, object]) -> dict[str, str]:
     """Returns what is wrong with each argument of the Trainer, by name; empty if all are valid.
+
+    Lightning is imported only if there are arguments.
 
     Args:
         flags: The job's `training.trainer`.
@@ -56,4 +74,41 @@ def flag_faults(flags: Mapping[str, object]) -> dict[str, str]:
             faults[name] = f"Isthmus sets {name} itself; use {_OWN_FIELDS[name]}"
         elif name not in known:
             faults[name] = f'Lightning\'s Trainer has no argument "{name}"; {nearest(name, valid)}'
+        elif why := _refusal(name, flags[name]):
+            faults[name] = f"Lightning's Trainer refuses {flags[name]!r}: {why}"
     return faults
+
+
+def _refusal(name: str, value: object) -> str | None:
+    """Returns why the Trainer refuses a value, in one line; `None` if it takes it."""
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+    from pytorch_lightning import Trainer
+
+    kind = get_type_hints(Trainer.__init__)[name]
+    if kind in (bool, bool | None):
+        return None if isinstance(value, bool | None) else "use true or false"
+    try:
+        config = ConfigDict(arbitrary_types_allowed=True, strict=True)
+        TypeAdapter(kind, config=config).validate_python(value)
+        # Some values are known only to the Trainer, such as the names of profilers.
+        with _quiet():
+            Trainer(**{**_BARE, name: value})
+    except ValidationError as error:
+        return str(error.errors()[0]["msg"]).replace("Input should be ", "use ")
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps the remarks that Lightning makes about each Trainer out of the log, for a block."""
+    remarks = logging.getLogger("pytorch_lightning")
+    level = remarks.level
+    remarks.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        remarks.setLevel(level)

@@ -8,7 +8,9 @@ from math import ceil, floor
 from typing import Any
 
 from isthmus.errors import Fault, SpecError
-from isthmus.spec.job import JobSpec
+from isthmus.spec.data import DataSpec
+from isthmus.spec.job import JobSpec, TrainingSpec
+from isthmus.spec.model import SpecModel, former_names
 from isthmus.spec.tuning import RangeSpec
 
 Check = Callable[[Mapping[str, Any]], JobSpec]
@@ -17,10 +19,15 @@ Check = Callable[[Mapping[str, Any]], JobSpec]
 _BETWEEN = 0.4142
 # A field that holds a thing by its name and options, and the option that a bare value means.
 _SHORT_FORMS = {"data": "path", "variant": "name", "net": "name", "start_from": "model"}
+# The sections with fields that had other names in earlier versions.
+_RENAMED: dict[str, type[SpecModel]] = {"data": DataSpec, "training": TrainingSpec}
 
 
 def set_field(content: dict[str, Any], name: str, value: object) -> None:
-    """Sets the field of a dotted name in a job's content, and adds missing sections above it."""
+    """Sets the field of a dotted name in a job's content, and adds missing sections above it.
+
+    A value that the content has for the field under another of its names is removed.
+    """
     *parents, last = name.split(".")
     place = content
     for parent in parents:
@@ -33,6 +40,10 @@ def set_field(content: dict[str, Any], name: str, value: object) -> None:
         place[parent] = dict(below)
         place = place[parent]
     place[last] = value
+    section = _RENAMED.get(name.rpartition(".")[0])
+    for names in former_names(section) if section else ():
+        if last in names:
+            place.pop(names[1 - names.index(last)], None)
 
 
 def set_search(content: dict[str, Any], name: str, values: object) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -174,8 +176,38 @@ def test_old_spellings_of_job_files_are_still_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "former", "name", "values"),
+    [
+        ("data", "second", "paired_path", ("b.npy", "c.npy")),
+        ("training", "record_steps", "cuda_graphs", (True, False)),
+    ],
+    ids=["data.second", "training.record_steps"],
+)
+def test_a_field_that_is_set_takes_the_place_of_its_former_name(
+    tmp_path: Path, field: str, former: str, name: str, values: tuple[object, object]
+) -> None:
+    path = tmp_path / "job.yaml"
+    content: dict[str, Any] = {"name": "old", "data": {"path": "a.npy"}}
+    content["variant"] = "noise2noise" if field == "data" else "plain"
+    new = json.dumps(values[1])
+    for written, given in ((former, name), (name, former)):
+        job = {**content, field: {**content.get(field, {}), written: values[0]}}
+        path.write_text(yaml.safe_dump(job), encoding="utf-8")
+        spec = load_job_file(path, [f"{field}.{given}={new}"])
+        assert getattr(getattr(spec, field), name) == values[1]
+    both = {**content.get(field, {}), former: values[0], name: values[1]}
+    (line,) = faults(tmp_path, yaml.safe_dump({**content, field: both}))
+    assert f"{former} is now {name}; leave {former} out" in line
+
+
+@pytest.mark.parametrize(
     ("training", "where", "message"),
     [
+        ({"trainer": {"profiler": "nonsense"}}, "training.trainer.profiler", "'simple'"),
+        ({"trainer": {"max_time": "soon"}}, "training.trainer.max_time", "DD:HH:MM:SS"),
+        ({"trainer": {"max_time": {"hour": 1}}}, "training.trainer.max_time", "'hour'"),
+        ({"trainer": {"benchmark": "what"}}, "training.trainer.benchmark", "true or false"),
+        ({"trainer": {"log_every_n_steps": "x"}}, "training.trainer.log_every_n_steps", "integer"),
         ({"local_steps": 8}, "training", "local_steps is now comm_hook: post_local_sgd"),
         ({"workers": {"min": 3, "max": 2}}, "training.workers", "min=3 is above max=2"),
         ({"workers": "many"}, "training.workers", "'many' is not allowed"),
