@@ -12,7 +12,7 @@ from isthmus.spec.data import DataSpec
 # found within these files.
 _FIELDS = ("path", "paired_path", "clean_path")
 SQLITE = "sqlite:///"
-"""How the URL of a database in a file of this machine begins."""
+"""The beginning of the URL of a database in a file of this machine."""
 _SERVERS = ("postgresql://", "postgresql+psycopg2://")
 
 
