@@ -30,6 +30,7 @@ class AdversarialModule(AutoencoderModule):
         super().__init__(plan, **training)
         self.save_hyperparameters({"accumulate_batches": accumulate_batches})
         self.automatic_optimization = False
+        self.clock.optimizers = 2
 
     def configure_optimizers(self) -> Any:
         """Returns an optimizer for the autoencoder and one for its adversary."""

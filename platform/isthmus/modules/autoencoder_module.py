@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from math import inf
 from typing import Any, Literal
 
 import torch
@@ -234,12 +233,11 @@ class AutoencoderModule(LightningModule):
         )
         if hparams["schedule"] == "constant" and not hparams["warm_up_epochs"]:
             return {"optimizer": optimizer}  # the learning rate never changes
-        epochs = self.trainer.max_epochs or -1
         scheduler = learning_rate_schedule(
             optimizer,
             schedule=hparams["schedule"],
             warm_up_steps=hparams["warm_up_epochs"] * self.clock.steps_per_epoch,
-            steps=epochs * self.clock.steps_per_epoch if epochs > 0 else inf,
+            steps=self.clock.total_steps,
             final_share=hparams["final_learning_rate_share"],
         )
         return {

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from isthmus.core.clock import Clock
+from isthmus.errors import TrainingError
 
 if TYPE_CHECKING:
-    from pytorch_lightning import LightningModule, Trainer
+    from pytorch_lightning import Trainer
+
+    from isthmus.modules.autoencoder_module import AutoencoderModule
 
 
 class TrainerClock(Clock):
@@ -24,9 +27,10 @@ class TrainerClock(Clock):
         graph_steps: The number of steps taken, shape (), while steps are recorded in a CUDA graph.
         is_warm: Whether training starts with trained weights, so that no term of the loss is warmed
             up.
+        optimizers: The number of optimizers that take a step for each batch.
     """
 
-    def __init__(self, module: LightningModule) -> None:
+    def __init__(self, module: AutoencoderModule) -> None:
         """Creates the clock.
 
         Args:
@@ -35,6 +39,7 @@ class TrainerClock(Clock):
         self.epoch_length: tuple[int, int] | None = None
         self.graph_steps: Tensor | None = None
         self.is_warm = False
+        self.optimizers = 1
         self._module = module
         self._found_length: tuple[int, int] | None = None
 
@@ -58,20 +63,46 @@ class TrainerClock(Clock):
         return self._length_of_epoch()[1]
 
     @property
-    def training_rows(self) -> int:
-        """The number of training rows; 1 without a trainer or if its loader has no `dataset`."""
+    def total_steps(self) -> float:
+        """The number of steps of each optimizer at which the Trainer ends; infinity if it does not.
+
+        A Trainer's `max_steps` counts the steps of all optimizers.
+        """
         trainer = self._trainer()
-        dataset = getattr(trainer and trainer.train_dataloader, "dataset", None)
-        return 1 if dataset is None else len(dataset)
+        if trainer is None:
+            return inf
+        epochs, limit = trainer.max_epochs or -1, trainer.max_steps
+        return min(
+            epochs * self.steps_per_epoch if epochs > 0 else inf,
+            ceil(limit / self.optimizers) if limit > 0 else inf,
+        )
+
+    @property
+    def training_rows(self) -> int:
+        """The number of training rows; 1 outside training.
+
+        Raises:
+            TrainingError: If the loader's dataset has no length.
+        """
+        trainer = self._trainer()
+        if trainer is None or trainer.train_dataloader is None:
+            return 1
+        try:
+            return len(trainer.train_dataloader.dataset)
+        except (AttributeError, TypeError) as error:
+            name = self._module.plan.variant.name
+            raise TrainingError(
+                f"the loss of {name} needs the number of training rows, and the loader's dataset "
+                "has no length; use a dataset with `__len__`, or another variant"
+            ) from error
 
     def warm_up(self, epochs: float) -> float | Tensor:
         """Returns the fraction of the first epochs that is completed; see `Autoencoder.warm_up`."""
         trainer = self._trainer()
         if trainer is None or self.is_warm:
             return 1.0
-        if trainer.max_epochs and trainer.max_epochs > 0:
-            # In a short job the final objective must still be trained for half of the epochs.
-            epochs = min(epochs, trainer.max_epochs / 2)
+        # In a short job the final objective must still be trained for half of the epochs.
+        epochs = min(epochs, self.total_steps / self.steps_per_epoch / 2)
         steps = self._module.global_step if self.graph_steps is None else self.graph_steps
         share = (steps + 1) / (epochs * self.steps_per_epoch)
         return share.clamp(max=1.0) if isinstance(share, Tensor) else min(1.0, share)
@@ -84,10 +115,18 @@ class TrainerClock(Clock):
         if trainer is None:
             return 1, 1
         if self._found_length is None:
-            total = trainer.estimated_stepping_batches  # asks the loader for its length
-            steps = ceil(total / max(1, trainer.max_epochs or 1)) if 0 < total < inf else 1
-            self._found_length = max(1, steps), max(1, steps) * trainer.accumulate_grad_batches
+            self._found_length = self._length_by_loader(trainer)
         return self._found_length
+
+    def _length_by_loader(self, trainer: Trainer) -> tuple[int, int]:
+        if trainer.train_dataloader is None:
+            trainer.fit_loop.setup_data()  # Lightning would set it up after the optimizers
+        batches, parts = trainer.num_training_batches, trainer.accumulate_grad_batches
+        if batches == inf:  # a loader without a length: the epochs share the steps, if they end
+            limit = trainer.max_steps if trainer.max_steps > 0 else 1
+            steps = max(1, ceil(limit / max(1, trainer.max_epochs or 1)))
+            return steps, steps * parts
+        return max(1, ceil(batches / parts)), max(1, int(batches))
 
     def _trainer(self) -> Trainer | None:
         with suppress(RuntimeError):
