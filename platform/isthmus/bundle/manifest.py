@@ -69,7 +69,12 @@ class DetectorRecord(SpecModel):
     """The bytes that the detector takes besides the pair's own autoencoder: the other members, and
     what the scores remember; 0 if the number is not known."""
     calibration_rows: int = 0
-    """The number of normal rows whose scores the calibration holds; 0 if it is not known."""
+    """The number of normal rows that the calibration rests on, or of independent ones that
+    overlapping windows of series are worth; 0 if it is not known."""
+    calibration_steps: int = 0
+    """The number of steps of series that the scores of single steps are compared with."""
+    independent_steps: int = 0
+    """The number of independent steps that these are worth."""
     calibrated_by: CalibrationWay = "shared"
     """The way in which these rows were kept from training; see `CalibrationWay`."""
 

@@ -43,16 +43,20 @@ class Calibration(nn.Module):
         scores: Shape (m,), float32, ascending. The scores that are kept: all of them, or those at
             `MOST_SCORES` evenly spaced ranks, the first and the last included.
         count: Shape (), int64. The number n of rows that the module was calibrated on.
+        scored: Shape (), int64. The number of scores that the n stand for, where the scores depend
+            on each other; `None` where they do not.
     """
 
     scores: Tensor
     count: Tensor
+    scored: Tensor | None
 
     def __init__(self) -> None:
         """Creates a calibration on no rows, by which every p-value is 1."""
         super().__init__()
         self.register_buffer("scores", torch.empty(0))
         self.register_buffer("count", torch.tensor(0))
+        self.register_buffer("scored", None)
 
     @classmethod
     def restored(cls, state: Mapping[str, Tensor]) -> Calibration:
@@ -77,15 +81,26 @@ class Calibration(nn.Module):
         """
         return _OfQuantiles(quantiles, float(threshold))
 
-    def fit(self, scores: Tensor) -> None:
-        """Takes the scores of normal rows, shape (n,), that nothing was trained or chosen on.
+    def fit(self, scores: Tensor, independent: int | None = None) -> None:
+        """Takes the scores of normal rows that nothing was trained or chosen on.
 
         A score that is NaN counts as the highest of all.
+
+        Args:
+            scores: Shape (N,).
+            independent: How many independent scores they are worth, if neighbours depend on each
+                other, as those of overlapping windows do: at least 1. So many are kept, at evenly
+                spaced ranks from the highest, so that p-values count them and not all N.
         """
         # numpy sorts without the index that torch.sort returns, which takes twice the memory of
         # the scores themselves.
         values = scores.detach().flatten().to("cpu", torch.float32).numpy()
         ordered = np.sort(np.nan_to_num(values, nan=np.inf, posinf=np.inf, neginf=-np.inf))
+        total = len(ordered)
+        if independent is not None and independent < total:
+            from_above = np.arange(independent, dtype=np.int64) * total // independent
+            ordered = ordered[total - 1 - from_above[::-1]]
+            self.register_buffer("scored", torch.tensor(total))
         count, kept = len(ordered), min(len(ordered), MOST_SCORES)
         self._keep(torch.from_numpy(ordered[_ranks(kept, count)]), count)
 
@@ -95,12 +110,13 @@ class Calibration(nn.Module):
         Raises:
             RuntimeError: If a tensor is missing, unknown or of another shape.
         """
-        if set(state) != {"scores", "count"}:
+        if set(state) - {"scored"} != {"scores", "count"}:
             raise RuntimeError(f"a calibration has scores and count, and not {sorted(state)}")
         scores, count = state["scores"], int(state["count"])
         if scores.shape != (min(count, MOST_SCORES),):
             raise RuntimeError(f"{count} calibration rows have no scores of shape {scores.shape}")
         self._keep(scores.detach(), count)
+        self.register_buffer("scored", state.get("scored"))
 
     def _keep(self, scores: Tensor, count: int) -> None:
         self.register_buffer("scores", scores.contiguous())
@@ -110,8 +126,21 @@ class Calibration(nn.Module):
 
     @property
     def rows(self) -> int:
-        """The number n of rows that the module was calibrated on."""
+        """The number n of rows that the module was calibrated on, or that these are worth."""
         return int(self.count)
+
+    def size(self, what: str = "") -> str:
+        """Returns how many calibration rows there are and, if fewer, what they are worth.
+
+        Args:
+            what: The noun that follows the number.
+        """
+        count = f"{self.rows if self.scored is None else int(self.scored)} {what}".rstrip()
+        if self.scored is None:
+            return count
+        return (
+            f"{count} (worth about {self.rows} independent {'one' if self.rows == 1 else 'ones'})"
+        )
 
     @property
     def least_rate(self) -> float:
@@ -134,12 +163,13 @@ class Calibration(nn.Module):
         kept = len(self.scores)
         return math.ceil((self.rows - 1) / (kept - 1)) - 1 if kept > 1 else 0
 
-    def check_rate(self, rate: float, whose: str) -> None:
+    def check_rate(self, rate: float, whose: str, what: str = "rows") -> None:
         """Refuses a false-alarm rate that the calibration rows cannot resolve.
 
         Args:
             rate: The rate.
             whose: The pair's name, for the message.
+            what: What is scored, for the message.
 
         Raises:
             UsageError: If the rate is no share, or smaller than the smallest p-value.
@@ -148,10 +178,11 @@ class Calibration(nn.Module):
             raise UsageError(f"a false-alarm rate of {rate:g} is no share of rows; use 0.01")
         if self._rank_at(rate) < 1:
             needed = readable(1 / rate - _ROUNDING - self._itself)
+            kind = "calibration" if self.scored is None else "independent calibration"
             raise UsageError(
-                f"a false-alarm rate of {rate:g} needs at least {needed} calibration rows, and "
-                f"{whose} has {self.rows}; ask for {_rounded_up(self.least_rate):g} or more, or "
-                "train on more rows"
+                f"a false-alarm rate of {rate:g} needs at least {needed} {kind} {what}, and "
+                f"{whose} has {self.size()}; ask for {_rounded_up(self.least_rate):g} or more, or "
+                f"train on more {what}"
             )
 
     def p_values(self, scores: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from isthmus.core.discoveries import (
 )
 from isthmus.data.results import Columns
 from isthmus.data.spooled import SpooledColumns, spooled_columns
-from isthmus.detection.streams import open_stream
+from isthmus.detection.streams import open_stream, scored_by
 from isthmus.errors import UsageError
 from isthmus.registry import Pair
 
@@ -87,7 +87,7 @@ class Control:
             return math.nan
         if self.rate is None:
             return calibration.threshold
-        calibration.check_rate(self.rate, pair.reference)
+        calibration.check_rate(self.rate, pair.reference, scored_by(pair, calibration))
         return calibration.threshold_at(self.rate)
 
     def rule_of(self, pair: Pair, calibration: Calibration) -> str:
@@ -102,8 +102,9 @@ class Control:
         rule = f"score above {self.threshold_of(pair, calibration):.4g}"
         if self.rate is None and calibration.rate > DEFAULT_RATE:
             rule += (
-                f", a false-alarm rate of {calibration.rate:.2g}, as {calibration.rows} "
-                "calibration rows tell no smaller one"
+                f", a false-alarm rate of {calibration.rate:.2g}, as "
+                f"{calibration.size(f'calibration {scored_by(pair, calibration)}')} tell no "
+                "smaller one"
             )
         return rule
 

@@ -138,6 +138,7 @@ class PointsFound:
         anomalies: The number of anomalous steps.
         ranges: The number of ranges of anomalous steps.
         ranges_output: The path of the ranges, or their address in S3.
+        calibrated_on: The number of calibration steps, and what they are worth, in words.
     """
 
     steps: int
@@ -145,6 +146,7 @@ class PointsFound:
     anomalies: int
     ranges: int
     ranges_output: Path | str
+    calibrated_on: str = ""
 
 
 def detect_points(task: Task, control: Control, provenance: Provenance) -> PointsFound:
@@ -180,6 +182,7 @@ def detect_points(task: Task, control: Control, provenance: Provenance) -> Point
         anomalies=decisions.anomalies,
         ranges=len(points.ranges),
         ranges_output=ranges_path(task.output),
+        calibrated_on=calibration.size("calibration steps"),
     )
 
 

@@ -112,14 +112,15 @@ def _read(file: Path, pair: Pair, calibration: Calibration, level: float) -> Onl
     return OnlineDiscoveries(level, smallest, state.wealth, state.tested, state.discoveries)
 
 
-def _scored(pair: Pair, calibration: Calibration) -> Literal["rows", "steps"]:
+def scored_by(pair: Pair, calibration: Calibration) -> Literal["rows", "steps"]:
+    """Returns what a calibration is of: rows, windows among them, or steps of series."""
     return "steps" if calibration is pair.detector.point_calibration else "rows"
 
 
 def _refuse_other_calibration(
     file: Path, state: StreamState, pair: Pair, calibration: Calibration
 ) -> None:
-    scored, rows = _scored(pair, calibration), calibration.rows
+    scored, rows = scored_by(pair, calibration), calibration.rows
     if (state.scored, state.calibration_rows) == (scored, rows):
         return
     # A series' rows are its windows.
@@ -141,7 +142,7 @@ def _write(file: Path, pair: Pair, calibration: Calibration, stream: OnlineDisco
     state = StreamState(
         pair_id=pair.manifest.pair_id,
         model=pair.reference,
-        scored=_scored(pair, calibration),
+        scored=scored_by(pair, calibration),
         calibration_rows=calibration.rows,
         level=stream.level,
         wealth=stream.wealth,
@@ -159,7 +160,7 @@ def _refuse_hopeless(stream: OnlineDiscoveries, pair: Pair, calibration: Calibra
         raise UsageError(
             f"an online false discovery rate of {stream.level:g} needs at least "
             f"{readable(1 / stream.level - 1)} calibration rows, and {pair.reference} has "
-            f"{calibration.rows}; ask for {stream.smallest:.2g} or more, or train "
+            f"{calibration.size()}; ask for {stream.smallest:.2g} or more, or train "
             "on more rows"
         )
 
@@ -168,8 +169,8 @@ def _report_spent(stream: OnlineDiscoveries, calibration: Calibration, file: Pat
     if stream.is_spent:
         _logger.warning(
             "%s: after %d rows and %d discoveries the stream has spent its level, and finds "
-            "nothing more, as the smallest p-value of %d calibration rows is %.2g; train on more "
+            "nothing more, as the smallest p-value of %s is %.2g; train on more "
             "rows, or use --control fdr for each batch",
-            *(file, stream.tested, stream.discoveries, calibration.rows),
+            *(file, stream.tested, stream.discoveries, calibration.size("calibration rows")),
             stream.smallest,
         )

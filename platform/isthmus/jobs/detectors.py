@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +15,17 @@ from numpy.typing import NDArray
 from isthmus import nets, scores, variants
 from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
-from isthmus.core.calibration import Calibration
+from isthmus.core.calibration import DEFAULT_RATE, Calibration
 from isthmus.data import scores_of_steps
 from isthmus.data.stored import FloatRows, rows_at
+from isthmus.drift.statistics import effective_size
 from isthmus.jobs.ensembles import Folds
 from isthmus.jobs.evaluation import of_each, rows_at_once
 from isthmus.jobs.preparation import Prepared
 from isthmus.scores import Detector, Score, Views
 from isthmus.spec import ModelPlan, PluginSpec
 
+_logger = logging.getLogger(__name__)
 # A score is fitted on at most so many rows, and so many values.
 _MOST_ROWS = 20_000
 _MOST_NUMBERS = 20_000_000
@@ -34,7 +37,7 @@ class Calibrated:
 
     Attributes:
         detector: The detector.
-        rows: The number of rows that its calibration rests on.
+        rows: The number of rows that its calibration rests on, or that these are worth.
         way: How these rows were kept from training.
         scoring: The score, with `auto` resolved.
     """
@@ -73,9 +76,9 @@ def make_detector(
             fitted.append(score.eval())
     detector = Detector(modules[0], fitted, modules[1:]).eval()
     found = _unseen_scores(detector, prepared, folds)
-    detector.calibration.fit(torch.from_numpy(found))
+    detector.calibration.fit(torch.from_numpy(found), _independent(found, prepared))
     detector.point_calibration = _point_calibration(detector, prepared)
-    return Calibrated(detector, len(found), way, spec)
+    return Calibrated(detector, detector.calibration.rows, way, spec)
 
 
 def _scoring(prepared: Prepared) -> PluginSpec:
@@ -130,8 +133,35 @@ def _point_calibration(detector: Detector, prepared: Prepared) -> Calibration | 
         lambda windows: of_each(detector.score, rows_at_once(prepared.plan), windows),
     )
     calibration = Calibration()
-    calibration.fit(torch.from_numpy(found.astype(np.float32)))
+    calibration.fit(torch.from_numpy(found.astype(np.float32)), _independent(found, prepared))
+    _tell_if_few(calibration, prepared)
     return calibration
+
+
+def _independent(found: NDArray[np.floating], prepared: Prepared) -> int | None:
+    """Returns how many independent scores those of series are worth; `None` for other data.
+
+    Scores of windows that share steps are nearly one number, so there is one for each window of
+    steps at most. Series that remember longer than a window lasts are worth less.
+    """
+    starts = prepared.calibration_starts
+    if starts is None:
+        return None
+    window = prepared.calibration.shape[-1]
+    steps = int(np.minimum(np.diff(starts), window).sum()) + window
+    numbers = found[np.isfinite(found)]
+    return max(1, int(min(steps / window, effective_size(numbers)))) if len(numbers) else 1
+
+
+def _tell_if_few(calibration: Calibration, prepared: Prepared) -> None:
+    if calibration.least_rate > DEFAULT_RATE:
+        _logger.warning(
+            "%s: the scores of steps are calibrated on %s, as windows of %d overlap; the "
+            "smallest false-alarm rate is %.2g: train on more steps, or raise "
+            "data.calibration_fraction, for a smaller one",
+            *(prepared.data.shown_path, calibration.size("steps")),
+            *(prepared.calibration.shape[-1], calibration.least_rate),
+        )
 
 
 def _most_rows(plan: ModelPlan, score: type[Score]) -> int:

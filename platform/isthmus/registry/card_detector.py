@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from isthmus.bundle.manifest import CalibrationWay, PairManifest
+from isthmus.bundle.manifest import CalibrationWay, DetectorRecord, PairManifest
 
 # With fewer rows than that, the rate of one calibration is between half the promise and twice it
 # in fewer than 19 of 20 cases, by the Beta law at 1 %.
@@ -49,6 +49,8 @@ def calibration_in_words(manifest: PairManifest) -> str | None:
         f"{100 * rate:.3g} % of such rows score above {threshold:.4g} and would be false alarms; "
         "the promise holds on average over draws of these rows, for rows of the same distribution."
     )
+    if record.calibration_steps:
+        line += _steps_in_words(record)
     if count and count < _ROUGH_BELOW_ROWS:
         line += f" That rests on {max(round(count * rate), 1)} of them: it is rough."
     if is_of_one_file(manifest.metrics):
@@ -58,6 +60,18 @@ def calibration_in_words(manifest: PairManifest) -> str | None:
             "out several."
         )
     return line
+
+
+def _steps_in_words(record: DetectorRecord) -> str:
+    """Returns what the calibration of single steps of series rests on."""
+    from isthmus.core.calibration import DEFAULT_RATE  # it loads torch
+
+    rate = max(DEFAULT_RATE, 1 / (record.independent_steps + 1))
+    return (
+        f" Single steps are calibrated on {record.calibration_steps:,} steps, worth about "
+        f"{record.independent_steps:,} independent ones, because windows overlap: by default "
+        f"{100 * rate:.3g} % of normal steps are false alarms."
+    )
 
 
 def is_of_one_file(metrics: Mapping[str, float]) -> bool:

@@ -217,6 +217,7 @@ def _manifest(
             members=len(trained.detector.members),
             size_bytes=sum(each.nbytes for each in tensors_of(trained.detector).values()),
             calibration_rows=trained.calibration_rows,
+            **_steps_of_calibration(trained.detector),
             calibrated_by=trained.calibrated_by,
         ),
         plugins=records_of(trained.module.plan, trained.scoring),
@@ -224,6 +225,14 @@ def _manifest(
         onnx=onnx,
         started_from=trained.started_from,
     )
+
+
+def _steps_of_calibration(detector: Detector) -> dict[str, int]:
+    calibration = detector.point_calibration
+    if calibration is None:
+        return {}
+    steps = calibration.rows if calibration.scored is None else int(calibration.scored)
+    return {"calibration_steps": steps, "independent_steps": calibration.rows}
 
 
 def _coder_record(tables: tuple[IntTable, ...]) -> CoderRecord | None:

@@ -154,7 +154,7 @@ class Detect(Use):
         points = cast("DetectResult", result).points
         if points is None:
             return []
-        lines = []
+        lines = [f"the p-values rest on {points.calibrated_on}"]
         if points.unscored:
             lines.append(
                 f"{points.unscored:,} steps have no score, as no whole window covers them; the "

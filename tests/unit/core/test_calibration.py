@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from isthmus.core import Calibration
 from isthmus.core.calibration import MOST_SCORES, QUANTILES
+from isthmus.data import mean_of_covering_windows
 from isthmus.errors import UsageError
 
 
@@ -122,6 +123,56 @@ def test_a_calibration_is_restored_from_its_state_whatever_its_size(count: int) 
     scores = torch.randn(200)
     assert torch.equal(again.p_values(scores), calibration.p_values(scores))
     assert again.rows == count
+
+
+def of_windows(rng: np.random.Generator, steps: int, window: int) -> Tensor:
+    """The scores of the steps of a normal series: means over all windows that cover each."""
+    of_each = np.convolve(rng.normal(size=steps) ** 2, np.ones(window) / window, mode="valid")
+    starts = np.arange(len(of_each))
+    return torch.from_numpy(mean_of_covering_windows(of_each, starts, window, steps))
+
+
+@pytest.mark.parametrize("worth", [2, 5, 20, 120])
+@pytest.mark.parametrize("rate", [0.3, 0.1, 0.01])
+def test_scores_of_overlapping_windows_keep_the_rate_if_they_count_as_what_they_are_worth(
+    worth: int, rate: float
+) -> None:
+    rng, window = np.random.default_rng(worth), 16
+    realised, promised = [], 0.0
+    for _ in range(100):
+        calibration = Calibration()
+        calibration.fit(of_windows(rng, worth * window + 5, window), independent=worth)
+        promised = max(rate, calibration.least_rate)
+        new = of_windows(rng, 1000, window)
+        realised.append(float(calibration.is_anomaly(new, promised).float().mean()))
+    error = np.std(realised) / np.sqrt(len(realised))
+    assert np.mean(realised) <= promised + 2 * error
+    # The promise is a rate, and not that nothing is found.
+    assert np.mean(realised) > promised / 5
+
+
+def test_dependent_scores_resolve_no_smaller_rate_than_the_independent_ones_they_are_worth() -> (
+    None
+):
+    calibration = Calibration()
+    calibration.fit(torch.arange(150.0), independent=3)
+    assert (calibration.rows, calibration.least_rate, calibration.rate) == (3, 1 / 4, 1 / 4)
+    # Nothing is called an anomaly that a normal step was as high as.
+    assert calibration.threshold == 149
+    needed = (
+        r"0.01 needs at least 99 independent calibration steps, and s/1 has 150 \(worth about 3 "
+        r"independent ones\); ask for 0.25 or more, or train on more steps"
+    )
+    with pytest.raises(UsageError, match=needed):
+        calibration.check_rate(0.01, "s/1", "steps")
+    again = Calibration.restored(calibration.state_dict())
+    assert (again.size(), again.rows) == ("150 (worth about 3 independent ones)", 3)
+    scores = torch.arange(-1.0, 151.0)
+    p_values = again.p_values(scores)
+    # As the theory has it for three scores, to the safe side between two of them.
+    at_least = (torch.arange(150.0) >= scores[:, None]).sum(dim=1)
+    assert (p_values + 1e-6 >= (1 + 3 * at_least / 150) / 4).all()
+    assert (p_values <= (2 + 3 * at_least / 150) / 4 + 1e-6).all()
 
 
 def test_a_damaged_state_is_refused() -> None:

@@ -19,10 +19,12 @@ from isthmus.detection.controls import Control, deciding
 from isthmus.detection.points import Per, calibration_of_points, score_points
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import Pair
+from isthmus.registry.card_detector import calibration_in_words
 from isthmus.spec import Settings
 from tests.using import detect_with
 
 PERIOD, WINDOW = 25, 32
+WORTH = r"worth about \d+ independent ones?\)"
 BUMP = slice(600, 620)
 TRAINING = {"epochs": 15, "learning_rate": 3e-3}
 
@@ -55,8 +57,9 @@ def trained(folder: Path, name: str, data: dict[str, Any], table: pd.DataFrame) 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Pair:
     """A pair of two channels, trained on windows of two machines."""
-    table = pd.concat([machine(1500, "a"), machine(1200, "b", seed=1)])
-    data = {"time": "when", "series_id": "machine", "window": WINDOW}
+    table = pd.concat([machine(7500, "a"), machine(6500, "b", seed=1)])
+    # One window of steps counts as one independent step: half of them tell 1 %.
+    data = {"time": "when", "series_id": "machine", "window": WINDOW, "calibration_fraction": 0.5}
     return trained(tmp_path_factory.mktemp("series"), "machines", data, table)
 
 
@@ -178,15 +181,21 @@ def test_memory_grows_by_numbers_of_steps_and_not_by_windows(
     assert peak < 140 * steps
 
 
-@pytest.mark.usefixtures("here")
-def test_missing_values_leave_steps_without_a_score_where_rows_with_them_are_dropped(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    """A pair of a short series, whose calibration steps are worth three windows."""
     table = machine(1000).drop(columns="machine")
     data = {"time": "when", "window": WINDOW, "missing": "drop"}
-    pair = trained(tmp_path_factory.mktemp("drop"), "drops", data, table)
+    return trained(tmp_path_factory.mktemp("drop"), "drops", data, table)
+
+
+@pytest.mark.usefixtures("here")
+def test_missing_values_leave_steps_without_a_score_where_rows_with_them_are_dropped(
+    short: Pair,
+) -> None:
+    table = machine(1000).drop(columns="machine")
     table.loc[300:303, "load"] = np.nan
-    scores, _ = detected(pair, table)
+    scores, _ = detected(short, table)
     assert np.flatnonzero(scores["score"].isna()).tolist() == [300, 301, 302, 303]
     (reason,) = set(scores["reason"].dropna())
     assert reason == "no window of 32 steps without missing values"
@@ -212,6 +221,29 @@ def test_scores_of_steps_are_written_in_every_form(pair: Pair, here: Path, endin
     assert result.points is not None
     assert result.points.ranges_output == Path(f"scores{ending}.ranges.csv")
     assert result.points.unscored == 20
+
+
+def test_a_short_series_promises_no_rate_that_its_few_windows_cannot_tell(
+    short: Pair, here: Path
+) -> None:
+    of_points = short.detector.point_calibration
+    assert of_points is not None
+    assert of_points.scored is not None
+    steps, worth = int(of_points.scored), of_points.rows
+    assert 1 <= worth <= steps // WINDOW
+    table = machine(400, seed=3).drop(columns="machine")
+    scores, _ = detected(short, table)
+    p_values = scores["p_value"]
+    assert p_values.min() >= 1 / (worth + 1) - 1e-6
+    for per in ("point", "window"):
+        with pytest.raises(UsageError, match=rf"0\.01 needs at least 99 independent .* \({WORTH}"):
+            detect_with(short, "new.csv", "scores.csv", control=Control(rate=0.01), per=per)
+    manifest = short.manifest
+    said = f"calibrated on {steps} steps, worth about {worth} independent ones"
+    assert said in str(calibration_in_words(manifest))
+    headline = Control().rule_of(short, of_points)
+    assert f"{steps} calibration steps (worth about {worth} independent" in headline
+    assert f"a false-alarm rate of {1 / (worth + 1):.2g}" in headline
 
 
 @pytest.mark.usefixtures("here")
