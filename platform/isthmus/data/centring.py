@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import FloatArray
+from isthmus.errors import DataError
 
 _logger = logging.getLogger(__name__)
 # The grid of centres, in spreads: so coarse that data which grow keep the centre that they had, and
@@ -19,6 +20,8 @@ _logger = logging.getLogger(__name__)
 _GRID_SPREADS, _BORDER = 64, 0.618
 # The distance of two neighbouring float32 must be below this share of the spread of a feature.
 _FINEST_SHARE = 1e-3
+# Values that spread over fewer neighbouring float64 are rounding, or rounded until little is left.
+_FEWEST_STEPS = 16
 _SHOWN = 8
 
 
@@ -34,6 +37,9 @@ def find_centre(
 
     Returns:
         F numbers, 0 where nothing needs to be subtracted; `None` if all are 0.
+
+    Raises:
+        DataError: If no feature varies by more than float64 tells apart.
     """
     doubles = values.astype(np.float64)
     with np.errstate(all="ignore"):
@@ -44,8 +50,11 @@ def find_centre(
         count = np.maximum(np.isfinite(doubles).sum(axis=0), 1)
         mean = np.nansum(doubles, axis=0) / count
         spread = np.sqrt(np.nansum(np.square(doubles - mean), axis=0) / count)
-    # Below float64's own precision there is nothing to save.
-    needs = (spread > 1e-12 * largest) & (gap > _FINEST_SHARE * spread) & np.isfinite(gap)
+        step = np.spacing(largest)
+    needs = (highest > lowest) & (gap > _FINEST_SHARE * spread) & np.isfinite(gap)
+    is_coarse = needs & (spread <= _FEWEST_STEPS * step)
+    _tell_coarse(is_coarse, is_coarse | (highest == lowest), largest, spread, columns, name)
+    needs &= ~is_coarse
     if not needs.any():
         return None
     grid = np.exp2(np.ceil(np.log2(np.where(needs, _GRID_SPREADS * spread, 1.0))))
@@ -60,6 +69,30 @@ def find_centre(
         *(name, shown, more, spread[places[0]], centre[places[0]]),
     )
     return tuple(float(each) for each in centre)
+
+
+def _tell_coarse(
+    is_coarse: NDArray[np.bool_],
+    is_constant: NDArray[np.bool_],
+    largest: NDArray[np.float64],
+    spread: NDArray[np.float64],
+    columns: Sequence[str] | None,
+    name: str,
+) -> None:
+    """Tells of a feature whose values are so large that even float64 hardly tells them apart."""
+    if not is_coarse.any():
+        return
+    place = int(np.flatnonzero(is_coarse)[0])
+    count = int(is_coarse.sum())
+    said = (
+        f"{name}: {columns[place] if columns else place}"
+        f"{f' and {count - 1} more' if count > 1 else ''}: float64 has a spacing of "
+        f"{np.spacing(largest[place]):.3g} at {largest[place]:.6g}, and the values spread by "
+        f"{spread[place]:.3g}, so they count as constant; subtract an offset where they are written"
+    )
+    if is_constant.all():
+        raise DataError(said)
+    _logger.warning("%s", said)
 
 
 def centred(values: NDArray[Any], centre: Sequence[float] | None) -> FloatArray:
