@@ -21,6 +21,8 @@ def docstring_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
 def test_no_file_is_longer_than_400_lines() -> None:
     long = []
     for path in files_in(PACKAGE) + files_in(PIPELINES):
+        if path.suffix == ".json":
+            continue  # `make schema` writes it, and nobody reads it in one sitting
         lines = path.read_bytes().count(b"\n")
         if lines > MOST_LINES_OF_A_FILE:
             long.append(f"{place(path)} has {lines} lines")

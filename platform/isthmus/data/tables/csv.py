@@ -31,12 +31,12 @@ from isthmus.data.tables._csv_blocks import (
     row_too_long,
     size_of_blocks,
 )
+from isthmus.data.tables._csv_delimiter import delimiter_of
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
 from isthmus.data.tables._signs import LOOKED_AT_BYTES, named
 from isthmus.data.writing import MISSING_SIGN, is_number_somehow
 from isthmus.errors import DataError, first_line
 
-_DELIMITERS = (",", ";", "\t", "|")
 _SNIFFED_ROWS = 20
 # The first block tells the types of the columns, and a row must fit into a block.
 _BLOCK_BYTES = 4 << 20
@@ -66,7 +66,7 @@ class Csv(TableFormat):
             DataError: If the file is no table.
         """
         first_rows = self._first_lines()
-        delimiter = self.spec.delimiter or _sniff(
+        delimiter = self.spec.delimiter or delimiter_of(
             first_rows, ending_of(self.address), self.spec.decimal
         )
         try:
@@ -365,31 +365,6 @@ class Csv(TableFormat):
         except pa.ArrowInvalid as again:
             return again
         return error
-
-
-def _sniff(lines: Sequence[str], ending: str, decimal: str) -> str:
-    """Returns the delimiter by which the first lines are a table: with the most equal columns.
-
-    A sign within quotes does not count, the decimal sign only if no other will do, and the comma
-    only if it is not that of numbers such as 8,60 which another sign separates.
-    """
-    if ending.startswith(".tsv"):
-        return "\t"
-
-    def columns(delimiter: str) -> tuple[bool, bool, bool, int]:
-        try:
-            rows = [row for row in csv.reader(lines, delimiter=delimiter) if row]
-        except csv.Error:
-            return False, False, False, 0
-        # The last row may be cut within quotes.
-        whole = rows[:-1] if len(rows) > 2 else rows
-        is_table = len({len(row) for row in whole}) == 1 and len(whole[0]) > 1
-        with_commas = [cell for row in whole[1:] or whole for cell in row if "," in cell]
-        explains = bool(with_commas) and all(map(is_number_somehow, with_commas))
-        has_commas = delimiter != "," and is_table and explains
-        return is_table, delimiter != decimal, has_commas, len(rows[0])
-
-    return max(_DELIMITERS, key=columns)
 
 
 def _is_number(text: str, decimal: str) -> bool:
