@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
 from isthmus.bundle.compatibility import Compatibility
 from isthmus.bundle.formats import FORMAT, upgrade
@@ -20,6 +20,7 @@ from isthmus.bundle.plugin_files import PluginRecord
 from isthmus.data import sha256_of
 from isthmus.errors import RegistryError
 from isthmus.spec import DataSpec, ModelPlan, PluginSpec, RowSchema, SpecModel
+from isthmus.spec.faults import NEEDED
 
 Half = Literal["encoder", "decoder"]
 HALVES: tuple[Half, Half] = ("encoder", "decoder")
@@ -149,6 +150,13 @@ class PairManifest(SpecModel):
     """The sample of held-out rows that is stored with the run; `None` in pairs that were registered
     before there was one, and if `data.keep_held_out` is false."""
 
+    @field_validator("sha256", "models")
+    @classmethod
+    def _has_both_halves(cls, of_halves: Mapping[Half, str]) -> Mapping[Half, str]:
+        if missing := [half for half in HALVES if half not in of_halves]:
+            raise ValueError(f"has no {' and no '.join(missing)}")
+        return of_halves
+
     @property
     def rows_taken(self) -> RowSchema:
         """The schema of the rows that the pair takes; old pairs know only their kind and shape."""
@@ -174,22 +182,26 @@ def write_manifest(manifest: PairManifest, folder: Path) -> None:
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> PairManifest:
+def read_manifest(folder: Path, called: str | None = None) -> PairManifest:
     """Reads the `pair.json` of a folder.
+
+    Args:
+        folder: The folder.
+        called: What messages call it, if it is a copy of another place.
 
     Raises:
         RegistryError: If it is missing, damaged, or of a newer format.
     """
-    file = folder / MANIFEST_FILE
+    file = f"{called or folder}/{MANIFEST_FILE}"
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        raw = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
     except OSError as error:
         raise RegistryError(f"{file} is missing; this is no half of an Isthmus pair") from error
     # JSON may be nested more deeply than Python's stack.
     except (ValueError, RecursionError) as error:
         raise RegistryError(f"{file} is damaged; restore it, or register the pair again") from error
     try:
-        return PairManifest.model_validate(upgrade(raw, str(file)))
+        return PairManifest.model_validate(upgrade(raw, file))
     except (ValidationError, KeyError, TypeError, AttributeError) as error:
         raise RegistryError(
             f"{file} is damaged, or was written by another Isthmus ({_maker(raw)}"
@@ -207,30 +219,45 @@ def _first_fault(error: Exception) -> str:
         return ""
     first = error.errors()[0]
     where, value = ".".join(map(str, first["loc"])), repr(first["input"])
-    return f"; {where}: {first['msg']}, not {value if len(value) <= 60 else value[:57] + '...'}"
+    if first["type"] == "value_error":
+        return f"; {where} {first['msg'].removeprefix('Value error, ')}"
+    needed = NEEDED.get(first["type"])
+    said = f"Input should be {needed}" if needed else first["msg"]
+    return f"; {where}: {said}, not {value if len(value) <= 60 else value[:57] + '...'}"
 
 
-def check_weights(folder: Path, half: Half, manifest: PairManifest) -> Path:
+def check_weights(
+    folder: Path, half: Half, manifest: PairManifest, called: str | None = None
+) -> Path:
     """Returns the path of a half's weights file after checking its hash against the manifest.
+
+    Args:
+        folder: The folder with the file.
+        half: The half.
+        manifest: The pair's manifest.
+        called: What messages call the folder, if it is a copy of another place.
 
     Raises:
         RegistryError: If the file is missing or damaged. The message names it.
     """
-    return check_file(folder / weights_file(half), manifest.sha256[half], manifest)
+    name = weights_file(half)
+    shown = f"{called or folder}/{name}"
+    return check_file(folder / name, manifest.sha256[half], manifest, shown)
 
 
-def check_file(file: Path, sha256: str, manifest: PairManifest) -> Path:
+def check_file(file: Path, sha256: str, manifest: PairManifest, called: str | None = None) -> Path:
     """Returns the path of a file after checking that it exists and has the given sha256.
 
     Raises:
         RegistryError: If the file is missing or damaged. The message names it.
     """
+    shown = called or str(file)
     if not file.is_file():
-        raise RegistryError(f"{file} is missing; register the pair {manifest.pair_id} again")
+        raise RegistryError(f"{shown} is missing; register the pair {manifest.pair_id} again")
     found = sha256_of(file)
     if found != sha256:
         raise RegistryError(
-            f"{file} is damaged: its sha256 is {found[:12]}..., and pair.json says "
+            f"{shown} is damaged: its sha256 is {found[:12]}..., and pair.json says "
             f"{sha256[:12]}...; restore it, or register the pair again"
         )
     return file

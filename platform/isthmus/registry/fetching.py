@@ -88,24 +88,28 @@ def model_id_of(client: MlflowClient, version: Any) -> str:
 def _fetch(client: MlflowClient, model_id: str, folder: Path) -> None:
     """Downloads both halves beside `folder`, verifies them, and renames them to it in one step."""
     with _temporary_beside(folder) as fetched:
-        asked = _download(client, model_id, fetched)
-        manifest = read_manifest(asked)
+        place = _place(client, model_id)
+        asked = _download(client, place, model_id, fetched)
+        manifest = read_manifest(asked, place)
         if model_id not in manifest.models.values():
             raise RegistryError(
                 f"the artifact of {model_id} says it is {manifest.models['encoder']}; register "
                 f"the pair {manifest.pair_id} again"
             )
-        encoder, decoder = (
-            asked
-            if manifest.models[half] == model_id
-            else _download(client, manifest.models[half], fetched)
-            for half in HALVES
-        )
+        halves: dict[Half, tuple[Path, str]] = {}
+        for half in HALVES:
+            its_id = manifest.models[half]
+            if its_id == model_id:
+                halves[half] = asked, place
+            else:
+                its_place = _place(client, its_id)
+                halves[half] = _download(client, its_place, its_id, fetched), its_place
+        encoder, _ = halves["encoder"]
         whole = fetched / "whole"
         whole.mkdir()
         (encoder / MANIFEST_FILE).replace(whole / MANIFEST_FILE)
-        _take(encoder, "encoder", manifest, whole)
-        _take(decoder, "decoder", manifest, whole)
+        for half, (folder_of_half, its_place) in halves.items():
+            _take(folder_of_half, half, manifest, whole, its_place)
         for file in stored_files(encoder):
             file.replace(whole / file.name)
         if manifest.compatibility and (encoder / MAPS_FILE).exists():
@@ -132,14 +136,18 @@ def _temporary_beside(folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
-def _download(client: MlflowClient, model_id: str, destination: Path) -> Path:
+def _place(client: MlflowClient, model_id: str) -> str:
+    """Returns where the store has the files of a half: the place to mend, not the copy of them."""
+    return f"{client.get_logged_model(model_id).artifact_location}/data/{CONTENT_FOLDER}"
+
+
+def _download(client: MlflowClient, place: str, model_id: str, destination: Path) -> Path:
     from mlflow.artifacts import download_artifacts
 
-    location = client.get_logged_model(model_id).artifact_location
     target = destination / model_id
     target.mkdir()
     found = download_artifacts(
-        artifact_uri=f"{location}/data/{CONTENT_FOLDER}",
+        artifact_uri=place,
         dst_path=str(target),
         tracking_uri=client.tracking_uri,
     )
@@ -149,6 +157,6 @@ def _download(client: MlflowClient, model_id: str, destination: Path) -> Path:
     return copied
 
 
-def _take(source: Path, half: Half, manifest: PairManifest, destination: Path) -> None:
-    file = check_weights(source, half, manifest)
+def _take(source: Path, half: Half, manifest: PairManifest, destination: Path, called: str) -> None:
+    file = check_weights(source, half, manifest, called)
     file.replace(destination / weights_file(half))

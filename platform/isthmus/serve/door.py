@@ -67,7 +67,7 @@ class Door:
         """Score rows, and say which are anomalies.
 
         `false_alarm_rate` is the share of normal rows that may be flagged, by default the pair's
-        own; with `allow_unseen`, rows with categories new to the pair may be normal.
+        own; with `allow_unseen`, the score alone judges rows with categories new to the pair.
         """
         return await self._used("detect", request, false_alarm_rate, allow_unseen)
 

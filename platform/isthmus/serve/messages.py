@@ -27,7 +27,8 @@ class Asked:
         content_type: The media type of the body, in lower case, without parameters.
         accept: The media types that the answer may have, in the order of preference.
         false_alarm_rate: For `detect`, the share of normal rows that may be flagged.
-        allow_unseen: For `detect`, whether rows with categories new to the pair may be normal.
+        allow_unseen: For `detect`, whether rows with categories new to the pair are judged by their
+            score alone, in which such a value is none of those known.
     """
 
     verb: Verb

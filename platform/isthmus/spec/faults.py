@@ -13,7 +13,7 @@ from isthmus.errors import Fault, nearest
 _LONGEST_NAME = 100
 
 # What a field needs, by pydantic's kind of error, in the words of those who write YAML.
-_NEEDED = {
+NEEDED = {
     **dict.fromkeys(("tuple_type", "list_type"), "a list"),
     **dict.fromkeys(("dict_type", "mapping_type"), "a mapping"),
     **dict.fromkeys(("model_type", "model_attributes_type"), "a mapping"),
@@ -70,7 +70,7 @@ def faults_of(
     return [
         fault
         for where, fault in faults.items()
-        if kinds[where] not in _NEEDED or not any(each.startswith(f"{where}.") for each in faults)
+        if kinds[where] not in NEEDED or not any(each.startswith(f"{where}.") for each in faults)
     ]
 
 
@@ -110,8 +110,8 @@ def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[
 
 
 def _requirement(item: Mapping[str, Any]) -> str:
-    if item["type"] in _NEEDED:
-        return _NEEDED[item["type"]]
+    if item["type"] in NEEDED:
+        return NEEDED[item["type"]]
     if item["type"] in _SIZES:
         return _SIZES[item["type"]].format(**item["ctx"])
     message = str(item["msg"])

@@ -78,7 +78,8 @@ class Detect(Use):
         """The options of a detection."""
 
         allow_unseen: bool = False
-        """Let rows with categories new to the pair be normal."""
+        """Judge rows with categories new to the pair by their score alone: it counts such a value
+        as none of those known, which is unusual too. Without this, each is an anomaly."""
         false_alarm_rate: float | None = None
         """The share of normal rows that may be flagged; by default the pair's own, 0.01."""
         control: str = "rate"

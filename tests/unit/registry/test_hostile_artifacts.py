@@ -286,6 +286,40 @@ def test_a_manifest_nested_more_deeply_than_the_stack_is_refused(register, setti
     refused_in_a_line("nested", settings, "pair.json is damaged", "encoder")
 
 
+MANIFESTS = {
+    "no hashes": (lambda raw: raw.update(sha256={}), "sha256 has no encoder and no decoder"),
+    "no model": (lambda raw: raw["models"].pop("decoder"), "models has no decoder"),
+    "a text for a list": (
+        lambda raw: raw["data"].update(columns="xxx"),
+        "data.columns: Input should be a list, not 'xxx'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), MANIFESTS.values(), ids=MANIFESTS.keys())
+def test_a_damaged_manifest_is_told_by_its_field(register, settings, request, change, said):
+    name = f"manifest-{request.node.callspec.id.replace(' ', '-')}"
+    register(name)
+    change_manifests(name, settings, change)
+    refused_in_a_line(name, settings, said, "encoder")
+
+
+def test_a_damaged_artifact_is_named_by_its_place_in_the_store(register, settings):
+    register("placed")
+    stored = content_of("placed", "decoder", settings)
+    (stored / "decoder.safetensors").write_bytes(b"")
+    with pytest.raises(
+        RegistryError, match=r"decoder\.safetensors is damaged: its sha256"
+    ) as refused:
+        registry.load("placed/1", settings)
+    assert str(stored) in str(refused.value)
+    assert ".fetching-" not in str(refused.value)
+    change_manifests("placed", settings, lambda raw: raw.update(sha256={}))
+    with pytest.raises(RegistryError, match=r"/pair\.json is damaged, or was written") as refused:
+        registry.load("placed/1", settings)
+    assert str(settings.cache) not in str(refused.value)
+
+
 def test_a_graph_without_a_hash_is_missed_by_name(register, settings):
     register("unhashed")
     change_manifests("unhashed", settings, lambda raw: raw["onnx"]["sha256"].pop("score.onnx"))
