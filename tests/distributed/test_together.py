@@ -203,6 +203,17 @@ def test_a_communication_hook_changes_little_of_what_is_learned(
     assert hooked.progress.best_loss != exact.progress.best_loss  # it begins after 100 steps
 
 
+def test_workers_that_step_alone_are_saved_where_their_weights_agree(tmp_path: Path) -> None:
+    options = {"global_batch_size": 20, "epochs": 12, "checkpoint_interval_s": 0}
+    run = {"hurt": ("plain", {**options, "comm_hook": "post_local_sgd"})}
+    run_together(2, share, tmp_path, run, 9, rows(300))
+    before = result(tmp_path, "hurt").progress
+    assert (before.epochs, before.rows_done) == (9, 0)
+    (hurt,) = trained(tmp_path, run, 2, rows(300))
+    assert hurt.progress.finished
+    assert [report.epoch for report in hurt.progress.history] == list(range(1, 13))
+
+
 @pytest.mark.usefixtures("torch_as_before")
 @pytest.mark.parametrize(
     ("options", "message"),

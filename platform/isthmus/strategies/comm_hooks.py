@@ -29,6 +29,10 @@ _POWER_SGD_RANK, _POWER_SGD_BEGINS = 4, 100
 # Steps between two averagings of the workers' weights, and steps before local SGD begins.
 _LOCAL_STEPS, _LOCAL_SGD_BEGINS = 8, 100
 
+INEXACT_HOOKS = ("powersgd", "post_local_sgd")
+"""The hooks with a state of each worker that no checkpoint has. At the end of an epoch the workers'
+weights agree, so checkpoints are saved there."""
+
 
 class CommHook(Callback):
     """A callback that registers the job's communication hook with DistributedDataParallel.
