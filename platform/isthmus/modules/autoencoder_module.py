@@ -11,7 +11,8 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from isthmus import variants
-from isthmus.core import LossOutput, PlanLike, Scaling
+from isthmus.core import Autoencoder, LossOutput, PlanLike, Scaling
+from isthmus.errors import TrainingError
 from isthmus.modules.learning_rate import Schedule, learning_rate_schedule
 from isthmus.modules.state_names import names_in_module
 from isthmus.modules.trainer_clock import TrainerClock
@@ -67,6 +68,9 @@ class AutoencoderModule(LightningModule):
             weight_decay: AdamW's decoupled weight decay.
             gradient_clip_norm: The largest L2 norm of the gradients, to which larger ones are
                 clipped. By default gradients are not clipped.
+
+        Raises:
+            TrainingError: If the variant defines what Lightning calls of a LightningModule alone.
         """
         super().__init__()
         plan = plan if isinstance(plan, ModelPlan) else ModelPlan.model_validate(dict(plan))
@@ -82,6 +86,7 @@ class AutoencoderModule(LightningModule):
                 "gradient_clip_norm": gradient_clip_norm,
             }
         )
+        _refuse_hooks(variants.get(plan.variant.name))
         self.autoencoder = variants.build(plan)
         self.autoencoder.clock = self.clock = TrainerClock(self)
 
@@ -273,6 +278,21 @@ class AutoencoderModule(LightningModule):
             rate = _LOG_VARIANCE_GAIN * self.hparams["learning_rate"]
             groups.append({"params": own, "lr": rate, "weight_decay": 0.0})
         return groups
+
+
+def _refuse_hooks(variant: type[Autoencoder]) -> None:
+    """Refuses a variant with methods that its author expects Lightning to call."""
+    of_lightning = {
+        name
+        for name in dir(LightningModule)
+        if name.startswith(("on_", "configure_")) or name.endswith(("_step", "_dataloader"))
+    }
+    found = sorted(of_lightning & set(dir(variant)))
+    if found:
+        raise TrainingError(
+            f"{variant.__name__} defines {', '.join(found)}, which Lightning would never call: a "
+            "variant is no LightningModule; use a callback, or a module of your own that holds it"
+        )
 
 
 def rows_of(batch: Any) -> Tensor:

@@ -16,7 +16,7 @@ import yaml
 import isthmus
 from isthmus import nets, variants
 from isthmus.core import Autoencoder
-from isthmus.errors import SpecError, UsageError
+from isthmus.errors import SpecError, TrainingError, UsageError
 from isthmus.jobs.specs import check_job, load_job_file, plan_for
 from isthmus.plugins import files
 from isthmus.spec import JobSpec, ModelPlan
@@ -187,6 +187,34 @@ def test_build_takes_classes_also_those_of_a_notebook(here):
         check_job({"name": "a", "data": "x.csv", "variant": swirl})
     with pytest.raises(UsageError, match="Linear is no variant, net"):
         isthmus.build("plain", net=torch.nn.Linear, row_shape=(5,))
+
+
+def test_a_checkpoint_of_a_class_is_loaded_where_it_was_built_once(here, elsewhere):
+    defined: dict[str, object] = {"__name__": "notebook"}
+    exec(example("python"), defined)
+    module = isthmus.build(defined["Swirl"], row_shape=(5,))
+    checkpoint = {"state_dict": module.state_dict(), "hyper_parameters": dict(module.hparams)}
+    torch.save({**checkpoint, "pytorch-lightning_version": "2.0.0"}, here / "own.ckpt")
+    files._table.names.clear()
+    files._table.classes.clear()
+    with pytest.raises(UsageError, match="a file that this process has not imported"):
+        type(module).load_from_checkpoint(here / "own.ckpt", weights_only=True)
+    again = isthmus.build(defined["Swirl"], row_shape=(5,))
+    loaded = type(again).load_from_checkpoint(here / "own.ckpt", weights_only=True)
+    rows = torch.rand(3, 5)
+    assert torch.equal(loaded.score(rows), module.score(rows))
+
+
+def test_a_variant_with_hooks_of_lightning_is_refused_before_it_is_trained(here):
+    class Hooked(variants.get("plain")):
+        def configure_optimizers(self):
+            raise AssertionError
+
+        def on_train_epoch_end(self):
+            raise AssertionError
+
+    with pytest.raises(TrainingError, match="Hooked defines configure_optimizers, on_train_epoch"):
+        isthmus.build(Hooked, row_shape=(5,))
 
 
 def test_a_class_of_a_built_in_plugin_is_known_by_its_name():
