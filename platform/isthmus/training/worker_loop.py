@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
 from torch import Tensor, nn
 
 from isthmus import modules
@@ -106,7 +106,6 @@ def train_worker(
         callbacks += [StartingPoint(progress, writer, sender)] if begins_warm else []
         loader: Batches | GroupedBatches = batches
         if _takes_groups(task, training, context):
-            _logger.info("one process takes its steps in groups, each a batch to Lightning")
             module.automatic_optimization = False
             loader = GroupedBatches(batches, books.sums, training, averaged)
         logger = DriverLogger(sender) if task.callbacks else False
@@ -252,14 +251,28 @@ def _held_out(rows: ScaledRows, context: WorkerContext) -> ValidationBatches:
 
 
 def _takes_groups(task: WorkerTask, training: TrainingSpec, context: WorkerContext) -> bool:
-    """Returns whether steps can be grouped: one process, and nothing that needs single steps."""
-    return (
-        trains_alone(training)
-        and context.workers == 1
-        and not task.callbacks
-        and not training.trainer
-        and training.precision != "float16"  # whose gradients Lightning scales at each step
-    )
+    """Returns whether steps are grouped, and logs which path training takes."""
+    why = _needs_single_steps(task, training, context)
+    if why:
+        _logger.info("Lightning takes each step by itself, because %s", why)
+    else:
+        _logger.info("one process takes its steps in groups, each a batch to Lightning")
+    return why is None
+
+
+def _needs_single_steps(
+    task: WorkerTask, training: TrainingSpec, context: WorkerContext
+) -> str | None:
+    """Returns why steps cannot be grouped; `None` for one process that needs no single steps."""
+    if not trains_alone(training) or context.workers > 1:
+        return "several workers take it together"
+    if task.callbacks:
+        return "callbacks may look at each"
+    if training.trainer:
+        return "training.trainer may change it"
+    if training.precision == "float16":
+        return "it scales the gradients of float16"
+    return None
 
 
 def _trainer(
@@ -289,8 +302,9 @@ def _trainer(
     if begins_warm:
         arguments["num_sanity_val_steps"] = -1  # all held-out rows, for `StartingPoint`
     defaults = {
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
+        # Lightning refuses a callback whose kind is turned off.
+        "enable_progress_bar": any(isinstance(each, ProgressBar) for each in callbacks),
+        "enable_model_summary": any(isinstance(each, ModelSummary) for each in callbacks),
         "num_sanity_val_steps": 0,
     }
     trainer = Trainer(**{**defaults, **training.trainer, **arguments})

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning.callbacks import LearningRateMonitor
+from pytorch_lightning import Callback
+from pytorch_lightning.callbacks import LearningRateMonitor, ModelSummary, RichProgressBar
 
 from isthmus.progress.checkpoints import LAST, Progress, read_best
 from isthmus.progress.events import Logged, Resumed
@@ -150,6 +152,20 @@ def test_what_callbacks_log_reaches_the_driver_and_what_is_reported_does_not_twi
     assert all(list(each.metrics) == ["lr-AdamW"] for each in logged)
     rates = [each.metrics["lr-AdamW"] for each in logged]
     assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "callback", [RichProgressBar(), ModelSummary()], ids=["progress bar", "summary"]
+)
+def test_a_callback_that_shows_training_may_be_added_and_the_log_says_what_it_costs(
+    callback: Callback, caplog: pytest.LogCaptureFixture
+) -> None:
+    kept: list[int] = []
+    task = WorkerTask(plan("plain"), training(epochs=1), callbacks=(callback,))
+    with caplog.at_level(logging.INFO, logger="isthmus"):
+        train_worker(task, rows(), ALONE, None, lambda _, progress: kept.append(progress.epochs))
+    assert kept[-1] == 1
+    assert "takes each step by itself, because callbacks may look at each" in caplog.text
 
 
 def test_a_checkpoint_that_is_due_waits_until_the_one_before_it_is_stored() -> None:
