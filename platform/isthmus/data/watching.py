@@ -19,6 +19,8 @@ _FAR_INSIDE = 0.02
 # So few rows may well lie in a narrow range; a large image counts as many of so many pixels.
 _FEWEST_ROWS, _PIXELS_OF_A_ROW = 20, 32 * 32
 _SHOWN, _DIGITS = 5, 6
+# Of rows in memory, a sample of so many numbers tells their units, in a time that does not count.
+_MOST_NUMBERS_LOOKED_AT = 2**20
 # numpy reduces rows of so many numbers as fast as they come from memory, and does little else than
 # to begin anew where they are much shorter.
 _NUMBERS_AT_ONCE = 4096
@@ -74,11 +76,21 @@ class RangeWatch:
                 highest > most + self._may_leave * width
             )
             is_inside = (highest - lowest < _FAR_INSIDE * width) & (width > 0)
-        varies = width > 0
+        # Whether rows are of a category tells nothing of the units of the others.
+        varies = (width > 0) & ~self._are_indicators(least, most)
         if is_outside.any():
             self._warn("values far outside", is_outside, lowest, highest, least, most)
         if self._rows >= _FEWEST_ROWS and varies.any() and is_inside[varies].all():
-            self._warn("values that fill little of", is_inside, lowest, highest, least, most)
+            self._warn(
+                "values that fill little of", is_inside & varies, lowest, highest, least, most
+            )
+
+    def _are_indicators(self, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+        """Returns which features are 0 or 1 for a value of a category, as `colour=red` is."""
+        if self._schema.kind is not DataKind.TABULAR or not self._schema.features:
+            return np.zeros(len(least), dtype=bool)
+        named = np.array(["=" in name for name in self._schema.features])
+        return np.asarray(named & (least == 0) & (most == 1))
 
     def _rows_in(self, values: FloatArray) -> int:
         if self._schema.kind is not DataKind.IMAGES:
@@ -125,6 +137,18 @@ class RangeWatch:
             return "the values are" if place == 0 else f"channel {place}"
         features = self._schema.features
         return f'"{features[place]}"' if features else f"column {place}"
+
+
+def warn_of_misfits(
+    schema: RowSchema, rows: FloatArray, name: str, *, may_leave: float = FAR_OUTSIDE
+) -> None:
+    """Logs what does not fit the trained range in rows in memory, of which many are sampled.
+
+    The arguments are those of `RangeWatch`, and rows of shape (N, *row_shape).
+    """
+    watch = RangeWatch(schema, name, may_leave=may_leave)
+    watch.look(rows[:: max(1, rows.size // _MOST_NUMBERS_LOOKED_AT)])
+    watch.report()
 
 
 def _reduced(extreme: np.ufunc, values: FloatArray) -> FloatArray:

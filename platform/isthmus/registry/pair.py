@@ -20,6 +20,7 @@ from isthmus.data.centring import centred, restored
 from isthmus.data.given import array_of, is_frame
 from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.data.scaling import ScalingStatistics
+from isthmus.data.watching import FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE, warn_of_misfits
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import generation
 from isthmus.registry.any_size import AnySize, image_shape
@@ -254,7 +255,9 @@ class Pair:
         Returns:
             The reconstruction in the shape of the input.
         """
-        rows, shape = self._as_rows(x, as_read, is_any_size=self.takes_any_size)
+        rows, shape = self._as_rows(
+            x, as_read, is_any_size=self.takes_any_size, may_leave=FAR_OUTSIDE_OF_NOISE
+        )
         if self._any_size is not None:
             made = self._any_size.reconstruct(rows, on_rows, self.device)
         else:
@@ -359,10 +362,15 @@ class Pair:
         return ScalingStatistics(scaling.offset.cpu().numpy(), scaling.scale.cpu().numpy())
 
     def _as_rows(
-        self, x: ArrayLike, as_read: bool, *, is_any_size: bool = False
+        self,
+        x: ArrayLike,
+        as_read: bool,
+        *,
+        is_any_size: bool = False,
+        may_leave: float = FAR_OUTSIDE,
     ) -> tuple[Floats, Shape]:
         """Returns the rows in the pair's own shape, and the shape of the input."""
-        wanted = self.manifest.plan.row_shape
+        wanted, called = self.manifest.plan.row_shape, f"rows for {self.reference}"
         if as_read and isinstance(x, np.ndarray):
             if self.takes_any_size and not is_any_size and x.shape[1:] != wanted:
                 raise DataError(self._misfit(x.shape))
@@ -372,6 +380,7 @@ class Pair:
 
             if frames.finds_columns(self.manifest, x):
                 rows = frames.rows_of_frame(self.manifest, x)
+                warn_of_misfits(self.manifest.rows_taken, rows, called, may_leave=may_leave)
                 return rows, rows.shape
         values = array_of(x)
         without_channel = wanted[1:] if wanted[0] == 1 and len(wanted) > 1 else wanted
@@ -384,7 +393,8 @@ class Pair:
         data = self.manifest.data
         # The rows cannot be dropped, so that "drop" refuses as well.
         missing: Missing = "mean" if data.missing == "mean" else "refuse"
-        MissingInBlocks(missing, self._columns, f"rows for {self.reference}").kept(rows)
+        MissingInBlocks(missing, self._columns, called).kept(rows)
+        warn_of_misfits(self.manifest.rows_taken, rows, called, may_leave=may_leave)
         return rows, values.shape
 
     def _misfit(self, shape: Shape) -> str:

@@ -42,3 +42,21 @@ def test_a_single_value_outside_the_range_is_told_with_its_column(
         assert f'far outside the trained range ("sensor_{features - 1}"' in told
         assert f"{value:g}" in told
         caplog.clear()
+
+
+def test_units_are_told_though_a_category_beside_has_both_values(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    values = np.random.default_rng(0).random((100, 3), dtype=np.float32)
+    values[:, :1] /= 255
+    values[:, 1:] = values[:, 1:] > 0.5
+    with_categories = schema(3).model_copy(update={"features": ("a", "k=x", "k=y")})
+    for rows, lines in ((values, 1), (values * (255, 1, 1), 0), (values[:19], 0)):
+        watch = RangeWatch(with_categories, "new.csv")
+        watch.look(np.asarray(rows, dtype=np.float32))
+        watch.report()
+        assert len(caplog.messages) == lines
+        if lines:
+            assert 'fill little of the trained range ("a" ' in caplog.text
+            assert "k=" not in caplog.text
+        caplog.clear()
