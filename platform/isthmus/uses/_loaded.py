@@ -16,6 +16,7 @@ from isthmus.bundle.manifest import PairManifest
 from isthmus.compression.decompressing import DecompressResult, decompress
 from isthmus.core import IntTable
 from isthmus.data.given import is_frame
+from isthmus.data.watching import FAR_OUTSIDE
 from isthmus.errors import UsageError
 from isthmus.execution.frames import run_on_frame
 from isthmus.execution.request import Request
@@ -181,7 +182,12 @@ class LoadedPair(Pair):
         return not finds_columns(self.manifest, x)
 
     def _as_rows(
-        self, x: ArrayLike, as_read: bool, *, is_any_size: bool = False
+        self,
+        x: ArrayLike,
+        as_read: bool,
+        *,
+        is_any_size: bool = False,
+        may_leave: float = FAR_OUTSIDE,
     ) -> tuple[Floats, Shape]:
         """Does the same as of every pair, and says once that an array has no names."""
         columns = self._columns
@@ -193,7 +199,7 @@ class LoadedPair(Pair):
                 "a frame's are found by name",
                 *(self.reference, shown),
             )
-        return super()._as_rows(x, as_read, is_any_size=is_any_size)
+        return super()._as_rows(x, as_read, is_any_size=is_any_size, may_leave=may_leave)
 
     def _run(self, name: str, x: Any, *more: Any, **options: Any) -> Any:
         """Runs a job on files, or on a frame."""
