@@ -59,7 +59,7 @@ FILE_JOB = '''
 
 from contextlib import contextmanager
 
-from isthmus.data.output import whole_file
+from isthmus.data.outputs.output import whole_file
 from isthmus.execution.outputs import RowsOutput
 from isthmus.execution.use import RowsUse
 

@@ -19,7 +19,7 @@ from isthmus.cli.use import command_of
 from isthmus.compression import header
 from isthmus.compression.decompressing import decompress
 from isthmus.data import read_provenance, rows
-from isthmus.data.parts_folder import PartsFolder
+from isthmus.data.outputs.parts_folder import PartsFolder
 from isthmus.errors import DataError, UsageError
 from isthmus.execution.outputs import RowsOutput
 from isthmus.execution.request import Request

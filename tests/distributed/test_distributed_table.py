@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 import ray
 
-from isthmus.data import StoredRows, open_rows, storing
-from isthmus.data.distributed_table import (
+from isthmus.data import StoredRows, open_rows
+from isthmus.data.prepared import storing
+from isthmus.data.prepared.distributed_table import (
     ROWS,
     DistributedSplit,
     distributable,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from isthmus.data.refusals import ColumnsRefused
+from isthmus.data.columns.refusals import ColumnsRefused
 from isthmus.errors import IsthmusError
 from tests.fuzz.bombs import BOMBS
 from tests.fuzz.mutations import damaged

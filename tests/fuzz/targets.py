@@ -14,10 +14,10 @@ from PIL import Image
 from pydantic import BaseModel
 
 from isthmus.data import Provenance, RowSource
-from isthmus.data.files import find_files
 from isthmus.data.kinds.audio import Audio
 from isthmus.data.media.image_files import open_image_files
 from isthmus.data.media.pixels import IMAGE_ENDINGS
+from isthmus.data.storage.files import find_files
 from isthmus.spec import Catalog, DataSpec, load_job
 from tests.fuzz import compressed
 

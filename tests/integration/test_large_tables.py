@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.data import StoredRows, storing
+from isthmus.data import StoredRows
+from isthmus.data.prepared import storing
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job

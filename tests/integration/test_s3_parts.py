@@ -28,7 +28,7 @@ from pathlib import Path
 from isthmus.execution.request import Request
 from isthmus.execution.running import run
 from isthmus.launch.session import ray_session
-from isthmus.data.parts_folder import PartsFolder
+from isthmus.data.outputs.parts_folder import PartsFolder
 from isthmus.spec import Settings
 from isthmus.uses.detect import Detect
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from isthmus.bundle.manifest import GraphName, onnx_file
 from isthmus.core import Autoencoder
-from isthmus.data.centring import centred, restored
+from isthmus.data.prepared.centring import centred, restored
 from isthmus.scores import Detector
 
 TOLERANCE = 1e-4

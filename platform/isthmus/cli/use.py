@@ -133,7 +133,7 @@ def _run(
 
 def _check_page(page: Path, output: str, request: "Request", as_json: bool) -> None:
     """Refuses a page about the results that could not be made, before the work."""
-    from isthmus.data.files import is_in_s3
+    from isthmus.data.storage.files import is_in_s3
     from isthmus.errors import UsageError
 
     if as_json:

@@ -18,20 +18,20 @@ from isthmus.compression.forms import (
     check_pixels,
 )
 from isthmus.data import Block, Provenance, RowSource
-from isthmus.data.array_output import as_dtype, save_array
 from isthmus.data.array_rows import ArrayRows
 from isthmus.data.arrays import LoadedArray
-from isthmus.data.categories import Expansion
-from isthmus.data.centring import restored
+from isthmus.data.columns.categories import Expansion
 from isthmus.data.many import ManyRows
-from isthmus.data.output import (
+from isthmus.data.outputs.array_output import as_dtype, save_array
+from isthmus.data.outputs.output import (
     ARRAY_OUTPUT_ENDINGS,
     TABLE_OUTPUT_ENDINGS,
     check_ending,
     is_array_output,
 )
+from isthmus.data.outputs.table_output import CsvStyle, open_table_output
+from isthmus.data.prepared.centring import restored
 from isthmus.data.rows import FloatArray, WriteBlock, rows_in_a_block
-from isthmus.data.table_output import CsvStyle, open_table_output
 from isthmus.spec import DataSpec, RowSchema
 
 

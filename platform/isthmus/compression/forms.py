@@ -25,9 +25,9 @@ from isthmus.data.media.orientation import UPRIGHT
 from isthmus.data.media.pixels import IMAGE_ENDINGS
 from isthmus.data.media.samples import FORMATS
 from isthmus.data.media.sound_files import SoundFiles
-from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, TABLE_OUTPUT_ENDINGS
+from isthmus.data.outputs.output import ARRAY_OUTPUT_ENDINGS, TABLE_OUTPUT_ENDINGS
 from isthmus.data.rows import IndexArray
-from isthmus.data.series_rows import SeriesRows
+from isthmus.data.steps.series_rows import SeriesRows
 from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
 from isthmus.spec import SpecModel

@@ -16,7 +16,7 @@ from isthmus.compression.container import MOST_HEADER_BYTES, ChunkKind, Containe
 from isthmus.compression.forms import Count, Form, ImagesForm
 from isthmus.compression.names import told
 from isthmus.compression.within_error.form import ColumnSummary
-from isthmus.data.files import is_in_s3
+from isthmus.data.storage.files import is_in_s3
 from isthmus.errors import DataError
 from isthmus.spec import SpecModel
 from isthmus.types import DataKind
@@ -123,7 +123,7 @@ def local_file(source: str) -> Path:
         DataError: If there is no such file.
     """
     if is_in_s3(source):
-        from isthmus.data.s3 import fetch
+        from isthmus.data.storage.s3 import fetch
 
         return fetch([source])[0]
     path = Path(source).expanduser()

@@ -8,7 +8,7 @@ from unicodedata import category
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from isthmus.data.files import ending_of
+from isthmus.data.storage.files import ending_of
 from isthmus.errors import DataError
 
 # File systems have no longer ones.

@@ -19,7 +19,7 @@ from isthmus.compression.within_error.form import ExactForm
 from isthmus.core import CodedAutoencoder
 from isthmus.data import Block, Files, Provenance, RowSource
 from isthmus.data.kinds import get as get_kind
-from isthmus.data.output import check_ending, whole_file
+from isthmus.data.outputs.output import check_ending, whole_file
 from isthmus.errors import UsageError
 from isthmus.execution.outputs import OutputSchema
 from isthmus.registry import Pair

@@ -37,11 +37,11 @@ from isthmus.data.media.pixels import ImageHeader, encode_new
 from isthmus.data.media.samples import SampleWriter, SoundHeader
 from isthmus.data.media.sound_files import SoundFiles
 from isthmus.data.media.windows_in_parts import Merger, count_windows
-from isthmus.data.output import (
+from isthmus.data.outputs.output import (
     is_array_output,
 )
 from isthmus.data.rows import FloatArray, WriteBlock
-from isthmus.data.series_rows import SeriesRows
+from isthmus.data.steps.series_rows import SeriesRows
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from isthmus.data import RowSource
 from isthmus.data.media.sound_files import SoundFiles
-from isthmus.data.series_rows import SeriesRows
-from isthmus.data.windows import window_starts
+from isthmus.data.steps.series_rows import SeriesRows
+from isthmus.data.steps.windows import window_starts
 
 # Where one window of a sound begins abruptly after another, one hears a click.
 _FADED_SHARE = 16

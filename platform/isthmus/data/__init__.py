@@ -1,8 +1,5 @@
 """Rows in, results out: sources, splits, scaling, fingerprints, and files of results."""
 
-from isthmus.data.digest import sha256_of
-from isthmus.data.files import Files
-from isthmus.data.fingerprint import fingerprint
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import (
     local_output,
@@ -14,17 +11,29 @@ from isthmus.data.opening import (
     read_opened,
     read_rows,
 )
+from isthmus.data.outputs.provenance import (
+    Provenance,
+    content_sha256,
+    read_provenance,
+    sidecar_path,
+)
+from isthmus.data.outputs.rejected import open_rejected, rejected_path
+from isthmus.data.outputs.results import check_table_output, open_results, write_table
 from isthmus.data.partners import open_partner, read_partner_rows, split_by
 from isthmus.data.patches import TrainingPatches, split_patches
-from isthmus.data.points import (
-    mean_of_covering_windows,
-    scores_of_steps,
-    starts_in_one_line,
+from isthmus.data.prepared.fingerprint import fingerprint
+from isthmus.data.prepared.scaling import (
+    Moments,
+    ScalingStatistics,
+    fit_scaling,
+    moments_of,
+    remembered,
+    scaling_by,
 )
-from isthmus.data.provenance import Provenance, content_sha256, read_provenance, sidecar_path
-from isthmus.data.ranges import Range, ranges_of
-from isthmus.data.rejected import open_rejected, rejected_path
-from isthmus.data.results import check_table_output, open_results, write_table
+from isthmus.data.prepared.splits import Split, split_rows
+from isthmus.data.prepared.stored import StoredRows
+from isthmus.data.prepared.storing import is_large, store_split
+from isthmus.data.prepared.watching import RangeWatch
 from isthmus.data.rows import (
     Block,
     Labels,
@@ -34,18 +43,14 @@ from isthmus.data.rows import (
     read_ahead,
     write_behind,
 )
-from isthmus.data.scaling import (
-    Moments,
-    ScalingStatistics,
-    fit_scaling,
-    moments_of,
-    remembered,
-    scaling_by,
+from isthmus.data.steps.points import (
+    mean_of_covering_windows,
+    scores_of_steps,
+    starts_in_one_line,
 )
-from isthmus.data.splits import Split, split_rows
-from isthmus.data.stored import StoredRows
-from isthmus.data.storing import is_large, store_split
-from isthmus.data.watching import RangeWatch
+from isthmus.data.steps.ranges import Range, ranges_of
+from isthmus.data.storage.digest import sha256_of
+from isthmus.data.storage.files import Files
 
 __all__ = [
     "Block",

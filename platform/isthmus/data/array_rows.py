@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.array_output import (
+from isthmus.data.arrays import LoadedArray
+from isthmus.data.columns.quality import MissingInBlocks
+from isthmus.data.media.pixels import Size, resize
+from isthmus.data.outputs.array_output import (
     arrays_beside,
     as_dtype,
     open_npy,
     open_npz,
 )
-from isthmus.data.arrays import LoadedArray
-from isthmus.data.centring import centred, restored
-from isthmus.data.media.pixels import Size, resize
-from isthmus.data.output import ARRAY_OUTPUT_ENDINGS, check_ending
-from isthmus.data.provenance import Provenance
-from isthmus.data.quality import MissingInBlocks
+from isthmus.data.outputs.output import ARRAY_OUTPUT_ENDINGS, check_ending
+from isthmus.data.outputs.provenance import Provenance
+from isthmus.data.prepared.centring import centred, restored
 from isthmus.data.rows import Block, FloatArray, IndexArray, WriteBlock, rows_in_a_block
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind

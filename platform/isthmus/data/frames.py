@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.feather as feather
 from narwhals.exceptions import DuplicateError
 
-from isthmus.data.files import Files
-from isthmus.data.memory_folder import folder_in_memory
+from isthmus.data.storage.files import Files
+from isthmus.data.storage.memory_folder import folder_in_memory
 from isthmus.errors import DataError, first_line
 
 CALLED = "frame"

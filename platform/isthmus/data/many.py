@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.data.files import ending_of
-from isthmus.data.labels import matching
-from isthmus.data.output import check_folder, whole_folder
-from isthmus.data.provenance import Provenance
+from isthmus.data.columns.labels import matching
+from isthmus.data.outputs.output import check_folder, whole_folder
+from isthmus.data.outputs.provenance import Provenance
 from isthmus.data.rows import Block, FloatArray, Labels, RowSource, WriteBlock, joined
+from isthmus.data.storage.files import ending_of
 from isthmus.errors import DataError
 from isthmus.spec import RowSchema
 

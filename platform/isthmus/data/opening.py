@@ -9,11 +9,11 @@ from pathlib import Path
 
 from isthmus.data import arrays, kinds, tables
 from isthmus.data.arrays.sklearn import IMAGE_SET
-from isthmus.data.files import Files, find_files, is_in_s3
+from isthmus.data.columns.quality import refuse_constant, refuse_empty_columns, report_constant
 from isthmus.data.kinds import UseOptions
 from isthmus.data.many import KeptLabels
-from isthmus.data.quality import refuse_constant, refuse_empty_columns, report_constant
 from isthmus.data.rows import Rows, RowSource, collect
+from isthmus.data.storage.files import Files, find_files, is_in_s3
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.spec.secrets import without_password
@@ -166,7 +166,7 @@ def local_output(path: str) -> Path:
         return files.path(0)
     if not is_in_s3(path):
         return Path(path).expanduser()
-    from isthmus.data.s3 import fetch_folder
+    from isthmus.data.storage.s3 import fetch_folder
 
     return fetch_folder(path)
 

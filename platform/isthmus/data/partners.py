@@ -9,11 +9,11 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from isthmus.data import kinds
-from isthmus.data.files import Files
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import locate, open_files
+from isthmus.data.prepared.splits import hash_rows
 from isthmus.data.rows import FloatArray, IndexArray, Rows, RowSource, collect
-from isthmus.data.splits import hash_rows
+from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isthmus.data.provenance import Provenance
+from isthmus.data.outputs.provenance import Provenance
 from isthmus.spec import RowSchema
 from isthmus.types import Shape
 

@@ -14,27 +14,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from isthmus.data.array_output import as_dtype, save_array
-from isthmus.data.categories import Expansion, UnknownValues
-from isthmus.data.centring import restored
-from isthmus.data.columns import column_names, refuse_absent
-from isthmus.data.files import ending_of
-from isthmus.data.output import (
+from isthmus.data.columns.categories import Expansion, UnknownValues
+from isthmus.data.columns.chosen import column_names, refuse_absent
+from isthmus.data.columns.quality import MissingInBlocks
+from isthmus.data.outputs.array_output import as_dtype, save_array
+from isthmus.data.outputs.output import (
     ARRAY_OUTPUT_ENDINGS,
     TABLE_OUTPUT_ENDINGS,
     check_ending,
     is_array_output,
 )
-from isthmus.data.provenance import Provenance
-from isthmus.data.quality import MissingInBlocks
+from isthmus.data.outputs.provenance import Provenance
+from isthmus.data.outputs.table_output import CsvStyle, open_table_output
+from isthmus.data.prepared.centring import restored
 from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
-from isthmus.data.table_output import CsvStyle, open_table_output
+from isthmus.data.storage.files import ending_of
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
 from isthmus.spec import DataSpec, RowSchema
 
 if TYPE_CHECKING:
-    from isthmus.data.refusals import ColumnsRefused
+    from isthmus.data.columns.refusals import ColumnsRefused
 
 _ROWS_AT_ONCE = 8192
 
@@ -102,7 +102,7 @@ class TableRows:
 
     def _refused(self) -> ColumnsRefused | None:
         """Returns all that is wrong with the columns of numbers, as far as can be read."""
-        from isthmus.data.refusals import refusals_of  # it loads pandas
+        from isthmus.data.columns.refusals import refusals_of  # it loads pandas
 
         columns = self.expansion.numeric if self.expansion else self.columns
         numbers = [name for name in columns if name not in self.keys]
@@ -260,7 +260,7 @@ class TableRows:
 def open_address(address: str, name: str, spec: DataSpec) -> TableFormat:
     """Opens a table; one in S3 is copied to the cache of this machine first."""
     if address.startswith("s3://"):
-        from isthmus.data.s3 import fetch
+        from isthmus.data.storage.s3 import fetch
 
         address = str(fetch([address])[0])
     return open_table(address, name, spec)

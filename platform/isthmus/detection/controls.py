@@ -22,8 +22,8 @@ from isthmus.core.discoveries import (
     PValueTally,
     check_control,
 )
-from isthmus.data.results import Columns
-from isthmus.data.spooled import SpooledColumns, spooled_columns
+from isthmus.data.outputs.results import Columns
+from isthmus.data.outputs.spooled import SpooledColumns, spooled_columns
 from isthmus.detection.streams import open_stream, scored_by
 from isthmus.errors import UsageError
 from isthmus.registry import Pair

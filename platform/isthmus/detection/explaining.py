@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import HeldOutSample
 from isthmus.data import Block, Provenance
-from isthmus.data.output import whole_folder
+from isthmus.data.outputs.output import whole_folder
 from isthmus.execution.reference_rows import ReferenceRows
 from isthmus.explanations import (
     Contributions,

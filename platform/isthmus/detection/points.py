@@ -28,8 +28,8 @@ from isthmus.data import (
     ranges_of,
     write_table,
 )
-from isthmus.data.results import Columns, table_beside
-from isthmus.data.series_rows import SeriesRows
+from isthmus.data.outputs.results import Columns, table_beside
+from isthmus.data.steps.series_rows import SeriesRows
 from isthmus.detection.controls import Control, Decisions, deciding
 from isthmus.detection.input_watch import InputWatch
 from isthmus.errors import UsageError

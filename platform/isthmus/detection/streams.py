@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError
 from isthmus.core import Calibration
 from isthmus.core.calibration import readable
 from isthmus.core.discoveries import OnlineDiscoveries
-from isthmus.data.output import whole_file
+from isthmus.data.outputs.output import whole_file
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import Pair
 from isthmus.spec import SpecModel

@@ -8,8 +8,8 @@ import numpy as np
 
 from isthmus.data import arrays
 from isthmus.data.arrays import USUAL_KEYS, LoadedArray
-from isthmus.data.files import Files
-from isthmus.data.survey import rows_looked_at
+from isthmus.data.columns.survey import rows_looked_at
+from isthmus.data.storage.files import Files
 from isthmus.drafts.columns import LABEL_NAMES
 from isthmus.drafts.fields import Field
 from isthmus.drafts.tables import labels_fields

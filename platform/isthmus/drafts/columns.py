@@ -9,9 +9,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from isthmus.data.columns import is_index
-from isthmus.data.survey import Column, Holds, fields_that_read
-from isthmus.data.writing import Writing
+from isthmus.data.columns.chosen import is_index
+from isthmus.data.columns.survey import Column, Holds, fields_that_read
+from isthmus.data.columns.writing import Writing
 
 LABEL_NAMES = frozenset(
     {"label", "labels", "class", "classes", "target", "targets", "y", "ground_truth", "diagnosis"}

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isthmus.data import arrays, is_large, open_rows
-from isthmus.data.files import Files
+from isthmus.data.columns.quality import MissingValues
+from isthmus.data.columns.refusals import ColumnsRefused
 from isthmus.data.kinds.tabular import is_array
 from isthmus.data.opening import guess_kind, locate
-from isthmus.data.quality import MissingValues
-from isthmus.data.refusals import ColumnsRefused
+from isthmus.data.storage.files import Files
 from isthmus.data.tables import NotANumber
 from isthmus.drafts.arrays import draft_array
 from isthmus.drafts.fields import Field, lines_of

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
-from isthmus.data.files import Files
-from isthmus.data.labels import FOLDER_LABELS
+from isthmus.data.columns.labels import FOLDER_LABELS
 from isthmus.data.media import pixels, samples
 from isthmus.data.media.sound_files import DEFAULT_WINDOW
+from isthmus.data.storage.files import Files
 from isthmus.drafts.fields import Field
 from isthmus.drafts.tables import labels_fields
 from isthmus.types import DataKind

@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from isthmus.data.columns import column_names
-from isthmus.data.files import Files
-from isthmus.data.survey import Column, fields_that_read, survey
+from isthmus.data.columns.chosen import column_names
+from isthmus.data.columns.survey import Column, fields_that_read, survey
+from isthmus.data.columns.times import read_times
+from isthmus.data.storage.files import Files
 from isthmus.data.table_rows import open_address
-from isthmus.data.times import read_times
 from isthmus.drafts.columns import Judged, Role, is_identifier, judge
 from isthmus.drafts.fields import Field
 from isthmus.errors import DataError

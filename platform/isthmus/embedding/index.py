@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from isthmus.data import Provenance, read_provenance
-from isthmus.data.files import is_in_s3
-from isthmus.data.output import check_folder, whole_folder
+from isthmus.data.outputs.output import check_folder, whole_folder
 from isthmus.data.rows import FloatArray, IndexArray
-from isthmus.data.s3 import fetch_folder
+from isthmus.data.storage.files import is_in_s3
+from isthmus.data.storage.s3 import fetch_folder
 from isthmus.embedding.spool import Spooled
 from isthmus.errors import DataError, RegistryError, UsageError
 from isthmus.extras import check_installed, importing

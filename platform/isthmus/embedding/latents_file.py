@@ -14,10 +14,10 @@ from typing import Any, Literal
 from numpy.typing import NDArray
 
 from isthmus.data import Provenance, open_results
-from isthmus.data.array_output import open_npz
-from isthmus.data.files import ending_of
-from isthmus.data.results import AppendColumns, Columns
+from isthmus.data.outputs.array_output import open_npz
+from isthmus.data.outputs.results import AppendColumns, Columns
 from isthmus.data.rows import joined_columns
+from isthmus.data.storage.files import ending_of
 from isthmus.embedding.index import Metric, check_index, index_path, write_index
 from isthmus.embedding.plane import (
     MAP_COLUMNS,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from isthmus.data import Block, Provenance, RowSource
-from isthmus.data.results import Columns
+from isthmus.data.outputs.results import Columns
 from isthmus.embedding.latents_file import LatentsAsked, open_latents
 from isthmus.execution.outputs import TableOutput
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import Provenance
-from isthmus.data.output import whole_file
-from isthmus.data.provenance import PROVENANCE_KEY
+from isthmus.data.outputs.output import whole_file
+from isthmus.data.outputs.provenance import PROVENANCE_KEY
 from isthmus.data.rows import FloatArray
 from isthmus.embedding.spool import Spooled
 from isthmus.errors import DataError

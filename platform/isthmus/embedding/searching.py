@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import UseOptions, check_table_output, open_results
-from isthmus.data.results import AppendColumns, Columns
+from isthmus.data.outputs.results import AppendColumns, Columns
 from isthmus.data.rows import joined_columns
 from isthmus.embedding.index import LatentIndex, Metric
 from isthmus.errors import UsageError

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from isthmus.data.results import Columns, as_arrow
+from isthmus.data.outputs.results import Columns, as_arrow
 from isthmus.data.rows import FloatArray
 from isthmus.errors import DataError
 

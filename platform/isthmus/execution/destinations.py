@@ -15,10 +15,10 @@ from types import TracebackType
 from typing import Self
 
 from isthmus.data import rejected_path, sidecar_path
-from isthmus.data.files import is_in_s3
-from isthmus.data.parts_folder import PartsFolder
-from isthmus.data.provenance import FOLDER_PROVENANCE
-from isthmus.data.s3 import check_bucket
+from isthmus.data.outputs.parts_folder import PartsFolder
+from isthmus.data.outputs.provenance import FOLDER_PROVENANCE
+from isthmus.data.storage.files import is_in_s3
+from isthmus.data.storage.s3 import check_bucket
 from isthmus.errors import DataError, IsthmusError, UsageError
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from pyarrow import fs
 
 from isthmus.data import Files, UseOptions, locate, open_files
-from isthmus.data.files import is_in_s3
-from isthmus.data.parts_folder import PartsFolder
+from isthmus.data.outputs.parts_folder import PartsFolder
+from isthmus.data.storage.files import is_in_s3
 from isthmus.errors import ClusterError, DataError, UsageError, first_line
 from isthmus.execution.inputs import refuse_replaced_input
 from isthmus.execution.part_worker import PartOutcome, PartsPlan, PartWorker
@@ -164,7 +164,7 @@ def _states(files: Files) -> list[str]:
     if not is_in_s3(files.addresses[0]):
         found = fs.LocalFileSystem().get_file_info(list(files.addresses))
     else:
-        from isthmus.data.s3 import connect_to
+        from isthmus.data.storage.s3 import connect_to
 
         paths = [address.removeprefix("s3://") for address in files.addresses]
         found = connect_to(paths[0].partition("/")[0]).get_file_info(paths)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from isthmus.data import Block, Files, locate
-from isthmus.data.files import is_in_s3
+from isthmus.data.storage.files import is_in_s3
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.spec.paths import expanded, is_local

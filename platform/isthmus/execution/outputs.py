@@ -21,11 +21,11 @@ from isthmus.data import (
     check_table_output,
     open_results,
 )
-from isthmus.data.files import ending_of
 from isthmus.data.kinds import get as get_kind
-from isthmus.data.output import whole_file
-from isthmus.data.results import RESULT_ENDINGS, Columns
+from isthmus.data.outputs.output import whole_file
+from isthmus.data.outputs.results import RESULT_ENDINGS, Columns
 from isthmus.data.rows import FloatArray
+from isthmus.data.storage.files import ending_of
 from isthmus.errors import UsageError
 from isthmus.types import DataKind
 

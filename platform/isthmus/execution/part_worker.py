@@ -13,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isthmus.data import Files, Provenance, UseOptions, sidecar_path
-from isthmus.data.parts_folder import PartsFolder
-from isthmus.data.rejected import REJECTED_SCHEMA
-from isthmus.data.results import table_beside
+from isthmus.data.outputs.parts_folder import PartsFolder
+from isthmus.data.outputs.rejected import REJECTED_SCHEMA
+from isthmus.data.outputs.results import table_beside
 from isthmus.errors import IsthmusError
 from isthmus.execution.inputs import InputPart
 from isthmus.execution.task import Task

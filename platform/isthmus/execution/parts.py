@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from isthmus.data import Provenance, sidecar_path
-from isthmus.data.provenance import FOLDER_PROVENANCE
-from isthmus.data.results import table_beside
-from isthmus.data.table_output import open_table_output
+from isthmus.data.outputs.provenance import FOLDER_PROVENANCE
+from isthmus.data.outputs.results import table_beside
+from isthmus.data.outputs.table_output import open_table_output
 from isthmus.errors import DataError, UsageError
 from isthmus.execution.part_worker import PartOutcome, PartsPlan, hidden_name, sidecar_name
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from isthmus.data import Provenance, UseOptions, content_sha256, read_provenance
-from isthmus.data.files import is_in_s3
+from isthmus.data.storage.files import is_in_s3
 from isthmus.registry import Pair
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password

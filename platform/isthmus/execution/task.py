@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from isthmus.data import Block, Files, Provenance, RowSource, UseOptions, open_files
-from isthmus.data.rejected import RejectedRows
+from isthmus.data.outputs.rejected import RejectedRows
 from isthmus.execution.blocks import OnRows, blocks_of
 from isthmus.execution.inputs import InputPart, files_of, no_rows
 from isthmus.execution.provenance import how_read, provenance_of

@@ -13,7 +13,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from isthmus.data import Block, RangeWatch, RowSource, open_rejected, write_behind
-from isthmus.data.watching import FAR_OUTSIDE
+from isthmus.data.prepared.watching import FAR_OUTSIDE
 from isthmus.errors import UsageError, nearest
 from isthmus.execution.blocks import OnRows
 from isthmus.execution.outputs import OutputSchema

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import HeldOutSample
-from isthmus.data.centring import restored
+from isthmus.data.prepared.centring import restored
 from isthmus.registry import Pair
 from isthmus.types import DataKind
 

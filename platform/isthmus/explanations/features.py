@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.categories import Expansion
-from isthmus.data.digits import shown, shown_range
+from isthmus.data.columns.categories import Expansion
+from isthmus.data.outputs.digits import shown, shown_range
 from isthmus.explanations.contributions import Contributions, Explained
 from isthmus.registry import Pair
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.output import check_folder
+from isthmus.data.outputs.output import check_folder
 from isthmus.explanations.contributions import Contributions, Explained
 from isthmus.explanations.pictures import (
     COLOURS,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from isthmus.core import Autoencoder, CodedAutoencoder, IntTable
-from isthmus.data.stored import rows_at
+from isthmus.data.prepared.stored import rows_at
 from isthmus.jobs.evaluation import rows_at_once
 from isthmus.jobs.preparation import Prepared
 

@@ -17,7 +17,7 @@ from isthmus.bundle.manifest import CalibrationWay
 from isthmus.core import Autoencoder
 from isthmus.core.calibration import DEFAULT_RATE, Calibration
 from isthmus.data import scores_of_steps
-from isthmus.data.stored import FloatRows, rows_at
+from isthmus.data.prepared.stored import FloatRows, rows_at
 from isthmus.drift.statistics import effective_size
 from isthmus.jobs.ensembles import Folds
 from isthmus.jobs.evaluation import of_each, rows_at_once

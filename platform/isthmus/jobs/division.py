@@ -31,14 +31,14 @@ from isthmus.data import (
     starts_in_one_line,
     store_split,
 )
-from isthmus.data.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
-from isthmus.data.storing import rows_expected
+from isthmus.data.prepared.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
+from isthmus.data.prepared.storing import rows_expected
 from isthmus.spec import DataSpec, JobSpec
 from isthmus.types import DataKind
 
 if TYPE_CHECKING:
-    from isthmus.data.distributed_table import DistributedRows, DistributedSplit
-    from isthmus.data.storing import StoredSplit
+    from isthmus.data.prepared.distributed_table import DistributedRows, DistributedSplit
+    from isthmus.data.prepared.storing import StoredSplit
 
 _logger = logging.getLogger(__name__)
 # The pair's own member, which is trained on all rows, and two that leave out a half each.
@@ -244,7 +244,7 @@ def _distributed(
     """Splits a table of many files on the cluster; returns `None` for few rows, or no table."""
     if rows_expected(source) < _FEWEST_DISTRIBUTED:
         return None
-    from isthmus.data.distributed_table import distributable, distribute_split
+    from isthmus.data.prepared.distributed_table import distributable, distribute_split
 
     files = distributable(source, data)
     if files is None:

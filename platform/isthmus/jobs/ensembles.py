@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isthmus.data.splits import hash_rows
+from isthmus.data.prepared.splits import hash_rows
 from isthmus.jobs.preparation import Prepared
 from isthmus.loaders.scaled_rows import ScaledRows
 from isthmus.progress.result import FitResult

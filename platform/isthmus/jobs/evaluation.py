@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.core import Autoencoder
-from isthmus.data.stored import FloatRows
+from isthmus.data.prepared.stored import FloatRows
 from isthmus.jobs.noise_removal import NoiseRemoval, judge_noise_removal
 from isthmus.spec import DataSpec, ModelPlan
 from isthmus.tracking import PcaBaseline, fit_pca, is_comparable

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus.data.keeping import keep_rows
+from isthmus.data.prepared.keeping import keep_rows
 from isthmus.errors import Fault, SpecError
 from isthmus.jobs.specs import load_job_file
 from isthmus.spec import JobSpec, Settings

@@ -14,8 +14,8 @@ from isthmus.core.noise_reduction import drawn_noise, measure_for
 from isthmus.data import ScalingStatistics, collect, open_all_rows
 from isthmus.data.many import KeptLabels
 from isthmus.data.patches import fixed_patches, read_images
-from isthmus.data.splits import hash_rows
-from isthmus.data.stored import FloatRows, rows_at
+from isthmus.data.prepared.splits import hash_rows
+from isthmus.data.prepared.stored import FloatRows, rows_at
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import Prepared
 from isthmus.spec import JobSpec

@@ -28,7 +28,7 @@ from isthmus.core.noise_reduction import (
     drawn_noise,
     measure_for,
 )
-from isthmus.data.stored import FloatRows, rows_at
+from isthmus.data.prepared.stored import FloatRows, rows_at
 from isthmus.tracking import PcaBaseline, filtered_rows, most_filtered
 
 _MOST_ROWS = 2000

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Places
 from isthmus.data import Labels, StoredRows, open_rows, remembered, scaling_by
-from isthmus.data.scaling import ScalingStatistics
-from isthmus.data.splits import settled
+from isthmus.data.prepared.scaling import ScalingStatistics
+from isthmus.data.prepared.splits import settled
 from isthmus.errors import DataError
 from isthmus.jobs.division import Parts, divide
 from isthmus.jobs.few_rows import fitted_to

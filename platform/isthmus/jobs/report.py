@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus.data.files import ending_of
+from isthmus.data.storage.files import ending_of
 from isthmus.errors import IsthmusError, RegistryError
 from isthmus.registry import Pair, fetch_held_out, load
 from isthmus.report import ScoresFile, check_page, gather, open_scores, write_page

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from isthmus import nets, variants
 from isthmus.core import Autoencoder
-from isthmus.data.scaling import ScalingStatistics
+from isthmus.data.prepared.scaling import ScalingStatistics
 from isthmus.errors import Fault, ModelNotFound, SpecError
 from isthmus.registry import Pair, load
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, PluginSpec, RowSchema, Settings, StartSpec

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from isthmus.data import StoredRows, TrainingPatches
-    from isthmus.data.distributed_table import DistributedRows
+    from isthmus.data.prepared.distributed_table import DistributedRows
 
 # Rows are kept on a GPU only if they take no more than this share of its free memory.
 _SHARE_OF_GPU = 0.5
@@ -61,7 +61,7 @@ def is_distributed(
     rows: NDArray[float32] | Tensor | StoredRows | DistributedRows | TrainingPatches,
 ) -> TypeIs[DistributedRows]:
     """Returns whether rows come from Ray Data, block by block."""
-    from isthmus.data.distributed_table import DistributedRows
+    from isthmus.data.prepared.distributed_table import DistributedRows
 
     return isinstance(rows, DistributedRows)
 

@@ -15,7 +15,7 @@ from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, mix_seed
 
 if TYPE_CHECKING:
-    from isthmus.data.distributed_table import DistributedRows
+    from isthmus.data.prepared.distributed_table import DistributedRows
 
 SHARD = "train"
 """The name of the training rows among Ray Train's datasets."""
@@ -60,7 +60,7 @@ class ShardBatches(Batches):
     def _shares(self, seed: int, first_step: int) -> Iterator[Tensor]:
         from ray.train import get_dataset_shard
 
-        from isthmus.data.distributed_table import ROWS
+        from isthmus.data.prepared.distributed_table import ROWS
 
         mixed_rows = max(self.rows_per_step, _MIXED_NUMBERS // prod(self.rows.shape[1:]))
         batches: Iterator[dict[str, Any]] = iter(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from isthmus.data.s3_errors import S3Fault, fault_of, reason_of
+from isthmus.data.storage.s3_errors import S3Fault, fault_of, reason_of
 from isthmus.errors import TrainingError
 from isthmus.progress import checkpoints
 

@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Floats, HeldOutSample, Places
-from isthmus.data.centring import recentred
-from isthmus.data.splits import hash_rows, split_block
+from isthmus.data.prepared.centring import recentred
+from isthmus.data.prepared.splits import hash_rows, split_block
 from isthmus.errors import DataError, RegistryError
 from isthmus.jobs.held_out import draw_sample, most_rows
 from isthmus.jobs.preparation import prepare

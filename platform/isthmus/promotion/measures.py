@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isthmus import nets
 from isthmus.bundle.held_out import Floats, squared_errors
 from isthmus.core.noise_reduction import Measure, drawn_noise, measure_for
-from isthmus.data.centring import recentred
+from isthmus.data.prepared.centring import recentred
 from isthmus.promotion.code_lengths import CodeLengths, code_lengths
 from isthmus.promotion.heldout import HeldOut
 from isthmus.promotion.intervals import Numbers

@@ -26,19 +26,21 @@ from isthmus.registry.versions import RegisteredPair
 
 if TYPE_CHECKING:
     from isthmus.registry.alignment import find_succession
+    from isthmus.registry.detections import Detections
     from isthmus.registry.device import Device, chosen_device
     from isthmus.registry.graph_files import onnx_files
     from isthmus.registry.loading import ResolvedPair, build, load, named_now, resolve
-    from isthmus.registry.pair import Detections, Pair
+    from isthmus.registry.pair import Pair
     from isthmus.registry.register import TrainedPair, register_pair
     from isthmus.registry.translation import CompatiblePair, load_compatible, translation_error
 
 _WITH_TORCH = {
     "alignment": ("find_succession",),
+    "detections": ("Detections",),
     "device": ("Device", "chosen_device"),
     "graph_files": ("onnx_files",),
     "loading": ("ResolvedPair", "build", "load", "named_now", "resolve"),
-    "pair": ("Detections", "Pair"),
+    "pair": ("Pair",),
     "register": ("TrainedPair", "register_pair"),
     "translation": ("CompatiblePair", "load_compatible", "translation_error"),
 }

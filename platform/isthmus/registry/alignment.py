@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from isthmus.bundle.compatibility import Alignment
 from isthmus.core import Autoencoder
 from isthmus.core.alignment import fit_affine, fit_procrustes, unexplained_share
-from isthmus.data.centring import recentred
+from isthmus.data.prepared.centring import recentred
 from isthmus.errors import ModelNotFound
 from isthmus.registry.loading import load
 from isthmus.registry.pair import Pair

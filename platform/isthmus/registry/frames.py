@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.data import collect, open_files
-from isthmus.data.columns import needed_columns
+from isthmus.data.columns.chosen import needed_columns
 from isthmus.data.frames import CALLED, Frame, as_file
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind

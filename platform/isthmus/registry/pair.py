@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any, Literal, Self
 
@@ -16,52 +15,20 @@ from isthmus import nets
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder, IntTable
 from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control
-from isthmus.data.centring import centred, restored
+from isthmus.data.columns.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.data.given import array_of, is_frame
-from isthmus.data.quality import Missing, MissingInBlocks, refuse_too_large
-from isthmus.data.scaling import ScalingStatistics
-from isthmus.data.watching import FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE, warn_of_misfits
+from isthmus.data.prepared.centring import centred, restored
+from isthmus.data.prepared.scaling import ScalingStatistics
+from isthmus.data.prepared.watching import FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE, warn_of_misfits
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import generation
 from isthmus.registry.any_size import AnySize, image_shape
 from isthmus.registry.batches import Floats, OnRows, apply_in_batches
+from isthmus.registry.detections import Detections
 from isthmus.registry.device import Device, chosen_device
 from isthmus.registry.latents import Latents, values_to_decode
 from isthmus.scores import Detector
 from isthmus.types import Shape
-
-_MOST_SHOWN = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Detections:
-    """The scores, p-values and anomalies of rows.
-
-    Attributes:
-        scores: Shape (N,), by the score that the job's `scoring` chose; a higher score means a more
-            unusual row.
-        p_values: Shape (N,). The conformal p-values: (1 + the number of calibration rows that score
-            at least as high) / (1 + their number).
-        anomalies: Shape (N,), bool. Which scores are above the threshold.
-        threshold: The score that rows must exceed at the rate that was asked for.
-    """
-
-    scores: Floats
-    p_values: Floats
-    anomalies: NDArray[np.bool_]
-    threshold: float
-
-    def _repr_html_(self) -> str:
-        from isthmus.notebook import summary
-
-        highest = np.argsort(self.scores)[::-1][:_MOST_SHOWN]
-        rows = {
-            f"row {row:,}": f"score {self.scores[row]:.4g}, p-value {self.p_values[row]:.3g}"
-            for row in highest
-        }
-        title = f"{self.anomalies.sum():,} anomalies in {len(self.scores):,} rows"
-        rule = f"A row is an anomaly if its score is above {self.threshold:.4g}; the highest are:"
-        return summary(title, lines=[rule], facts=rows)
 
 
 class Pair:

@@ -17,7 +17,7 @@ from isthmus.bundle.manifest import Half, check_weights, read_manifest, weights_
 from isthmus.bundle.plugin_files import Needed
 from isthmus.bundle.tensors import read_tensors
 from isthmus.core import Autoencoder
-from isthmus.data.centring import centred, restored
+from isthmus.data.prepared.centring import centred, restored
 from isthmus.registry.artifacts import build_half
 from isthmus.spec import Settings
 

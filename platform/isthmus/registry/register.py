@@ -33,7 +33,7 @@ from isthmus.bundle.manifest import (
 from isthmus.bundle.plugin_files import records_of, write_files
 from isthmus.core import Autoencoder, IntTable
 from isthmus.data import sha256_of
-from isthmus.data.centring import restored
+from isthmus.data.prepared.centring import restored
 from isthmus.registry.artifacts import library_versions, write_artifact, write_weights
 from isthmus.registry.card import describe
 from isthmus.registry.fetching import CONTENT_FOLDER

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus.bundle.compatibility import MapKind, read_map
 from isthmus.core.alignment import LatentMap, unexplained_share
-from isthmus.data.centring import recentred
+from isthmus.data.prepared.centring import recentred
 from isthmus.errors import RegistryError
 from isthmus.registry.batches import OnRows
 from isthmus.registry.device import Device

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from isthmus.data.digits import shown, shown_range
+from isthmus.data.outputs.digits import shown, shown_range
 from isthmus.explanations import (
     Contributions,
     Explained,

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import Block, UseOptions, open_all_rows, open_input, read_ahead
-from isthmus.data.labels import FOLDER_LABELS, matching
+from isthmus.data.columns.labels import FOLDER_LABELS, matching
 from isthmus.data.rows import rows_in_a_block
-from isthmus.data.series_rows import SeriesRows
-from isthmus.data.windows import cut_windows
+from isthmus.data.steps.series_rows import SeriesRows
+from isthmus.data.steps.windows import cut_windows
 from isthmus.drift import RowSample
 from isthmus.errors import DataError
 from isthmus.explanations import StrangeRows, Strangest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jinja2
 
-from isthmus.data.output import check_ending, whole_file
+from isthmus.data.outputs.output import check_ending, whole_file
 from isthmus.report.content import PageContent
 
 PAGE_ENDINGS = (".html", ".htm")

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import Provenance, read_provenance
-from isthmus.data.files import ending_of
-from isthmus.data.results import RESULT_ENDINGS
+from isthmus.data.outputs.results import RESULT_ENDINGS
+from isthmus.data.storage.files import ending_of
 from isthmus.data.tables import open_table
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data import Block
-from isthmus.data.series_rows import SeriesRows
-from isthmus.data.windows import cut_windows
+from isthmus.data.steps.series_rows import SeriesRows
+from isthmus.data.steps.windows import cut_windows
 from isthmus.explanations import StrangeRows
 from isthmus.report.scores_file import ScoreBlock, ScoresFile
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from ray import serve
 
-from isthmus.data.memory_folder import folder_in_memory
+from isthmus.data.storage.memory_folder import folder_in_memory
 from isthmus.errors import DataError, IsthmusError, UsageError
 from isthmus.quiet import quieten
 from isthmus.registry import Pair

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from isthmus.data import UseOptions, open_results
-from isthmus.data.array_output import save_npz
+from isthmus.data.outputs.array_output import save_npz
 from isthmus.data.rows import joined_columns
 from isthmus.detection.points import ranges_path, scores_points
 from isthmus.embedding.latents_file import in_columns

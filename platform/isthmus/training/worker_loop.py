@@ -44,7 +44,7 @@ from isthmus.training.worker_task import WorkerTask
 
 if TYPE_CHECKING:
     from isthmus.data import StoredRows, TrainingPatches
-    from isthmus.data.distributed_table import DistributedRows
+    from isthmus.data.prepared.distributed_table import DistributedRows
 
 _logger = logging.getLogger(__name__)
 _LIGHTNINGS_NAMES: dict[str, Any] = {

@@ -16,7 +16,7 @@ from isthmus.bundle.manifest import PairManifest
 from isthmus.compression.decompressing import DecompressResult, decompress
 from isthmus.core import IntTable
 from isthmus.data.given import is_frame
-from isthmus.data.watching import FAR_OUTSIDE
+from isthmus.data.prepared.watching import FAR_OUTSIDE
 from isthmus.errors import UsageError
 from isthmus.execution.frames import run_on_frame
 from isthmus.execution.request import Request

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from isthmus.data import Block
+from isthmus.data.prepared.watching import FAR_OUTSIDE_OF_NOISE
 from isthmus.data.rows import FloatArray
-from isthmus.data.watching import FAR_OUTSIDE_OF_NOISE
 from isthmus.execution.blocks import OnRows
 from isthmus.execution.outputs import RowsOutput
 from isthmus.execution.use import RowsUse

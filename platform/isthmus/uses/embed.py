@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from isthmus.data import Block
-from isthmus.data.results import Columns
+from isthmus.data.outputs.results import Columns
 from isthmus.embedding.index import INDEX_ENDING, index_path
 from isthmus.embedding.latents_file import LatentsAsked
 from isthmus.embedding.output import LatentsOutput

@@ -17,7 +17,7 @@ from PIL import Image
 from isthmus.cluster import local_data, submit
 from isthmus.cluster.client import Cluster, find_cluster
 from isthmus.cluster.wheel import build_wheel
-from isthmus.data import storing
+from isthmus.data.prepared import storing
 from isthmus.errors import DataError, UsageError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job, load_job_file

@@ -17,7 +17,7 @@ from isthmus.data import (
     read_partner_rows,
     split_patches,
 )
-from isthmus.data.splits import joined_by_either
+from isthmus.data.prepared.splits import joined_by_either
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 

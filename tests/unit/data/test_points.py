@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data import mean_of_covering_windows, ranges_of
-from isthmus.data.ranges import simes
+from isthmus.data.steps.ranges import simes
 
 
 @given(

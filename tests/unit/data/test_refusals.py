@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from isthmus.data.refusals import ColumnsRefused
+from isthmus.data.columns.refusals import ColumnsRefused
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from tests.reading import read_to_train

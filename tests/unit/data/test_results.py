@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from isthmus.data import Provenance, check_table_output, sidecar_path, write_table
-from isthmus.data.output import whole_file, whole_folder
+from isthmus.data.outputs.output import whole_file, whole_folder
 from isthmus.errors import DataError
 
 COLUMNS = {

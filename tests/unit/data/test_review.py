@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from isthmus.data import collect, split_rows
-from isthmus.data.files import find_files
+from isthmus.data.storage.files import find_files
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.spec.secrets import with_password, without_password

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from isthmus.data.s3_errors import S3Fault, fault_of, reason_of
+from isthmus.data.storage.s3_errors import S3Fault, fault_of, reason_of
 
 AWAY = (
     "When listing objects: AWS Error NETWORK_CONNECTION during ListObjectsV2 operation: curlCode: "

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data import Provenance, split_rows
-from isthmus.data.windows import cut_windows, merge_windows, window_starts
+from isthmus.data.steps.windows import cut_windows, merge_windows, window_starts
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
 from tests.reading import open_like, read_like, read_to_train, write_back

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isthmus.data import Rows, Split, split_rows
+from isthmus.data.prepared.splits import split_block
 from isthmus.data.rows import FloatArray
-from isthmus.data.splits import split_block
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind

@@ -16,7 +16,7 @@ import pytest
 
 from isthmus.data import Provenance, open_results, read_ahead, write_behind
 from isthmus.data import rows as rows_module
-from isthmus.data.output import whole_file
+from isthmus.data.outputs.output import whole_file
 from isthmus.data.tables import csv as csv_module
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec

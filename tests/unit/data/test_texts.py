@@ -14,7 +14,7 @@ import pytest
 
 from isthmus.data import Provenance
 from isthmus.data import rows as rows_module
-from isthmus.data.refusals import ColumnsRefused
+from isthmus.data.columns.refusals import ColumnsRefused
 from isthmus.data.tables import _csv_blocks
 from isthmus.data.tables import csv as csv_module
 from isthmus.errors import DataError

@@ -211,8 +211,8 @@ def test_thousands_and_percentages_are_told_apart_from_texts():
 
 
 def test_what_lies_below_the_rows_looked_at_is_found_by_reading_all(monkeypatch):
-    monkeypatch.setattr("isthmus.data.survey._MOST_ROWS", 50)
-    monkeypatch.setattr("isthmus.data.survey._FEWEST_ROWS", 50)
+    monkeypatch.setattr("isthmus.data.columns.survey._MOST_ROWS", 50)
+    monkeypatch.setattr("isthmus.data.columns.survey._FEWEST_ROWS", 50)
     frame = pd.DataFrame(RNG.normal(size=(ROWS, 3)).round(3).astype(str), columns=list("abc"))
     frame.loc[150, "a"] = "broken"
     frame.loc[160, "b"] = ""

@@ -13,7 +13,7 @@ import torch
 import yaml
 
 import isthmus
-from isthmus.data.keeping import keep_rows
+from isthmus.data.prepared.keeping import keep_rows
 from isthmus.errors import DataError, SpecError
 from isthmus.jobs.given_rows import job_on_rows
 from isthmus.jobs.specs import check_job

@@ -11,7 +11,7 @@ from PIL import Image
 
 from isthmus import registry
 from isthmus.notebook import Figure, Picture, summary
-from isthmus.registry.pair import Detections
+from isthmus.registry import Detections
 
 
 def png(height: int, width: int) -> bytes:

@@ -13,7 +13,7 @@ import soundfile
 from isthmus import promotion
 from isthmus.bundle.held_out import HeldOutSample, Places, read_held_out, write_held_out
 from isthmus.data import StoredRows, read_rows
-from isthmus.data.splits import split_block
+from isthmus.data.prepared.splits import split_block
 from isthmus.errors import DataError
 from isthmus.jobs import held_out
 from isthmus.jobs.held_out import draw_sample

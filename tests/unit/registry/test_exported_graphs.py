@@ -18,7 +18,7 @@ import torch
 from isthmus import registry, variants
 from isthmus.bundle import agreement, export, graphs
 from isthmus.core import Calibration
-from isthmus.data.centring import centred, find_centre, restored
+from isthmus.data.prepared.centring import centred, find_centre, restored
 from isthmus.errors import RegistryError
 from isthmus.scores import detector_of
 from isthmus.spec import ModelPlan, RowSchema

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from PIL import Image
 
-from isthmus.data.provenance import PROVENANCE_KEY
+from isthmus.data.outputs.provenance import PROVENANCE_KEY
 from isthmus.errors import DataError, IsthmusError
 from isthmus.registry import Pair
 from isthmus.serve.batching import Piece, compute

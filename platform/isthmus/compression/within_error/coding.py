@@ -28,7 +28,7 @@ from isthmus.compression.within_error.max_error import MaxError
 from isthmus.compression.within_error.pair_rows import PairRows
 from isthmus.core import CodedAutoencoder
 from isthmus.data import Files, Provenance
-from isthmus.data.output import whole_folder
+from isthmus.data.outputs.output import whole_folder
 from isthmus.errors import DataError
 from isthmus.execution.blocks import OnRows
 from isthmus.registry import Pair

@@ -18,15 +18,15 @@ from pydantic import Field, StringConstraints
 from isthmus.compression.within_error.exact_file import Append, ExactFile
 from isthmus.compression.within_error.table_files import ExactLines, ExactTable, table_form
 from isthmus.data import Provenance
-from isthmus.data.array_output import open_arrays, open_npy
-from isthmus.data.files import ending_of
 from isthmus.data.media.samples import read_header, sound_library
-from isthmus.data.output import (
+from isthmus.data.outputs.array_output import open_arrays, open_npy
+from isthmus.data.outputs.output import (
     ARRAY_OUTPUT_ENDINGS,
     check_ending,
     whole_file,
 )
-from isthmus.data.provenance import PROVENANCE_KEY
+from isthmus.data.outputs.provenance import PROVENANCE_KEY
+from isthmus.data.storage.files import ending_of
 from isthmus.data.tables import endings as table_endings
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema

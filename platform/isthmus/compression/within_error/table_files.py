@@ -20,9 +20,9 @@ from isthmus.compression.within_error.csv_text import (
 )
 from isthmus.compression.within_error.exact_file import Append, ExactFile
 from isthmus.data import Provenance
-from isthmus.data.files import ending_of
-from isthmus.data.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
-from isthmus.data.table_output import CsvStyle, open_table_output
+from isthmus.data.outputs.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
+from isthmus.data.outputs.table_output import CsvStyle, open_table_output
+from isthmus.data.storage.files import ending_of
 from isthmus.data.tables import open_table
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema

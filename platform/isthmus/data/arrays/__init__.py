@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import plugins
-from isthmus.data.files import ending_of
-from isthmus.data.provenance import PROVENANCE_KEY
+from isthmus.data.outputs.provenance import PROVENANCE_KEY
 from isthmus.data.rows import Labels
+from isthmus.data.storage.files import ending_of
 from isthmus.errors import DataError, nearest
 
 USUAL_KEYS = ("x", "X", "data")

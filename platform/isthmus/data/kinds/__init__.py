@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar, cast
 
 from isthmus import plugins
-from isthmus.data.files import Files
 from isthmus.data.rows import RowSource
+from isthmus.data.storage.files import Files
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import ScalingMode
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from isthmus.data.files import Files
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.media.sound_files import (
     SOUND_ENDINGS,
@@ -10,6 +9,7 @@ from isthmus.data.media.sound_files import (
     open_sound_files_like,
 )
 from isthmus.data.rows import RowSource
+from isthmus.data.storage.files import Files
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import ScalingMode
 

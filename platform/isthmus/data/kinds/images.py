@@ -12,7 +12,6 @@ from isthmus.data import arrays
 from isthmus.data.array_rows import ArrayRows
 from isthmus.data.arrays import LoadedArray, open_array
 from isthmus.data.arrays.sklearn import DIGITS_WHITE, IMAGE_SET
-from isthmus.data.files import Files
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
 from isthmus.data.media.image_files import (
@@ -22,6 +21,7 @@ from isthmus.data.media.image_files import (
 )
 from isthmus.data.media.pixels import IMAGE_ENDINGS, Size
 from isthmus.data.rows import RowSource, rows_in_a_block
+from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape

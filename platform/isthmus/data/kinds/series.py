@@ -5,12 +5,12 @@ No window crosses from one series to another, or a gap in time.
 
 from __future__ import annotations
 
-from isthmus.data.files import Files
+from isthmus.data.columns.quality import refuse_empty_columns
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.kinds.tabular import is_array, open_arrays, open_tables, open_tables_like
-from isthmus.data.quality import refuse_empty_columns
 from isthmus.data.rows import RowSource
-from isthmus.data.series_rows import series_rows
+from isthmus.data.steps.series_rows import series_rows
+from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode

@@ -12,19 +12,19 @@ import numpy as np
 from isthmus.data import arrays, tables
 from isthmus.data.array_rows import ArrayRows
 from isthmus.data.arrays import LoadedArray, open_array
-from isthmus.data.categories import Expansion, check_are_columns, distinct_values
-from isthmus.data.centring import find_centre
-from isthmus.data.columns import (
+from isthmus.data.columns.categories import Expansion, check_are_columns, distinct_values
+from isthmus.data.columns.chosen import (
     column_names,
     columns_like_trained,
     columns_to_train,
     needed_columns,
     refuse_width,
 )
-from isthmus.data.files import Files, ending_of
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
+from isthmus.data.prepared.centring import find_centre
 from isthmus.data.rows import RowSource, joined
+from isthmus.data.storage.files import Files, ending_of
 from isthmus.data.table_rows import TableRows, doubles, open_address, texts_of
 from isthmus.data.tables import TableFormat
 from isthmus.errors import DataError

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.data.files import Files
+from isthmus.data.columns.labels import folder_labels
 from isthmus.data.kinds import UseOptions
-from isthmus.data.labels import folder_labels
 from isthmus.data.media.outputs import open_array, whole_targets
 from isthmus.data.media.pixels import (
     IMAGE_ENDINGS,
@@ -28,14 +27,15 @@ from isthmus.data.media.pixels import (
     read_header,
 )
 from isthmus.data.media.readable import ReadableFiles, SetAside, read_headers
-from isthmus.data.output import (
+from isthmus.data.outputs.output import (
     ARRAY_OUTPUT_ENDINGS,
     check_ending,
     check_folder,
     is_array_output,
 )
-from isthmus.data.provenance import Provenance
+from isthmus.data.outputs.provenance import Provenance
 from isthmus.data.rows import Block, FloatArray, Labels, Rejected, WriteBlock, rows_in_a_block
+from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 from isthmus.resources import cpus
 from isthmus.spec import DataSpec, RowSchema

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.array_output import save_array
-from isthmus.data.files import Files
-from isthmus.data.output import whole_file, whole_folder
-from isthmus.data.provenance import Provenance
+from isthmus.data.outputs.array_output import save_array
+from isthmus.data.outputs.output import whole_file, whole_folder
+from isthmus.data.outputs.provenance import Provenance
 from isthmus.data.rows import Block, FloatArray, WriteBlock, joined_columns
+from isthmus.data.storage.files import Files
 from isthmus.types import Shape
 
 

@@ -21,7 +21,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from isthmus.data.media.bounds import open_quietly, refuse_short_png, refuse_too_many, too_many
 from isthmus.data.media.orientation import ENDINGS_WITH_EXIF, UPRIGHT, turned
 from isthmus.data.media.png_text import with_text
-from isthmus.data.provenance import PROVENANCE_KEY, Provenance
+from isthmus.data.outputs.provenance import PROVENANCE_KEY, Provenance
 from isthmus.data.rows import FloatArray
 from isthmus.errors import DataError
 from isthmus.extras import importing

@@ -9,8 +9,8 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from isthmus.data.files import Files
 from isthmus.data.rows import Block, Rejected
+from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 
 Header = TypeVar("Header")

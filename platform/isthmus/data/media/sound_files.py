@@ -13,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.data.files import Files
+from isthmus.data.columns.labels import folder_labels
 from isthmus.data.kinds import UseOptions
-from isthmus.data.labels import folder_labels
 from isthmus.data.media.outputs import open_array, whole_targets
 from isthmus.data.media.readable import SetAside, read_headers
 from isthmus.data.media.samples import (
@@ -27,14 +26,15 @@ from isthmus.data.media.samples import (
 )
 from isthmus.data.media.sound_output import SoundOutput
 from isthmus.data.media.windows_in_parts import count_windows, cut_in_parts
-from isthmus.data.output import (
+from isthmus.data.outputs.output import (
     ARRAY_OUTPUT_ENDINGS,
     check_ending,
     check_folder,
     is_array_output,
 )
-from isthmus.data.provenance import Provenance
+from isthmus.data.outputs.provenance import Provenance
 from isthmus.data.rows import Block, Labels, Rejected, WriteBlock, rows_in_a_block
+from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind

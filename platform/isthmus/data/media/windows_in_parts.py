@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from isthmus.data.rows import FloatArray, IndexArray
-from isthmus.data.windows import cross_fade, cut_windows, merge_windows
+from isthmus.data.steps.windows import cross_fade, cut_windows, merge_windows
 
 _SKIPPED_AT_ONCE = 2**16
 Read = Callable[[int], FloatArray]

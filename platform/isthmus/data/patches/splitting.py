@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from isthmus.data.columns.quality import refuse_constant
 from isthmus.data.partners import same_views
 from isthmus.data.patches.cutting import cut, places_on_a_grid
 from isthmus.data.patches.training import TrainingPatches, patches_in_an_epoch
 from isthmus.data.patches.whole_images import ReadImages, WholeImages, read_images
-from isthmus.data.quality import refuse_constant
+from isthmus.data.prepared.scaling import Moments, merge_all
+from isthmus.data.prepared.splits import joined_by_either, settled, split_images
 from isthmus.data.rows import FloatArray, IndexArray, Labels, RowSource
-from isthmus.data.scaling import Moments, merge_all
-from isthmus.data.splits import joined_by_either, settled, split_images
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from isthmus.data.patches.cutting import PatchPlaces, cut, places_on_a_grid
 from isthmus.data.patches.whole_images import WholeImages
+from isthmus.data.prepared.scaling import ScalingStatistics
 from isthmus.data.rows import FloatArray, IndexArray
-from isthmus.data.scaling import ScalingStatistics
 from isthmus.types import Shape
 
 # With fewer patches an epoch would be over before it says anything of how training goes.

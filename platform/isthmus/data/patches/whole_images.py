@@ -16,10 +16,10 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.fingerprint import Fingerprint
 from isthmus.data.media.pixels import WHITE_8_BITS, WHITE_16_BITS, Size
+from isthmus.data.prepared.fingerprint import Fingerprint
+from isthmus.data.prepared.stored import TemporaryFolder, said_of_disk
 from isthmus.data.rows import FloatArray, IndexArray, Labels, RowSource, joined, read_ahead
-from isthmus.data.stored import TemporaryFolder, said_of_disk
 from isthmus.types import Shape
 
 # More pixels go to a file that is mapped into the memory, which then holds what it has room for.

@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from isthmus import plugins
-from isthmus.data.files import ending_of
+from isthmus.data.columns.writing import advice
 from isthmus.data.rows import IndexArray, Rejected
+from isthmus.data.storage.files import ending_of
 from isthmus.data.tables._signs import refuse_other_format
-from isthmus.data.writing import advice
 from isthmus.errors import DataError, first_line
 from isthmus.spec import DataSpec
 

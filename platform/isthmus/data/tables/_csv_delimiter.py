@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 
-from isthmus.data.writing import is_number_somehow
+from isthmus.data.columns.writing import is_number_somehow
 
 _DELIMITERS = (",", ";", "\t", "|")
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
-from isthmus.data.files import COMPRESSIONS, ending_of
+from isthmus.data.columns.writing import MISSING_SIGN, is_number_somehow
+from isthmus.data.storage.files import COMPRESSIONS, ending_of
 from isthmus.data.tables import (
     NumberedRows,
     TableFormat,
@@ -34,7 +35,6 @@ from isthmus.data.tables._csv_blocks import (
 from isthmus.data.tables._csv_delimiter import delimiter_of
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
 from isthmus.data.tables._signs import LOOKED_AT_BYTES, named
-from isthmus.data.writing import MISSING_SIGN, is_number_somehow
 from isthmus.errors import DataError, first_line
 
 _SNIFFED_ROWS = 20

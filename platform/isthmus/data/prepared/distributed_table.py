@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.fingerprint import Fingerprint, fingerprint_of_files
 from isthmus.data.many import ManyRows
+from isthmus.data.prepared.fingerprint import Fingerprint, fingerprint_of_files
+from isthmus.data.prepared.scaling import Moments, ScalingStatistics, merge_all, scaling_by
+from isthmus.data.prepared.splits import PARTS, hash_rows, sample_block, split_block
+from isthmus.data.prepared.storing import check_extremes, is_large
 from isthmus.data.rows import FloatArray, RowSource
-from isthmus.data.scaling import Moments, ScalingStatistics, merge_all, scaling_by
-from isthmus.data.splits import PARTS, hash_rows, sample_block, split_block
-from isthmus.data.storing import check_extremes, is_large
 from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec

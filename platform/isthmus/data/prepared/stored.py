@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from isthmus.data.prepared.scaling import ScalingStatistics
 from isthmus.data.rows import FloatArray, IndexArray
-from isthmus.data.scaling import ScalingStatistics
 from isthmus.errors import DataError
 from isthmus.types import Shape
 

@@ -12,14 +12,14 @@ from typing import IO
 
 import numpy as np
 
-from isthmus.data.files import ending_of
-from isthmus.data.fingerprint import Fingerprint, fingerprint_of_files
+from isthmus.data.columns.quality import refuse_empty_columns, report_constant
 from isthmus.data.many import KeptLabels, ManyRows
-from isthmus.data.quality import refuse_empty_columns, report_constant
+from isthmus.data.prepared.fingerprint import Fingerprint, fingerprint_of_files
+from isthmus.data.prepared.scaling import Moments
+from isthmus.data.prepared.splits import PARTS, check_sizes, split_block
+from isthmus.data.prepared.stored import StoredRows, TemporaryFolder, said_of_disk
 from isthmus.data.rows import FloatArray, IndexArray, RowSource, read_ahead
-from isthmus.data.scaling import Moments
-from isthmus.data.splits import PARTS, check_sizes, split_block
-from isthmus.data.stored import StoredRows, TemporaryFolder, said_of_disk
+from isthmus.data.storage.files import ending_of
 from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from isthmus.data.files import ending_of
-from isthmus.data.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
-from isthmus.data.provenance import PARQUET_KEY, Provenance
+from isthmus.data.outputs.output import TABLE_OUTPUT_ENDINGS, check_ending, whole_file
+from isthmus.data.outputs.provenance import PARQUET_KEY, Provenance
+from isthmus.data.storage.files import ending_of
 from isthmus.data.tables import as_texts
 from isthmus.errors import DataError
 

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from filelock import FileLock
 from pyarrow import fs
 
-from isthmus.data.s3_errors import S3Fault, fault_of, reason_of
+from isthmus.data.storage.s3_errors import S3Fault, fault_of, reason_of
 from isthmus.errors import DataError
 from isthmus.spec import Settings
 

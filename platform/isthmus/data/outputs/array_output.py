@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.output import whole_file
-from isthmus.data.provenance import PROVENANCE_KEY, Provenance
+from isthmus.data.outputs.output import whole_file
+from isthmus.data.outputs.provenance import PROVENANCE_KEY, Provenance
 
 _logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from isthmus.data.digest import sha256_of
 from isthmus.data.given import array_of, is_frame
+from isthmus.data.storage.digest import sha256_of
 from isthmus.errors import DataError
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from pyarrow import fs
 
-from isthmus.data.files import is_in_s3
-from isthmus.data.s3 import connect_to
+from isthmus.data.storage.files import is_in_s3
+from isthmus.data.storage.s3 import connect_to
 from isthmus.errors import DataError
 
 _UNFINISHED = ".unfinished"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from isthmus.data.survey import Column, Holds, fields_that_read, survey
+from isthmus.data.columns.survey import Column, Holds, fields_that_read, survey
+from isthmus.data.columns.writing import Writing
 from isthmus.data.tables import TableFormat
-from isthmus.data.writing import Writing
 from isthmus.errors import DataError, printable
 from isthmus.spec import DataSpec
 from isthmus.spec.yaml_file import in_yaml

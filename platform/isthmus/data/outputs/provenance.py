@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from isthmus.data.digest import sha256_of
+from isthmus.data.storage.digest import sha256_of
 
 PROVENANCE_KEY = "pair"
 """Name of the array of an npz, and of the text of a png, that holds the provenance."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.data.rows import FloatArray, IndexArray, Rows, rows_in_a_block
-from isthmus.data.windows import cut_windows, merge_windows
+from isthmus.data.steps.windows import cut_windows, merge_windows
 from isthmus.types import DataKind
 
 

@@ -52,7 +52,7 @@ class Files:
         address = self.addresses[position]
         if not address.startswith(_S3):
             return Path(address)
-        from isthmus.data.s3 import fetch
+        from isthmus.data.storage.s3 import fetch
 
         return fetch([address])[0]
 
@@ -60,7 +60,7 @@ class Files:
         """Returns the local paths of all files; those in S3 are first copied to the cache."""
         if not any(address.startswith(_S3) for address in self.addresses):
             return [Path(address) for address in self.addresses]
-        from isthmus.data.s3 import fetch
+        from isthmus.data.storage.s3 import fetch
 
         return fetch(self.addresses)
 
@@ -151,7 +151,7 @@ def _absolute(path: str) -> str:
 
 
 def _list_s3(path: str, endings: Sequence[str], listing: _Listing) -> bool:
-    from isthmus.data.s3 import list_objects
+    from isthmus.data.storage.s3 import list_objects
 
     keys, is_folder = list_objects(path)
     for name, address in keys:

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
+from isthmus.data.columns.writing import MISSING_SIGN, Writing, may_be_decimals, writing_of
 from isthmus.data.tables import TableFormat, is_numeric
-from isthmus.data.writing import MISSING_SIGN, Writing, may_be_decimals, writing_of
 from isthmus.spec import DataSpec
 
 _MOST_ROWS = 100_000

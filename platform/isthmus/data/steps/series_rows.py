@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from isthmus.data.provenance import Provenance
-from isthmus.data.quality import report_dropped
+from isthmus.data.columns.quality import report_dropped
+from isthmus.data.columns.times import Times, read_times
+from isthmus.data.outputs.provenance import Provenance
 from isthmus.data.rows import (
     Block,
     FloatArray,
@@ -27,9 +28,8 @@ from isthmus.data.rows import (
     collect,
     rows_in_a_block,
 )
-from isthmus.data.times import Times, read_times
-from isthmus.data.window_choice import default_window, training_stride
-from isthmus.data.windows import cut_windows, merge_windows, window_starts
+from isthmus.data.steps.window_choice import default_window, training_stride
+from isthmus.data.steps.windows import cut_windows, merge_windows, window_starts
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.array_output import save_npz
-from isthmus.data.output import check_ending
-from isthmus.data.provenance import Provenance
+from isthmus.data.outputs.array_output import save_npz
+from isthmus.data.outputs.output import check_ending
+from isthmus.data.outputs.provenance import Provenance
 
 RESULT_ENDINGS = (".csv", ".csv.gz", ".parquet", ".feather", ".npz")
 Columns = Mapping[str, NDArray[Any]]
@@ -53,7 +53,7 @@ def open_results(output: Path, provenance: Provenance) -> Iterator[AppendColumns
         return
     import pyarrow as pa
 
-    from isthmus.data.table_output import open_table_output
+    from isthmus.data.outputs.table_output import open_table_output
 
     with open_table_output(output, provenance) as append:
         yield lambda columns: append(

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.results import Columns
+from isthmus.data.outputs.results import Columns
 from isthmus.errors import DataError
 
 

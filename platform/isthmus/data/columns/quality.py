@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.prepared.scaling import ScalingStatistics
 from isthmus.data.rows import Block, FloatArray, IndexArray, Rejected
-from isthmus.data.scaling import ScalingStatistics
 from isthmus.errors import DataError
 
 _logger = logging.getLogger(__name__)

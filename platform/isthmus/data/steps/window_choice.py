@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.splits import auto_calibration_fraction
+from isthmus.data.prepared.splits import auto_calibration_fraction
 from isthmus.spec import DataSpec
 
 _LONGEST, _SHORTEST = 128, 4

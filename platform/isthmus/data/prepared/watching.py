@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 
-from isthmus.data.digits import shown, shown_range
+from isthmus.data.outputs.digits import shown, shown_range
 from isthmus.data.rows import FloatArray
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind

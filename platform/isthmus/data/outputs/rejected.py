@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from isthmus.data.provenance import Provenance, sidecar_path
-from isthmus.data.results import table_beside
+from isthmus.data.outputs.provenance import Provenance, sidecar_path
+from isthmus.data.outputs.results import table_beside
+from isthmus.data.outputs.table_output import open_table_output
 from isthmus.data.rows import Rejected
-from isthmus.data.table_output import open_table_output
 from isthmus.errors import DataError
 
 REJECTED_SCHEMA = pa.schema([("row", pa.int64()), ("file", pa.string()), ("reason", pa.string())])

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from isthmus.data.files import COMPRESSIONS, ending_of
-from isthmus.data.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
+from isthmus.data.outputs.provenance import FOLDER_PROVENANCE, Provenance, sidecar_path
+from isthmus.data.storage.files import COMPRESSIONS, ending_of
 from isthmus.errors import DataError
 
 TABLE_OUTPUT_ENDINGS = (

@@ -1,0 +1,1 @@
+"""The columns of a table: which become features, what they hold, what training refuses in them."""

@@ -1,0 +1,1 @@
+"""Series as windows of steps: how they are cut, written back as steps, scored and put in ranges."""
