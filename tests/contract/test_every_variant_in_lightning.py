@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
+from mlflow import MlflowClient
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, MLFlowLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 import isthmus
@@ -106,6 +107,20 @@ def test_a_plain_trainer_trains_it_and_sees_its_losses_and_steps(
     module.eval()
     parts = module.loss(rows_for(module)).means()
     assert {f"validation/{name}" for name in parts} <= set(fit.callback_metrics)
+
+
+@pytest.mark.slow
+def test_lightnings_own_logger_of_mlflow_has_its_losses_and_hyperparameters(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    logger = MLFlowLogger("by hand", tracking_uri=uri)
+    module = built("vae", learning_rate=1e-2)
+    trainer(tmp_path, logger=logger, max_epochs=1, log_every_n_steps=1).fit(
+        module, loader(rows_for(module)), loader(rows_for(module, 2))
+    )
+    run = MlflowClient(uri).get_run(logger.run_id)
+    assert {"train/loss", "validation/loss", "validation/kl"} <= set(run.data.metrics)
+    assert run.data.params["learning_rate"] == "0.01"
+    assert run.info.status == "FINISHED"
 
 
 @every_variant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from pytorch_lightning.loggers.logger import Logger
@@ -24,6 +25,7 @@ class DriverLogger(Logger):
         """
         super().__init__()
         self._sender = sender
+        self._began = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S-%f")
 
     @property
     def name(self) -> str:
@@ -32,8 +34,12 @@ class DriverLogger(Logger):
 
     @property
     def version(self) -> str:
-        """The version, which is always the same."""
-        return ""
+        """The time at which training began.
+
+        Lightning's ModelCheckpoint takes the first worker's for its folder, if the user names none,
+        so that two trainings do not write into one.
+        """
+        return self._began
 
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing, because the run has the job's parameters."""

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 import torch
 from pytorch_lightning import Callback
-from pytorch_lightning.callbacks import LearningRateMonitor, ModelSummary, RichProgressBar
+from pytorch_lightning.callbacks import (
+    LearningRateMonitor,
+    ModelCheckpoint,
+    ModelSummary,
+    RichProgressBar,
+)
 
 from isthmus.progress.checkpoints import LAST, Progress, read_best
 from isthmus.progress.events import Logged, Resumed
@@ -166,6 +171,17 @@ def test_a_callback_that_shows_training_may_be_added_and_the_log_says_what_it_co
         train_worker(task, rows(), ALONE, None, lambda _, progress: kept.append(progress.epochs))
     assert kept[-1] == 1
     assert "takes each step by itself, because callbacks may look at each" in caplog.text
+
+
+def test_checkpoints_that_a_user_adds_are_in_a_folder_of_each_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        task = WorkerTask(plan("plain"), training(epochs=1), callbacks=(ModelCheckpoint(),))
+        train_worker(task, rows(), ALONE, None, lambda *_: None)
+    assert len(list(tmp_path.glob("isthmus/*/checkpoints/*.ckpt"))) == 2
+    assert len(list(tmp_path.glob("isthmus/*"))) == 2
 
 
 def test_a_checkpoint_that_is_due_waits_until_the_one_before_it_is_stored() -> None:
