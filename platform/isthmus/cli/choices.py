@@ -62,7 +62,7 @@ def corruptions(
 
 
 def _show(what: "Room", name: str | None, as_json: bool) -> None:
-    from isthmus.jobs.choices import LINES, choice, choices, options, sizes
+    from isthmus.jobs.choices import LINES, automatic, choice, choices, options, sizes
 
     if as_json and name is None:
         print_json(choices(what))
@@ -77,6 +77,11 @@ def _show(what: "Room", name: str | None, as_json: bool) -> None:
             origin = (found.origin,) if origins else ()
             table.add(found.name, found.summary, found.data, found.paper, *origin)
         table.show()
+        return
+    about_auto = automatic(what) if name == "auto" else None
+    if about_auto is not None:
+        about = " ".join(about_auto.split())
+        print_json({"name": name, "about": about}) if as_json else out.paragraph(about)
         return
     found = choice(what, name)
     if as_json:

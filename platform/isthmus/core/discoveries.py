@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.core.calibration import Calibration, readable
 from isthmus.errors import UsageError, nearest
 
 Numbers = NDArray[np.float64]
@@ -88,6 +89,26 @@ class PValueTally:
             return 0.0
         found = self.values <= level * ranks / ranks[-1] * (1 + _ROUNDING)
         return float(self.values[found][-1]) * (1 + _ROUNDING) if found.any() else 0.0
+
+
+def too_coarse(tally: PValueTally, level: float, calibration: Calibration) -> str | None:
+    """Returns why no row is found, if the smallest p-value of the calibration is too large for any.
+
+    Args:
+        tally: The p-values of all rows.
+        level: The false discovery rate that is kept.
+        calibration: The calibration that the p-values are of.
+    """
+    rows = int(tally.counts.sum())
+    needed = rows * calibration.least_rate / level
+    if tally.cut(level) or needed <= 1:
+        return None
+    return (
+        f"no row of {rows} is found at a false discovery rate of {level:g}: with "
+        f"{calibration.rows} calibration rows at least {readable(needed)} rows would need the "
+        f"smallest p-value, {calibration.least_rate:.2g}; train on more rows, or detect fewer at "
+        "once"
+    )
 
 
 # A row is tested at least at this share of the wealth: more of it is spent while there is much.

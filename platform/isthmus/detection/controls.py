@@ -15,12 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from isthmus.core.calibration import DEFAULT_RATE, Calibration, readable
+from isthmus.core.calibration import DEFAULT_RATE, Calibration
 from isthmus.core.discoveries import (
     DEFAULT_LEVEL,
     OnlineDiscoveries,
     PValueTally,
     check_control,
+    too_coarse,
 )
 from isthmus.data.outputs.results import Columns
 from isthmus.data.outputs.spooled import SpooledColumns, spooled_columns
@@ -241,19 +242,9 @@ class _OfFile(Decisions):
 
     def _finish(self) -> None:
         cut = self._tally.cut(self._level)
-        self._report_coarse(cut)
+        coarse = too_coarse(self._tally, self._level, self._calibration)
+        if coarse is not None:
+            _logger.warning("%s", coarse)
         for block in self._spool.blocks():
             columns = {name: column for name, column in block.items() if name != _CERTAIN}
             self._write(columns, columns["p_value"] <= cut, block.get(_CERTAIN))
-
-    def _report_coarse(self, cut: float) -> None:
-        """Warns if nothing is found because so few calibration rows give no smaller p-values."""
-        calibration, rows = self._calibration, int(self._tally.counts.sum())
-        needed = rows * calibration.least_rate / self._level
-        if not cut and needed > 1:
-            _logger.warning(
-                "no row of %d is found at a false discovery rate of %g: with %d calibration rows "
-                "at least %s rows would need the smallest p-value, %.2g; train on more rows, or "
-                "detect fewer at once",
-                *(rows, self._level, calibration.rows, readable(needed), calibration.least_rate),
-            )

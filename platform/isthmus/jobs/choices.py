@@ -9,7 +9,7 @@ from isthmus import plugins
 from isthmus.declarations import Declaration, declaration, plugin_names, summary_of
 from isthmus.errors import UsageError, nearest
 from isthmus.plugins import Room
-from isthmus.spec import Sizes
+from isthmus.spec import JobSpec, Sizes
 from isthmus.types import DataKind
 
 LINES: dict[Room, str] = {
@@ -19,6 +19,7 @@ LINES: dict[Room, str] = {
     "corruptions": "variant: {{name: denoising, corruption: {{name: {name}}}}}",
 }
 """The line of a job file that names one of each room."""
+_FIELDS_WITH_AUTO: dict[Room, str] = {"nets": "net", "scores": "scoring"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,12 @@ def choice(what: Room, name: str) -> Choice:
     summary = summary_of(declared)
     origin = plugins.origin(what, name)
     return Choice(name, summary, plugins.paper(about), kinds, about, origin)
+
+
+def automatic(what: Room) -> str | None:
+    """Returns what `auto` chooses, as the job file's field says; `None` if the room has no auto."""
+    field = _FIELDS_WITH_AUTO.get(what)
+    return None if field is None else JobSpec.model_fields[field].description
 
 
 def options(what: Room, name: str) -> list[Option]:

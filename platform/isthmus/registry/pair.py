@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any, Literal, Self
@@ -14,7 +15,7 @@ from torch import Tensor
 from isthmus import nets
 from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder, IntTable
-from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control
+from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control, too_coarse
 from isthmus.data.columns.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.data.given import array_of, is_frame
 from isthmus.data.prepared.centring import centred, restored
@@ -29,6 +30,8 @@ from isthmus.registry.device import Device, chosen_device
 from isthmus.registry.latents import Latents, values_to_decode
 from isthmus.scores import Detector
 from isthmus.types import Shape
+
+_logger = logging.getLogger(__name__)
 
 
 class Pair:
@@ -283,7 +286,11 @@ class Pair:
         if control == "fdr":
             tally = PValueTally()
             tally.add(p_values)
-            rate = tally.cut(DEFAULT_LEVEL if level is None else level)
+            level = DEFAULT_LEVEL if level is None else level
+            rate = tally.cut(level)
+            coarse = too_coarse(tally, level, calibration)
+            if coarse is not None:
+                _logger.warning("%s", coarse)
             threshold = calibration.threshold_at(rate)
         elif false_alarm_rate is not None:
             threshold = calibration.threshold_at(rate)

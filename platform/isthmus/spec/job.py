@@ -282,11 +282,14 @@ class JobSpec(SpecModel):
     variant: PluginSpec = PluginSpec(name="plain")
     """The training method, by name or with options. `isthmus variants` lists them."""
     net: PluginSpec = PluginSpec(name="auto")
-    """The network, by name or with options. `auto` chooses by the kind of the data."""
+    """The network, by name or with options. `auto` chooses by the kind of the data: dense, conv for
+    images, and spectral_mask for sounds that a variant learns to take noise from; of images of any
+    size it is drunet, or compressive where the variant compresses."""
     scoring: PluginSpec = PluginSpec(name="auto")
     """The anomaly score, by name or with options. `isthmus scores` lists them. `auto` chooses by
-    the kind of the data; it is `own`, the variant's own score, where the variant defines one or
-    `data.patch` is set, and `reconstruction` where a latent is as large as a row."""
+    the kind of the data: consensus for tables, else kernel_denoising. It is `own`, the variant's
+    own score, where the variant defines one or `data.patch` is set, and `reconstruction` where a
+    latent is as large as a row."""
     latent_dim: int | Literal["auto"] = "auto"
     """The number of values in one latent. `auto` is a quarter of the values in a row, between 2
     and 32."""

@@ -15,6 +15,7 @@ from isthmus.cli.tables import Rows
 from isthmus.cli.terminal import out
 from isthmus.cli.tune import SearchProgress
 from isthmus.search import TrialRecord
+from isthmus.types import DataKind
 
 LONG = "a-pair-with-quite-a-long-name-of-a-team-2026"
 WHY = "it was better on the rows of the second plant, and the people there wanted it at once"
@@ -80,6 +81,13 @@ def test_choices_are_shown_at_80_columns_with_every_name(isthmus, what, room, on
         assert any(line.split()[0] == name for line in listed.splitlines()), name
     shown = isthmus(what, one).out
     assert fits(shown), shown
+
+
+@pytest.mark.parametrize(("what", "room"), [("nets", nets), ("scores", scores)])
+def test_auto_is_explained_by_what_it_chooses_for_each_kind_of_data(isthmus, what, room):
+    shown = isthmus(what, "auto").out
+    for kind in DataKind:
+        assert room.for_kind(kind).name in shown
 
 
 @pytest.mark.usefixtures("narrow")

@@ -182,6 +182,11 @@ def test_so_few_calibration_rows_that_nothing_can_be_found_is_said(here, caplog)
     assert detected(pair_of(calibrated=60), Control("fdr", level=0.01))["anomaly"].sum() == 0
     assert "with 60 calibration rows at least" in caplog.text
     caplog.clear()
+    rows = pd.read_csv("mixed.csv").select_dtypes("number")
+    in_python = pair_of(calibrated=60).detect(rows.to_numpy(), control="fdr", level=0.01)
+    assert not in_python.anomalies.any()
+    assert "with 60 calibration rows at least" in caplog.text
+    caplog.clear()
     assert detected(pair_of(calibrated=60), Control("fdr", level=5e-324))["anomaly"].sum() == 0
     assert "at least 1.8e+308 rows would need the smallest p-value" in caplog.text
 
