@@ -37,6 +37,7 @@ class Course:
     """
 
     max_epochs: int = 100
+    max_steps: int = -1
     steps_per_epoch: int = 1
     rows: int = 1
     global_step: int = 0
@@ -44,8 +45,8 @@ class Course:
     accumulate_grad_batches: int = 1
 
     @property
-    def estimated_stepping_batches(self) -> int:
-        return self.max_epochs * self.steps_per_epoch
+    def num_training_batches(self) -> int:
+        return self.steps_per_epoch * self.accumulate_grad_batches
 
     @property
     def train_dataloader(self) -> Course:
