@@ -158,7 +158,7 @@ def whole(command: list[str], folder: Path) -> float:
 
 
 def cpu_seconds(command: list[str], folder: Path) -> float:
-    """Of a process from its start to its end, in its own code and in the kernel."""
+    """Returns the CPU time that a process takes, in its own code and in the kernel."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     whole(command, folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -36,20 +36,26 @@ class Told(Callback):
         self.lengths.add((clock.steps_per_epoch, clock.batches_per_epoch, clock.training_rows))
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_loss_is_told_the_epoch_its_length_and_the_share_of_its_warm_up(tmp_path: Path) -> None:
-    module, told = isthmus.build("plain", row_shape=(6,), latent_dim=2), Told()
-    trainer = Trainer(
-        max_epochs=EPOCHS,
+def fit(
+    module: LightningModule, callback: Callback, folder: Path, rows: Dataset, **limits: object
+) -> None:
+    """Trains with a plain Trainer that the callback listens to."""
+    Trainer(
+        **limits,
         accelerator="cpu",
-        callbacks=[told],
+        callbacks=[callback],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        default_root_dir=tmp_path,
-    )
-    trainer.fit(module, DataLoader(TensorDataset(torch.rand(ROWS, 6)), BATCH))
+        default_root_dir=folder,
+    ).fit(module, DataLoader(rows, BATCH))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_loss_is_told_the_epoch_its_length_and_the_share_of_its_warm_up(tmp_path: Path) -> None:
+    module, told = isthmus.build("plain", row_shape=(6,), latent_dim=2), Told()
+    fit(module, told, tmp_path, TensorDataset(torch.rand(ROWS, 6)), max_epochs=EPOCHS)
     steps = ROWS // BATCH
     assert told.epochs == [epoch for epoch in range(EPOCHS) for _ in range(steps)]
     assert told.shares == pytest.approx([min(1, (n + 1) / 10) for n in range(EPOCHS * steps)])
@@ -74,16 +80,7 @@ def test_an_autoencoder_outside_training_has_the_final_objective() -> None:
 
 def fitted(module: LightningModule, folder: Path, rows: Dataset, **limits: object) -> Rates:
     rates = Rates()
-    Trainer(
-        **limits,
-        accelerator="cpu",
-        callbacks=[rates],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    ).fit(module, DataLoader(rows, BATCH))
+    fit(module, rates, folder, rows, **limits)
     return rates
 
 
