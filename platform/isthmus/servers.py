@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +27,10 @@ _STOP_TIMEOUT_S = 10.0
 _ORPHANS_TIMEOUT_S = 2.0
 # If the system's clock is set while a process runs, its creation time changes too.
 _CREATED_TOLERANCE_S = 2.0
+
+# The ports of `free_port`: above those that Ray gives to its workers, and below those that Linux,
+# macOS and Windows give to outgoing connections.
+_PORTS = range(20_000, 32_768)
 
 # The environment variables that a program needs and that hold no secrets.
 _HARMLESS = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
@@ -202,11 +208,19 @@ def run_server(
 
 
 def free_port(host: str) -> int:
-    """Returns a port that no process listens on."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Returns a port that no process listens on.
+
+    It is not one of those that the system gives to outgoing connections and to servers that ask
+    for any port: another process would often get it before the server that it is meant for.
+
+    Raises:
+        IsthmusError: If all of a thousand ports that were tried are taken.
+    """
+    for _ in range(1000):
+        port = random.choice(_PORTS)  # noqa: S311 (nothing here is secret)
+        if is_free(host, port):
+            return port
+    raise IsthmusError(f"no free port of {host} was found between {_PORTS[0]} and {_PORTS[-1]}")
 
 
 def is_free(host: str, port: int) -> bool:
@@ -254,5 +268,6 @@ def answers(health: str | urllib.request.Request, timeout_s: float) -> bool:
     try:
         with urllib.request.urlopen(health, timeout=timeout_s):  # noqa: S310 (our own server)
             return True
-    except (urllib.error.URLError, OSError):
+    # An HTTPException comes from a server of another protocol.
+    except (urllib.error.URLError, http.client.HTTPException, OSError):
         return False

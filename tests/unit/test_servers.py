@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import urllib.request
 
 import pytest
 
 from isthmus.errors import IsthmusError, UsageError
-from isthmus.servers import free_port, is_free, run_server
+from isthmus.servers import answers, free_port, is_free, run_server
 from isthmus.spec import Settings
 from isthmus.stack.page import serve_page
 
@@ -28,6 +29,33 @@ def test_a_server_runs_as_long_as_the_block_and_its_children_end_with_it(tmp_pat
         assert os.getsid(process.pid) == process.pid  # Ctrl-C in the terminal is not for it
     assert process.poll() is not None
     assert is_free(HOST, port)
+
+
+def test_a_free_port_is_not_one_that_the_system_gives_to_others(monkeypatch):
+    with socket.socket() as given:
+        given.bind((HOST, 0))
+        lowest = min(given.getsockname()[1], 32_768)
+    found = {free_port(HOST) for _ in range(50)}
+    assert 20_000 <= min(found) <= max(found) < lowest
+    monkeypatch.setattr("isthmus.servers.is_free", lambda host, port: False)
+    with pytest.raises(IsthmusError, match="no free port of 127.0.0.1"):
+        free_port(HOST)
+
+
+def test_a_server_of_another_protocol_does_not_answer():
+    with socket.socket() as other:
+        other.bind((HOST, 0))
+        other.listen()
+
+        def greet() -> None:
+            with other.accept()[0] as connection:
+                connection.sendall(b"\x00\x00\x18\x04\x00\r\n")
+                connection.recv(1024)
+
+        thread = threading.Thread(target=greet)
+        thread.start()
+        assert not answers(f"http://{HOST}:{other.getsockname()[1]}/", timeout_s=5)
+        thread.join()
 
 
 def test_a_server_that_ends_at_once_is_said_with_its_log(tmp_path):
