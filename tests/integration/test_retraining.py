@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 import isthmus as package
+from isthmus.plugins import files
 from isthmus.registry import load
 from isthmus.spec import Settings
 from isthmus.stack.scheduler import prefect_api
 from isthmus.tracking import open_store
+from tests.own_plugins import example
 from tests.project import JOB
 
 pytestmark = pytest.mark.slow
@@ -47,6 +49,30 @@ def test_only_a_challenger_that_is_better_becomes_champion(here):
         tags = client.get_model_version(f"digits-{half}", "2").tags
         assert tags["isthmus.verdict"] == "refused"
         assert "95 % interval" in tags["isthmus.verdict_reason"]
+
+
+def test_a_champion_whose_code_may_not_run_here_is_not_replaced_by_a_schedule(
+    here, tmp_path_factory, monkeypatch
+):
+    file = tmp_path_factory.mktemp("own") / "swirl.py"
+    file.write_text(f"import colorsys\n{example('python')}", encoding="utf-8")
+    settings = Settings.from_environment()
+    options = ["training.epochs=2", ONE_WORKER, ABOVE_PCA, ANY_SPEED]
+    with prefect_api(settings):
+        from isthmus_pipelines.retrain import retrain
+
+        own = retrain(str(JOB), [*options, f"plugins={file}", "variant=swirl"])
+        # The next night is in another process, where the file is not: its copy is in the registry.
+        file.unlink()
+        monkeypatch.setattr(files, "_table", files._Table())
+        without = retrain(str(JOB), options)
+        monkeypatch.setenv("ISTHMUS_TRUST_PLUGINS", "1")
+        consenting = retrain(str(JOB), options)
+    assert own.is_promoted
+    assert (without.verdict, without.is_promoted) == ("cannot be judged", False)
+    assert 'needs the variant "swirl" of swirl.py, which is stored with the pair' in without.reason
+    assert package.versions("digits")[-2].aliases == ()
+    assert "held-out rows against digits/1" in consenting.reason
 
 
 @pytest.mark.timeout(900)
