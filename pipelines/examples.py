@@ -18,7 +18,7 @@ class ExampleJob:
 
     Attributes:
         path: The job file, relative to the current folder if it lies in it.
-        description: What the job is for.
+        description: The purpose of the job.
     """
 
     path: Path

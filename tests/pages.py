@@ -14,7 +14,7 @@ class Page(HTMLParser):
 
     Attributes:
         elements: The tag and the attributes of each element, in order.
-        text: What a reader sees, with single spaces.
+        text: The text that a reader sees, with single spaces.
         sections: The text below each heading of the second level.
         articles: The text of each article.
     """

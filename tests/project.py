@@ -24,10 +24,10 @@ class Project:
     """A user's folder.
 
     Attributes:
-        folder: Where its store is.
-        settings: Of that store.
-        spec: What was trained.
-        result: What came of it.
+        folder: The folder of its store.
+        settings: The settings of that store.
+        spec: The spec of the trained pair.
+        result: The result of the training.
         clean: Shape (N, 8, 8): digits that training never saw.
         noisy: The same with noise.
     """

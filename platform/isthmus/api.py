@@ -245,8 +245,8 @@ def load(
             under its id, which fit its decoder and its stored embeddings; `decode` takes such
             latents. This uses the maps that each version stores to the champion of its time. Such a
             pair takes arrays only.
-        device: What the pair computes on: `auto` is a GPU if there is one, else the CPU. Rows and
-            results are in the CPU's memory in any case.
+        device: The device that the pair computes on: `auto` is a GPU if there is one, else the CPU.
+            Rows and results are in the CPU's memory in any case.
         trust_plugins: Whether code that is stored with the pair, of a variant or net that is not
             installed, may be run. `ISTHMUS_TRUST_PLUGINS=1` allows it for all pairs.
         settings: The settings with the registry's address; by default from the environment.
@@ -298,7 +298,7 @@ def nearest(
     Args:
         index: The folder that `isthmus embed --index` wrote; local or `s3://`.
         source: The rows to look for: a file, a folder or a glob; local or `s3://`.
-        k: How many neighbours each row gets.
+        k: The number of neighbours of each row.
         metric: `l2` or `cosine`; by default, the index's own.
         model: The pair that encodes the rows; by default, the one in whose space the index is.
         output: A csv, parquet or npz for the neighbours; by default they are in the result.

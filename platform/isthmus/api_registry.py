@@ -156,7 +156,7 @@ def prune(
 
     Args:
         name: The name of the pair.
-        keep: How many of the newest versions are kept in any case.
+        keep: The number of newest versions that are kept in any case.
         older_than: The age up to which versions are kept in any case.
         runs: Whether to delete old MLflow runs too, with their artifacts and checkpoints.
         dry_run: Whether only to say what would be deleted.

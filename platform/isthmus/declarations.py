@@ -51,7 +51,7 @@ class _InSource:
 
     Attributes:
         source: The module that defines it.
-        node: Its statement.
+        node: The statement.
     """
 
     source: _Source

@@ -79,7 +79,7 @@ class Fault:
 
     Attributes:
         where: The dotted name of the field, `training.epochs`; empty for the file as a whole.
-        message: What is wrong, with the value, and what to do.
+        message: The fault, with the value, and what to do.
         line: The line in the file, counted from 1; `None` if the value came from elsewhere.
     """
 

@@ -25,7 +25,7 @@ def importing(extra: str, needed_by: str) -> Iterator[None]:
 
     Args:
         extra: The extra that brings the library, as pyproject.toml names it.
-        needed_by: What cannot be done without it, as the user says it: "isthmus tune".
+        needed_by: The action that needs it, in the user's words: "isthmus tune".
 
     Raises:
         MissingExtra: If the library, or one that it needs itself, is not installed.
@@ -43,7 +43,7 @@ def check_installed(module: str, extra: str, needed_by: str) -> None:
     Args:
         module: The module that the work imports.
         extra: The extra that brings it.
-        needed_by: What cannot be done without it, as the user says it.
+        needed_by: The action that needs it, in the user's words.
 
     Raises:
         MissingExtra: If it is not installed.
@@ -57,7 +57,7 @@ def missing_extra(extra: str, needed_by: str, library: str) -> MissingExtra:
 
     Args:
         extra: The extra that brings the library.
-        needed_by: What cannot be done without it.
+        needed_by: The action that needs it.
         library: The module that is missing.
     """
     name = _NAMES.get(extra, library)

@@ -41,7 +41,7 @@ def threads(processes_here: int = 1) -> int:
     """Returns how many threads each of several equal processes on this machine should use.
 
     Args:
-        processes_here: How many processes share the CPUs, at least 1.
+        processes_here: The number of processes that share the CPUs, at least 1.
 
     Returns:
         `OMP_NUM_THREADS` if it is set to a positive number, else an equal share of `cpus()`; at

@@ -42,7 +42,7 @@ class ServerProcess:
 
     Attributes:
         pid: The process id.
-        created_s: When it was created, in seconds since the epoch.
+        created_s: The time of its creation, in seconds since the epoch.
     """
 
     pid: int
@@ -63,7 +63,7 @@ def start_process(
         command: The program with its arguments.
         log: The file to which its output is appended.
         environment: All its environment variables.
-        cwd: Its working folder; by default the current one.
+        cwd: The working folder; by default the current one.
         user: The user that it runs as; by default the current one.
     """
     with log.open("ab") as output:
@@ -247,7 +247,7 @@ def wait_until_it_answers(
         what: The name of the server for messages.
         process: The server.
         health: A URL or request that it answers once it is ready.
-        log: Its log file, for messages.
+        log: The log file, for messages.
         timeout_s: The longest wait, in seconds.
 
     Raises:

@@ -13,7 +13,10 @@ NAMES_THAT_SAY_NOTHING = {"common", "helper", "helpers", "manager", "managers", 
     "utils"
 }
 # "Whether" is the way to open the docstring of a boolean, and is no word of this list.
-RIDDLE = re.compile(r"\s*(What|Which|Where|Whose|How|Why|When|Of|Its)\b")
+_RIDDLES = "What|Which|Where|Who|Whose|How|Why|When|Of|Its"
+RIDDLE = re.compile(rf"\s*({_RIDDLES})\b")
+# An entry of Args, Attributes or Raises.
+RIDDLE_OF_AN_ENTRY = re.compile(rf"^\s+\w+: ({_RIDDLES})\b.*", re.MULTILINE)
 
 
 def is_public(path: Path) -> bool:
@@ -85,6 +88,17 @@ def test_no_docstring_opens_with_a_question_word_in_the_place_of_a_noun_or_a_ver
         for path in modules()
         for node, text in docstrings(tree(path))
         if RIDDLE.match(text)
+    ]
+    assert not wrong
+
+
+def test_no_argument_or_attribute_is_explained_by_a_question_word() -> None:
+    """`schema: The schema of the rows.` names a thing; `What the rows are like.` does not."""
+    wrong = [
+        f"{place(path, node)} {entry[0].strip()}"
+        for path in modules()
+        for node, text in docstrings(tree(path))
+        for entry in RIDDLE_OF_AN_ENTRY.finditer(text)
     ]
     assert not wrong
 

@@ -58,7 +58,7 @@ class Case:
     """A file with noise.
 
     Attributes:
-        snr_db: Its signal-to-noise ratio.
+        snr_db: The signal-to-noise ratio.
         clean: Shape (T,). Without the noise.
         noise: Shape (T,).
     """

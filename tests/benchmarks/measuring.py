@@ -36,13 +36,13 @@ def compare(
     """Measures both in turns and prints a JSON line.
 
     Args:
-        name: Of the benchmark.
+        name: The name of the benchmark.
         ours: Does the work once and gives its figure.
         reference: The same, the other way.
-        target: What ours over the reference is to reach, or to stay below; `None` for none.
+        target: The ratio to reach, or to stay below; `None` for none.
         better: Whether a higher ratio is better.
         pairs: Turns.
-        unit: Of both figures.
+        unit: The unit of both figures.
         holds: Asked at the end whether what makes the two comparable is so.
         **more: What else the line says.
 

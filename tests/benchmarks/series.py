@@ -51,7 +51,7 @@ class Series:
     """A file of NAB.
 
     Attributes:
-        name: Its name.
+        name: The name.
         values: Shape (T,).
         labels: Shape (T,). 1 within a labelled window, else 0.
         trained: The number of steps to train on, from the first.

@@ -66,11 +66,11 @@ class Work:
     """What is trained.
 
     Attributes:
-        row_shape: Of one row.
+        row_shape: The shape of one row.
         rows: To train on; an eighth as many are validated after each epoch.
         batch: Rows of a step.
         epochs: Passes over them.
-        job: What the job file says besides.
+        job: The further fields of the job file.
         net: Makes the same layers for the reference.
     """
 

@@ -38,7 +38,7 @@ class Outcome:
         validation: The same over the held-out rows.
         rows: Rows of each part, as the run says.
         peaks: The most private bytes of one process, by the part that it plays.
-        seconds: How long it took.
+        seconds: The time that it took.
     """
 
     train: list[float] = field(default_factory=list)

@@ -83,7 +83,7 @@ def hunt(target: Target, folder: Path, *, examples: int, derandomize: bool = Fal
     """Feeds so many damaged files to a target.
 
     Raises:
-        BaseException: What the target raises at the smallest file that does harm.
+        BaseException: The error of the target at the smallest file that does harm.
     """
     most_bytes = baseline(target, folder)
 

@@ -38,7 +38,7 @@ def test_a_free_port_is_not_one_that_the_system_gives_to_others(monkeypatch):
     found = {free_port(HOST) for _ in range(50)}
     assert 20_000 <= min(found) <= max(found) < lowest
     monkeypatch.setattr("isthmus.servers.is_free", lambda host, port: False)
-    with pytest.raises(IsthmusError, match="no free port of 127.0.0.1"):
+    with pytest.raises(IsthmusError, match="no free port of"):
         free_port(HOST)
 
 

@@ -65,7 +65,7 @@ def promote(
         alias: The alias.
         why: The reason, for the history.
         source: The kind of action, for the history.
-        actor: Who acts, for the history; by default the user of this process.
+        actor: The name of who acts, for the history; by default the user of this process.
         since: The number of the alias's newest event when the decision was made, 0 if it had none.
             With `None` newer events are not checked for. Changes in MLflow's UI count, recorded or
             not.

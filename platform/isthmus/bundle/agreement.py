@@ -71,7 +71,8 @@ class Expected:
         decoded: Shape (N, *row_shape), data units less the centre.
         scores: Shape (N,).
         is_anomaly: Shape (N,).
-        centre: What the graphs subtract from each feature of a row, and add again, if anything.
+        centre: The value that the graphs subtract from each feature of a row, and add again, if
+            any.
     """
 
     rows: Floats

@@ -55,7 +55,7 @@ def export_graphs(
             on.
         folder: The folder for the graphs. It is created.
         fills_missing: Whether the mean stands for a missing value (NaN).
-        centre: What the graphs are to subtract from each feature of a row, if anything.
+        centre: The value that the graphs are to subtract from each feature of a row, if any.
 
     Raises:
         RegistryError: If a graph cannot be written, or differs from torch.

@@ -59,7 +59,7 @@ def graphs_of(
         detector: The detector with the pair's autoencoder.
         fills_missing: Whether the mean stands for a missing value (NaN). If it does not, the score
             of a row with one is NaN, which counts as an anomaly.
-        centre: What is subtracted from each feature of a row, if anything is.
+        centre: The value that is subtracted from each feature of a row, if one is.
     """
     module = detector.module
     encoder, decoder = _Encoder(module), _Decoder(module)

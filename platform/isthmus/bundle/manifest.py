@@ -187,7 +187,7 @@ def read_manifest(folder: Path, called: str | None = None) -> PairManifest:
 
     Args:
         folder: The folder.
-        called: What messages call it, if it is a copy of another place.
+        called: The name for messages, if it is a copy of another place.
 
     Raises:
         RegistryError: If it is missing, damaged, or of a newer format.
@@ -235,7 +235,7 @@ def check_weights(
         folder: The folder with the file.
         half: The half.
         manifest: The pair's manifest.
-        called: What messages call the folder, if it is a copy of another place.
+        called: The name of the folder for messages, if it is a copy of another place.
 
     Raises:
         RegistryError: If the file is missing or damaged. The message names it.

@@ -22,7 +22,7 @@ class Rows:
 
     Attributes:
         headers: The names of the columns. An empty name is not said where rows are folded.
-        lead: How many columns begin a folded row: what the row is about, and its verdict.
+        lead: The number of columns that begin a folded row: what the row is about, and its verdict.
         prose: The column whose cells are sentences, which may be wrapped; `None` if there is none.
         has_header: Whether a line with the names of the columns is printed.
     """

@@ -35,7 +35,7 @@ class Head:
         address: The URL of Ray's Jobs API and dashboard, `http://127.0.0.1:PORT`.
         token: The token that its API requires.
         pid: The id of the parent process of all its processes.
-        created_s: When that process was created, in seconds since the epoch.
+        created_s: The time of that process's creation, in seconds since the epoch.
         folder: The folder of Ray's sockets and logs.
     """
 

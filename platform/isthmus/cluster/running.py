@@ -28,8 +28,8 @@ class JobSummary:
         name: The name of the pair that it registers.
         status: Ray's status: PENDING, RUNNING, SUCCEEDED, FAILED, STOPPED.
         message: Ray's message about the job.
-        started: When it started, in UTC; `None` if it has not started.
-        seconds: How long it has run so far, or ran in all.
+        started: The time of its start, in UTC; `None` if it has not started.
+        seconds: The time that it has run so far, or ran in all.
     """
 
     job_id: str

@@ -154,7 +154,7 @@ def chunk_of(part: int, first: int, rows: int, coded: bytes) -> bytes:
         part: The position of their file among those of the archive.
         first: The number of the first row in it.
         rows: The number of rows.
-        coded: What they were coded as.
+        coded: The bytes that the rows were coded as.
     """
     return _START.pack(part, first, rows) + coded
 

@@ -64,9 +64,9 @@ class Chunk:
     """A chunk whose checksums were right.
 
     Attributes:
-        kind: What it holds, as the file says: `ChunkKind` or of a later Isthmus.
-        number: Its number, from 0.
-        content: Its content.
+        kind: The kind of its content, as the file says: `ChunkKind` or one of a later Isthmus.
+        number: The number, from 0.
+        content: The content.
         at: The position of its first byte in the file.
     """
 
@@ -129,7 +129,7 @@ class ContainerReader:
         version: The version of the format.
         header: The header, of any bytes.
         size_bytes: The length of the file.
-        damages: What `chunks` left out of a damaged file, each in words with its place.
+        damages: The parts of a damaged file that `chunks` left out, each in words with its place.
     """
 
     def __init__(self, path: Path, called: str) -> None:
@@ -137,7 +137,7 @@ class ContainerReader:
 
         Args:
             path: The local path.
-            called: What messages call the file.
+            called: The name of the file for messages.
 
         Raises:
             DataError: If it is not there, is no such file, or its header is damaged.

@@ -42,7 +42,7 @@ class DecompressResult:
     Attributes:
         rows: Number of rows that were written.
         lost: Number of those whose chunks are lost: they are filled in.
-        damages: What is damaged, each with its place; nothing if the file is whole.
+        damages: The damaged parts, each with its place; nothing if the file is whole.
         output: The path of the output, or its address in S3.
         model: The name and version of the pair, `digits/3`.
         pair_id: The id of the pair.
@@ -176,7 +176,7 @@ class _Decoding:
     Attributes:
         rows: The number of rows so far.
         lost: The number of those that are filled in.
-        damages: What could not be decoded, in words.
+        damages: The parts that could not be decoded, in words.
     """
 
     def __init__(

@@ -223,7 +223,7 @@ def form_of(source: RowSource, called: str) -> Form:
 
     Args:
         source: The rows.
-        called: What messages call them.
+        called: The name for messages.
 
     Raises:
         DataError: If they could not be written again.
@@ -367,7 +367,7 @@ def check_pixels(sides: Shape) -> None:
     """Refuses more pixels than an image may have that is resized.
 
     Args:
-        sides: Its shape, of which the last two sides are its height and width.
+        sides: The shape, of which the last two sides are its height and width.
 
     Raises:
         ValueError: If it has more.

@@ -61,7 +61,7 @@ def refusing(called: str) -> Iterator[None]:
     """Says in one line what a file of compressed rows cannot hold.
 
     Args:
-        called: What messages call the input.
+        called: The name of the input for messages.
 
     Raises:
         DataError: For what a form does not validate.

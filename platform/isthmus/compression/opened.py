@@ -19,10 +19,10 @@ class OpenedFile:
     """A compressed file that was checked from end to end.
 
     Attributes:
-        reader: Its chunks.
-        source: What messages call it.
-        header: Its header.
-        summary: Its summary; `None` if that is lost.
+        reader: The chunks.
+        source: The name for messages.
+        header: The header.
+        summary: The summary; `None` if that is lost.
         salvage: Whether what is damaged is left out.
     """
 

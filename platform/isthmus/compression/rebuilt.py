@@ -103,8 +103,8 @@ def rebuilt(form: Form, data: DataSpec, schema: RowSchema, called: str) -> Rebui
     Args:
         form: The form.
         data: The settled data section of the pair.
-        schema: What the pair's rows are like.
-        called: What messages call the compressed file.
+        schema: The schema of the pair's rows.
+        called: The name of the compressed file for messages.
 
     Raises:
         ValueError: If the form does not fit the pair's rows.

@@ -54,7 +54,7 @@ def region_chunk(image: int, region: int, coded: bytes) -> bytes:
     Args:
         image: The position of the image among those of the file.
         region: The number of the region in it, row by row.
-        coded: What it was coded as.
+        coded: The bytes that the region was coded as.
     """
     return _START.pack(image, region) + coded
 
@@ -76,7 +76,7 @@ class ImagesDecoding:
     Attributes:
         rows: The number of images so far.
         lost: The number of those of which a region is lost.
-        damages: What could not be decoded, in words.
+        damages: The parts that could not be decoded, in words.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ImagesDecoding:
         Args:
             opened: The file.
             pair: The pair that compressed it.
-            target: What writes its images.
+            target: The target that writes its images.
             on_rows: Called with the number of images done and of all images.
 
         Raises:

@@ -88,9 +88,9 @@ class Calibration(nn.Module):
 
         Args:
             scores: Shape (N,).
-            independent: How many independent scores they are worth, if neighbours depend on each
-                other, as those of overlapping windows do: at least 1. So many are kept, at evenly
-                spaced ranks from the highest, so that p-values count them and not all N.
+            independent: The number of independent scores that they are worth, if neighbours depend
+                on each other, as those of overlapping windows do: at least 1. So many are kept, at
+                evenly spaced ranks from the highest, so that p-values count them and not all N.
         """
         # numpy sorts without the index that torch.sort returns, which takes twice the memory of
         # the scores themselves.
@@ -169,7 +169,7 @@ class Calibration(nn.Module):
         Args:
             rate: The rate.
             whose: The pair's name, for the message.
-            what: What is scored, for the message.
+            what: The things that are scored, for the message.
 
         Raises:
             UsageError: If the rate is no share, or smaller than the smallest p-value.

@@ -47,7 +47,7 @@ class CodedAutoencoder(Autoencoder):
         """Rounds encodings of shape (B, latent_dim) to streams of int64, each (B, S_k).
 
         Args:
-            encoded: What the encoder gives.
+            encoded: The output of the encoder.
             quality: From 0 to 100, as `check_quality` lets it; by default the variant's usual.
         """
 

@@ -64,7 +64,7 @@ class PValueTally:
 
     Attributes:
         values: The different p-values, ascending, shape (m,).
-        counts: How many rows have each, shape (m,).
+        counts: The number of rows that have each, shape (m,).
     """
 
     values: Numbers = field(default_factory=lambda: np.empty(0))
@@ -133,7 +133,7 @@ class OnlineDiscoveries:
     Attributes:
         level: The false discovery rate that is kept.
         smallest: The smallest p-value.
-        wealth: What is left to be spent.
+        wealth: The wealth that is left to be spent.
         tested: The number of rows so far.
         discoveries: The number of discoveries so far.
     """

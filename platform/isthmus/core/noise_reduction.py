@@ -29,7 +29,7 @@ class Measure:
 
     Attributes:
         name: The beginning of the names of its metrics, such as `psnr`.
-        words: Its name for people.
+        words: The name for people.
         unit: `dB` if a higher number is better, `mse` for the mean squared error in scaled units.
     """
 

@@ -35,13 +35,14 @@ class ArrayRows:
     Attributes:
         array: The array; an npy's stays in its file until it is looked at.
         path: The file, for the arrays beside it; `None` for a set of scikit-learn's.
-        name: What messages call the source.
+        name: The name of the source for messages.
         spec: The data section: what is done with missing values.
-        schema: What the rows are like.
+        schema: The schema of the rows.
         chosen: The places of the features among the array's columns, if some are chosen.
         channels_last: Whether the channels of an image are the array's last axis.
         resized: The height and width that images are brought to, and back from.
-        factor: What the array's numbers are multiplied by, and divided by again when written.
+        factor: The factor by which the array's numbers are multiplied, and divided again when
+            written.
         sets_aside: Whether rows that cannot be read are set aside instead of refused.
     """
 

@@ -115,7 +115,7 @@ class KeptLabels:
     Attributes:
         inner: The source.
         keep: The labels.
-        name: What messages call the source.
+        name: The name of the source for messages.
         is_others: Whether the rows with other labels are wanted instead.
     """
 

@@ -63,10 +63,10 @@ def open_input(
     Labels are ignored, columns are found by name in any order, and other columns are left alone.
 
     Args:
-        data: What the pair was trained on, as `open_rows` returned it.
+        data: The data section that the pair was trained on, as `open_rows` returned it.
         path: The input: a file, a folder, a glob, `s3://`.
-        schema: What the pair's training rows were like.
-        options: What the person who uses the pair asks for.
+        schema: The schema of the pair's training rows.
+        options: The options of the person who uses the pair.
 
     Raises:
         DataError: If the input cannot be read, or does not hold such rows; a fault in some row is

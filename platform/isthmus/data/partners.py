@@ -29,7 +29,7 @@ def open_partner(data: DataSpec, schema: RowSchema) -> RowSource | None:
 
     Args:
         data: The spec as `open_rows` returned it.
-        schema: What the rows of the first view are like.
+        schema: The schema of the rows of the first view.
 
     Raises:
         DataError: If it cannot be read, or has no partner for one of the files.

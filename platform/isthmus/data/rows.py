@@ -33,9 +33,9 @@ class Rejected:
     """A row that cannot be read, and is set aside so that the rest of its source goes on.
 
     Attributes:
-        row: Its number in its file; of images and sounds the position of the file; both from 0.
-        reason: Why it cannot be read.
-        file: Its file, relative to the folder that was given; empty if one file was given.
+        row: The number in its file; of images and sounds the position of the file; both from 0.
+        reason: The reason why it cannot be read.
+        file: The file, relative to the folder that was given; empty if one file was given.
     """
 
     row: int
@@ -50,8 +50,9 @@ class Block:
     Attributes:
         values: Shape (n, *row_shape), C-contiguous, in data units; finite, except for NaN where
             `DataSpec.missing` is "mean".
-        index: What names each row in a table of results, and stays the same whenever the source
-            is read: columns of n entries, by name; the number of a row, its file, its first step.
+        index: The columns that name each row in a table of results, and stay the same whenever the
+            source is read: columns of n entries, by name; the number of a row, its file, its first
+            step.
         labels: Shape (n,), as read; never trained on.
         groups: Shape (n,). Rows of one group fall in the same part of a split.
         starts: Shape (n,). The first step of each row in its series, where rows are ordered in
@@ -153,8 +154,8 @@ class Rows:
     Attributes:
         values: Shape (N, *row_shape), C-contiguous, in data units; finite, except for NaN where
             `DataSpec.missing` is "mean".
-        schema: What the rows are like.
-        index: What names each row: columns of N entries.
+        schema: The schema of the rows.
+        index: The columns that name each row, of N entries.
         labels: Shape (N,), as read; never trained on.
         groups: Shape (N,). Rows of one group fall in the same part of a split; a group is a file.
         starts: Shape (N,). The first step of each row in its series. `None` without an order.

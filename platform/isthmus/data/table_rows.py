@@ -45,11 +45,11 @@ class TableRows:
 
     Attributes:
         address: The file, local or `s3://`, or the URL of a database.
-        name: What messages call it.
+        name: The name for messages.
         spec: The data section: how numbers are written, what is done with missing values.
         columns: The columns that the rows hold; results replace these.
-        schema: What the rows are like.
-        expansion: How the columns become features, if some are categories.
+        schema: The schema of the rows.
+        expansion: The rule by which columns become features, if some are categories.
         keys: The columns that the folders of the file say, `{"year": "2024"}`.
         extra: Further columns to be carried in the index of each block as they are: a time, an id.
         has_labels: Whether to read the labels.

@@ -79,7 +79,7 @@ class Control:
 
         Args:
             pair: The pair.
-            calibration: How normal rows score by the pair, or single steps of normal series.
+            calibration: The scores of normal rows by the pair, or of single steps of normal series.
 
         Raises:
             UsageError: If the pair's calibration rows cannot resolve the rate.
@@ -136,7 +136,7 @@ class Decisions(ABC):
     Attributes:
         anomalies: The number of anomalies, once all rows are appended.
         threshold: The score that anomalies exceed; NaN if a score alone does not tell.
-        rule: What makes a row an anomaly, in words, for a summary.
+        rule: The rule that makes a row an anomaly, in words, for a summary.
     """
 
     _append: Append

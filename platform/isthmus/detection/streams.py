@@ -59,7 +59,7 @@ def open_stream(
     Args:
         file: The state file.
         pair: The pair.
-        calibration: How normal rows score by the pair, or single steps of normal series.
+        calibration: The scores of normal rows by the pair, or of single steps of normal series.
         level: The false discovery rate.
 
     Raises:

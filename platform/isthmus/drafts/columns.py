@@ -50,7 +50,7 @@ class Judged:
 
     Attributes:
         column: The column.
-        role: What it is for.
+        role: The purpose of the column.
         why: The reason, for a comment.
     """
 

@@ -59,7 +59,7 @@ def draft_job(path: str, query: str | None = None) -> Draft:
     """Looks at data, and drafts a job file.
 
     Args:
-        path: What `data.path` may be: a file, a folder, a glob, `s3://`, a database.
+        path: The value for `data.path`: a file, a folder, a glob, `s3://`, a database.
         query: The query whose rows are read, if it is a database.
 
     Raises:

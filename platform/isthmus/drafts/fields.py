@@ -19,7 +19,7 @@ class Field:
 
     Attributes:
         name: The name of the field.
-        value: Its value; a list whose items have notes is written with a line for each.
+        value: The value; a list whose items have notes is written with a line for each.
         why: The comment above it.
         notes: The comment beside each item of a list.
         is_proposal: Whether the field is commented out, for the reader to decide.

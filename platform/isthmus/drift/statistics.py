@@ -129,7 +129,7 @@ def compare_latents(
         reference: Shape (N, D).
         found: Shape (M, D).
         seed: The seed of the choice and of the permutations.
-        permutations: How many random assignments the p-value counts.
+        permutations: The number of random assignments for the p-value.
 
     Source: Gretton et al. 2012, "A kernel two-sample test", JMLR 13, lemma 6.
     """

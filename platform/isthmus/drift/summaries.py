@@ -34,7 +34,7 @@ def summaries_of(rows: NDArray[Any], schema: RowSchema) -> Summaries:
 
     Args:
         rows: Shape (N, *row_shape).
-        schema: What the rows are like.
+        schema: The schema of the rows.
     """
     if schema.kind is DataKind.TABULAR:
         names = schema.features or tuple(f"column {place}" for place in range(rows.shape[1]))

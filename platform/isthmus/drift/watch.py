@@ -66,7 +66,7 @@ def compare_with_held_out(
         rows: Shape (N, *row_shape), in the order of the input.
         is_anomaly: Shape (N,).
         reference: Shape (M, *row_shape).
-        schema: What the training rows were like.
+        schema: The schema of the training rows.
 
     Returns:
         The comparison; `None` if either has too few rows to tell.
@@ -94,8 +94,8 @@ class DriftWatch:
         """Creates the watch.
 
         Args:
-            schema: What the pair's training rows were like.
-            name: What messages call the input.
+            schema: The schema of the pair's training rows.
+            name: The name of the input for messages.
             held_out: Returns the pair's held-out rows, or `None` if there are none. It is called
                 once, at the end.
         """

@@ -159,16 +159,16 @@ class LatentIndex:
     """An index that was written, opened to find neighbours in it.
 
     Attributes:
-        name: What messages call it: its folder, or its address in S3.
+        name: The name for messages: its folder, or its address in S3.
         provenance: The provenance of its latents.
-        metric: How distances are measured.
+        metric: The measure of distance.
     """
 
     def __init__(self, address: str | Path) -> None:
         """Opens an index.
 
         Args:
-            address: Its folder, or its address in S3, from which it is copied to the cache.
+            address: The folder, or its address in S3, from which it is copied to the cache.
 
         Raises:
             MissingExtra: If faiss is not installed.

@@ -45,7 +45,7 @@ class LatentsAsked:
         map: The method that maps latents to two dimensions, to a picture beside the table and two
             columns in it; `None` for no map.
         index: Whether an index of nearest neighbours is written beside the table.
-        metric: How the index measures distances.
+        metric: The index's measure of distance.
     """
 
     layout: Layout = "auto"

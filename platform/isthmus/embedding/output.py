@@ -19,7 +19,7 @@ class LatentsOutput(TableOutput):
         """Creates the schema.
 
         Args:
-            asked: How latents are written, and what is made of all of them.
+            asked: The options for writing latents, and for what is made of all of them.
         """
         self.asked = asked or LatentsAsked()
 

@@ -38,7 +38,7 @@ class Plane(ABC):
     """A map from latents to two dimensions.
 
     Attributes:
-        title: What the map is, for the picture.
+        title: The title of the picture.
         axis_names: The names of the two axes.
     """
 

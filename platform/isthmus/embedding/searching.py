@@ -39,7 +39,7 @@ class SearchResult:
     Attributes:
         rows: Number of rows whose neighbours were looked for.
         k: Number of neighbours of each.
-        metric: How distances are measured.
+        metric: The measure of distance.
         model: The name and version of the pair, `digits/3`.
         pair_id: The id of the pair.
         output: The path of the table of the neighbours, or its address in S3, if one was asked for.
@@ -76,7 +76,7 @@ def search(
         source: The rows to look for: a file, folder or glob; local or `s3://`.
         settings: The settings with the address of the registry.
         on_rows: Called with (rows done, all rows) during the work.
-        k: How many neighbours each row gets.
+        k: The number of neighbours of each row.
         metric: `l2` or `cosine`; by default, the index's own.
         model: The pair that encodes the rows; by default, the one in whose space the index is.
         output: A csv, parquet or npz for the neighbours, local or `s3://`, which appears whole or

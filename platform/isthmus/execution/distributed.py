@@ -62,7 +62,7 @@ def run_on_cluster(
         output: The folder of the parts, local or `s3://bucket/prefix`. `summary.json` in it is
             written last, once all parts are there.
         settings: The settings with the address of the registry, which only this process asks.
-        request: What is asked for. `address` is that of the cluster. Without `force`, the parts of
+        request: The request. `address` is that of the cluster. Without `force`, the parts of
             an interrupted job of the same pair, input and options are kept.
         on_parts: Called whenever a part is done.
 

@@ -23,7 +23,7 @@ class InputPart:
 
     Attributes:
         files: These files.
-        noted: What the provenance of the part says besides that of the job.
+        noted: The notes of the part's provenance besides that of the job.
     """
 
     files: Files

@@ -31,11 +31,11 @@ class PartsPlan:
     Attributes:
         use: The job.
         source: The input, as messages call it.
-        files: Its files.
+        files: The files.
         names: The name of the part of each file.
-        noted: What the provenance of each part says besides the pair and the job.
+        noted: The notes of each part's provenance besides the pair and the job.
         output: The folder of the parts.
-        options: What is asked for of the input.
+        options: The options for reading the input.
     """
 
     use: Use
@@ -63,8 +63,8 @@ class PartOutcome:
 
     Attributes:
         number: The position of its file.
-        counts: Its counts, by the names of the plan.
-        fault: Why the file cannot be worked on; empty if it is.
+        counts: The counts, by the names of the plan.
+        fault: The reason why the file cannot be worked on; empty if it can.
     """
 
     number: int

@@ -33,8 +33,8 @@ class Parts:
         """Creates it; nothing is read or written yet.
 
         Args:
-            plan: What is done.
-            provenance: What the folder says of the job as a whole.
+            plan: The plan of the work.
+            provenance: The provenance of the job as a whole, which the folder keeps.
         """
         self._plan = plan
         self._provenance = provenance

@@ -51,7 +51,7 @@ class Recording:
         Args:
             path: The path of the output on this machine.
             address: The place that it is brought to: the same path, or an address in S3.
-            rows: Its number of rows.
+            rows: The number of rows.
 
         Returns:
             `None` if somebody has replaced or removed it since.

@@ -44,7 +44,7 @@ def run(
         output: The path or the address of the result, which appears whole or not at all; with
             `request.address` a folder of parts.
         settings: The settings with the address of the registry.
-        request: What all jobs can be asked for.
+        request: The request, with the options that all jobs have.
         on_rows: Called with (rows done, all rows) during the work.
         on_parts: Called with (parts done, all parts, rows done) where a cluster does it.
 

@@ -29,7 +29,7 @@ class Task:
         pair: The loaded pair.
         source: The input, as the user wrote it.
         output: The local path of the results.
-        options: What is asked for of the input, such as resampling.
+        options: The options for reading the input, such as resampling.
         on_rows: Called with (rows done, all rows) during the work.
         held_out: Returns the pair's held-out rows, which tell drift and what errors are usual.
         part: The part of the input that is worked on, if not all of it is. It may have no rows.
@@ -115,7 +115,7 @@ class Task:
 
         Args:
             job: The name of the job.
-            said: What the job says of its options.
+            said: The options of the job, for the provenance.
         """
         of_part = {} if self.part is None else self.part.noted
         entries = {**said, **how_read(self.options), **of_part}

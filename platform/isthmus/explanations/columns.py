@@ -36,7 +36,7 @@ def columns_of(contributions: Contributions, features: TableFeatures, block: Blo
     misses most. Audio has `peak_s`, the time, and `peak_hz`, the frequency at which it does.
 
     Args:
-        contributions: What explains the rows of the pair.
+        contributions: The explainer of the pair's rows.
         features: The pair's features.
         block: The rows.
     """

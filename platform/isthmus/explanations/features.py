@@ -179,11 +179,11 @@ def most_responsible(
     feature that is constant, and has its constant value, is not named: its residual is others'.
 
     Args:
-        contributions: What explains the rows of the pair.
+        contributions: The explainer of the pair's rows.
         features: The pair's features.
         rows: Shape (N, F) or (N, C, T), as a source reads them.
         explained: The same rows, explained.
-        most: How many features are named, if there are so many.
+        most: The most features that are named.
     """
     strangeness = features.strangeness(explained.contributions)
     total = strangeness.sum(axis=1, keepdims=True)

@@ -64,7 +64,7 @@ def write_heatmaps(
     """Writes a png for each row into a folder; their names begin with the rank of the row.
 
     Args:
-        contributions: What explains the rows of the pair.
+        contributions: The explainer of the pair's rows.
         strange: The rows, the strangest first.
         folder: The folder, which exists.
     """

@@ -29,7 +29,7 @@ class Option:
     Attributes:
         name: The name of the field in the job file.
         default: The value if the field is left out.
-        explanation: What the option does, with unit and range.
+        explanation: The effect of the option, with unit and range.
     """
 
     name: str
@@ -43,10 +43,10 @@ class Choice:
 
     Attributes:
         name: The name in the job file.
-        summary: What it is, and when to choose it.
+        summary: The description of it, and when to choose it.
         paper: The authors and the year, and the arXiv number if there is one.
         kinds: The kinds of data that it accepts.
-        about: Its documentation, with the full citation.
+        about: The documentation, with the full citation.
         origin: The package that offers the plugin, with its version; `isthmus` for a built-in one.
     """
 

@@ -38,7 +38,7 @@ class Calibrated:
     Attributes:
         detector: The detector.
         rows: The number of rows that its calibration rests on, or that these are worth.
-        way: How these rows were kept from training.
+        way: The way in which these rows were kept from training.
         scoring: The score, with `auto` resolved.
     """
 

@@ -51,7 +51,7 @@ class Evaluation:
             shape (F,) or (C,): 1 if it is reconstructed exactly, 0 if no better than by its mean,
             NaN if it does not vary there. Empty for images and audio.
         pca: That PCA.
-        noise: How well the pair takes noise away, if that is what its variant is for.
+        noise: The figures of removing noise, if that is what the pair's variant is for.
     """
 
     inputs: NDArray[np.float32]

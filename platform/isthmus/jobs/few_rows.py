@@ -26,7 +26,7 @@ def fitted_to(job: JobSpec, rows: int, size: Size = _MEDIUM) -> JobSpec:
     Args:
         job: The job.
         rows: The number of training rows.
-        size: What the job's size means with its net.
+        size: The meaning of the job's size with its net.
     """
     training = job.training
     said = training.model_fields_set

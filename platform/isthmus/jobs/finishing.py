@@ -71,8 +71,8 @@ def finish(
         settings: The settings with the addresses of the stores.
         log: The run that the pair belongs to; the caller must still end it.
         results: The trained weights of the pair, then of the other members of its ensemble.
-        began_s: When this attempt at the job began, by `time.monotonic`; the log knows how long
-            earlier attempts took.
+        began_s: The time at which this attempt at the job began, by `time.monotonic`; the log knows
+            how long earlier attempts took.
 
     Raises:
         RegistryError: If the store cannot be reached.

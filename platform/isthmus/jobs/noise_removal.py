@@ -42,7 +42,7 @@ class NoiseRemoval:
         measure: The measure of the kind of data.
         clean: Shape (K, *row_shape), data units.
         noisy: The same rows with noise.
-        denoised: What the pair makes of them.
+        denoised: The pair's reconstructions of them.
         numbers: The number of each row by the measure, shape (K,): `noisy`, `denoised`, and, where
             there are such, `pca` and `filter`.
         errors: The mean squared error of each row, likewise, in scaled units.

@@ -38,7 +38,7 @@ class Prepared:
     Attributes:
         spec: The job.
         data: The job's data section with every `auto` resolved.
-        schema: What the training rows are like; the pair will remember it.
+        schema: The schema of the training rows; the pair will remember it.
         plan: The autoencoder to build.
         fingerprint: The sha256 of the data.
         scaled: The scaled rows for training.

@@ -24,7 +24,7 @@ class ReportResult:
         rows: The number of rows, or of steps of series, that it is about.
         is_of_steps: Whether each step of series has a score of its own.
         anomalies: The number of anomalies among them.
-        lacks: What the page lacks, and why; empty if it has everything.
+        lacks: The parts that the page lacks, and why; empty if it has everything.
     """
 
     page: Path

@@ -34,7 +34,7 @@ def shown_search(reporter: SearchReporter | None, trials: int) -> Iterator[Searc
 
     Args:
         reporter: The caller's reporter, if there is one.
-        trials: How many trials the search has at most.
+        trials: The most trials of the search.
     """
     if reporter is not None or not in_notebook():
         yield reporter

@@ -295,7 +295,7 @@ def plan_of_rows(plan: ModelPlan, spec: JobSpec, data: DataSpec, schema: RowSche
         plan: The plan that `plan_for` made.
         spec: The job.
         data: The job's data section with every `auto` resolved.
-        schema: What the training rows are like, with their ranges.
+        schema: The schema of the training rows, with their ranges.
     """
     variant = _settled_variant(spec, data, schema)
     return plan.model_copy(update={"variant": variant})

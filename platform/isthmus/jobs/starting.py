@@ -57,7 +57,7 @@ class Start:
         """Returns the scaling that the pair's weights were trained with.
 
         Args:
-            schema: What the new rows are like. Their centre, which is subtracted before they are
+            schema: The schema of the new rows. Their centre, which is subtracted before they are
                 scaled, may be another than that of the pair's rows.
         """
         scaling, row_axes = self.pair.module.scaling, len(schema.shape)
@@ -75,7 +75,7 @@ class Start:
         Args:
             plan: The job's plan.
             data: The job's data section with every `auto` resolved.
-            schema: What the job's rows are like.
+            schema: The schema of the job's rows.
 
         Raises:
             SpecError: Naming the first thing that differs, with both values.

@@ -43,7 +43,7 @@ def stopped_run(reference: str, settings: Settings, verb: str) -> StoredRun:
     Args:
         reference: The run's id, the beginning of its id, or its name.
         settings: The settings that say where the runs are.
-        verb: What is to be done with it, `resume` or `finish`.
+        verb: The verb of what is to be done with it, `resume` or `finish`.
 
     Raises:
         UsageError: If there is no such run, or it is a search, or finished.

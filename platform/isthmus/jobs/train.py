@@ -87,7 +87,7 @@ class _Given:
         reporter: Receives the progress, if given.
         callbacks: Further Lightning callbacks.
         resumed: The id of the run to resume; `None` if a new one begins.
-        results: What a stopped run has, which is registered without further training.
+        results: The results of a stopped run, which are registered without further training.
     """
 
     reporter: Reporter | None = None

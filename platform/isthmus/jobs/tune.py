@@ -49,7 +49,7 @@ class TuneResult:
         metrics: The metrics, as in `TrainResult`; `None` if interrupted.
         plan: The plan of the best trial's autoencoder; `None` if interrupted.
         not_reconstructed: The features, as in `TrainResult`.
-        ended_early: Why there were fewer trials than were asked for, or why some failed; empty if
+        ended_early: The reason for fewer trials than were asked for, or for failed ones; empty if
             all were trained.
     """
 

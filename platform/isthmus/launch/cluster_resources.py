@@ -80,9 +80,9 @@ class Need:
 
     Attributes:
         resource: The resource of which each worker takes one.
-        count: How many are needed.
+        count: The number that is needed.
         is_required: Whether training fails without them; else it can do without.
-        timeout_s: How long to wait for nodes, in seconds.
+        timeout_s: The longest wait for nodes, in seconds.
     """
 
     resource: Resource
@@ -99,8 +99,8 @@ class Sight:
     """The state of the cluster at one moment of the wait.
 
     Attributes:
-        present: How many of the resource it has, in use or not.
-        outlook: What is known about nodes that may join.
+        present: The amount of the resource that it has, in use or not.
+        outlook: The knowledge about nodes that may join.
         waited_s: Seconds since the wait began.
         idle_s: Seconds since nodes were last being started, or since the wait began.
     """

@@ -33,8 +33,8 @@ class ScaledRows:
             memory; distributed rows come from Ray Data during training; patches are cut out of
             whole images.
         validation: Validation rows, shape (M, *row_shape), or (M, 2, *row_shape).
-        offset: What scaling subtracted; broadcastable to a row.
-        scale: What scaling divided by; broadcastable to a row.
+        offset: The value that scaling subtracted; broadcastable to a row.
+        scale: The divisor of scaling; broadcastable to a row.
     """
 
     train: NDArray[float32] | StoredRows | DistributedRows | TrainingPatches

@@ -39,7 +39,7 @@ class AutoencoderModule(LightningModule):
 
     Attributes:
         autoencoder: The variant, which has `loss` and everything that a trained autoencoder does.
-        clock: What the loss may ask about the training.
+        clock: The clock of the training, which the loss may ask.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class AutoencoderModule(LightningModule):
         Args:
             plan: The plan of the model.
             learning_rate: AdamW's learning rate.
-            schedule: How the learning rate decays over the epochs after the warm-up.
+            schedule: The decay of the learning rate over the epochs after the warm-up.
             warm_up_epochs: The number of epochs over which the learning rate rises from 0. It may
                 be fractional.
             final_learning_rate_share: The fraction of the learning rate at which a decaying

@@ -23,7 +23,7 @@ def learning_rate_schedule(
 
     Args:
         optimizer: The optimizer whose learning rate the scheduler sets.
-        schedule: How the learning rate decays after the warm-up.
+        schedule: The decay of the learning rate after the warm-up.
         warm_up_steps: The number of steps over which the learning rate rises from 0.
         steps: The number of steps in the whole training.
         final_share: The fraction of the learning rate that a decaying schedule reaches at the

@@ -88,8 +88,8 @@ def rows_bar(doing: str, done: str) -> Iterator[Callable[[int, int | None], None
     """Shows a bar over rows; yields the function that moves it to (rows done, all or `None`).
 
     Args:
-        doing: What is done with the rows while the block lasts: `denoising`.
-        done: What has been done with them at its end: `denoised`.
+        doing: The verb while the block lasts: `denoising`.
+        done: The verb for its end: `denoised`.
     """
     bar, rows, began_s = NotebookBar(), 0, time.monotonic()
 

@@ -23,7 +23,7 @@ class Figure:
     """One line of the table of figures.
 
     Attributes:
-        name: What is measured, in words, with its unit.
+        name: The name of the measure, in words, with its unit.
         ours: The figure.
         beside: The figure of PCA of the same size; `None` if there is none.
     """
@@ -38,7 +38,7 @@ class Picture:
     """A picture.
 
     Attributes:
-        words: What it shows, for those who cannot see it.
+        words: The description of the picture, for those who cannot see it.
         png: The content of its file.
     """
 
@@ -73,14 +73,14 @@ def summary(
     """Returns the HTML of a summary, in which every text is escaped.
 
     Args:
-        title: What it is.
+        title: The title of the summary.
         lines: Sentences below the title.
         facts: Facts by name.
         figures: The figures of the pair, beside those of PCA where there are such.
-        heading: What the figures are of.
+        heading: The subject of the figures.
         ours: The heading of the pair's own figures.
         pictures: Pictures, which are made small enough to be stored in a notebook.
-        following: What a reader would do next.
+        following: The lines about what a reader may do next.
     """
     parts = [
         _STYLE,

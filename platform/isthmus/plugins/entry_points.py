@@ -27,7 +27,7 @@ class Offer:
 
     Attributes:
         room: The room that it belongs to.
-        name: Its name in a job file, which is that of the entry point.
+        name: The name in a job file, which is that of the entry point.
         package: The name of the distribution: `isthmus-swirl`.
         version: The version of the distribution.
         point: The entry point.

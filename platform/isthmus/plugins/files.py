@@ -33,7 +33,7 @@ class PluginFile:
 
     Attributes:
         name: The file's name: `swirl.py`.
-        content: Its content.
+        content: The content.
         path: The path that the file was read from, for messages and tracebacks.
     """
 

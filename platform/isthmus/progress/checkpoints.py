@@ -36,7 +36,7 @@ class Progress:
             and as long as none is better than the start.
         best_loss: The validation loss of the best epoch, or of the start.
         global_batch_size: Rows of one optimizer step, as chosen when training began.
-        attempt: How often training was started, including restarts and resumes.
+        attempt: The number of times that training was started, including restarts and resumes.
         finished: Whether training reached its end, and was not interrupted.
         history: The reports of all finished epochs.
         start: The validation losses of the weights that training started with, as those of an epoch

@@ -15,18 +15,18 @@ class Bar(Protocol):
         """Begins a piece of work.
 
         Args:
-            doing: What is done: `training`.
-            total: How much is to be done.
-            done: How much of it is done already.
-            said: What it is about, in words.
+            doing: The verb of the work: `training`.
+            total: The amount that is to be done.
+            done: The amount that is done already.
+            said: The subject in words.
         """
 
     def move(self, done: int, said: str | None = None, left: str = "") -> None:
         """Moves the bar.
 
         Args:
-            done: How much is done.
-            said: What is said beside it from here on; `None` leaves it.
+            done: The amount that is done.
+            said: The words beside it from here on; `None` leaves them.
             left: The time that is left, in words, for bars that do not know it themselves.
         """
 

@@ -54,8 +54,9 @@ class HeldOut:
         own: The challenger's sample, which has the figures of PCA. The champion may have been
             trained on some of its rows.
         seed: The seed of the challenger's job, so that random draws on these rows can be repeated.
-        remark: What a reader of the verdict should know about the rows; may be empty.
-        centre: What the challenger's source subtracts from each feature; the rows are without it.
+        remark: The remark about the rows for a reader of the verdict; may be empty.
+        centre: The value that the challenger's source subtracts from each feature; the rows are
+            without it.
         clean: Shape (N, *row_shape), data units. The rows without noise, where the rows have noise
             of their own.
     """

@@ -44,7 +44,7 @@ class Estimate:
         low: The lower end; -inf if the rows do not bound it.
         high: The upper end; inf if the rows do not bound it.
         error: The standard error.
-        critical: How many standard errors the ends are away, at least.
+        critical: The distance of the ends, in standard errors, at least.
         freedom: The degrees of freedom of the standard error.
     """
 

@@ -27,7 +27,8 @@ class Check:
         name: The quantity that is checked, such as `reconstruction error`.
         value: The challenger's value; `None` if it has none, which is refused.
         beside: The value that it is compared with, the champion's or PCA's; `None` for none.
-        change: How the value differs from the other, on `scale`; `None` if they are not compared.
+        change: The difference of the value from the other, on `scale`; `None` if they are not
+            compared.
         low: The lower end of the 95 % interval of the change, or of the value if there is no
             change; -inf if the rows do not bound it, `None` if it was not sampled.
         high: The upper end.
@@ -35,8 +36,9 @@ class Check:
         verdict: `passed` if the whole interval is within the bound, `refused` if it is beyond it,
             else `undecided`.
         unit: The unit of the values.
-        scale: What the change is: `relative` (a share of the other value), `difference`, `times`
-            (the ratio), or `value` if the interval and the bound are those of the value itself.
+        scale: The scale of the change: `relative` (a share of the other value), `difference`,
+            `times` (the ratio), or `value` if the interval and the bound are those of the value
+            itself.
         power: The share of equally good versions that would pass on as many rows of this spread;
             `None` if the check is not of that kind.
     """

@@ -69,7 +69,8 @@ def find_succession(
         fit_rows: Held-out rows that the maps are fitted to, data units less the centre.
         test_rows: Other held-out rows, on which the errors of the maps are measured.
         settings: The settings that say where the registry is.
-        centre: What was subtracted from each feature of the rows; the champion may have another.
+        centre: The value that was subtracted from each feature of the rows; the champion may have
+            another.
     """
     try:
         champion = load(f"{name}@{CHAMPION}", settings)

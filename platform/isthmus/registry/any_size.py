@@ -64,8 +64,8 @@ class AnySize:
             on_rows: Called after each batch, and after each tile, with the number of images done
                 and of all images.
             device: The device that the module computes on.
-            most_numbers: How many float32 the net may hold at once; by default as many as half of
-                the device's free memory holds.
+            most_numbers: The most float32 that the net may hold at once; by default as many as half
+                of the device's free memory holds.
 
         Returns:
             The reconstructions, in the shape of the images and in the memory of the CPU.

@@ -43,7 +43,7 @@ def apply_in_batches(
         rows: The rows, in the memory of the CPU.
         shape: The shape of the result of one row.
         on_rows: Called after each batch with the number of rows done and of all rows.
-        device: Where the function computes.
+        device: The device on which the function computes.
 
     Returns:
         The results, shape (N, *shape), in the memory of the CPU.

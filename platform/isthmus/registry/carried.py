@@ -23,7 +23,7 @@ class CarriedPair:
         reference: The pair's name and version, such as `digits/3`.
         version: The version.
         files: The content of each file, by its name.
-        translation: How its latents become those of an older pair, if they are to.
+        translation: The mapping of its latents to those of an older pair, if there is one.
     """
 
     reference: str

@@ -30,7 +30,7 @@ def values_to_decode(latents: object, pair_id: str, latent_dim: int, takes: str)
     """Returns the values of latents that a decoder may decode, shape (N, latent_dim).
 
     Args:
-        latents: What the caller wants to be decoded.
+        latents: The latents that the caller wants to be decoded.
         pair_id: The id of the pair whose latents the decoder takes.
         latent_dim: The number of values in one of its latents.
         takes: The source of the latents that the decoder takes, in words.

@@ -68,7 +68,7 @@ class LinkedPair:
         pair_id: The pair's id.
         created: The time of its registration.
         outputs: The outputs, newest first.
-        deleted: Who deleted the pair, and when; `None` if it is registered still.
+        deleted: The person who deleted the pair, and the time; `None` if it is registered still.
         successors: The names of the pairs whose training started with this one's weights, newest
             run first.
     """

@@ -39,8 +39,8 @@ class Owner:
 
         Args:
             since: The time when the action began.
-            grace: How long an action of a process on another machine may take. On this machine the
-                process itself is checked, and may take as long as it lives.
+            grace: The longest time of an action of a process on another machine. On this machine
+                the process itself is checked, and may take as long as it lives.
         """
         if self.host == socket.gethostname():
             return not self._is_alive()

@@ -71,13 +71,13 @@ class TrainedPair:
             two become the input example, and all of them are used to compare the ONNX graphs with
             torch.
         rows: The number of rows in each part of the split.
-        row_schema: What the training rows were like.
+        row_schema: The schema of the training rows.
         succession: The champion at this registration, and how their latents relate.
         not_reconstructed: The names of the features that are hardly reconstructed, if at all.
         held_out: The sample of held-out rows to store with the pair; `None` if none may be stored.
         scoring: The score of the detector, with all its options.
         calibration_rows: The number of rows that the detector's calibration rests on.
-        calibrated_by: How these rows were kept from training.
+        calibrated_by: The way in which these rows were kept from training.
         code_tables: The tables with which the pair compresses, if it can.
         started_from: The id of the pair whose weights training started with, if it did.
     """

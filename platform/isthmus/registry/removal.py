@@ -42,7 +42,7 @@ class Removal:
         versions: The version of each registered model; the encoder's is first.
         models: The ids of MLflow's models behind them, which hold the files.
         run_id: The id of the run that made the pair.
-        note: What is noted on that run.
+        note: The note on that run.
     """
 
     versions: dict[str, int]

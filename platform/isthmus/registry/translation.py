@@ -69,8 +69,8 @@ class CompatiblePair(Pair):
 
         Args:
             pair: The pair whose encoder and decoder are used.
-            translation: How its latents become those of the older pair, in whose latent space this
-                one encodes and decodes.
+            translation: The mapping of its latents to those of the older pair, in whose latent
+                space this one encodes and decodes.
         """
         super().__init__(pair.detector, pair.manifest, pair.reference, pair.code_tables)
         self.translation = translation

@@ -44,11 +44,11 @@ class FeatureLine:
 
     Attributes:
         name: The feature or channel.
-        value: Its value.
+        value: The value.
         reconstruction: The reconstruction of the value.
         usual: The usual range or the usual values.
-        share: Its share in the strangeness of the row, 0 to 1.
-        where: Of series, the step at which the values are.
+        share: The share in the strangeness of the row, 0 to 1.
+        where: The step at which the values are, if they are of a series.
     """
 
     name: str
@@ -73,9 +73,9 @@ class Card:
     """One of the strangest rows.
 
     Attributes:
-        name: What the row is called.
-        score: Its score, as a text.
-        p_value: Its p-value, as a text.
+        name: The name of the row.
+        score: The score, as a text.
+        p_value: The p-value, as a text.
         is_anomaly: Whether it is an anomaly.
         features: The features that are most responsible.
         pictures: Pictures of it.
@@ -116,7 +116,7 @@ def cards_of(
     Args:
         cards: The cards of the same rows, in the same order.
         strange: The rows.
-        contributions: What explains the rows of the pair.
+        contributions: The explainer of the pair's rows.
     """
     explained = contributions.of(strange.block.values)
     match contributions.pair.manifest.plan.kind:

@@ -172,7 +172,7 @@ def curves(
         made: Shape (T,). The reconstruction.
         heat: Shape (T,). The errors, in usual errors.
         full: The error that has the full colour.
-        x_label: What the steps are.
+        x_label: The name of the steps.
         name: The channel.
     """
     steps = np.arange(len(row), dtype=np.float64)

@@ -78,14 +78,14 @@ class PageContent:
 
     Attributes:
         file: The scores.
-        summary: What the scores alone say.
+        summary: The summary that the scores alone allow.
         pair: The pair; `None` if it is not there any more.
         histogram: The histogram of the scores.
         p_value_plot: The p-values against uniform ones.
         cards: The strangest rows.
         drift: The drift of the input, if it could be measured.
         rates: ROC and precision-recall, if the input has labels.
-        notes: What the page lacks, and why.
+        notes: The parts that the page lacks, and why.
     """
 
     file: ScoresFile
@@ -108,7 +108,7 @@ def gather(
         file: The scores.
         pair: The pair that made them; `None` if there is none any more.
         held_out: The pair's held-out rows, if there are any.
-        notes: What the page lacks so far, and why.
+        notes: The parts that the page lacks so far, and why.
 
     Raises:
         DataError: If the scores cannot be read, or are none.

@@ -62,7 +62,7 @@ class ScoresFile:
 
     Attributes:
         path: The file.
-        provenance: Which pair made it, when, and of what.
+        provenance: The pair that made it, with the time and the input.
         columns: The names of its columns.
     """
 

@@ -54,7 +54,7 @@ def strangest_windows(
     Args:
         series: The series, with windows that begin at every step.
         steps: The scores.
-        most: How many windows are returned, if there are so many.
+        most: The most windows that are returned.
     """
     window = series.schema.shape[1]
     ranks = np.where(np.isfinite(steps.scores), steps.scores, -np.inf)

@@ -45,7 +45,7 @@ def summarise(file: ScoresFile, most_strange: int, seed: int = 0) -> ScoresSumma
 
     Args:
         file: The file.
-        most_strange: How many of the strangest rows are kept.
+        most_strange: The number of strangest rows that are kept.
         seed: The seed that draws the sample.
 
     Returns:

@@ -23,8 +23,8 @@ class Detector(nn.Module):
         module: The pair's own autoencoder, which is the first member.
         others: The other members of the ensemble.
         scores: The fitted score of each member.
-        calibration: How normal rows score.
-        point_calibration: How single steps of normal series score, which is the mean over the
+        calibration: The scores of normal rows.
+        point_calibration: The scores of single steps of normal series; each is the mean over the
             windows that cover them; `None` for other kinds of data, and for older pairs.
     """
 

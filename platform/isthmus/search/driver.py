@@ -121,9 +121,10 @@ class _SearchPlan:
     """The size of a search on the connected cluster.
 
     Attributes:
-        trials_at_once: How many trials run at the same time.
+        trials_at_once: The number of trials that run at the same time.
         has_workers: Whether trials train through Ray Train, in workers of their own.
-        resources: What Ray Tune reserves for a trial; Ray Train reserves the workers' resources.
+        resources: The resources that Ray Tune reserves for a trial; Ray Train reserves those of the
+            workers.
         epochs: The number of epochs of the longest trial.
         grace_epochs: The first epoch after which a trial may be stopped.
         rungs: The epochs after which a trial may be stopped.

@@ -51,7 +51,7 @@ class TrialTask:
         metric: The search's metric, by its name among the validation losses.
         rungs: The epochs after which the trial may be stopped.
         has_workers: Whether it trains through Ray Train, in workers of its own.
-        trials_here: How many trials may run on this machine at the same time.
+        trials_here: The most trials that may run on this machine at the same time.
         storage_path: The folder or URL that the trial's own workers store their checkpoints in.
         run_name: The name of their folder there.
     """

@@ -54,7 +54,7 @@ class TrialRecord:
         epochs: Number of epochs that it trains at most; 0 before it has begun.
         loss: The latest validation loss.
         value: The search's metric at the epoch of the best weights.
-        reason: Why the trial failed.
+        reason: The reason why the trial failed.
     """
 
     number: int

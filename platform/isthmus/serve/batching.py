@@ -28,7 +28,7 @@ class Piece:
 
     Attributes:
         pair: The pair that works on them: that of the request, whatever has come since.
-        verb: What it does with them.
+        verb: The verb of what it does with them.
         values: Shape (n, *row_shape), as a source of rows reads them; for `decode`, latents.
     """
 

@@ -31,9 +31,9 @@ class Standing:
 
     Attributes:
         model: The pair that answers, `digits/3`.
-        pair_id: Its id.
-        follows: What is followed, `digits@champion`.
-        trouble: Why the pair that answers may not be the latest; empty if it is.
+        pair_id: The id.
+        follows: The reference that is followed, `digits@champion`.
+        trouble: The reason why the pair that answers may not be the latest; empty if it is.
         since: Since when there is this trouble, ISO 8601; empty if there is none.
     """
 

@@ -22,7 +22,7 @@ class Asked:
     """A request, as it came.
 
     Attributes:
-        verb: What is asked for.
+        verb: The verb of the request.
         body: The rows, in the form of `content_type`.
         content_type: The media type of the body, in lower case, without parameters.
         accept: The media types that the answer may have, in the order of preference.
@@ -46,10 +46,10 @@ class Answer:
     Attributes:
         status: The HTTP status.
         body: The content.
-        content_type: Its media type.
+        content_type: The media type.
         pair: The name and version of the pair that answered, and its id.
         rows: The number of rows that were worked on.
-        warnings: What is strange about the rows.
+        warnings: The warnings about the rows.
         headers: Further headers.
     """
 

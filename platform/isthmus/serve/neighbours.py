@@ -21,7 +21,7 @@ class Neighbours:
     """The Ray Serve of a cluster, as it is before a service starts.
 
     Attributes:
-        details: What Ray Serve says of itself; `None` if it does not run.
+        details: The details that Ray Serve gives of itself; `None` if it does not run.
     """
 
     details: ServeInstanceDetails | None

@@ -32,7 +32,7 @@ class RequestRows:
         form: The media type of the body.
         was_records: Whether they are JSON objects by column, and not lists.
         source: The opened file.
-        blocks: Its rows.
+        blocks: The rows.
     """
 
     form: str

@@ -31,9 +31,9 @@ class Service:
     """A running service.
 
     Attributes:
-        url: Its address.
+        url: The address.
         model: The pair that answered first, `digits/3`.
-        pair_id: Its id.
+        pair_id: The id.
     """
 
     url: str

@@ -39,6 +39,6 @@ class DataAwareOptions(SpecModel):
 
         Args:
             data: The data section with every `auto` resolved.
-            schema: What the training rows are like, with their ranges.
+            schema: The schema of the training rows, with their ranges.
         """
         return self.settled(data)

@@ -26,8 +26,8 @@ class Finding:
 
     Attributes:
         verdict: `ok`; `warn` if something could be better; `fail` if jobs will fail.
-        subject: What was checked.
-        said: What was found, and what to do.
+        subject: The thing that was checked.
+        said: The finding, and what to do.
     """
 
     verdict: Literal["ok", "warn", "fail"]

@@ -67,7 +67,7 @@ class Status:
         state: `down` if it was started but no longer runs, or does not answer.
         address: The URL or address that users open; `None` if the service is not started.
         pid: The id of its process, if that runs.
-        since: When that process was started.
+        since: The time of that process's start.
     """
 
     service: Service

@@ -23,8 +23,8 @@ class DeletedPair:
     """A registered pair that was deleted.
 
     Attributes:
-        name: Its name and version, such as `digits/3`.
-        pair_id: Its id.
+        name: The name and version, such as `digits/3`.
+        pair_id: The id.
         at: The time of the deletion, ISO 8601.
         by: The user who deleted it, as `user@host`.
     """

@@ -50,10 +50,10 @@ class _Examples:
     Attributes:
         plan: The plan of the autoencoder.
         title: The title of the figure.
-        rows: What is shown of each row, by its name, shape (K, *row_shape) each, data units: first
+        rows: The views of each row, by name, shape (K, *row_shape) each, data units: first
             the row as it should come out, last what comes out.
         errors: The error of each row, shape (K,), scaled units.
-        done: What was done to the rows, as in "best reconstructed".
+        done: The treatment of the rows, as in "best reconstructed".
         labels: The labels of the rows, shape (K,), if they have labels.
     """
 

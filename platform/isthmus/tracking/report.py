@@ -23,7 +23,7 @@ class NoisyExamples:
     Attributes:
         clean: Shape (L, *row_shape), data units.
         noisy: The same rows with noise.
-        denoised: What the autoencoder makes of the noisy rows.
+        denoised: The reconstructions of the noisy rows.
         errors: The mean squared error of each row, shape (L,), scaled units: `noisy`, `denoised`,
             and, if there are such, `pca` and `filter`.
     """

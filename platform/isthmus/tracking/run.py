@@ -68,7 +68,7 @@ class RunLog:
         url: The URL of the run in MLflow's UI; `None` if MLflow is embedded, since it then has no
             UI until `isthmus ui` runs.
         attempt: 1, plus one for each resume.
-        earlier_s: How long the attempts before this one took together, in seconds.
+        earlier_s: The time of all attempts before this one, in seconds.
     """
 
     def __init__(

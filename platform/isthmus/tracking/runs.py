@@ -109,7 +109,7 @@ class RunSummary:
         deleted: The pairs that it registered and that were deleted since.
         start_pair_id: The id of the pair whose weights training started with; `None` if it drew
             them.
-        start: What that pair was called then, `digits/3`.
+        start: The name of that pair then, `digits/3`.
     """
 
     run_id: str

@@ -100,7 +100,7 @@ def prune(
     Args:
         name: The pair's name.
         settings: The settings that say where the registry is.
-        keep: How many of the newest versions are kept in any case.
+        keep: The number of newest versions that are kept in any case.
         older_than: The age up to which versions are kept in any case.
         runs: Whether to delete old runs too, failed ones included, with their artifacts and
             checkpoints; never one behind a version that is kept, nor one that is running.

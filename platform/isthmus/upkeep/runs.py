@@ -36,7 +36,7 @@ def old_runs(
     Args:
         client: The client of the tracking store.
         name: The name of the pair, and of its job's experiment.
-        keep: How many of the newest runs are kept in any case.
+        keep: The number of newest runs that are kept in any case.
         before: The time after which runs are kept in any case.
         deleted: The versions that are deleted, or would be: their runs are not needed any more.
     """

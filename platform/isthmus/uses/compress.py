@@ -36,7 +36,7 @@ class CompressResult(UseResult):
         values: The number of values that were coded by the pair: pixels times channels, of images.
         columns: With `max_error`, what became of each column: what its values were predicted from,
             and the largest error that was measured.
-        parquet_chunks: How many chunks are a parquet with zstd, as that was smaller.
+        parquet_chunks: The number of chunks that are a parquet with zstd, as that was smaller.
     """
 
     size_bytes: int

@@ -36,7 +36,7 @@ class DetectResult(UseResult):
     Attributes:
         anomalies: Number of anomalies.
         threshold: Scores above it are anomalies; NaN if the control is of false discoveries.
-        rule: What makes a row an anomaly, in words.
+        rule: The rule that makes a row an anomaly, in words.
         points: Further figures, where single steps of series are scored in this process.
     """
 

@@ -38,7 +38,7 @@ class Store(CheckpointStorage):
 
     Attributes:
         kept: Epochs of the checkpoints that it took.
-        error: What it raises until it is taken away.
+        error: The error that it raises until it is taken away.
         tried: The epochs of the checkpoints that it was asked to take.
         threads: The threads that asked it.
     """

@@ -17,7 +17,7 @@ class FieldWriter:
     """Collects numbers of given widths, and whole numbers of any size.
 
     Attributes:
-        data: What was put so far.
+        data: The bytes that were put so far.
     """
 
     data: bytearray = field(default_factory=bytearray)

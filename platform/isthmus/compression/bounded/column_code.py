@@ -111,7 +111,7 @@ def write_column(
         k: The numbers, shape (R,), of the regular rows.
         regular: Whether each row is regular, shape (N,).
         earlier: The columns before, to which this one is added.
-        prediction: What the pair predicts for the N rows, or `None`.
+        prediction: The pair's prediction for the N rows, or `None`.
         fields: The writer of the column's plan.
         symbols: The encoder of its symbols.
 

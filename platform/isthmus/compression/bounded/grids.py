@@ -75,8 +75,8 @@ class Grid:
     """A grid of values.
 
     Attributes:
-        kind: How a whole number becomes a value.
-        step: What a step of 1 is, before the division by `scale`.
+        kind: The rule by which a whole number becomes a value.
+        step: The size of a step of 1, before the division by `scale`.
         scale: The divisor of a ratio.
         bits_of: The type of float whose bits are meant, for `BITS`, or that a ratio is rounded to.
     """
@@ -121,7 +121,7 @@ class Gridded:
         grid: The grid.
         special: The class of every value, shape (N,), uint8.
         k: The whole numbers of the regular values only.
-        last_digits: How many floats further the values are than the grid's, for decimals that carry
+        last_digits: The distance of the values from the grid's, in floats, for decimals that carry
             the rounding of earlier calculations; `None` for none.
         kept: The values that are kept bit by bit.
     """

@@ -189,8 +189,8 @@ class NeighbourWeights:
     Attributes:
         numbers: The numbers of the neighbours, shape (C,).
         weights: Their weights, times 2**shift, shape (C,).
-        bias: What is added, times 2**shift.
-        shift: How many bits the weights have after the point.
+        bias: The addend, times 2**shift.
+        shift: The number of bits of the weights after the point.
     """
 
     numbers: Whole

@@ -56,7 +56,7 @@ class CodedRows:
 
     Attributes:
         data: The bytes.
-        predictors: What each column is predicted from.
+        predictors: The predictor of each column.
         largest_errors: The largest error of each column, measured on the decoded values.
     """
 
@@ -82,7 +82,7 @@ def encode(
         columns: The columns, each of shape (N,) and one of `grids.DTYPES`, with N at most
             `MOST_ROWS`.
         max_errors: The largest error of each column; 0 keeps every bit.
-        predictions: What the pair predicts for each column, each (N,), or `None` for nothing.
+        predictions: The pair's prediction for each column, each (N,), or `None` for none.
         digits: The number of decimals of each column that is of decimals, or `None`.
 
     Raises:
@@ -130,7 +130,7 @@ def decode(data: bytes, predictions: Sequence[Floats | None] | None = None) -> l
 
     Args:
         data: The bytes.
-        predictions: What the pair predicts on this machine, if the bytes need it.
+        predictions: The pair's predictions on this machine, if the bytes need them.
 
     Raises:
         DataError: If the bytes are damaged.

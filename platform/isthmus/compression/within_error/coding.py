@@ -186,7 +186,7 @@ class ExactDecoding:
     Attributes:
         rows: The number of rows so far.
         lost: The number of those that are filled in.
-        damages: What could not be decoded, in words.
+        damages: The parts that could not be decoded, in words.
     """
 
     def __init__(

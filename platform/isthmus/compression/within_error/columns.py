@@ -47,11 +47,11 @@ class CodedPart:
 
     Attributes:
         data: The bytes.
-        predictors: What each column that is coded is predicted from, by its name; the columns that
+        predictors: The predictor of each column that is coded, by its name; the columns that
             are kept in a parquet are not there.
         largest_errors: The largest error of each column of numbers, by its name.
         is_parquet: Whether the whole part is a parquet, as that is smaller.
-        decoded: What the bytes decode to.
+        decoded: The columns that the bytes decode to.
     """
 
     data: bytes
@@ -69,7 +69,7 @@ class TableCoder:
         schema: The names and types of its columns.
         max_errors: The largest error of columns, by their names; all others are exact.
         features: The columns that the pair takes, in its order.
-        predictor: What predicts the features; `None` for nothing.
+        predictor: The predictor of the features; `None` for none.
     """
 
     schema: pa.Schema
@@ -302,8 +302,8 @@ class _Column(_StyleOf):
     """A column of a part.
 
     Attributes:
-        name: Its name.
-        values: Its values, shape (N,); where there is none, that of the row before.
+        name: The name.
+        values: The values, shape (N,); where there is none, that of the row before.
         valid: Whether there is a value, shape (N,).
         is_number: Whether its values are numbers, which may have an error.
     """

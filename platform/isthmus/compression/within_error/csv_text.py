@@ -32,7 +32,7 @@ class CsvText:
 
     Attributes:
         delimiter: The sign between cells.
-        line_end: What ends a line.
+        line_end: The end of a line.
         encoding: The encoding.
         has_header: Whether there is a line of names.
         is_last_ended: Whether the last line has an end, too.
@@ -93,7 +93,7 @@ class LinesOf:
     """The line ends and the encoding of a csv.
 
     Attributes:
-        line_end: What ends the first line.
+        line_end: The end of the first line.
         encoding: The encoding, with a sign of the byte order if there is one.
         is_last_ended: Whether the last line has an end, too.
     """

@@ -207,7 +207,7 @@ def exact_form(
 
     Args:
         path: The local file.
-        called: What messages call it.
+        called: The name for messages.
         data: The settled data section of the pair, which says how a csv is read.
         is_exact: Whether no column has an error, so that every byte of a csv's text is to be kept.
 

@@ -80,7 +80,7 @@ class MaxError:
         Args:
             columns: The columns of a file.
             features: Those of them that the pair takes, in its order.
-            taken: What the pair's training rows were like.
+            taken: The schema of the pair's training rows.
 
         Raises:
             UsageError: If a named column is not there, or a share is of no range.

@@ -42,8 +42,8 @@ class PairRows:
 
         Args:
             pair: The pair, with code tables.
-            module: Its module.
-            unit: What 1 in the rows is in the pair's own unit.
+            module: The pair's module.
+            unit: The value of 1 of the rows in the pair's own unit.
             quality: From 0 to 100, of a pair of several rates; by default the variant's usual.
 
         Raises:

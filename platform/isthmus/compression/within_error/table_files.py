@@ -149,7 +149,7 @@ def table_form(
 
     Args:
         path: The local file.
-        called: What messages call it.
+        called: The name for messages.
         data: The settled data section of the pair, which says how a csv is read.
         is_exact: Whether every byte of a csv's text is to be kept.
 

@@ -54,9 +54,9 @@ class WrittenNumbers:
     """The cells of a column that are no nulls.
 
     Attributes:
-        style: How they are written.
+        style: The way they are written.
         digits: The number of digits after the point, for `FIXED`.
-        values: What they are, shape (N,), float64 or int64.
+        values: The numbers, shape (N,), float64 or int64.
     """
 
     style: Style

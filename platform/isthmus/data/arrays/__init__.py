@@ -42,7 +42,7 @@ class LoadedArray:
 
     Attributes:
         values: The array, of a real number type, with at least one row.
-        key: Its name, in a file of several arrays.
+        key: The name, in a file of several arrays.
         labels: Shape (N,), if asked for; a set of scikit-learn's always has them.
         columns: The names of the features, if the file has any.
     """
@@ -61,7 +61,7 @@ class ArrayFormat(ABC):
 
     Attributes:
         address: The local path.
-        name: What messages call the file.
+        name: The name of the file for messages.
     """
 
     ENDINGS: ClassVar[tuple[str, ...]] = ()
@@ -83,7 +83,7 @@ class ArrayFormat(ABC):
         """Opens an array.
 
         Args:
-            key: Its name; by default `x`, `X`, `data`, or the only one.
+            key: The name; by default `x`, `X`, `data`, or the only one.
             labels: The name of the array of labels.
 
         Raises:
@@ -134,7 +134,7 @@ def open_array(
 
     Args:
         address: The local path, or `sklearn:NAME`.
-        name: What messages call it.
+        name: The name for messages.
         key: The name of the array; by default `x`, `X`, `data`, or the only one.
         labels: The name of the array of labels, if they are to be read.
         key_is_needed: Whether an absent key is a fault, and not passed over.
@@ -153,7 +153,7 @@ def keys(address: str, name: str) -> tuple[str, ...]:
 
     Args:
         address: The local path, or `sklearn:NAME`.
-        name: What messages call it.
+        name: The name for messages.
 
     Raises:
         DataError: If the file is damaged.
@@ -215,7 +215,7 @@ def loaded_array(
         array: A function that returns the array of a name.
         key: The name of the rows; by default `x`, `X`, `data`, or the only one.
         labels: The name of the labels.
-        name: What messages call the file.
+        name: The name of the file for messages.
 
     Raises:
         DataError: If an array is absent, holds no real numbers, or has not a label for each row.

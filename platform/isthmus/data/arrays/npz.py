@@ -56,7 +56,7 @@ class ZippedArray:
     Attributes:
         path: The zip.
         key: The name of the array in it.
-        name: What messages call the zip.
+        name: The name of the zip for messages.
     """
 
     path: Path

@@ -101,8 +101,8 @@ class UnknownValues:
     """Finds the values of categories that training did not have, and logs them once.
 
     Attributes:
-        expansion: What training had.
-        source: What messages call the source.
+        expansion: The expansion of training.
+        source: The name of the source for messages.
     """
 
     expansion: Expansion

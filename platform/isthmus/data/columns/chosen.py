@@ -36,8 +36,8 @@ def columns_to_train(
 
     Args:
         names: The names of all columns.
-        spec: Its `columns`, `exclude`, `labels`, `time` and `series_id` choose.
-        name: What messages call the table.
+        spec: The data section, whose `columns`, `exclude`, `labels`, `time` and `series_id` choose.
+        name: The name of the table for messages.
         indexes: The columns that the file names as an index.
 
     Raises:
@@ -119,7 +119,7 @@ def refuse_absent(wanted: Sequence[tuple[str, str]], names: Sequence[str], name:
     Args:
         wanted: The field and the column that it names, for each.
         names: The names of all columns.
-        name: What messages call the table.
+        name: The name of the table for messages.
 
     Raises:
         DataError: If some are absent.

@@ -40,7 +40,7 @@ def folder_labels(files: Sequence[str], labels: str | None, name: str) -> Labels
     Args:
         files: Names relative to the folder, with "/" between the parts.
         labels: `data.labels`; for files, only "folder" is possible.
-        name: What the message calls the source.
+        name: The name of the source for the message.
 
     Returns:
         Shape (len(files),), or `None` if no labels are asked for.

@@ -31,7 +31,7 @@ def refuse_infinite(
     Args:
         values: Shape (N, ...); (N, F) where there are columns.
         columns: Names of the F columns, if they have any.
-        name: What the message calls the source.
+        name: The name of the source for the message.
         first_row: Number of the first of these rows in the source.
 
     Raises:
@@ -58,9 +58,9 @@ def refuse_too_large(
 
     Args:
         values: Shape (N, *row_shape), in data units.
-        scaling: How the pair scales them.
+        scaling: The pair's scaling of them.
         columns: Names of the columns, if they have any.
-        name: What the message calls the source.
+        name: The name of the source for the message.
 
     Raises:
         DataError: Naming the row, the column and the number.
@@ -99,7 +99,7 @@ class MissingInBlocks:
     Attributes:
         missing: `data.missing`.
         columns: Names of the columns, if they have any.
-        name: What messages call the source.
+        name: The name of the source for messages.
         is_part: Whether the rows are those of one file of several, of which all may be dropped.
         sets_aside: Whether rows with values that are refused are set aside instead.
     """
@@ -228,8 +228,8 @@ def report_constant(
     Args:
         values: Shape (N, F); the least and the greatest of each column will do.
         columns: Names of the columns, if they have any.
-        name: What messages call the source.
-        rows: How many rows there are, if not N.
+        name: The name of the source for messages.
+        rows: The number of rows, if it is not N.
 
     Raises:
         DataError: If none varies.

@@ -30,8 +30,8 @@ class ColumnsRefused(DataError):
     """Several columns cannot be trained on as they are.
 
     Attributes:
-        name: What messages call the table.
-        refusals: What is wrong with each.
+        name: The name of the table for messages.
+        refusals: The fault of each.
         changes: The fields of the data section that would mend it, with their whole values.
     """
 
@@ -65,7 +65,7 @@ def refusals_of(
     Args:
         table: The table, in whose first rows is looked.
         numbers: The columns.
-        name: What messages call the table.
+        name: The name of the table for messages.
         spec: The data section that the table is read by.
 
     Returns:

@@ -55,7 +55,7 @@ class Column:
         texts: Shape (N,). Its cells as they are written; `None` if they are no texts.
         first_text: The row of the first cell that is no number, counted from 0; -1 if all are.
         missing_signs: The texts that seem to mean a missing value, where all others are numbers.
-        writing: How its numbers are written, if they are texts that a field of the data section
+        writing: The way its numbers are written, if they are texts that a field of the data section
             lets be read, or percentages.
     """
 

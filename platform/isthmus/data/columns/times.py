@@ -54,8 +54,8 @@ def read_times(texts: NDArray[np.str_], column: str, name: str, form: str | None
 
     Args:
         texts: Shape (T,). The cells of the column.
-        column: Its name.
-        name: What messages call the source.
+        column: The name.
+        name: The name of the source for messages.
         form: The format of the dates for strptime, if it is known. Dates that begin with a year
             of four digits are understood beside it.
 

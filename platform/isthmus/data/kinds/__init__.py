@@ -68,8 +68,8 @@ class Kind(ABC):
         Args:
             files: The input.
             data: The settled data section that the pair was trained with.
-            schema: What its training rows were like.
-            options: What the person who uses the pair asks for.
+            schema: The schema of its training rows.
+            options: The options of the person who uses the pair.
 
         Raises:
             DataError: If the files hold no rows that the pair takes.

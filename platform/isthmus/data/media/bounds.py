@@ -56,7 +56,7 @@ def refuse_short_png(start: bytes, size_bytes: int, image: Image.Image, name: st
         start: The first bytes of the file, with its header.
         size_bytes: The size of the file.
         image: The image, which is not decoded yet.
-        name: What messages call the file.
+        name: The name of the file for messages.
 
     Raises:
         DataError: If it is one.

@@ -52,8 +52,8 @@ class ImageFiles:
 
     Attributes:
         files: N files.
-        schema: What the rows are like.
-        headers: What each file says of itself.
+        schema: The schema of the rows.
+        headers: The header of each file.
         labels: Shape (N,), if they are asked for.
         aside: The files that are set aside; `None` if a file that cannot be read is an error.
         is_any_size: Whether images keep the sizes that they have.
@@ -246,7 +246,7 @@ def open_image_files_like(
     Args:
         files: One file or several.
         data: The settled data section that the pair was trained with.
-        schema: What its training rows were like.
+        schema: The schema of its training rows.
         options: Whether files that cannot be read are set aside.
 
     Raises:

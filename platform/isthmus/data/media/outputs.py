@@ -46,7 +46,7 @@ def open_array(
 
     Args:
         output: An npz or npy.
-        provenance: What made the rows.
+        provenance: The provenance of the rows.
         count: The most rows there can be.
         row_shape: The shape of one.
 

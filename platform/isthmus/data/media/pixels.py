@@ -88,7 +88,7 @@ def read_header(path: Path, name: str) -> ImageHeader:
 
     Args:
         path: The file.
-        name: What messages call it.
+        name: The name for messages.
 
     Raises:
         DataError: If it is no image, or one whose pixels have no white point.
@@ -102,7 +102,7 @@ def decode(path: Path, name: str, size: Size, out_CHW: FloatArray) -> None:
 
     Args:
         path: The file.
-        name: What messages call it.
+        name: The name for messages.
         size: The height and width to which the image is resized.
         out_CHW: Shape (1, *size) or (3, *size), which is filled; grey is repeated to fill three.
 

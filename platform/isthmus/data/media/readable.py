@@ -47,7 +47,7 @@ class ReadableFiles(Generic[Header]):
 
     Attributes:
         files: These files.
-        headers: What each says of itself.
+        headers: The header of each.
         aside: The others; `None` if a file that cannot be read is an error.
     """
 

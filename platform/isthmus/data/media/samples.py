@@ -51,7 +51,7 @@ class SoundHeader:
         channels: The number of channels.
         rate_hz: The number of samples a second.
         form: libsndfile's name of its format: "WAV", "FLAC".
-        subtype: How a sample is stored: "PCM_16", "FLOAT", "VORBIS".
+        subtype: The storage format of a sample: "PCM_16", "FLOAT", "VORBIS".
     """
 
     frames: int
@@ -81,7 +81,7 @@ def read_header(path: Path, name: str) -> SoundHeader:
 
     Args:
         path: The file.
-        name: What messages call it.
+        name: The name for messages.
 
     Raises:
         DataError: If it is no sound, is cut off, or holds nothing.
@@ -113,8 +113,8 @@ class SampleReader:
 
     Args:
         path: The file.
-        name: What messages call it.
-        header: What `read_header` found.
+        name: The name for messages.
+        header: The header that `read_header` found.
         rate_hz: The rate at which samples are given.
     """
 
@@ -182,9 +182,9 @@ class SampleWriter:
 
     Args:
         output: The file; its ending is its format.
-        like: What the header of the other file says.
+        like: The header of the other file.
         rate_hz: The rate of the samples that are given.
-        tags: What the file is to say of its sound; a tag that its format does not have is left out.
+        tags: The tags of the file; a tag that its format does not have is left out.
     """
 
     def __init__(

@@ -53,8 +53,8 @@ class SoundFiles:
 
     Attributes:
         files: The files.
-        schema: What the rows are like.
-        headers: What each file says of itself.
+        schema: The schema of the rows.
+        headers: The header of each file.
         rate_hz: The sample rate of the rows; files of another are resampled.
         stride: Samples from the start of one window to that of the next.
         labels: The label of each file, if they are asked for.
@@ -213,7 +213,7 @@ def open_sound_files_like(
     Args:
         files: One file or several.
         data: The settled data section that the pair was trained with.
-        schema: What its training rows were like.
+        schema: The schema of its training rows.
         options: Whether files of another sample rate are resampled, and whether files that cannot
             be read are set aside.
 

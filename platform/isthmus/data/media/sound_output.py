@@ -21,10 +21,10 @@ class _FileUnderway:
     """A file of which windows are being written.
 
     Attributes:
-        part: Its position among the files.
-        reader: Its samples before, for those that no window covers.
-        merger: Its windows.
-        writer: Its samples after.
+        part: The position of the file among those of the input.
+        reader: The reader of the samples as they were, for those that no window covers.
+        merger: The merger of the windows.
+        writer: The writer of the new samples.
     """
 
     part: int
@@ -48,7 +48,7 @@ class SoundOutput:
 
     Args:
         targets: The file to write for each file of the input.
-        headers: What each file of the input says of itself.
+        headers: The header of each file of the input.
         rate_hz: The sample rate of the windows.
         open_reader: Opens a file of the input.
     """

@@ -58,7 +58,7 @@ def open_npz(
     Args:
         key: The name of the array.
         output: The file, which appears when all rows are written, or not at all.
-        provenance: What is written as the array `pair`.
+        provenance: The provenance, which is written as the array `pair`.
         beside: Called at the end; returns the other arrays of the file.
     """
     with (
@@ -84,7 +84,7 @@ def open_arrays(
     Args:
         empty: Each array without any rows.
         output: The file, which appears when all rows are written, or not at all.
-        provenance: What is written as the array `pair`.
+        provenance: The provenance, which is written as the array `pair`.
 
     Raises:
         DataError: If the place cannot be written to.

@@ -17,7 +17,7 @@ def shown(value: float, low: float, high: float, digits: int) -> str:
         value: The number.
         low: The lower end of the range; NaN if it is not known.
         high: The upper end.
-        digits: How many significant digits a number has at least. Where the range is narrow for
+        digits: The least number of significant digits. Where the range is narrow for
             the size of its numbers, that many tell its width.
     """
     if low == high:  # a constant: what matters is how far the value is from it

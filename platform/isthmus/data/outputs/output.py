@@ -88,7 +88,7 @@ def whole_file(
         output: The file.
         provenance: The provenance of the file; `None` for a file that states it itself, as a page
             does.
-        advice: What the error of a place that cannot be written to says of what to do.
+        advice: The advice in the error of a place that cannot be written to.
 
     Raises:
         DataError: If the place cannot be written to.

@@ -24,8 +24,8 @@ class Provenance:
 
     Attributes:
         pair_id: The pair's id.
-        model: Its name and version, `digits/3`.
-        created: When the results were made, ISO 8601.
+        model: The name and version, `digits/3`.
+        created: The time at which the results were made, ISO 8601.
         extra: Anything else worth saying: the job, the input, the threshold.
     """
 

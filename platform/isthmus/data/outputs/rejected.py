@@ -30,7 +30,7 @@ class RejectedRows:
         """Creates it empty.
 
         Args:
-            called: What messages call the input.
+            called: The name of the input for messages.
             open_file: Opens the file, and returns the function that appends a table to it.
         """
         self.count = 0
@@ -80,7 +80,7 @@ def open_rejected(output: Path, called: str, provenance: Provenance) -> Iterator
 
     Args:
         output: The path of the results.
-        called: What messages call the input.
+        called: The name of the input for messages.
         provenance: That of the results.
     """
     target = rejected_path(output)

@@ -31,8 +31,8 @@ class TrainingPatches:
         numbers: The numbers of the images that are trained on.
         patch: The height and the width of a patch in pixels.
         count: The number of patches in an epoch.
-        augment: What is done to patches by chance: `flip`, `turn`.
-        statistics: How they are scaled; `None` if they are not.
+        augment: The random changes of patches: `flip`, `turn`.
+        statistics: The statistics by which they are scaled; `None` if they are not.
     """
 
     views: tuple[WholeImages, ...]

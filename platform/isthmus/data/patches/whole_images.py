@@ -98,7 +98,7 @@ class ReadImages:
 
     Attributes:
         images: N images.
-        names: What messages call each image.
+        names: The name of each image for messages.
         contents: Shape (N,). A hash of the content of each image.
         fingerprint: The fingerprint so far, to which other views of the images may be added.
         labels: Shape (N,), if the source has them.

@@ -33,7 +33,7 @@ def find_centre(
     Args:
         values: Shape (n, F). Some of the rows, in their own precision.
         columns: The names of the features, if they have any.
-        name: What messages call the source.
+        name: The name of the source for messages.
 
     Returns:
         F numbers, 0 where nothing needs to be subtracted; `None` if all are 0.

@@ -55,8 +55,8 @@ class DistributedRows:
         files: The files of the table, which hold all rows.
         spec: The settled data section.
         seed: The seed of the job, which decides the split.
-        count: How many rows there are to train on.
-        statistics: How they are scaled.
+        count: The number of rows to train on.
+        statistics: The statistics by which they are scaled.
         sample: Shape (n, F), scaled: some of them, or all if those are few; always the same.
     """
 
@@ -100,7 +100,7 @@ class DistributedSplit:
             many, drawn by their content and so always the same.
         calibration: Shape (n, F), data units: rows for calibrating scores; a sample likewise.
         test: Shape (n, F), data units: rows that training never sees; a sample likewise.
-        sizes: How many rows each part has in all.
+        sizes: The number of rows of each part in all.
         moments: The moments of the training rows.
         fingerprint: The sha256 of the data.
     """
@@ -137,7 +137,7 @@ def distribute_split(files: tuple[TableRows, ...], spec: DataSpec, seed: int) ->
     """Splits a table on the Ray that is connected.
 
     Args:
-        files: What `distributable` returned.
+        files: The files that `distributable` returned.
         spec: The settled data section.
         seed: The seed of the split.
 
@@ -189,7 +189,7 @@ class _FileSummary:
 
     Attributes:
         fingerprint: The sha256 of its rows.
-        sizes: How many rows each part has.
+        sizes: The number of rows of each part.
         of_all: The moments of all its rows.
         of_train: The moments of its training rows.
     """

@@ -145,8 +145,8 @@ def fit_scaling(
 
     Args:
         values: Shape (N, *row_shape): the training rows.
-        mode: How to scale.
-        kind: What a row is.
+        mode: The way to scale.
+        kind: The kind of a row.
         indicators: Whether each feature of a table stays as it is.
     """
     return scaling_by(moments_of(values), mode, kind, len(values.shape) - 1, indicators)
@@ -166,8 +166,8 @@ def scaling_by(
 
     Args:
         moments: The moments of the training rows.
-        mode: How to scale.
-        kind: What a row is.
+        mode: The way to scale.
+        kind: The kind of a row.
         row_axes: The number of axes of a row.
         indicators: Whether each feature of a table stays as it is: 0 or 1 for a category's value,
             where standard scaling would make the rarest value weigh most.

@@ -173,8 +173,8 @@ class _Found:
 
     Attributes:
         split: The split.
-        count: What there is of the rows, as `30 rows`.
-        needed: What is needed of them, as `at least 10 different rows`.
+        count: The number of rows in words, as `30 rows`.
+        needed: The need in words, as `at least 10 different rows`.
     """
 
     split: Split

@@ -107,7 +107,7 @@ def check_extremes(
     Args:
         moments: The moments of all rows.
         counts: The number of rows of each part.
-        schema: What the rows are like.
+        schema: The schema of the rows.
         spec: The settled data section.
 
     Raises:

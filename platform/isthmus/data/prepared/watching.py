@@ -33,9 +33,9 @@ class RangeWatch:
         """Creates the watch.
 
         Args:
-            schema: What the pair's training rows were like. Old pairs do not know the ranges, and
+            schema: The schema of the pair's training rows. Old pairs do not know the ranges, and
                 nothing is looked at then.
-            name: What messages call the input.
+            name: The name of the input for messages.
             may_leave: By how many widths of the trained range a value may lie outside it; rows
                 with noise lie further outside than those without.
         """

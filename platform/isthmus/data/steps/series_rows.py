@@ -46,14 +46,14 @@ class SeriesRows:
 
     Attributes:
         steps: The source of single steps.
-        schema: What the windows are like.
+        schema: The schema of the windows.
         signal_TC: Shape (T, C). All steps, those of a series together and in the order of time.
         order: Shape (T,). The position of each of these steps in the source.
         starts: Shape (N,). The first step of each window in `signal_TC`.
         begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
         lengths: Shape (T,). The number of steps of the series of each step.
         pieces: Shape (T,). The unbroken piece of a series that each step lies in, from 0.
-        names: What names each step: its series, its time; columns of T entries.
+        names: The columns that name each step: its series, its time; T entries each.
         time_format: The format of the dates, if they do not say day and month by themselves.
         labels: Shape (N,). The labels of the windows, if there are any.
     """
@@ -161,7 +161,7 @@ def series_rows(
     Args:
         steps: The source of single steps, whose index has the columns of time and of the id.
         spec: The data section; it has a window, unless this is for training.
-        name: What messages call the source.
+        name: The name of the source for messages.
         step_s: The time between two steps that a trained pair is used to, in seconds.
         is_training: Whether a window and a stride that the section leaves open are chosen to train
             on these steps. Else the stride is half a window by default.

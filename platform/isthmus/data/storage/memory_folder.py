@@ -18,7 +18,7 @@ def folder_in_memory(prefix: str, size_bytes: int = 0) -> Iterator[Path]:
     """Gives a temporary folder, in memory if there is such a file system and it has the room.
 
     Args:
-        prefix: How its name begins.
+        prefix: The beginning of its name.
         size_bytes: The size of what will be written to it first.
     """
     has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _SPARE * size_bytes

@@ -57,7 +57,7 @@ class TableFormat(ABC):
 
     Attributes:
         address: The local path, or the URL of a database.
-        name: What messages call the table.
+        name: The name of the table for messages.
         spec: The data section, whose fields say how numbers are written.
     """
 
@@ -261,7 +261,7 @@ def not_a_number(name: str, column: str, example: str, row: int | None = None) -
     """Returns the error about a column that should be numeric, with what to do about it.
 
     Args:
-        name: What messages call the table.
+        name: The name of the table for messages.
         column: The name of the column.
         example: The first value that is not a number.
         row: The row of that value, counted from 0, where it is known.
@@ -280,7 +280,7 @@ def said_plainly(name: str, what: str) -> Iterator[None]:
     """Turns what pyarrow raises over a damaged file into one line that says what to do.
 
     Args:
-        name: What messages call the file.
+        name: The name of the file for messages.
         what: The format: "parquet".
     """
     try:

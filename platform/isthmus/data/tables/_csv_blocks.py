@@ -35,7 +35,7 @@ def row_too_long(name: str, lines: Iterable[str], largest: int) -> str:
     """Returns what is wrong with a csv that has a row which fits into no block.
 
     Args:
-        name: What the message calls the file.
+        name: The name of the file for the message.
         lines: The lines of the file, a character for each byte.
         largest: The bytes of the largest block.
     """

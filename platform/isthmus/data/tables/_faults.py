@@ -29,8 +29,8 @@ class RowsOfWrongLength:
     """Notes the rows of a csv whose number of cells is not that of the columns, and skips them.
 
     Attributes:
-        rows_before: How many rows the parser has counted when it comes to row 0: itself from 1,
-            and the header.
+        rows_before: The number of rows that the parser has counted when it comes to row 0: itself
+            from 1, and the header.
     """
 
     rows_before: int
@@ -61,8 +61,8 @@ def numbered(
     """Numbers the rows that a parser has not skipped.
 
     Args:
-        batches: What the parser gives.
-        wrong: What it has skipped so far.
+        batches: The blocks that the parser gives.
+        wrong: The rows that the parser has skipped so far.
         first: The first row to give.
         rows: The largest number of rows to give at once.
     """

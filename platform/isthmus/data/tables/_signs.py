@@ -42,8 +42,8 @@ def refuse_other_format(path: Path, name: str, ending: str) -> None:
 
     Args:
         path: The file.
-        name: What messages call it.
-        ending: Its ending, with that of its compression.
+        name: The name for messages.
+        ending: The ending, with that of its compression.
 
     Raises:
         DataError: If it is of another format, which is named.
