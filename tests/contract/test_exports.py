@@ -15,7 +15,7 @@ from isthmus.core import Autoencoder
 from isthmus.scores import Detector, Views, detector_of
 from isthmus.spec import PluginSpec
 from isthmus.types import DataKind, ReconstructionLoss
-from tests.contract.test_every_variant import SHAPES, build, takes
+from tests.contract.test_every_variant import SHAPES, build, losses_for, takes
 
 ROWS = 40
 
@@ -142,6 +142,20 @@ def test_the_graphs_hold_the_output_activation_of_the_loss(
     rows = rows_of(DataKind.TABULAR)
     module = build("plain", "dense", DataKind.TABULAR, reconstruction=loss)
     export_graphs(calibrated(module, rows), rows.numpy(), tmp_path / "graphs", fills_missing=True)
+
+
+@pytest.mark.parametrize("loss", losses_for("vae", "dense", DataKind.TABULAR))
+def test_the_graph_of_a_bound_holds_the_likelihood_of_the_loss(
+    loss: ReconstructionLoss, tmp_path: Path
+) -> None:
+    rows = rows_of(DataKind.TABULAR)
+    module = build("vae", "dense", DataKind.TABULAR, reconstruction=loss)
+    detector = calibrated(module, rows)
+    exported = export_graphs(detector, rows.numpy(), tmp_path / "graphs", fills_missing=True)
+    with torch.inference_mode():
+        wanted = module.score(rows)
+    score, *_ = run(exported.files["score"][0], "row", rows)
+    np.testing.assert_allclose(score, wanted, rtol=1e-3, atol=1e-5)
 
 
 def run(file: Path, name: str, values: torch.Tensor) -> list[np.ndarray]:

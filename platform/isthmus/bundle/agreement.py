@@ -27,8 +27,9 @@ from isthmus.scores import Detector
 TOLERANCE = 1e-4
 """The tolerance of latents and of rows, as a fraction of the largest value of each."""
 SCORE_TOLERANCE = 1e-3
-"""The tolerance of a score, as a fraction of the score or of the threshold, whichever is larger. It
-is wider because a score is made of squared small differences, which have fewer exact digits."""
+"""The tolerance of a score, as a fraction of the score, of the threshold, or of the threshold's
+distance from the usual score, whichever is the largest. It is wider because a score is made of
+squared small differences, which have fewer exact digits."""
 LEAST_SCORE_TOLERANCE = 1e-7
 """The smallest tolerance of a score: the error of float32 where the score itself is about 0."""
 # Of the same score, so that only the rounding of float32 is left.
@@ -179,8 +180,11 @@ def _difference_of_scores(
 ) -> Disagreement:
     scores, labels = expected.scores[:size].astype(np.float64), expected.is_anomaly[:size]
     threshold = float(detector.calibration.threshold)
+    # Of a score in nats, both may be close to 0 by chance; how far normal rows differ never is.
+    usual = expected.scores[np.isfinite(expected.scores)]
+    width = abs(threshold - float(np.median(usual))) if len(usual) else 0.0
     # fmax, because the threshold is NaN if nothing was calibrated.
-    allowed = SCORE_TOLERANCE * np.fmax(np.abs(scores), abs(threshold))
+    allowed = SCORE_TOLERANCE * np.fmax(np.fmax(np.abs(scores), abs(threshold)), width)
     allowed = np.fmax(allowed, LEAST_SCORE_TOLERANCE)
     shares = _distance(found[0], scores) / allowed * SCORE_TOLERANCE
     # A score that equals the threshold, within the tolerance, may have either label.

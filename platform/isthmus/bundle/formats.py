@@ -14,7 +14,7 @@ from typing import Any, Literal
 from isthmus.errors import RegistryError
 
 Raw = dict[str, Any]
-FORMAT: Literal[4] = 4
+FORMAT: Literal[5] = 5
 """The format that is written now."""
 
 
@@ -74,5 +74,21 @@ def _from_3(raw: Raw) -> Raw:
     return {**raw, "metrics": {renamed(name): each for name, each in raw["metrics"].items()}}
 
 
+def _from_4(raw: Raw) -> Raw:
+    """Upgrades from format 4, where `own` was the squared error for vae and its kin too.
+
+    Their scores are calibrated as what they were, so they stay that.
+    """
+    detector = raw.get("detector", {"scoring": {"name": "own"}})
+    if detector["scoring"]["name"] != "own":
+        return raw
+    return {**raw, "detector": {**detector, "scoring": {**detector["scoring"], "bound": False}}}
+
+
 # Each step is listed under its old format and leads to the next one.
-_STEPS: Mapping[int, Callable[[Raw], Raw]] = {1: _from_1, 2: _from_2, 3: _from_3}
+_STEPS: Mapping[int, Callable[[Raw], Raw]] = {
+    1: _from_1,
+    2: _from_2,
+    3: _from_3,
+    4: _from_4,
+}

@@ -95,7 +95,7 @@ class PairManifest(SpecModel):
     # Writes a NaN metric as NaN, because null could not be read as a number.
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
-    format_version: Literal[4] = FORMAT
+    format_version: Literal[5] = FORMAT
     """The format of this file; `formats.py` reads the earlier ones."""
     pair_id: str
     """The id of the pair, which its latents and outputs carry."""

@@ -7,6 +7,7 @@ from isthmus.core.integer_tables import IntTable
 from isthmus.core.loss_output import LossOutput
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
+from isthmus.core.variational import VariationalAutoencoder
 
 __all__ = [
     "Autoencoder",
@@ -19,4 +20,5 @@ __all__ = [
     "PlanLike",
     "Reconstruction",
     "Scaling",
+    "VariationalAutoencoder",
 ]

@@ -91,6 +91,34 @@ def mixture_log_density(z_BD: Tensor, mean: Tensor, log_variance: Tensor) -> Ten
     return _by_parts(of_part, z_BD, numbers=mean.numel()) - log(len(mean))
 
 
+def kl_to_mixture(
+    mean_BD: Tensor, log_variance_BD: Tensor, other_mean_ND: Tensor, other_log_variance_ND: Tensor
+) -> Tensor:
+    """Bounds the KL divergence of normal distributions from an even mixture of N others.
+
+    The bound is exact if N is 1, or if the components of the mixture lie far apart.
+
+    Returns:
+        The upper bounds, shape (B,), in nats.
+
+    Source: Hershey & Olsen 2007, "Approximating the Kullback Leibler Divergence Between Gaussian
+    Mixture Models", ICASSP, equation 18.
+    """
+    # Products of matrices in float64 hold (B, N) numbers at once, where the differences of all
+    # pairs would be (B, N, D), and lose no digits where a component is narrow.
+    mean, log_variance, other, other_log = (
+        each.double() for each in (mean_BD, log_variance_BD, other_mean_ND, other_log_variance_ND)
+    )
+    precision_ND = (-other_log).exp()
+    squares_BN = (log_variance.exp() + mean.square()) @ precision_ND.t()
+    products_BN = mean @ (precision_ND * other).t()
+    of_component_N = (precision_ND * other.square() + other_log).sum(dim=1)
+    of_row_B1 = (1.0 + log_variance).sum(dim=1, keepdim=True)
+    kl_BN = 0.5 * (squares_BN - 2 * products_BN + of_component_N - of_row_B1)
+    bound = log(len(other)) - torch.logsumexp(-kl_BN, dim=1)
+    return bound.to(mean_BD.dtype)
+
+
 def mmd(x_BD: Tensor, y_BD: Tensor, kernel: Kernel) -> Tensor:
     """Estimates the squared maximum mean discrepancy of two samples without bias.
 

@@ -92,6 +92,12 @@ class Reconstruction(nn.Module):
             log_variance = self.log_variance.clamp(min=_LEAST_LOG_VARIANCE)
             scaled = (output - target).square() * (-log_variance).exp()
             return 0.5 * (log(2 * pi) + log_variance + scaled)
+        if self.loss in (ReconstructionLoss.L1, ReconstructionLoss.HUBER):
+            # In operations that ONNX supports: a score may be made of them.
+            distance = (output - target).abs()
+            near = distance.clamp(max=1.0)
+            is_l1 = self.loss is ReconstructionLoss.L1
+            return distance if is_l1 else near * (distance - 0.5 * near)
         return _ELEMENTWISE[self.loss](output, target, reduction="none")
 
     def log_likelihood(self, output: Tensor, target: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from isthmus import nets, scores, variants
 from isthmus.bundle.manifest import CalibrationWay
-from isthmus.core import Autoencoder
+from isthmus.core import Autoencoder, VariationalAutoencoder
 from isthmus.core.calibration import DEFAULT_RATE, Calibration
 from isthmus.data import scores_of_steps
 from isthmus.data.prepared.stored import FloatRows, rows_at
@@ -92,7 +92,9 @@ def _scoring(prepared: Prepared) -> PluginSpec:
         return asked
     # Other scores are fitted to one size of images, and would take longer than the training.
     is_any_size = prepared.data.patch is not None
-    if is_any_size or variants.get(plan.variant.name).score is not Autoencoder.score:
+    # Other scores find more than the bound of vae and its kin does, so that one is to be asked for.
+    usual = (Autoencoder.score, VariationalAutoencoder.score)
+    if is_any_size or variants.get(plan.variant.name).score not in usual:
         return PluginSpec(name="own")
     if plan.latent_dim >= prod(plan.row_shape) and nets.get(plan.net.name).HAS_SKIPS:
         return PluginSpec(name="reconstruction")

@@ -206,5 +206,6 @@ def _noisy_examples(evaluation: Evaluation) -> NoisyExamples | None:
 
 def _scores_by_error(detector: Detector) -> bool:
     """Returns whether a row's anomaly score is the reconstruction error of the pair."""
-    is_own = isinstance(detector.scores[0], Own) and len(detector.members) == 1
-    return is_own and type(detector.module).score is Autoencoder.score
+    score = detector.scores[0]
+    is_alone = len(detector.members) == 1
+    return is_alone and isinstance(score, Own) and score.is_error_of(detector.module)

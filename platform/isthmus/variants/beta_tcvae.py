@@ -7,14 +7,13 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LatentPrior, LossOutput
+from isthmus.core import LatentPrior, LossOutput, VariationalAutoencoder
 from isthmus.core.divergences import kl_parts
 from isthmus.core.gaussian import active_units, draw, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
-from isthmus.types import ReconstructionLoss
 
 
-class BetaTcvae(Autoencoder):
+class BetaTcvae(VariationalAutoencoder):
     """Minimises the reconstruction loss and the KL term's three parts, each with its own weight.
 
     The parts are estimated by minibatch-weighted sampling, each off by a constant (see
@@ -40,14 +39,8 @@ class BetaTcvae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "latent numbers independent of each other; to tell factors apart"
     PRIOR: ClassVar[LatentPrior] = "standard_normal"
-    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
-    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
-
-    def latent(self, encoded: Tensor) -> Tensor:
-        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
-        return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes reconstruction plus the weighted KL parts, of scaled rows (B, *row_shape)."""

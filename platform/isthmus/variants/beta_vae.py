@@ -7,13 +7,12 @@ from typing import ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LatentPrior, LossOutput
+from isthmus.core import LatentPrior, LossOutput, VariationalAutoencoder
 from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
-from isthmus.types import ReconstructionLoss
 
 
-class BetaVae(Autoencoder):
+class BetaVae(VariationalAutoencoder):
     """Minimises the reconstruction loss and a weighted KL term, or its distance from a capacity.
 
     The capacity objective sets how many nats a latent carries, whatever the scale of the
@@ -43,14 +42,8 @@ class BetaVae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "latent numbers that mean one thing each, at a set budget of nats"
     PRIOR: ClassVar[LatentPrior] = "standard_normal"
-    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
-    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
-
-    def latent(self, encoded: Tensor) -> Tensor:
-        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
-        return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes reconstruction plus the KL objective, of scaled rows (B, *row_shape)."""

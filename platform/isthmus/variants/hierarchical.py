@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from isthmus.core import Autoencoder, IntTable, LatentPrior, LossOutput, PlanLike
+from isthmus.core import IntTable, LatentPrior, LossOutput, PlanLike, VariationalAutoencoder
 from isthmus.core.gaussian import (
     active_units,
     draw,
@@ -22,7 +22,6 @@ from isthmus.core.gaussian import (
     product,
 )
 from isthmus.spec import ModelPlan, SpecModel
-from isthmus.types import ReconstructionLoss
 
 
 class _Normal(NamedTuple):
@@ -32,7 +31,7 @@ class _Normal(NamedTuple):
     log_variance: Tensor
 
 
-class Hierarchical(Autoencoder):
+class Hierarchical(VariationalAutoencoder):
     """Minimises the negative evidence lower bound of a latent in two groups.
 
     p(top) is N(0, 1), and p(bottom | top) a normal distribution that a small net computes. The
@@ -58,9 +57,7 @@ class Hierarchical(Autoencoder):
 
     SUMMARY: ClassVar[str] = "a latent in two levels, coarse above fine; for a richer prior"
     PRIOR: ClassVar[LatentPrior] = "learned"
-    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
-    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
-    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*Autoencoder.ENCODER_PARTS, "prior")
+    ENCODER_PARTS: ClassVar[tuple[str, ...]] = (*VariationalAutoencoder.ENCODER_PARTS, "prior")
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
 
@@ -105,6 +102,16 @@ class Hierarchical(Autoencoder):
             total=reconstruction + weight * (kl_top + kl_bottom),
             parts={"reconstruction": reconstruction, "kl_top": kl_top, "kl_bottom": kl_bottom},
         )
+
+    def divergence(self, encoded: Tensor) -> Tensor:
+        """Computes the sum of both KL terms of each row, shape (B,).
+
+        The bottom's is the one given the top's mean, which needs no draw of the top.
+        """
+        top, seen = self._split(encoded)
+        expected = self._expected(top.mean)
+        bottom = self._bottom(seen, expected)
+        return kl_to_standard_normal(*top) + kl_between(*bottom, *expected)
 
     def sample_latents(
         self, count: int, generator: torch.Generator, tables: Sequence[IntTable] = ()

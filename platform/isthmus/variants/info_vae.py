@@ -8,14 +8,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LatentPrior, LossOutput
+from isthmus.core import LatentPrior, LossOutput, VariationalAutoencoder
 from isthmus.core.divergences import Kernel, mmd
 from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
-from isthmus.types import ReconstructionLoss
 
 
-class InfoVae(Autoencoder):
+class InfoVae(VariationalAutoencoder):
     """Minimises reconstruction + (1 - alpha) KL + (alpha + lambda - 1) MMD.
 
     The KL term draws each row's posterior to the prior, the MMD only all latents together.
@@ -49,14 +48,8 @@ class InfoVae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "latents together like N(0, 1), and each informative; to sample from"
     PRIOR: ClassVar[LatentPrior] = "standard_normal"
-    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
-    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
-
-    def latent(self, encoded: Tensor) -> Tensor:
-        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
-        return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes reconstruction plus both divergences, of scaled rows (B, *row_shape)."""

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LatentPrior, LossOutput
+from isthmus.core import LatentPrior, LossOutput, VariationalAutoencoder
 from isthmus.core.gaussian import (
     active_units,
     draw,
@@ -22,7 +22,6 @@ from isthmus.core.gaussian import (
     standard_log_density,
 )
 from isthmus.spec import SpecModel
-from isthmus.types import ReconstructionLoss
 
 # Rows that are decoded at once, so that a large validation batch does not take K times its memory.
 _MOST_ROWS = 4096
@@ -37,7 +36,7 @@ class _Samples:
     posterior: Tensor
 
 
-class Iwae(Autoencoder):
+class Iwae(VariationalAutoencoder):
     """Minimises the negative log of the mean importance weight of K samples.
 
     The bound needs a reconstruction loss that is a likelihood: bce and gaussian_nll are; mse is
@@ -57,14 +56,8 @@ class Iwae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "a tighter likelihood bound than the VAE's; more of the latent in use"
     PRIOR: ClassVar[LatentPrior] = "standard_normal"
-    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
-    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
-
-    def latent(self, encoded: Tensor) -> Tensor:
-        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
-        return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes the negative bound of scaled rows (B, *row_shape).

@@ -7,13 +7,12 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from isthmus.core import Autoencoder, LatentPrior, LossOutput
+from isthmus.core import LatentPrior, LossOutput, VariationalAutoencoder
 from isthmus.core.gaussian import draw, evidence_metrics, kl_to_standard_normal, posterior
 from isthmus.spec import SpecModel
-from isthmus.types import ReconstructionLoss
 
 
-class Vae(Autoencoder):
+class Vae(VariationalAutoencoder):
     """Minimises the negative evidence lower bound.
 
     `encode` returns the mean of the posterior, so that the same row always has the same latent.
@@ -37,14 +36,8 @@ class Vae(Autoencoder):
 
     SUMMARY: ClassVar[str] = "a smooth latent space to sample from; for generation and scoring"
     PRIOR: ClassVar[LatentPrior] = "standard_normal"
-    ENCODER_OUTPUTS_PER_LATENT: ClassVar[int] = 2
-    AUTO_LOSS: ClassVar[ReconstructionLoss] = ReconstructionLoss.GAUSSIAN_NLL
     CUDA_GRAPH_SAFE: ClassVar[bool] = True
     options: Config
-
-    def latent(self, encoded: Tensor) -> Tensor:
-        """Returns the posterior's mean: (B, 2 * latent_dim) to (B, latent_dim)."""
-        return encoded[:, : self.plan.latent_dim]
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes reconstruction plus beta times KL, of scaled rows (B, *row_shape)."""

@@ -145,10 +145,11 @@ def test_a_run_that_was_stopped_in_a_member_resumes_with_that_member(
     [
         ({}, "consensus"),
         ({"variant": "dagmm"}, "own"),
+        ({"variant": "vae"}, "consensus"),
         ({"scoring": "neighbours"}, "neighbours"),
         ({"data": {"path": "long.csv", "window": 8}}, "kernel_denoising"),
     ],
-    ids=["table", "variant with a score of its own", "as asked", "series"],
+    ids=["table", "variant with a score of its own", "variant with a bound", "as asked", "series"],
 )
 def test_the_score_is_chosen_by_the_data_unless_variant_or_job_say_it(
     settings: Settings, asked: dict[str, object], found: str

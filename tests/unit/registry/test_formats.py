@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from isthmus import registry
 from isthmus.bundle.formats import FORMAT
@@ -103,6 +105,23 @@ def test_a_variant_or_an_option_that_is_not_known_here_is_refused(folder):
 def test_no_name_in_it_leads_out_of_a_folder(folder, model_id):
     change(folder, models={"encoder": model_id, "decoder": model_id})
     assert "damaged" in refusal(folder)
+
+
+def test_a_vae_of_format_4_scores_by_the_squared_error_that_it_was_calibrated_on(tmp_path):
+    vae = next(stored for stored in STORED if stored.name == "vae-dense")
+    halves = {half: vae / half / "data" / "pair" for half in ("encoder", "decoder")}
+    weights = [load_file(folder / f"{half}.safetensors") for half, folder in halves.items()]
+    rows = torch.from_numpy(np.load(vae / "expected.npz")["rows"])
+
+    def scores(version: int) -> tuple[torch.Tensor, torch.Tensor]:
+        raw = {**manifest_of(vae, "decoder"), "format_version": version}
+        (tmp_path / "pair.json").write_text(json.dumps(raw), encoding="utf-8")
+        detector, _ = build_detector(read_manifest(tmp_path), {**weights[0], **weights[1]})
+        with torch.inference_mode():
+            return detector.score(rows), detector.module.reconstruction_error(rows)
+
+    torch.testing.assert_close(*scores(4))
+    assert not torch.allclose(*scores(5))
 
 
 def test_a_figure_that_is_no_number_can_be_stored_and_read(folder, tmp_path):

@@ -10,8 +10,8 @@ from sklearn.datasets import load_digits
 from torch import Tensor, distributions, nn
 
 from isthmus import variants
-from isthmus.core import Autoencoder
-from isthmus.core.divergences import kl_parts, mixture_log_density, mmd
+from isthmus.core import Autoencoder, VariationalAutoencoder
+from isthmus.core.divergences import kl_parts, kl_to_mixture, mixture_log_density, mmd
 from isthmus.core.gaussian import (
     active_units,
     draw,
@@ -33,6 +33,7 @@ def build(
     rows: int = 64,
     features: int = FEATURES,
     hidden: int = 8,
+    reconstruction: str = "gaussian_nll",
     **options: object,
 ) -> Autoencoder:
     torch.manual_seed(0)
@@ -43,7 +44,7 @@ def build(
         latent_dim=latent_dim,
         variant=PluginSpec(name=variant, options=config.model_dump(mode="json")),
         net=PluginSpec(name="dense", options={"hidden": [hidden]}),
-        reconstruction="gaussian_nll",
+        reconstruction=reconstruction,
     )
     module = variants.build(plan)
     return module
@@ -148,6 +149,22 @@ def test_a_mixtures_density_is_that_of_torch() -> None:
         distributions.Categorical(torch.ones(5, dtype=torch.float64)), parts
     )
     torch.testing.assert_close(mixture_log_density(z, mean, log_variance), mixture.log_prob(z))
+
+
+def test_the_bound_on_the_divergence_from_a_mixture_is_above_it_and_exact_for_one_part() -> None:
+    mean, log_variance, other_mean, other_log_variance = normals(2)
+    exact = kl_between(mean, log_variance, other_mean[:1], other_log_variance[:1])
+    found = kl_to_mixture(mean, log_variance, other_mean[:1], other_log_variance[:1])
+    torch.testing.assert_close(found, exact)
+    draws = [draw(mean, log_variance) for _ in range(4000)]
+    sampled = [
+        log_density(z, mean, log_variance) - mixture_log_density(z, other_mean, other_log_variance)
+        for z in draws
+    ]
+    above = kl_to_mixture(mean, log_variance, other_mean, other_log_variance)
+    assert (above > torch.stack(sampled).mean(dim=0) - 0.1).all()
+    nearest = kl_between(mean[:, None], log_variance[:, None], other_mean, other_log_variance)
+    assert (above < nearest.min(dim=1).values + math.log(len(other_mean))).all()
 
 
 # -- the maximum mean discrepancy --------------------------------------------------------------
@@ -256,6 +273,75 @@ def test_a_vamp_prior_is_the_mixture_of_its_pseudo_inputs_posteriors() -> None:
     densities = torch.stack([log_density(z, m, v) for m, v in zip(mean, log_variance, strict=True)])
     expected = torch.logsumexp(densities, dim=0) - math.log(7)
     torch.testing.assert_close(module.prior_log_density(z), expected)
+
+
+# -- the bound as a score ----------------------------------------------------------------------
+
+VARIATIONAL = [
+    name for name in variants.names() if issubclass(variants.get(name), VariationalAutoencoder)
+]
+
+
+def of_one_layer(variant: str, reconstruction: str) -> Autoencoder:
+    """Two features, a latent of one: the mean is the first, the variance is 4, z becomes (z, 0)."""
+    module = build(variant, latent_dim=1, features=2, reconstruction=reconstruction).eval()
+    module.encoder, module.decoder = nn.Linear(2, 2), nn.Linear(1, 2)
+    with torch.no_grad():
+        module.encoder.weight.copy_(torch.tensor([[1.0, 0.0], [0.0, 0.0]]))
+        module.encoder.bias.copy_(torch.tensor([0.0, math.log(4.0)]))
+        module.decoder.weight.copy_(torch.tensor([[1.0], [0.0]]))
+        module.decoder.bias.zero_()
+    return module
+
+
+@pytest.mark.parametrize("variant", sorted({*VARIATIONAL} - {"hierarchical", "vamp"}))
+def test_the_score_of_a_row_is_its_negative_bound_computed_by_hand(variant: str) -> None:
+    row = torch.tensor([[3.0, 2.0]])
+    kl = 0.5 * (3.0**2 + 4.0 - 1.0 - math.log(4.0))
+    # The row is (3, 2), its reconstruction (3, 0): the squared error is 4.
+    assert of_one_layer(variant, "mse").score(row).item() == pytest.approx(4.0 + kl)
+    module = of_one_layer(variant, "gaussian_nll")
+    with torch.no_grad():
+        module.reconstruction.log_variance.copy_(torch.tensor([0.0, math.log(0.5)]))
+    density = 0.5 * (2 * math.log(2 * math.pi) + math.log(0.5) + 4.0 / 0.5)
+    assert module.score(row).item() == pytest.approx(density + kl)
+
+
+@pytest.mark.parametrize("variant", VARIATIONAL)
+def test_the_score_is_the_variants_own_bound_where_the_posterior_is_narrow(variant: str) -> None:
+    """A draw is then the mean, so that the terms of the loss are those of the score."""
+    module = build(variant, latent_dim=3).eval()
+    with torch.no_grad():
+        module.encoder[-1].weight[3:] = 0.0
+        module.encoder[-1].bias[3:] = -12.0
+        x = torch.randn(400, FEATURES)
+        parts = module.own_metrics(x)
+        assert module.score(x).mean().item() == pytest.approx(-parts["elbo_nats"], rel=0.01)
+
+
+@pytest.mark.parametrize("variant", VARIATIONAL)
+def test_a_row_has_the_same_score_alone_and_among_a_hundred(variant: str) -> None:
+    module = build(variant, latent_dim=3).eval()
+    rows = torch.randn(100, FEATURES)
+    with torch.no_grad():
+        together, again = module.score(rows), module.score(rows)
+        alone = torch.cat([module.score(row) for row in rows.split(1)])
+    assert torch.equal(together, again)
+    torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-4)
+
+
+def test_a_loss_that_is_no_likelihood_leaves_the_squared_error() -> None:
+    torch.manual_seed(0)
+    plan = ModelPlan(
+        kind="images",
+        row_shape=(1, 16, 16),
+        latent_dim=2,
+        variant=PluginSpec(name="vae"),
+        net=PluginSpec(name="dense", options={"hidden": [8]}),
+        reconstruction="ssim",
+    )
+    module, rows = variants.build(plan).eval(), torch.rand(5, 1, 16, 16)
+    assert torch.equal(module.score(rows), module.reconstruction_error(rows))
 
 
 # -- held decoders -----------------------------------------------------------------------------
