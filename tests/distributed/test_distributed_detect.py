@@ -114,20 +114,26 @@ def test_parts_have_the_names_and_the_rows_of_their_files(model, settings, here,
 
 def test_series_of_a_folder_are_scored_step_by_step_with_the_ranges_of_all(settings, here):
     steps = np.arange(600)
-    for number, length in enumerate((600, 500, 10)):
+    for number, length in enumerate((600, 500, 10, 4)):
         load = np.sin(steps[:length] / 4) + 0.05 * RNG.normal(size=length)
         if number == 1:
             load[300:310] += 3
         Path("in").mkdir(exist_ok=True)
         pd.DataFrame({"load": load}).to_csv(f"in/{number}.csv", index=False)
+    # The steps of the last file cannot be read, nor one of another.
+    Path("in/3.csv").write_text("load\n" + "oops\n" * 4)
+    lines = Path("in/1.csv").read_text().splitlines()
+    Path("in/1.csv").write_text("\n".join([*lines[:101], "oops", *lines[102:]]) + "\n")
     data = {"path": "in/0.csv", "window": 16, "columns": ["load"]}
     job = {"name": "waves", "data": data, "latent_dim": 2, "training": {"epochs": 5}}
     model = str(isthmus.train(job, settings=settings).pair)
     result = run(model, settings)
-    assert result.rows == 1110
-    assert [len(read(Path("out", f"{number}.csv"))) for number in range(3)] == [600, 500, 10]
+    assert (result.rows, result.rejected) == (1109, 5)
+    assert [len(read(Path("out", f"{number}.csv"))) for number in range(4)] == [600, 499, 10, 0]
     assert read(Path("out/2.csv"))["score"].isna().all()
+    assert 100 not in set(read(Path("out/1.csv"))["step"])
     detect(model, "in", "local.csv", settings)
+    assert Path("out.rejected.csv").read_text() == Path("local.csv.rejected.csv").read_text()
     parts = pd.concat([read(Path("out", f"{number}.csv")) for number in range(3)])
     local = read(Path("local.csv"))
     np.testing.assert_allclose(parts["score"], local["score"], rtol=1e-4)

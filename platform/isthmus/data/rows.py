@@ -161,6 +161,7 @@ class Rows:
         starts: Shape (N,). The first step of each row in its series. `None` without an order.
         lengths: Shape (N,). The number of steps of each row's series.
         part_sizes: The number of rows of each file; empty if they were chosen since.
+        rejected: The rows that are set aside because they cannot be read.
     """
 
     values: FloatArray
@@ -171,6 +172,7 @@ class Rows:
     starts: IndexArray | None = None
     lengths: IndexArray | None = None
     part_sizes: tuple[int, ...] = ()
+    rejected: tuple[Rejected, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -183,12 +185,14 @@ def collect(source: RowSource) -> Rows:
         DataError: If the source cannot be read.
     """
     blocks: list[Block] = []
+    rejected: list[Rejected] = []
     sizes: Counter[int] = Counter()
     values: FloatArray | None = None
     filled = 0
     for block in read_ahead(source.blocks()):
         end = filled + len(block.values)
         sizes[block.part] += len(block.values)
+        rejected += block.rejected
         if values is None and source.count is not None and end <= source.count:
             values = np.empty((source.count, *block.values.shape[1:]), dtype=np.float32)
         if values is not None and end > len(values):  # the source has grown since it was counted
@@ -205,7 +209,8 @@ def collect(source: RowSource) -> Rows:
         return Rows(np.empty((0, *source.schema.shape), dtype=np.float32), source.schema)
     whole = values[:filled] if values is not None else joined([each.values for each in blocks])
     rows = _rows_of(_joined_blocks(blocks, whole), source.schema)
-    return replace(rows, part_sizes=tuple(sizes[part] for part in sorted(sizes)))
+    part_sizes = tuple(sizes[part] for part in sorted(sizes))
+    return replace(rows, part_sizes=part_sizes, rejected=tuple(rejected))
 
 
 def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:

@@ -27,7 +27,7 @@ from isthmus.data.outputs.output import (
 from isthmus.data.outputs.provenance import Provenance
 from isthmus.data.outputs.table_output import CsvStyle, open_table_output
 from isthmus.data.prepared.centring import restored
-from isthmus.data.rows import Block, FloatArray, Labels, WriteBlock, rows_in_a_block
+from isthmus.data.rows import Block, FloatArray, IndexArray, Labels, WriteBlock, rows_in_a_block
 from isthmus.data.storage.files import ending_of
 from isthmus.data.tables import TableFormat, is_numeric, open_table, refuse_no_rows
 from isthmus.errors import DataError, nearest
@@ -156,6 +156,26 @@ class TableRows:
         missing.finish()
         if unknown:
             unknown.report()
+
+    def extra_of(self, rows: IndexArray) -> dict[int, dict[str, str]]:
+        """Returns the cells of the extra columns in some rows whose numbers cannot be read.
+
+        Args:
+            rows: The numbers of the rows.
+
+        Returns:
+            The cells by the name of their column, for each row whose columns can be told apart.
+        """
+        found: dict[int, dict[str, str]] = {}
+        at_once = rows_in_a_block((max(1, len(self.extra)),))
+        of_file = [name for name in self.extra if name not in self.keys]
+        for batch in self.table.readable([], of_file, at_once):
+            is_wanted = np.isin(batch.numbers, rows)
+            part = self._with_keys(batch.table.filter(pa.array(is_wanted)), [])
+            columns = [texts_of(part.column(name)).tolist() for name in self.extra]
+            for number, *cells in zip(batch.numbers[is_wanted].tolist(), *columns, strict=True):
+                found[number] = dict(zip(self.extra, cells, strict=True))
+        return found
 
     def _missing(self) -> MissingInBlocks:
         return MissingInBlocks(

@@ -24,6 +24,7 @@ from isthmus.data import (
     Range,
     mean_of_covering_windows,
     open_files,
+    open_rejected,
     open_results,
     ranges_of,
     write_table,
@@ -137,6 +138,8 @@ class PointsFound:
         unscored: The number of steps without a score, as no window covers them.
         anomalies: The number of anomalous steps.
         ranges: The number of ranges of anomalous steps.
+        rejected: The number of steps that cannot be read. They are set aside, and count in none of
+            the other numbers.
         ranges_output: The path of the ranges, or their address in S3.
         calibrated_on: The number of calibration steps, and what they are worth, in words.
     """
@@ -145,6 +148,7 @@ class PointsFound:
     unscored: int
     anomalies: int
     ranges: int
+    rejected: int
     ranges_output: Path | str
     calibrated_on: str = ""
 
@@ -154,7 +158,8 @@ def detect_points(task: Task, control: Control, provenance: Provenance) -> Point
 
     The output has one line per step, in the order of the input: `step` (from 0), `series_id` and
     `time` if there are such columns, `score`, `p_value` and `anomaly`. Steps that no window covers
-    have none of the three, and a `reason`.
+    have none of the three, and a `reason`. Steps that cannot be read are set aside in
+    `OUTPUT.rejected.csv`, if the task asks for that.
 
     Args:
         task: The input, the pair, and where the scores go.
@@ -174,13 +179,14 @@ def detect_points(task: Task, control: Control, provenance: Provenance) -> Point
     watch = InputWatch(pair, task.source, task.held_out)
     with deciding(pair, calibration, control) as decisions:
         points = score_points(pair, series, decisions, task.on_rows, watch)
-        write_points(points, series, task.output, provenance)
+        write_points(points, series, task, provenance)
     watch.report()
     return PointsFound(
         steps=len(points.scores),
         unscored=int((~points.is_scored).sum()),
         anomalies=decisions.anomalies,
         ranges=len(points.ranges),
+        rejected=len(series.rejected),
         ranges_output=ranges_path(task.output),
         calibrated_on=calibration.size("calibration steps"),
     )
@@ -226,27 +232,31 @@ def score_points(
     return Points(scores, p_values, anomalies, is_scored, ranges)
 
 
-def write_points(points: Points, series: SeriesRows, output: Path, provenance: Provenance) -> None:
-    """Writes a line for each step, in the order of the input, and the ranges beside them.
+def write_points(points: Points, series: SeriesRows, task: Task, provenance: Provenance) -> None:
+    """Writes a line for each step, in the order of the input; ranges and rejected steps beside it.
 
     Raises:
-        DataError: If one of the two files cannot be written.
+        DataError: If one of the files cannot be written.
     """
+    output = task.output
     with open_results(output, provenance) as append:
         for columns in _columns(points, series):
             append(columns)
         # Before the scores appear: there are never new scores beside the ranges of older ones.
         write_table(_columns_of_ranges(points, series), ranges_path(output), provenance)
+        with open_rejected(output, task.called, provenance) as rejected:
+            rejected.add(series.rejected)
 
 
 def _columns(points: Points, series: SeriesRows) -> Iterator[dict[str, NDArray[Any]]]:
     positions, steps = series.positions, len(series.order)
     reasons = None if points.is_scored.all() else _reasons(points.is_scored, series)
-    for first in range(0, steps, _STEPS_WRITTEN_AT_ONCE):
+    # A part of an input may have no step that can be read, and its table has the columns too.
+    for first in range(0, max(1, steps), _STEPS_WRITTEN_AT_ONCE):
         own = positions[first : first + _STEPS_WRITTEN_AT_ONCE]
         is_empty = ~points.is_scored[own]
         yield {
-            "step": np.arange(first, first + len(own)),
+            "step": series.order[own],
             **{name: column[own] for name, column in series.names.items()},
             "score": np.ma.masked_array(points.scores[own], is_empty),
             "p_value": np.ma.masked_array(points.p_values[own], is_empty),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from isthmus.data import Block, Files, Provenance, RowSource, UseOptions, open_files
 from isthmus.data.outputs.rejected import RejectedRows
+from isthmus.data.steps.series_rows import SeriesRows
 from isthmus.execution.blocks import OnRows, blocks_of
 from isthmus.execution.inputs import InputPart, files_of, no_rows
 from isthmus.execution.provenance import how_read, provenance_of
@@ -96,7 +97,9 @@ class Task:
             DataError: If the rows cannot be read, or none of a whole input is left.
         """
         is_part, rows = self.part is not None, 0
-        if not is_part or source.count != 0:
+        # A table without rows refuses to be read, and series without a window may have steps that
+        # are set aside.
+        if not is_part or source.count != 0 or isinstance(source, SeriesRows):
             with closing(self.blocks(source, carry=carry)) as blocks:
                 for block, on_rows in blocks:
                     rejected.add(block.rejected)

@@ -186,6 +186,10 @@ class Use(ABC):
         """Returns what came out, in words: the first words of the summary."""
         return f"{result.rows:,} rows {self.DONE}"
 
+    def unit(self, result: UseResult) -> str:
+        """Returns the word for the rows of the result: "rows"."""
+        return "rows"
+
     def details(self, result: UseResult) -> list[str]:
         """Returns further lines of the summary."""
         return []
@@ -200,7 +204,8 @@ class Use(ABC):
         lines = [f"{self.headline(result)} {by}: {place}"]
         if result.rejected:
             aside = f"{str(result.output).rstrip('/')}.rejected.csv"
-            lines.append(f"{result.rejected:,} rows cannot be read and are set aside: {aside}")
+            what = f"{result.rejected:,} {self.unit(result)}"
+            lines.append(f"{what} cannot be read and are set aside: {aside}")
         return [*lines, *self.details(result)]
 
     def _said_of(self, error: ValidationError) -> str:

@@ -37,8 +37,8 @@ class StepScores:
             return None
         p_values = np.concatenate([each.p_values.astype(np.float32) for each in blocks])
         anomalies = np.concatenate([each.anomalies for each in blocks])
-        order = series.order
-        return cls(scores[order], p_values[order], anomalies[order])
+        ranks = series.ranks
+        return cls(scores[ranks], p_values[ranks], anomalies[ranks])
 
     def are_windows_anomalous(self, starts: NDArray[np.int64], window: int) -> NDArray[np.bool_]:
         """Returns whether at least half of the steps of each window are anomalies, shape (N,)."""

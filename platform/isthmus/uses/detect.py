@@ -61,8 +61,8 @@ class Detect(Use):
     The output has one line per row, in order: `row` (from 0), the row's name if it has one,
     `score`, `p_value` (about the share of normal rows that score at least as high) and `anomaly`.
     Of series it has one line per step, and the ranges of anomalous steps are written beside it, to
-    `OUTPUT.ranges.csv`. A log line says so if the input has drifted from the rows that were held
-    out of training.
+    `OUTPUT.ranges.csv`. Steps that cannot be read are gaps: no window crosses them. A log line says
+    so if the input has drifted from the rows that were held out of training.
     """
 
     SUMMARY = "Score every row of a file and find the anomalies; write csv, parquet or npz."
@@ -129,7 +129,11 @@ class Detect(Use):
         provenance = task.provenance(self.name(), self.noted(task.pair))
         if scores_points(task.pair, self.config.per, explain=self.config.explain):
             points = detect_points(task, self.control, provenance)
-            counts = {"rows": points.steps, "rejected": 0, "anomalies": points.anomalies}
+            counts = {
+                "rows": points.steps,
+                "rejected": points.rejected,
+                "anomalies": points.anomalies,
+            }
             return replace(self.result(task.pair, task.output, counts), points=points)
         return self._score_rows(task, provenance)
 
@@ -147,8 +151,12 @@ class Detect(Use):
     def headline(self, result: UseResult) -> str:
         """Returns how many anomalies there are, and by which rule."""
         found = cast("DetectResult", result)
-        what = "rows" if found.points is None else "steps"
+        what = self.unit(result)
         return f"{found.anomalies:,} anomalies in {found.rows:,} {what} ({found.rule})"
+
+    def unit(self, result: UseResult) -> str:
+        """Returns "steps", if each step of series has a score of its own."""
+        return "rows" if cast("DetectResult", result).points is None else "steps"
 
     def details(self, result: UseResult) -> list[str]:
         """Returns what is to be said of single steps of series."""

@@ -30,11 +30,14 @@ def test_the_strangest_windows_are_shown_and_steps_without_a_score_are_not(here:
     pair = isthmus.load(str(isthmus.train(job, settings=settings).pair), settings=settings)
     new = waves(640, 1)
     new.loc[320:324, "load"] += 4
+    # A step that cannot be read has no line; those behind it keep their numbers.
+    new = new.astype({"load": object})
+    new.loc[100, "load"] = "oops"
     # The ten steps between two gaps have no score, and are not the strangest.
     new.drop(index=[*range(500, 505), *range(515, 520)]).to_csv("new.csv", index=False)
     found = detect_with(pair, "new.csv", "scores.csv")
     assert found.points is not None
-    assert found.points.unscored == 10
+    assert (found.points.unscored, found.rejected) == (10, 1)
     result = report("scores.csv", "page.html", settings)
     assert result.anomalies == found.anomalies
     assert not any("cannot be read" in note for note in result.lacks)

@@ -31,6 +31,7 @@ _ORDERS_OF_SHORT_YEARS = (("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%y", "%m", "
 _RANGES = {"%d": (1, 31), "%m": (1, 12), "%y": (0, 99), "%Y": (1, 9999)}
 # The years that nanoseconds since 1970 reach in 64 bits.
 _FIRST_YEAR, _LAST_YEAR = 1678, 2261
+_LONGEST_SHOWN = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,51 @@ def read_times(texts: NDArray[np.str_], column: str, name: str, form: str | None
         form = _found_format(cells, column, name)
     dates = _plain_dates(cells) if form is None else _dates_of_form(cells, form)
     return Times(_nanoseconds(dates, texts, column, name, form), 1e9, form)
+
+
+def read_times_there_are(
+    texts: NDArray[np.str_], column: str, name: str, form: str | None
+) -> tuple[Times, NDArray[np.bool_]]:
+    """Reads times as `read_times` does, except for the cells that hold none.
+
+    Returns:
+        The times of the other cells, and which cells those are, shape (T,).
+
+    Raises:
+        DataError: If fewer than half of the cells hold a time of one form, because then the column
+            is at fault; or if nothing tells the days from the months.
+    """
+    try:
+        return read_times(texts, column, name, form), np.ones(len(texts), dtype=bool)
+    except DataError:
+        is_time = _are_times(pd.Series(texts).str.strip(), form)
+        if 2 * is_time.sum() < len(texts):
+            raise
+    return read_times(texts[is_time], column, name, form), is_time
+
+
+def no_time(column: str, text: str) -> str:
+    """Returns the reason why a step with such a cell in the column of times is set aside."""
+    if not text.strip():
+        return f'column "{column}" holds no value'
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 3]}..."
+    return f'column "{column}" holds "{shown}", which is no time'
+
+
+def _are_times(cells: pd.Series[str], form: str | None) -> NDArray[np.bool_]:
+    """Returns which cells hold times of the form that most of them have, shape (T,)."""
+    iso = pd.to_datetime(cells, format="ISO8601", errors="coerce", utc=True)
+    if form is None:
+        numbers = pd.to_numeric(cells, errors="coerce").to_numpy()
+        found = [np.isfinite(numbers), _are_in_reach(iso), _are_in_reach(_plain_dates(cells))]
+    else:
+        is_year_first = cells.str.match(_YEAR_FIRST).to_numpy(dtype=bool)
+        found = [_are_in_reach(_dates_of_form(cells, form)), _are_in_reach(iso) & is_year_first]
+    return max(found, key=np.count_nonzero)
+
+
+def _are_in_reach(dates: pd.Series[pd.Timestamp]) -> NDArray[np.bool_]:
+    return dates.dt.year.between(_FIRST_YEAR, _LAST_YEAR).to_numpy(dtype=bool)
 
 
 def _found_format(cells: pd.Series[str], column: str, name: str) -> str | None:
@@ -161,8 +207,7 @@ def _nanoseconds(
     name: str,
     form: str | None,
 ) -> NDArray[np.int64]:
-    is_time = dates.dt.year.between(_FIRST_YEAR, _LAST_YEAR).to_numpy()
-    _refuse_no_time(is_time, texts, column, name, form)
+    _refuse_no_time(_are_in_reach(dates), texts, column, name, form)
     return np.asarray(dates.dt.as_unit("ns").astype("int64"), dtype=np.int64)
 
 

@@ -22,7 +22,7 @@ class UseOptions:
         query: The query whose rows are read, if the input is a database; by default the one that
             the pair was trained on.
         set_aside: Whether rows that cannot be read are set aside, in `Block.rejected`, instead of
-            ending the work. Steps of a series are not: its windows need every step.
+            ending the work. A step of a series that is set aside is a gap, which no window crosses.
         blends: Whether windows of sounds are put together again: they then begin half a window
             apart, whatever the stride of training, and sounds shorter than a window have one.
         let_short: Whether series that are all shorter than a window are let in, with no window.

@@ -1,6 +1,6 @@
 """Series: the columns of a table or array are channels, cut into windows of time steps.
 
-No window crosses from one series to another, or a gap in time.
+No window crosses from one series to another, a gap in time, or a step that cannot be read.
 """
 
 from __future__ import annotations
@@ -48,19 +48,26 @@ class Series(Kind):
         data = data.model_copy(update={"window": window})
         of_steps = schema.model_copy(update={"kind": DataKind.TABULAR, "shape": (channels,)})
         if is_array(files):
-            steps, _ = open_arrays(files, _of_steps(data), may_have_one_axis=True)
+            steps, _ = open_arrays(
+                files, _of_steps(data), may_have_one_axis=True, sets_aside=options.set_aside
+            )
             if steps.schema.shape != (channels,):
                 raise DataError(
                     f"{files.name}: has {steps.schema.shape[0]} columns; the model was trained on "
                     f"{channels}: give those"
                 )
         else:
-            steps = open_tables_like(files, _of_steps(data), of_steps, extra=_extra(data))
+            steps = open_tables_like(
+                *(files, _of_steps(data), of_steps),
+                extra=_extra(data),
+                sets_aside=options.set_aside,
+            )
         return series_rows(
             *(steps, data, files.name),
             step_s=schema.time_step_s,
             is_training=options.begins_as_training,
             let_short=options.let_short,
+            sets_aside=options.set_aside,
         )
 
 

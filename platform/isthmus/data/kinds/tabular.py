@@ -255,7 +255,7 @@ def _table_centre(
 
 
 def open_arrays(
-    files: Files, spec: DataSpec, *, may_have_one_axis: bool = False
+    files: Files, spec: DataSpec, *, may_have_one_axis: bool = False, sets_aside: bool = False
 ) -> tuple[RowSource, DataSpec]:
     """Opens arrays to train on.
 
@@ -263,6 +263,7 @@ def open_arrays(
         files: The arrays, all with as many columns as the first.
         spec: The data section.
         may_have_one_axis: Whether an array of shape (N,) will do, as one column.
+        sets_aside: Whether rows that cannot be read are set aside instead of refused.
     """
     parts: list[ArrayRows] = []
     for place in range(len(files)):
@@ -281,7 +282,8 @@ def open_arrays(
         centre = find_centre(sample if chosen is None else sample[:, chosen], columns, name)
         shape = (width if chosen is None else len(chosen),)
         schema = RowSchema(kind=DataKind.TABULAR, shape=shape, features=columns, centre=centre)
-        parts.append(ArrayRows(loaded, path, name, spec, schema, chosen))
+        one = ArrayRows(loaded, path, name, spec, schema, chosen, sets_aside=sets_aside)
+        parts.append(one)
     settled = {"key": parts[0].array.key, "columns": parts[0].schema.features}
     source = parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
     return source, spec.model_copy(update=settled)

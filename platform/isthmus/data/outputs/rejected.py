@@ -64,11 +64,23 @@ class RejectedRows:
             DataError: With the reason of the first row.
         """
         if rows == 0 and self._first is not None:
-            where = f"row {self._first.row} of {self._first.file}".removesuffix(" of ")
-            raise DataError(
-                f"{self._called}: none of its {self.count} row(s) can be read; {where}: "
-                f"{self._first.reason}"
-            )
+            raise DataError(nothing_read(self._called, self.count, self._first))
+
+
+def nothing_read(called: str, count: int, first: Rejected) -> str:
+    """Returns the message about an input of which no row could be read.
+
+    Args:
+        called: The name of the input for messages.
+        count: The number of its rows.
+        first: The first of them.
+    """
+    return f"{called}: none of its {count} row(s) can be read; {place_of(first)}: {first.reason}"
+
+
+def place_of(rejected: Rejected) -> str:
+    """Returns the place of a row that is set aside, in words: `row 3 of a.csv`."""
+    return f"row {rejected.row} of {rejected.file}".removesuffix(" of ")
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -15,19 +15,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from isthmus.data.columns.quality import report_dropped
-from isthmus.data.columns.times import Times, read_times
+from isthmus.data.columns.times import Times
 from isthmus.data.outputs.provenance import Provenance
+from isthmus.data.outputs.rejected import nothing_read, place_of
 from isthmus.data.rows import (
     Block,
     FloatArray,
     IndexArray,
     Labels,
-    Rows,
+    Rejected,
     RowSource,
     WriteBlock,
-    collect,
     rows_in_a_block,
 )
+from isthmus.data.steps.read_steps import ReadSteps, read_steps
 from isthmus.data.steps.window_choice import default_window, training_stride
 from isthmus.data.steps.windows import cut_windows, merge_windows, window_starts
 from isthmus.errors import DataError
@@ -48,7 +49,8 @@ class SeriesRows:
         steps: The source of single steps.
         schema: The schema of the windows.
         signal_TC: Shape (T, C). All steps, those of a series together and in the order of time.
-        order: Shape (T,). The position of each of these steps in the source.
+        order: Shape (T,). The number of each of these steps in the source, from 0, in which steps
+            that are set aside count too.
         starts: Shape (N,). The first step of each window in `signal_TC`.
         begins: Shape (T,). The position in `signal_TC` where the series of each step begins.
         lengths: Shape (T,). The number of steps of the series of each step.
@@ -56,6 +58,7 @@ class SeriesRows:
         names: The columns that name each step: its series, its time; T entries each.
         time_format: The format of the dates, if they do not say day and month by themselves.
         labels: Shape (N,). The labels of the windows, if there are any.
+        rejected: The steps that are set aside because they cannot be read.
     """
 
     steps: RowSource
@@ -69,6 +72,7 @@ class SeriesRows:
     names: Mapping[str, NDArray[Any]]
     time_format: str | None
     labels: Labels | None
+    rejected: tuple[Rejected, ...] = ()
 
     @property
     def count(self) -> int:
@@ -77,10 +81,13 @@ class SeriesRows:
 
     @property
     def positions(self) -> IndexArray:
-        """The position in `signal_TC` of each step of the source, shape (T,)."""
-        positions = np.empty_like(self.order)
-        positions[self.order] = np.arange(len(self.order))
-        return positions
+        """The position in `signal_TC` of each step, in the order of the source, shape (T,)."""
+        return np.argsort(self.order)
+
+    @property
+    def ranks(self) -> IndexArray:
+        """The position of each step of `signal_TC` in the order of the source, shape (T,)."""
+        return np.argsort(self.positions)
 
     @property
     def is_covered(self) -> NDArray[np.bool_]:
@@ -91,9 +98,14 @@ class SeriesRows:
         return np.asarray(np.cumsum(begun_less_ended[:-1]) > 0)
 
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
-        """Reads the windows; see `RowSource.blocks`."""
+        """Reads the windows; the last block has the steps that are set aside.
+
+        See `RowSource.blocks`.
+        """
         window = self.schema.shape[1]
         at_once = rows_in_a_block(self.schema.shape)
+        if not self.count and self.rejected:
+            yield Block(np.empty((0, *self.schema.shape), np.float32), {}, rejected=self.rejected)
         for first in range(0, self.count, at_once):
             starts = self.starts[first : first + at_once]
             ends = starts + window - 1
@@ -109,6 +121,7 @@ class SeriesRows:
                 labels=None if self.labels is None else self.labels[first : first + at_once],
                 starts=starts - self.begins[starts],
                 lengths=self.lengths[starts],
+                rejected=self.rejected if first + at_once >= self.count else (),
             )
 
     def check_output(self, output: Path) -> None:
@@ -125,10 +138,11 @@ class SeriesRows:
         windows: list[FloatArray] = []
         starts: list[IndexArray] = []
         position = self.positions
+        number = self.order[position]
 
         def write(block: Block, values: FloatArray) -> None:
             windows.append(values)
-            starts.append(position[block.index["first_step"]])
+            starts.append(position[np.searchsorted(number, block.index["first_step"])])
 
         yield write
         merged_TC = self.signal_TC
@@ -137,9 +151,7 @@ class SeriesRows:
                 np.concatenate(windows), np.concatenate(starts), len(self.signal_TC)
             )
             merged_TC = np.where(np.isnan(merged_TC), self.signal_TC, merged_TC)
-        in_source = np.empty_like(merged_TC)
-        in_source[self.order] = merged_TC
-        done = 0
+        in_source, done = merged_TC[position], 0
         with self.steps.open_output(output, provenance) as write_steps:
             for block in self.steps.blocks(carry=True):
                 end = done + len(block.values)
@@ -155,6 +167,7 @@ def series_rows(
     step_s: float | None,
     is_training: bool = False,
     let_short: bool = False,
+    sets_aside: bool = False,
 ) -> SeriesRows:
     """Cuts steps into windows.
 
@@ -166,32 +179,32 @@ def series_rows(
         is_training: Whether a window and a stride that the section leaves open are chosen to train
             on these steps. Else the stride is half a window by default.
         let_short: Whether the result may have no window.
+        sets_aside: Whether steps that cannot be read are set aside, as the source of the steps does
+            too. They are gaps.
 
     Raises:
         DataError: If no series is long enough, the times are not those of series, or steps are
             closer or further apart than `step_s`.
     """
-    rows = collect(steps)
-    series = _series_of(rows, spec)
-    times = None
-    if spec.time is not None:
-        times = read_times(rows.index[spec.time], spec.time, name, spec.time_format)
+    read = read_steps(steps, spec, name, sets_aside=sets_aside)
+    rows, series, times = read.rows, read.series, read.times
     order = _order(series, times, len(rows), name)
-    names = _names(rows, series, spec, order)
     found_step_s = None
-    is_break = new_series = _first_steps(series, order)
+    new_series = _first_steps(series, order)
+    series_numbers = np.cumsum(new_series, dtype=np.int64)
+    is_break = new_series | read.follow_on_rejected(order)
     if times is not None:
-        steps_s, gaps = _gaps(times, order, new_series, name)
-        is_break = new_series | gaps
+        steps_s, gaps = _gaps(times, order, series_numbers, is_break, name)
+        is_break |= gaps
         _refuse_other_steps(steps_s, step_s, name)
         found_step_s = _common_step(steps_s, name)
     window = spec.window or default_window(is_break, new_series, spec)
     stride = spec.stride or max(1, window // 2)
     if is_training and spec.stride is None:
         stride = training_stride(len(rows), rows.values.shape[1], window)
-    starts = _window_starts(is_break, window, stride, name, let_short=let_short)
-    begins = np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0))
-    sizes = np.bincount(np.cumsum(new_series))
+    if not let_short:
+        _refuse_no_window(is_break, window, rows.rejected, name)
+    starts = _window_starts(is_break, window, stride, name)
     result = SeriesRows(
         steps=steps,
         schema=steps.schema.model_copy(
@@ -202,25 +215,17 @@ def series_rows(
             }
         ),
         signal_TC=np.ascontiguousarray(rows.values[order]),
-        order=order,
+        order=read.numbers[order],
         starts=starts,
-        begins=begins,
-        lengths=sizes[np.cumsum(new_series)],
+        begins=np.maximum.accumulate(np.where(new_series, np.arange(len(rows)), 0)),
+        lengths=np.bincount(series_numbers)[series_numbers],
         pieces=np.cumsum(is_break),
-        names=names,
+        names=_names(read, spec, order),
         time_format=None if times is None else times.format,
         labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
+        rejected=rows.rejected,
     )
     return _without_missing(result, spec, name)
-
-
-def _series_of(rows: Rows, spec: DataSpec) -> NDArray[Any] | None:
-    """Returns the series of each step: its id, and its file if there are several."""
-    file = rows.index.get("file")
-    own = None if spec.series_id is None else rows.index[spec.series_id]
-    if file is None or own is None:
-        return own if file is None else file
-    return np.char.add(np.char.add(file, "/"), own)
 
 
 def _first_steps(series: NDArray[Any] | None, order: IndexArray) -> NDArray[np.bool_]:
@@ -247,35 +252,39 @@ def _order(series: NDArray[Any] | None, times: Times | None, count: int, name: s
     return order.astype(np.int64)
 
 
-def _names(
-    rows: Rows, series: NDArray[Any] | None, spec: DataSpec, order: IndexArray
-) -> dict[str, NDArray[Any]]:
+def _names(read: ReadSteps, spec: DataSpec, order: IndexArray) -> dict[str, NDArray[Any]]:
     found: dict[str, NDArray[Any]] = {}
-    if series is not None:
-        found["series_id"] = series[order]
+    if read.series is not None:
+        found["series_id"] = read.series[order]
     if spec.time is not None:
-        found["time"] = rows.index[spec.time][order]
+        found["time"] = read.rows.index[spec.time][order]
     return found
 
 
 def _gaps(
-    times: Times, order: IndexArray, new_series: NDArray[np.bool_], name: str
+    times: Times, order: IndexArray, series: IndexArray, is_break: NDArray[np.bool_], name: str
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Finds the gaps of each series, which has a usual step of its own.
 
+    Args:
+        times: The times of the steps.
+        order: Shape (T,). The positions of the steps in the order of time.
+        series: Shape (T,). The series of each step in that order, as a whole number.
+        is_break: Shape (T,). The steps that are known not to follow on the one before.
+        name: The name of the source for messages.
+
     Returns:
-        The usual time between steps of each series that has two steps, in seconds, and the steps
-        that do not follow on the one before, shape (T,).
+        The usual time between steps of each series that has two steps, in seconds, and the gaps in
+        time: the further steps that do not follow on the one before, shape (T,).
     """
-    follows = ~new_series[1:]
-    series = np.cumsum(new_series)[1:][follows]
+    follows = ~is_break[1:]
     distances = pd.Series(np.diff(times.ticks[order])[follows])
     if (distances == 0).any():
         raise DataError(
             f"{name}: two steps of a series have the same time; if there are several series, name "
             "the column that tells them apart as data.series_id"
         )
-    of_series = distances.groupby(series)
+    of_series = distances.groupby(series[1:][follows])
     gaps = np.zeros(len(order), dtype=bool)
     gaps[1:][follows] = distances > _GAP * of_series.transform("median")
     if gaps.any():
@@ -310,26 +319,40 @@ def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, n
         )
 
 
-def _window_starts(
-    is_break: NDArray[np.bool_], window: int, stride: int, name: str, *, let_short: bool
-) -> IndexArray:
+def _refuse_no_window(
+    is_break: NDArray[np.bool_], window: int, rejected: Sequence[Rejected], name: str
+) -> None:
+    """Refuses series that are all shorter than a window; the first step set aside may tell why."""
+    borders = np.flatnonzero(np.concatenate([is_break, [True]]))
+    longest = int(np.diff(borders, prepend=0).max())
+    if longest >= window:
+        return
+    if rejected and not len(is_break):
+        raise DataError(nothing_read(name, len(rejected), rejected[0]))
+    what = "the series has" if len(borders) == 1 else "the longest unbroken series has"
+    if rejected:
+        raise DataError(
+            f"{name}: {what} {longest} steps, fewer than a window of {window}, as {len(rejected)} "
+            f"step(s) cannot be read; correct them, first {place_of(rejected[0])}: "
+            f"{rejected[0].reason}"
+        )
+    raise DataError(
+        f"{name}: {what} {longest} steps, fewer than data.window={window}; "
+        f"set data.window to at most {longest}"
+    )
+
+
+def _window_starts(is_break: NDArray[np.bool_], window: int, stride: int, name: str) -> IndexArray:
     """Returns the first steps of windows within each unbroken run of steps."""
     borders = [0, *np.flatnonzero(is_break).tolist(), len(is_break)]
-    found, longest, short = [], 0, 0
+    found, short = [], 0
     for begin, end in pairwise(borders):
-        longest = max(longest, end - begin)
         if end - begin >= window:
             found.append(begin + window_starts(end - begin, window, stride))
         elif end > begin:
             short += 1
-    if not found and let_short:
-        return np.empty(0, dtype=np.int64)
     if not found:
-        what = "the series has" if len(borders) == 2 else "the longest unbroken series has"
-        raise DataError(
-            f"{name}: {what} {longest} steps, fewer than data.window={window}; "
-            f"set data.window to at most {longest}"
-        )
+        return np.empty(0, dtype=np.int64)
     if short:
         _logger.warning(
             "%s: %d series or part(s) between gaps are shorter than data.window=%d and left out",
