@@ -14,7 +14,10 @@ import pytest
 
 from isthmus.quiet import quieten
 
-pytest_plugins = ["tests.project", "tests.servers.mlflow_server", "tests.servers.stack"]
+pytest_plugins = [
+    *("tests.project", "tests.stores"),
+    *("tests.servers.mlflow_server", "tests.servers.stack"),
+]
 
 # Before any test imports Ray, MLflow or Prefect; and two cores are shared by many processes.
 quieten()

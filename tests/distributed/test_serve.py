@@ -26,6 +26,7 @@ from isthmus.servers import free_port
 from isthmus.spec import RowSchema, Settings
 from isthmus.types import DataKind
 from tests.servers.mlflow_server import MlflowServer, has_tables
+from tests.stores import EmptyStore
 from tests.titles import title_of
 from tests.untrained import untrained_pair
 from tests.waiting import wait_for
@@ -72,9 +73,11 @@ class Running:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Iterator[Running]:
+def running(
+    tmp_path_factory: pytest.TempPathFactory, ray_session: None, empty_store: EmptyStore
+) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("serve")
-    server = MlflowServer(folder / "mlflow")
+    server = MlflowServer(folder / "mlflow", empty_store)
     server.start()
     try:
         server.wait()

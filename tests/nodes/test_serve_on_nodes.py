@@ -24,6 +24,7 @@ from isthmus.spec import Settings
 from tests.nodes.ray_nodes import Nodes, environment_without_ray, ray_nodes
 from tests.own_plugins import example
 from tests.servers.mlflow_server import MlflowServer, has_tables
+from tests.stores import EmptyStore
 from tests.unit.infra.reading import INFRA
 from tests.untrained import untrained_pair
 from tests.waiting import wait_for
@@ -53,10 +54,10 @@ class Cluster:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, empty_store: EmptyStore) -> Iterator[Cluster]:
     """Serves `digits`, of which there are two versions, and `own`, which needs code of a file."""
     folder = tmp_path_factory.mktemp("nodes")
-    server = MlflowServer(folder / "mlflow")
+    server = MlflowServer(folder / "mlflow", empty_store)
     server.start()
     try:
         server.wait()

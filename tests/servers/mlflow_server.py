@@ -17,6 +17,7 @@ from isthmus.errors import RegistryError
 from isthmus.servers import free_port
 from isthmus.spec import Settings
 from isthmus.stack.registry_scheme import registry_uri
+from tests.stores import EmptyStore
 
 _START_TIMEOUT_S = 90.0
 
@@ -37,11 +38,15 @@ class MlflowServer:
     jobs beside it: 11 to 15 s in all, against 4 s for this.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, empty_store: EmptyStore | None = None) -> None:
+        """Names the server's folder; it makes its tables itself unless there is a store to copy."""
         self.folder = folder
         self.port = free_port("127.0.0.1")
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
+        if empty_store is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            empty_store.put(folder / "mlflow.db")
 
     def start(self) -> None:
         """Starts it, again if need be, on the same port with the same store."""
@@ -97,9 +102,11 @@ class MlflowServer:
 
 
 @pytest.fixture(scope="session")
-def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+def mlflow_server(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: EmptyStore
+) -> Iterator[MlflowServer]:
     """One server for the whole session; use names of your own in it, and do not stop it."""
-    server = MlflowServer(tmp_path_factory.mktemp("mlflow-server"))
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow-server"), empty_store)
     server.start()
     try:
         server.wait()
@@ -109,9 +116,9 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowSe
 
 
 @pytest.fixture
-def stoppable_mlflow_server(tmp_path: Path) -> Iterator[MlflowServer]:
+def stoppable_mlflow_server(tmp_path: Path, empty_store: EmptyStore) -> Iterator[MlflowServer]:
     """A server for one test, which may stop and start it."""
-    server = MlflowServer(tmp_path / "mlflow-server")
+    server = MlflowServer(tmp_path / "mlflow-server", empty_store)
     server.start()
     try:
         server.wait()

@@ -20,7 +20,10 @@ def _settings(uri: str, folder: Path) -> Settings:
     return Settings.from_environment({"MLFLOW_TRACKING_URI": uri}, folder)
 
 
-def test_the_folder_of_an_embedded_store_is_created(settings, client):
+@pytest.mark.usefixtures("stores_from_nothing")
+def test_the_folder_of_an_embedded_store_is_created(tmp_path):
+    settings = Settings.from_environment({}, tmp_path / "a store #1" / "below")
+    assert open_store(settings).get_experiment("0").name == "Default"
     assert store.database_file(settings.tracking_uri).is_file()
 
 
@@ -137,6 +140,7 @@ def test_importing_the_room_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.usefixtures("stores_from_nothing")
 def test_a_store_that_a_full_disk_left_half_made_is_removed(folder_settings, monkeypatch):
     from mlflow.store.db import utils
 
