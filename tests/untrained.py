@@ -91,7 +91,9 @@ def pair_of(path: str, *, net: str = "auto", variant: str | None = None, **data:
     detector = detector_of(module)
     with torch.inference_mode():
         detector.calibration.fit(detector.score(torch.from_numpy(np.nan_to_num(rows.values))))
-    manifest = manifest_of(module, settled, remembered(source.schema, moments_of(rows.values)))
+    manifest = manifest_of(
+        module, settled, remembered(source.schema, moments_of(rows.values), rows.values)
+    )
     # What a pair remembers must survive its file.
     again = PairManifest.model_validate_json(manifest.model_dump_json())
     assert again.model_dump_json() == manifest.model_dump_json()

@@ -12,7 +12,7 @@ import pytest
 from isthmus.data import StoredRows
 from isthmus.data.prepared import storing
 from isthmus.errors import DataError
-from isthmus.jobs.preparation import prepare
+from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import train
 from isthmus.spec import JobSpec, Settings
@@ -40,6 +40,10 @@ def job(path: Path, **data: object) -> JobSpec:
     )
 
 
+def rows_in_units(prepared: Prepared) -> np.ndarray:
+    return prepared.scaled.train * prepared.scaled.scale + prepared.scaled.offset
+
+
 @pytest.mark.parametrize("ending", ["parquet", "csv"])
 @pytest.mark.parametrize("missing", ["refuse", "mean", "drop"])
 @pytest.mark.parametrize("scaling", ["standard", "minmax"])
@@ -56,6 +60,11 @@ def test_it_is_split_scaled_and_named_as_in_memory(tmp_path, monkeypatch, ending
     assert stored.fingerprint == whole.fingerprint
     assert stored.data == whole.data
     assert stored.plan == whole.plan
+    # Of few rows the quantiles are those of all.
+    expected = np.nanquantile(rows_in_units(whole), (0.05, 0.5, 0.95), axis=0).T
+    if missing != "mean":  # scaled rows have the mean in the place of a missing value
+        np.testing.assert_allclose(whole.schema.quantiles, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(stored.schema.quantiles, whole.schema.quantiles, rtol=1e-6)
     np.testing.assert_array_equal(stored.test[:], whole.test)
     np.testing.assert_array_equal(stored.validation[:], whole.validation)
     np.testing.assert_allclose(stored.scaled.offset, whole.scaled.offset, rtol=1e-6)

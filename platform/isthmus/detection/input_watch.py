@@ -18,7 +18,7 @@ class InputWatch:
     def __init__(self, pair: Pair, source: str, held_out: ReferenceRows) -> None:
         """Creates the watch of an input for a pair, with the pair's held-out rows, if any."""
         schema, name = pair.manifest.rows_taken, without_password(source)
-        self._range = RangeWatch(schema, name)
+        self._range = RangeWatch(schema, name, indicators=pair.manifest.data.indicators)
         self._drift = DriftWatch(schema, name, held_out)
 
     def look(self, values: NDArray[np.float32], is_anomaly: NDArray[np.bool_]) -> None:

@@ -247,7 +247,12 @@ class RowsUse(Use):
         options = replace(task.options, set_aside=aside, let_short=is_part, blends=output.BLENDS)
         source = self.prepared(task.open(options))
         output.check(source, task.output)
-        watch = RangeWatch(pair.manifest.rows_taken, task.called, may_leave=self.MAY_LEAVE)
+        watch = RangeWatch(
+            pair.manifest.rows_taken,
+            task.called,
+            indicators=pair.manifest.data.indicators,
+            may_leave=self.MAY_LEAVE,
+        )
         provenance = task.provenance(self.name(), self.noted(pair))
         if is_part and source.count == 0 and not output.writes_no_rows():
             output.copy_without_rows(files.path(0), task.output, provenance)

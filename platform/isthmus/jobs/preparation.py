@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Places
 from isthmus.data import Labels, StoredRows, open_rows, remembered, scaling_by
-from isthmus.data.prepared.scaling import ScalingStatistics
+from isthmus.data.prepared.scaling import ScalingStatistics, SlicedRows
 from isthmus.data.prepared.splits import settled
 from isthmus.errors import DataError
 from isthmus.jobs.division import Parts, divide
@@ -143,7 +143,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None, start: Start | None =
     data = settled(data, parts.calibration_fraction)
     if not data.calibration_share and not parts.is_crossed and not is_meant:
         _logger.warning(_SHARED, data.shown_path)
-    schema = remembered(source.schema, parts.moments)
+    schema = remembered(source.schema, parts.moments, _rows_of(parts))
     plan = plan_of_rows(plan, spec, data, schema)
     if start is not None:
         start.refuse_others(plan, data, schema)
@@ -175,6 +175,14 @@ def prepare(spec: JobSpec, ray_address: str | None = None, start: Start | None =
         clean_test=None if clean is None else clean.test,
         start=start,
     )
+
+
+def _rows_of(parts: Parts) -> SlicedRows | None:
+    """Returns the training rows in data units, or a sample; `None` of patches."""
+    train = parts.train
+    if is_distributed(train):
+        return train.sample * train.statistics.scale + train.statistics.offset
+    return None if are_patches(train) else train
 
 
 def _scaled(

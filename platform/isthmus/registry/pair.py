@@ -354,7 +354,7 @@ class Pair:
 
             if frames.finds_columns(self.manifest, x):
                 rows = frames.rows_of_frame(self.manifest, x)
-                warn_of_misfits(self.manifest.rows_taken, rows, called, may_leave=may_leave)
+                self._warn_of_misfits(rows, may_leave)
                 return rows, rows.shape
         values = array_of(x)
         without_channel = wanted[1:] if wanted[0] == 1 and len(wanted) > 1 else wanted
@@ -368,8 +368,17 @@ class Pair:
         # The rows cannot be dropped, so that "drop" refuses as well.
         missing: Missing = "mean" if data.missing == "mean" else "refuse"
         MissingInBlocks(missing, self._columns, called).kept(rows)
-        warn_of_misfits(self.manifest.rows_taken, rows, called, may_leave=may_leave)
+        self._warn_of_misfits(rows, may_leave)
         return rows, values.shape
+
+    def _warn_of_misfits(self, rows: Floats, may_leave: float) -> None:
+        warn_of_misfits(
+            self.manifest.rows_taken,
+            rows,
+            f"rows for {self.reference}",
+            indicators=self.manifest.data.indicators,
+            may_leave=may_leave,
+        )
 
     def _misfit(self, shape: Shape) -> str:
         wanted = self.manifest.plan.row_shape

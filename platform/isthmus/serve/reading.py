@@ -79,7 +79,8 @@ def read_request(asked: Asked, pair: Pair, folder: Path) -> RequestRows:
     # What is at fault is told, and nothing set aside: the caller is there to hear it.
     source = open_files(pair.manifest.data, files, schema, UseOptions())
     use = uses.get(asked.verb)
-    watch = RangeWatch(schema, _CALLED, may_leave=use.MAY_LEAVE)
+    indicators = pair.manifest.data.indicators
+    watch = RangeWatch(schema, _CALLED, indicators=indicators, may_leave=use.MAY_LEAVE)
     refuse_too_many((source.count or 0) * prod(source.schema.shape))
     blocks: list[Block] = []
     numbers = 0

@@ -7,7 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from isthmus.data import RangeWatch
+from isthmus.data import Moments, RangeWatch, remembered
+from isthmus.data.prepared.spread import EvenSample, quantiles_of
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind
 
@@ -52,7 +53,7 @@ def test_units_are_told_though_a_category_beside_has_both_values(
     values[:, 1:] = values[:, 1:] > 0.5
     with_categories = schema(3).model_copy(update={"features": ("a", "k=x", "k=y")})
     for rows, lines in ((values, 1), (values * (255, 1, 1), 0), (values[:19], 0)):
-        watch = RangeWatch(with_categories, "new.csv")
+        watch = RangeWatch(with_categories, "new.csv", indicators=(False, True, True))
         watch.look(np.asarray(rows, dtype=np.float32))
         watch.report()
         assert len(caplog.messages) == lines
@@ -60,3 +61,126 @@ def test_units_are_told_though_a_category_beside_has_both_values(
             assert 'fill little of the trained range ("a" ' in caplog.text
             assert "k=" not in caplog.text
         caplog.clear()
+
+
+RNG = np.random.default_rng(0)
+
+
+def table(rows: int, **columns: np.ndarray) -> np.ndarray:
+    """Rows of `flow` (10 to 90), `price` (lognormal), `colour=red` (0 or 1) and `fixed` (3)."""
+    usual = {
+        "flow": RNG.normal(50, 20, rows),
+        "price": RNG.lognormal(3, 1, rows),
+        "colour=red": RNG.integers(0, 2, rows),
+        "fixed": np.full(rows, 3.0),
+    }
+    return np.stack([*{**usual, **columns}.values()], axis=1).astype(np.float32)
+
+
+def told_of(values: np.ndarray, caplog: pytest.LogCaptureFixture) -> list[str]:
+    train = table(3000)
+    names = ("flow", "price", "colour=red", "fixed")
+    known = RowSchema(kind=DataKind.TABULAR, shape=(4,), features=names)
+    known = remembered(known, Moments.of(train), train)
+    watch = RangeWatch(known, "new.csv", indicators=(False, False, True, False))
+    caplog.clear()
+    for block in np.array_split(values, 3):
+        watch.look(block)
+    watch.report()
+    return list(caplog.messages)
+
+
+@pytest.mark.parametrize("factor", [0.001, 1 / 255, 0.1])
+@pytest.mark.parametrize("rows", [60, 300, 20_000])
+def test_one_column_of_several_in_another_unit_is_told_with_both_spreads(
+    factor: float, rows: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = table(rows)
+    values[:, 0] = values[:, 0].clip(15) * factor
+    (told,) = told_of(values, caplog)
+    low, high = np.quantile(values[:, 0], (0.05, 0.95))
+    if rows < 1000:  # of more it is a sample
+        assert f'"flow" {low:.6g} to {high:.6g}, trained on ' in told
+    assert "the middle 90 % of the values" in told
+    assert '"price"' not in told
+
+
+def test_an_outlier_in_training_hides_no_larger_unit(caplog: pytest.LogCaptureFixture) -> None:
+    train = table(3000)
+    train[0, 0] = 1e9
+    known = remembered(RowSchema(kind=DataKind.TABULAR, shape=(4,)), Moments.of(train), train)
+    watch = RangeWatch(known, "new.csv")
+    watch.look(table(100) * np.float32([1000, 1, 1, 1]))
+    watch.report()
+    (told,) = caplog.messages
+    assert "column 0 " in told
+    assert "middle 90 %" in told
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {},
+        {"flow": RNG.normal(75, 15, 300)},
+        {"flow": RNG.normal(120, 10, 300)},
+        {"flow": np.full(300, 0.05)},
+        {"flow": RNG.uniform(9.0, 9.2, 300)},
+        {"flow": RNG.uniform(60, 61, 300)},
+        {"price": RNG.lognormal(2, 1, 300)},
+        {"colour=red": RNG.uniform(0, 0.01, 300)},
+        {"fixed": RNG.uniform(0, 0.01, 300)},
+    ],
+    ids=[
+        "the same rows",
+        "a drift",
+        "a drift beyond the middle",
+        "one value",
+        "one setting beside the middle",
+        "a part of the range",
+        "lower prices",
+        "a category",
+        "a constant of training",
+    ],
+)
+def test_a_column_in_the_same_unit_is_no_cause_for_a_word_about_units(
+    columns: dict[str, np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert not any("unit the same" in told for told in told_of(table(300, **columns), caplog))
+
+
+def test_fewer_than_fifty_values_tell_no_unit(caplog: pytest.LogCaptureFixture) -> None:
+    values = table(300, flow=RNG.uniform(0.02, 0.08, 300))
+    assert told_of(values, caplog)
+    assert not told_of(values[:49], caplog)
+    values[49:, 0] = np.nan
+    assert not told_of(values, caplog)
+
+
+def test_missing_values_are_passed_over_in_a_columns_spread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    values = table(300, flow=RNG.uniform(0.02, 0.08, 300))
+    values[::2, 0] = np.nan
+    (told,) = told_of(values, caplog)
+    assert '"flow"' in told
+
+
+@pytest.mark.parametrize("blocks", [[7] * 900, [100_000], [1, 5000, 3, 2048]])
+def test_a_sample_is_spread_evenly_over_a_stream_of_any_length(blocks: list[int]) -> None:
+    sample, first = EvenSample(2), 0
+    for size in blocks:
+        numbers = np.arange(first, first + size, dtype=np.float32)
+        sample.look(np.stack([numbers, numbers], axis=1))
+        first += size
+    kept = sample.rows[:, 0]
+    assert 1024 <= len(kept) <= 2048
+    assert len(set(np.diff(kept))) == 1
+    assert kept[0] == 0
+    assert kept[-1] > first - 2 * np.diff(kept)[0] - 1
+
+
+def test_a_column_without_a_value_has_no_quantiles() -> None:
+    values = np.array([[1.0, np.nan], [3.0, np.nan]], dtype=np.float32)
+    found = quantiles_of(values)
+    assert found[0].tolist() == pytest.approx([1.1, 2.0, 2.9])
+    assert np.isnan(found[1]).all()

@@ -47,6 +47,20 @@ def test_values_in_other_units_are_told_with_both_ranges(job, numbers, caplog):
     assert all("trained on" in line for line in warnings_of(caplog))
 
 
+@pytest.mark.parametrize("job", [detect_with, denoise_with], ids=["detect", "denoise"])
+def test_one_column_of_two_in_another_unit_is_told_by_its_name(job, here, caplog):
+    usual = frame()[["flow", "heat"]].assign(flow=RNG.uniform(1, 100, size=300))
+    usual.to_csv("train.csv", index=False)
+    pair = pair_of("train.csv")
+    job(pair, "train.csv", "out.csv")
+    assert warnings_of(caplog) == []
+    usual.assign(flow=usual["flow"] / 1000).to_csv("new.csv", index=False)
+    job(pair, "new.csv", "out.csv")
+    (line,) = [each for each in warnings_of(caplog) if "has drifted" not in each]
+    assert 'the middle 90 % of the values lie beside the trained ones ("flow" 0.00' in line
+    assert "heat" not in line
+
+
 def test_values_that_fill_little_of_the_trained_range_are_told(here, caplog):
     np.save("train.npy", RNG.uniform(0, 255, size=(200, 1, 8, 8)).astype(np.float32))
     np.save("new.npy", RNG.uniform(0, 1, size=(50, 1, 8, 8)).astype(np.float32))

@@ -11,11 +11,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.prepared.spread import quantiles_of
 from isthmus.data.rows import FloatArray
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape
 
 _SUMMED_AT_ONCE = 1_000_000
+# So many rows tell the quantiles of a column.
+_MOST_ROWS_OF_QUANTILES = 4096
 Doubles = NDArray[np.float64]
 
 
@@ -201,12 +204,24 @@ def _settled(
     return ScalingStatistics(offset.astype(np.float32), scale.astype(np.float32))
 
 
-def remembered(schema: RowSchema, moments: Moments) -> RowSchema:
-    """Returns a schema with the ranges and the missing shares of the training rows."""
+def remembered(schema: RowSchema, moments: Moments, rows: SlicedRows | None = None) -> RowSchema:
+    """Returns a schema with the ranges and the missing shares of the training rows.
+
+    Args:
+        schema: The schema of the source.
+        moments: The moments of the training rows.
+        rows: The training rows or some of them, in data units less the centre. Of those of a table
+            the quantiles are remembered too.
+    """
     centre = np.zeros(len(moments.mean)) if schema.centre is None else np.array(schema.centre)
     share = 1 - moments.count / max(1, moments.seen)
+    quantiles = None
+    if rows is not None and schema.kind is DataKind.TABULAR:
+        some = rows[:: max(1, len(rows) // _MOST_ROWS_OF_QUANTILES)]
+        quantiles = tuple(map(tuple, (quantiles_of(some) + centre[:, None]).tolist()))
     return schema.model_copy(
         update={
+            "quantiles": quantiles,
             "lowest": tuple((moments.lowest + centre).tolist()),
             "highest": tuple((moments.highest + centre).tolist()),
             "missing_share": tuple(share.tolist()),

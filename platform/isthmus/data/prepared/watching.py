@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 
 from isthmus.data.outputs.digits import shown, shown_range
+from isthmus.data.prepared.spread import EvenSample, in_other_units
 from isthmus.data.rows import FloatArray
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind
@@ -29,20 +31,30 @@ _NUMBERS_AT_ONCE = 4096
 class RangeWatch:
     """Looks at every block of an input, and logs at the end what does not fit the trained range."""
 
-    def __init__(self, schema: RowSchema, name: str, *, may_leave: float = FAR_OUTSIDE) -> None:
+    def __init__(
+        self,
+        schema: RowSchema,
+        name: str,
+        *,
+        indicators: Sequence[bool] | None = None,
+        may_leave: float = FAR_OUTSIDE,
+    ) -> None:
         """Creates the watch.
 
         Args:
             schema: The schema of the pair's training rows. Old pairs do not know the ranges, and
                 nothing is looked at then.
             name: The name of the input for messages.
+            indicators: Whether each feature of a table is 0 or 1 for a value of a category.
             may_leave: By how many widths of the trained range a value may lie outside it; rows
                 with noise lie further outside than those without.
         """
         self._schema = schema
         self._may_leave = may_leave
         self._name = name
+        self._indicators = indicators
         self._rows = 0
+        self._sample = None if schema.quantiles is None else EvenSample(len(schema.quantiles))
         self._lowest: FloatArray | None = None
         self._highest: FloatArray | None = None
 
@@ -57,6 +69,8 @@ class RangeWatch:
         self._lowest = lowest if self._lowest is None else np.fmin(self._lowest, lowest)
         self._highest = highest if self._highest is None else np.fmax(self._highest, highest)
         self._rows += self._rows_in(values)
+        if self._sample is not None:
+            self._sample.look(values)
 
     def report(self) -> None:
         """Logs a line for each kind of misfit."""
@@ -77,26 +91,42 @@ class RangeWatch:
             )
             is_inside = (highest - lowest < _FAR_INSIDE * width) & (width > 0)
         # Whether rows are of a category tells nothing of the units of the others.
-        varies = (width > 0) & ~self._are_indicators(least, most)
+        is_indicator = np.array(self._indicators or np.zeros(len(least)), dtype=bool)
+        varies = (width > 0) & ~is_indicator
         if is_outside.any():
             self._warn("values far outside", is_outside, lowest, highest, least, most)
         if self._rows >= _FEWEST_ROWS and varies.any() and is_inside[varies].all():
             self._warn(
                 "values that fill little of", is_inside & varies, lowest, highest, least, most
             )
-
-    def _are_indicators(self, least: np.ndarray, most: np.ndarray) -> np.ndarray:
-        """Returns which features are 0 or 1 for a value of a category, as `colour=red` is."""
-        if self._schema.kind is not DataKind.TABULAR or not self._schema.features:
-            return np.zeros(len(least), dtype=bool)
-        named = np.array(["=" in name for name in self._schema.features])
-        return np.asarray(named & (least == 0) & (most == 1))
+        else:
+            self._report_units(varies & ~is_outside, centre)
 
     def _rows_in(self, values: FloatArray) -> int:
         if self._schema.kind is not DataKind.IMAGES:
             return len(values)
         pixels = int(values.shape[-2]) * int(values.shape[-1])
         return len(values) * max(1, pixels // _PIXELS_OF_A_ROW)
+
+    def _report_units(self, asked: np.ndarray, centre: np.ndarray) -> None:
+        """Logs a line about those of the features asked for that come in another unit."""
+        if self._sample is None or self._schema.quantiles is None:
+            return
+        trained = np.array(self._schema.quantiles)
+        is_other, found = in_other_units(self._sample.rows + centre, trained)
+        places = np.flatnonzero(is_other & asked)
+        said = "; ".join(
+            f"{self._called(int(place))} {_middle(found[place])}, trained on "
+            f"{_middle(trained[place])}"
+            for place in places[:_SHOWN]
+        )
+        more = f"; and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        if said:
+            _logger.warning(
+                "%s: the middle 90 %% of the values lie beside the trained ones (%s%s); is the "
+                "unit the same?",
+                *(self._name, said, more),
+            )
 
     def _report_missing(self, lowest: np.ndarray) -> None:
         is_absent = np.isnan(lowest)
@@ -140,15 +170,25 @@ class RangeWatch:
 
 
 def warn_of_misfits(
-    schema: RowSchema, rows: FloatArray, name: str, *, may_leave: float = FAR_OUTSIDE
+    schema: RowSchema,
+    rows: FloatArray,
+    name: str,
+    *,
+    indicators: Sequence[bool] | None = None,
+    may_leave: float = FAR_OUTSIDE,
 ) -> None:
     """Logs what does not fit the trained range in rows in memory, of which many are sampled.
 
     The arguments are those of `RangeWatch`, and rows of shape (N, *row_shape).
     """
-    watch = RangeWatch(schema, name, may_leave=may_leave)
+    watch = RangeWatch(schema, name, indicators=indicators, may_leave=may_leave)
     watch.look(rows[:: max(1, rows.size // _MOST_NUMBERS_LOOKED_AT)])
     watch.report()
+
+
+def _middle(quantiles: np.ndarray) -> str:
+    """Returns the middle 90 % of a column as a range in words."""
+    return f"{quantiles[0]:.{_DIGITS}g} to {quantiles[-1]:.{_DIGITS}g}"
 
 
 def _reduced(extreme: np.ufunc, values: FloatArray) -> FloatArray:
