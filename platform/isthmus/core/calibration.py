@@ -160,8 +160,7 @@ class Calibration(nn.Module):
     @property
     def largest_rank_error(self) -> int:
         """The most of the n rows by which a p-value is too large, as not all scores are kept."""
-        kept = len(self.scores)
-        return math.ceil((self.rows - 1) / (kept - 1)) - 1 if kept > 1 else 0
+        return _largest_rank_error(self.rows)
 
     def check_rate(self, rate: float, whose: str, what: str = "rows") -> None:
         """Refuses a false-alarm rate that the calibration rows cannot resolve.
@@ -286,6 +285,28 @@ class _OfQuantiles(Calibration):
     @property
     def threshold(self) -> float:
         return self._threshold
+
+
+def largest_error(rows: int) -> float | None:
+    """Returns the most by which a p-value of a calibration on so many rows is too large.
+
+    Returns:
+        The error, as a share; `None` if all scores are kept, so that p-values are exact.
+    """
+    return _largest_rank_error(rows) / (rows + 1) if rows > MOST_SCORES else None
+
+
+def error_in_words(error: float) -> str:
+    """Returns a sentence about the `largest_error` of p-values."""
+    return (
+        f"p-values may be too large by up to {error:.2g} and are never too small, as only "
+        f"{MOST_SCORES:,} of the calibration scores are kept"
+    )
+
+
+def _largest_rank_error(rows: int) -> int:
+    kept = min(rows, MOST_SCORES)
+    return math.ceil((rows - 1) / (kept - 1)) - 1 if kept > 1 else 0
 
 
 def readable(count: float) -> str:

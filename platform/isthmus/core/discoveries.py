@@ -91,17 +91,16 @@ class PValueTally:
         return float(self.values[found][-1]) * (1 + _ROUNDING) if found.any() else 0.0
 
 
-def too_coarse(tally: PValueTally, level: float, calibration: Calibration) -> str | None:
-    """Returns why no row is found, if the smallest p-value of the calibration is too large for any.
+def too_coarse(rows: int, level: float, calibration: Calibration) -> str | None:
+    """Returns why none of the rows is found, if the smallest p-value is too large for any.
 
     Args:
-        tally: The p-values of all rows.
+        rows: The number of rows, none of which is found.
         level: The false discovery rate that is kept.
         calibration: The calibration that the p-values are of.
     """
-    rows = int(tally.counts.sum())
     needed = rows * calibration.least_rate / level
-    if tally.cut(level) or needed <= 1:
+    if needed <= 1:
         return None
     return (
         f"no row of {rows} is found at a false discovery rate of {level:g}: with "

@@ -242,7 +242,8 @@ class _OfFile(Decisions):
 
     def _finish(self) -> None:
         cut = self._tally.cut(self._level)
-        coarse = too_coarse(self._tally, self._level, self._calibration)
+        rows = int(self._tally.counts.sum())
+        coarse = None if cut else too_coarse(rows, self._level, self._calibration)
         if coarse is not None:
             _logger.warning("%s", coarse)
         for block in self._spool.blocks():

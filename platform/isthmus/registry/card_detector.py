@@ -36,7 +36,8 @@ def _size(size_bytes: int) -> str:
 
 def calibration_in_words(manifest: PairManifest) -> str | None:
     """Returns a line about the threshold; `None` if the pair does not say what it is."""
-    from isthmus.core.calibration import DEFAULT_RATE  # it loads torch
+    # It loads torch.
+    from isthmus.core.calibration import DEFAULT_RATE, error_in_words, largest_error
 
     threshold, record = manifest.metrics.get("threshold"), manifest.detector
     if threshold is None:
@@ -49,6 +50,10 @@ def calibration_in_words(manifest: PairManifest) -> str | None:
         f"{100 * rate:.3g} % of such rows score above {threshold:.4g} and would be false alarms; "
         "the promise holds on average over draws of these rows, for rows of the same distribution."
     )
+    error = largest_error(record.calibration_rows)
+    if error is not None:
+        said = error_in_words(error)
+        line += f" {said[0].upper()}{said[1:]}."
     if record.calibration_steps:
         line += _steps_in_words(record)
     if count and count < _ROUGH_BELOW_ROWS:

@@ -288,7 +288,7 @@ class Pair:
             tally.add(p_values)
             level = DEFAULT_LEVEL if level is None else level
             rate = tally.cut(level)
-            coarse = too_coarse(tally, level, calibration)
+            coarse = None if rate else too_coarse(len(scores), level, calibration)
             if coarse is not None:
                 _logger.warning("%s", coarse)
             threshold = calibration.threshold_at(rate)

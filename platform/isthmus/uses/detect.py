@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal, cast
 
-from isthmus.core.calibration import Calibration
+from isthmus.core.calibration import Calibration, error_in_words, largest_error
 from isthmus.data import Block, Provenance, open_rejected, open_results, write_behind
 from isthmus.detection.controls import Control, Decisions, control_of, deciding
 from isthmus.detection.explaining import Explained, explaining
@@ -37,12 +37,15 @@ class DetectResult(UseResult):
         anomalies: Number of anomalies.
         threshold: Scores above it are anomalies; NaN if the control is of false discoveries.
         rule: The rule that makes a row an anomaly, in words.
+        p_value_error: The most by which a p-value is too large, as not all of very many calibration
+            scores are kept; `None` if all are, so that p-values are exact.
         points: Further figures, where single steps of series are scored in this process.
     """
 
     anomalies: int
     threshold: float
     rule: str
+    p_value_error: float | None = None
     points: PointsFound | None = None
 
     def moved_to(self, output: str | Path) -> DetectResult:
@@ -146,6 +149,7 @@ class Detect(Use):
             **fields_of_result(pair, output, counts, parts),
             threshold=self.control.threshold_of(pair, calibration),
             rule=self.control.rule_of(pair, calibration),
+            p_value_error=largest_error(calibration.rows),
         )
 
     def headline(self, result: UseResult) -> str:
@@ -159,11 +163,13 @@ class Detect(Use):
         return "rows" if cast("DetectResult", result).points is None else "steps"
 
     def details(self, result: UseResult) -> list[str]:
-        """Returns what is to be said of single steps of series."""
-        points = cast("DetectResult", result).points
+        """Returns the error of p-values, if any, and what is to be said of steps of series."""
+        found = cast("DetectResult", result)
+        lines = [] if found.p_value_error is None else [error_in_words(found.p_value_error)]
+        points = found.points
         if points is None:
-            return []
-        lines = [f"the p-values rest on {points.calibrated_on}"]
+            return lines
+        lines.append(f"the p-values rest on {points.calibrated_on}")
         if points.unscored:
             lines.append(
                 f"{points.unscored:,} steps have no score, as no whole window covers them; the "

@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from isthmus.core import Calibration
-from isthmus.core.calibration import MOST_SCORES, QUANTILES
+from isthmus.core.calibration import MOST_SCORES, QUANTILES, largest_error
 from isthmus.data import mean_of_covering_windows
 from isthmus.errors import UsageError
 
@@ -113,6 +113,17 @@ def test_more_scores_than_are_kept_give_p_values_that_are_at_most_the_stated_err
     for rate in (0.5, 0.01, 0.0001):
         is_anomaly = calibration.is_anomaly(scores, rate)
         assert torch.equal(is_anomaly, calibration.p_values(scores).double() <= rate + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("count", "error"),
+    [(0, None), (1, None), (MOST_SCORES, None), (MOST_SCORES + 1, 1), (1_234_567, 12)],
+)
+def test_the_error_of_p_values_is_stated_only_where_not_all_scores_are_kept(
+    count: int, error: int | None
+) -> None:
+    assert largest_error(count) == (None if error is None else error / (count + 1))
+    assert calibrated(torch.rand(count)).largest_rank_error == (error or 0)
 
 
 @pytest.mark.parametrize("count", [0, 1, 20, 1000, 300_000])

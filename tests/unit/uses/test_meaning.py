@@ -13,7 +13,9 @@ import torch
 from isthmus import scores
 from isthmus.errors import DataError
 from isthmus.registry import Pair
+from isthmus.registry.card_detector import calibration_in_words
 from isthmus.spec import PluginSpec
+from isthmus.uses.detect import Detect
 from tests.untrained import pair_of, plant_frame
 from tests.using import denoise_with, detect_with
 
@@ -165,6 +167,29 @@ def test_a_score_that_is_no_number_is_an_anomaly_in_a_file(numbers, here):
     found = pd.read_csv("scores.csv")
     assert found["anomaly"].tolist()[2]
     assert found["p_value"][2] == pytest.approx(numbers.detector.calibration.least_rate)
+
+
+@pytest.mark.parametrize("rows", [100_000, 150_000])
+def test_the_error_of_p_values_is_told_where_not_all_calibration_scores_are_kept(numbers, rows):
+    numbers.detector.calibration.fit(torch.rand(rows, generator=torch.Generator().manual_seed(0)))
+    found = detect_with(numbers, "train.csv", "out.csv")
+    manifest = numbers.manifest.model_copy(
+        update={
+            "metrics": {"threshold": 1.0},
+            "detector": numbers.manifest.detector.model_copy(update={"calibration_rows": rows}),
+        }
+    )
+    card = str(calibration_in_words(manifest))
+    if rows == 100_000:
+        assert found.p_value_error is None
+        assert Detect().details(found) == []
+        assert "too large" not in card
+        return
+    assert found.p_value_error == pytest.approx(1 / 150_001)
+    said = "alues may be too large by up to 6.7e-06 and are never too small, as only 100,000 of the"
+    (line,) = Detect().details(found)
+    assert said in line
+    assert said in card
 
 
 def test_large_values_from_python_are_centred_as_those_of_a_file(here):
