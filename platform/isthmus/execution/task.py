@@ -97,20 +97,22 @@ class Task:
             DataError: If the rows cannot be read, or none of a whole input is left.
         """
         is_part, rows = self.part is not None, 0
-        # A table without rows refuses to be read, and series without a window may have steps that
-        # are set aside.
-        if not is_part or source.count != 0 or isinstance(source, SeriesRows):
+        # A table without rows refuses to be read; series without windows have a block without rows.
+        is_series, empty = isinstance(source, SeriesRows), None
+        if not is_part or source.count != 0 or is_series:
             with closing(self.blocks(source, carry=carry)) as blocks:
                 for block, on_rows in blocks:
                     rejected.add(block.rejected)
                     if len(block.values):
                         take(block, on_rows)
                         rows += len(block.values)
+                    elif is_series:
+                        empty = block
         if not is_part:
             rejected.refuse_nothing_left(rows)
         elif rows == 0 and takes_none:
             manifest = self.pair.manifest
-            take(no_rows(manifest.data, manifest.plan.row_shape), None)
+            take(empty or no_rows(manifest.data, manifest.plan.row_shape), None)
         return rows
 
     def provenance(self, job: str, said: Mapping[str, object]) -> Provenance:

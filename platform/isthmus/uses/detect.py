@@ -184,7 +184,9 @@ class Detect(Use):
         return pair.detector.calibration
 
     def _score_rows(self, task: Task, provenance: Provenance) -> DetectResult:
-        pair, source = task.pair, task.open()
+        # A file of series without a window is no fault where others of the input have some.
+        options = replace(task.options, let_short=task.part is not None)
+        pair, source = task.pair, task.open(options)
         watch = InputWatch(pair, task.source, task.held_out)
         with (
             explaining(

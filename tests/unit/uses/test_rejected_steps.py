@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.data import UseOptions
+from isthmus.data import UseOptions, locate
 from isthmus.errors import DataError
+from isthmus.execution.inputs import InputPart
+from isthmus.execution.task import Task
 from isthmus.registry import Pair
 from isthmus.uses.detect import Detect
 from isthmus.uses.embed import Embed
@@ -260,6 +262,21 @@ def test_no_window_with_a_faulty_step_is_embedded_or_scored(untimed, use):
     assert not ((windows["first_step"] <= 30) & (windows["last_step"] >= 30)).any()
     assert windows["last_step"].max() == STEPS - 1
     assert (windows["last_step"] - windows["first_step"] == WINDOW - 1).all()
+
+
+@pytest.mark.parametrize(
+    "use", [Embed(), Detect(per="window"), Detect()], ids=["embed", "windows", "steps"]
+)
+def test_a_part_without_a_step_that_can_be_read_has_the_columns_of_the_others(timed, use):
+    save(machine("a"), path="in/a.csv")
+    save(machine("a"), {(row, "load"): "oops" for row in range(STEPS)}, path="in/b.csv")
+    columns = []
+    for number in range(2):
+        part = InputPart(use.OUTPUT.one_of(locate("in"), number), {})
+        use.work(Task(timed, "in", Path("scores.csv"), part=part))
+        columns.append(list(pd.read_csv("scores.csv")))
+    assert columns[0] == columns[1]
+    assert rejected() == dict.fromkeys(range(STEPS), OOPS)
 
 
 def test_denoise_writes_every_step_so_it_stops_at_one_that_cannot_be_read(untimed):

@@ -200,7 +200,7 @@ def _ranked_times(
 
     Returns:
         The times of the steps that have one, and the ranks of all times, shape (T + R,): -1 where
-        there is no time.
+        there is no time. If all steps have one and none is set aside, the ranks are all 0.
     """
     assert spec.time is not None  # noqa: S101 (the caller asks for times)
     texts = rows.index[spec.time]
@@ -209,6 +209,8 @@ def _ranked_times(
     if there:
         texts = np.concatenate([texts, np.array(there)])
     times, is_time = read_times_there_are(texts, spec.time, name, spec.time_format)
+    if not len(of_rejected) and is_time.all():
+        return times, np.zeros(len(rows), dtype=np.int64)
     ranks = np.full(len(rows) + len(of_rejected), _UNKNOWN, dtype=np.int64)
     places = np.concatenate([np.arange(len(rows)), len(rows) + known])
     ranks[places[is_time]] = np.unique(times.ticks, return_inverse=True)[1]

@@ -100,13 +100,12 @@ class SeriesRows:
     def blocks(self, *, carry: bool = False) -> Iterator[Block]:
         """Reads the windows; the last block has the steps that are set aside.
 
-        See `RowSource.blocks`.
+        If there is no window, there is one block without rows. See `RowSource.blocks`.
         """
         window = self.schema.shape[1]
         at_once = rows_in_a_block(self.schema.shape)
-        if not self.count and self.rejected:
-            yield Block(np.empty((0, *self.schema.shape), np.float32), {}, rejected=self.rejected)
-        for first in range(0, self.count, at_once):
+        none = np.empty((0, *self.schema.shape), dtype=np.float32)
+        for first in range(0, max(1, self.count), at_once):
             starts = self.starts[first : first + at_once]
             ends = starts + window - 1
             index = {"first_step": self.order[starts], "last_step": self.order[ends]}
@@ -116,7 +115,7 @@ class SeriesRows:
                 index["first_time"] = self.names["time"][starts]
                 index["last_time"] = self.names["time"][ends]
             yield Block(
-                cut_windows(self.signal_TC, starts, window),
+                cut_windows(self.signal_TC, starts, window) if len(starts) else none,
                 index,
                 labels=None if self.labels is None else self.labels[first : first + at_once],
                 starts=starts - self.begins[starts],
