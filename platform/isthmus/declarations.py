@@ -26,7 +26,7 @@ _ROOT = Path(__file__).parent
 # Modules that may be imported: they are light, and `Config` classes are written with them.
 _LIGHT = frozenset({"collections", "enum", "functools", "math", "pathlib", "pydantic", "typing"})
 _LIGHT_ROOMS = tuple(
-    f"{_PACKAGE}.{each}" for each in ("spec", "types", "errors", "declarations", "plugins")
+    f"{_PACKAGE}.{each}" for each in ("kinds", "spec", "types", "errors", "declarations", "plugins")
 )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from isthmus.core.autoencoder import Autoencoder
 from isthmus.core.similarity import psnr_db, si_sdr_db
+from isthmus.kinds import facts_of
 from isthmus.types import DataKind
 
 Floats = NDArray[np.float32]
@@ -142,7 +143,8 @@ ERROR = Measure("error", "squared error", "mse")
 
 def measure_for(kind: DataKind) -> Measure:
     """Returns the measure that people use for a kind of data."""
-    return {DataKind.IMAGES: PSNR, DataKind.TABULAR: ERROR}.get(kind, SI_SDR)
+    by_name = {each.name: each for each in (PSNR, SI_SDR, ERROR)}
+    return by_name[facts_of(kind).noise_measure]
 
 
 def drawn_noise(

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from isthmus.corruptions._field import UNNAMED, CorruptionField, declared
+from isthmus.kinds import facts_of
 from isthmus.spec import DataAwareOptions, DataSpec, PluginSpec, RowSchema
 from isthmus.types import DataKind, LevelUnit, ScalingMode
 
@@ -145,9 +146,9 @@ class NoiseOptions(DataAwareOptions):
         changes: dict[str, Any] = {"corruption": _settled_corruption(name, self.corruption, data)}
         unit = self.level_in
         if self.level == "auto":
-            takes_snr = LevelUnit.SNR_DB in declared(name, "LEVELS_IN")
-            if unit == "auto" and data.kind == DataKind.AUDIO and takes_snr:
-                unit = LevelUnit.SNR_DB
+            if unit == "auto" and data.kind != "auto":
+                usual = facts_of(data.kind).level_in
+                unit = usual if usual in declared(name, "LEVELS_IN") else unit
             changes["level"] = _auto_levels(name, unit, data)
         changes["level_in"] = LevelUnit.SCALED if unit == "auto" else unit
         return self.model_copy(update=changes)
@@ -188,13 +189,7 @@ def _scaling(data: DataSpec) -> ScalingMode | None:
     """Returns how the rows are scaled; `None` where that is not known yet."""
     if data.scaling != "auto":
         return data.scaling
-    return {
-        DataKind.IMAGES: ScalingMode.MINMAX,
-        DataKind.AUDIO: ScalingMode.NONE,
-        DataKind.TABULAR: ScalingMode.STANDARD,
-        DataKind.SERIES: ScalingMode.STANDARD,
-        "auto": None,
-    }[data.kind]
+    return None if data.kind == "auto" else facts_of(data.kind).scaling
 
 
 def _too_high(level: float, data: DataSpec) -> str | None:

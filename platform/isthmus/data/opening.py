@@ -15,6 +15,7 @@ from isthmus.data.many import KeptLabels
 from isthmus.data.rows import Rows, RowSource, collect
 from isthmus.data.storage.files import Files, find_files, is_in_s3
 from isthmus.errors import DataError
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.spec.secrets import without_password
 from isthmus.types import DataKind, ScalingMode
@@ -42,9 +43,8 @@ def open_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
 def open_all_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
     """Does the same as `open_rows`, but with the rows of all labels."""
     files = locate(spec.path)
-    kind = kinds.get(guess_kind(files, spec) if spec.kind == "auto" else spec.kind)
-    name = kind.__name__.lower()
-    scaling = kind.SCALING if spec.scaling == "auto" else spec.scaling
+    name = guess_kind(files, spec) if spec.kind == "auto" else spec.kind
+    scaling = facts_of(name).scaling if spec.scaling == "auto" else spec.scaling
     if spec.missing == "mean" and scaling is not ScalingMode.STANDARD:
         raise DataError(
             f"data.missing: mean needs data.scaling: standard, not {scaling}, whose zero is not "
@@ -52,7 +52,7 @@ def open_all_rows(spec: DataSpec) -> tuple[RowSource, DataSpec]:
         )
     _refuse_unsuitable(files, spec, name)
     resolved = spec.model_copy(update={"kind": DataKind(name), "scaling": scaling})
-    return kind.open(files, resolved)
+    return kinds.get(name).open(files, resolved)
 
 
 def open_input(

@@ -13,6 +13,7 @@ from isthmus.jobs.catalog import catalog
 from isthmus.jobs.catalog import declared as _declared
 from isthmus.jobs.sizes import chosen_net, size_of, sized_latent_dim
 from isthmus.jobs.trainer_flags import flag_faults
+from isthmus.kinds import facts_of
 from isthmus.spec import (
     DataAwareOptions,
     DataSpec,
@@ -187,7 +188,8 @@ def _of_the_loss(spec: JobSpec) -> list[Fault]:
     data, loss = spec.data, _loss(spec, spec.data.kind)
     faults = []
     scaled_to_unit = data.scaling is ScalingMode.MINMAX or (
-        data.scaling == "auto" and data.kind in ("auto", DataKind.IMAGES)
+        data.scaling == "auto"
+        and (data.kind == "auto" or facts_of(data.kind).scaling is ScalingMode.MINMAX)
     )
     if loss.needs_unit_range and not scaled_to_unit:
         message = (

@@ -10,6 +10,7 @@ from typing import cast
 from torch import nn
 
 from isthmus import plugins
+from isthmus.kinds import facts_of
 from isthmus.nets._net import Net
 from isthmus.nets._skips import MapsNet
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
@@ -27,20 +28,6 @@ __all__ = [
     "made_for",
     "names",
 ]
-
-# Dense is for series and audio too. Measured on metrics (windows of 64) and speech (1024), at equal
-# latents and epochs, `temporal` has 0.7 to 1.1 times the test error of dense, but takes at least 15
-# times as long, and dense trained for that long is as good or better.
-_BY_KIND = {
-    DataKind.TABULAR: "dense",
-    DataKind.IMAGES: "conv",
-    DataKind.SERIES: "dense",
-    DataKind.AUDIO: "dense",
-}
-# `tests/benchmarks/denoise_audio.py` measures it on speech of held-out speakers.
-_BY_NOISY_KIND = {**_BY_KIND, DataKind.AUDIO: "spectral_mask"}
-_BY_KIND_OF_ANY_SIZE = {DataKind.IMAGES: "drunet"}
-_BY_CODED_KIND_OF_ANY_SIZE = {DataKind.IMAGES: "compressive"}
 
 
 def names() -> tuple[str, ...]:
@@ -65,18 +52,22 @@ def for_any_size(kind: DataKind, *, is_coded: bool) -> PluginSpec:
         kind: The kind of data.
         is_coded: Whether the latent is coded to files.
     """
-    by_kind = _BY_CODED_KIND_OF_ANY_SIZE if is_coded else _BY_KIND_OF_ANY_SIZE
-    return _with_all_options(by_kind[kind])
+    facts = facts_of(kind)
+    name = facts.coded_any_size_net if is_coded else facts.any_size_net
+    if name is None:
+        raise ValueError(f"{kind} has no rows of any size")
+    return _with_all_options(name)
 
 
 def for_kind(kind: DataKind) -> PluginSpec:
     """Returns what `net: auto` chooses for a kind of data, with all its options."""
-    return _with_all_options(_BY_KIND[kind])
+    return _with_all_options(facts_of(kind).net)
 
 
 def for_noisy(kind: DataKind) -> PluginSpec:
     """Returns what `net: auto` chooses for variants that remove noise, with all its options."""
-    return _with_all_options(_BY_NOISY_KIND[kind])
+    facts = facts_of(kind)
+    return _with_all_options(facts.noisy_net or facts.net)
 
 
 def _with_all_options(name: str) -> PluginSpec:

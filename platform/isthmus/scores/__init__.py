@@ -10,20 +10,11 @@ from typing import cast
 
 from isthmus import plugins
 from isthmus.core import Autoencoder
+from isthmus.kinds import facts_of
 from isthmus.scores._detector import Detector
 from isthmus.scores._score import Score, Views
 from isthmus.spec import PluginSpec, SpecModel
 from isthmus.types import DataKind
-
-# Measured: for tables on 22 sets of ADBench; for series on the NAB files and for images on digits
-# `kernel_denoising` alone is better, as drawing in the tails of single features helps only where
-# features are of different kinds.
-_BY_KIND = {
-    DataKind.TABULAR: "consensus",
-    DataKind.IMAGES: "kernel_denoising",
-    DataKind.SERIES: "kernel_denoising",
-    DataKind.AUDIO: "kernel_denoising",
-}
 
 __all__ = [
     "Detector",
@@ -55,7 +46,7 @@ def config(name: str) -> type[SpecModel]:
 
 def for_kind(kind: DataKind) -> PluginSpec:
     """Returns what `scoring: auto` chooses for a kind of data, with all its options."""
-    name = _BY_KIND[kind]
+    name = facts_of(kind).score
     return PluginSpec(name=name, options=config(name)().model_dump(mode="json"))
 
 

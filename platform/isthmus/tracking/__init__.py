@@ -1,7 +1,7 @@
 """Writes MLflow runs and finds them again. Importing it imports neither MLflow nor torch."""
 
 from isthmus.tracking.baseline import PcaBaseline, fit_pca, is_comparable
-from isthmus.tracking.classical_filter import FILTERS, filtered_rows, most_filtered
+from isthmus.tracking.classical_filter import filtered_rows, most_filtered
 from isthmus.tracking.deletions import DeletedPair, run_of_deleted
 from isthmus.tracking.outputs import OutputRecord, OutputRecorder, find_outputs, this_host
 from isthmus.tracking.pages import INTERNAL, ExperimentPage, experiment_pages, models_page
@@ -22,7 +22,6 @@ from isthmus.tracking.store import add_tags, open_store, store_errors
 from isthmus.tracking.stored_figures import run_figures
 
 __all__ = [
-    "FILTERS",
     "INTERNAL",
     "SEARCH",
     "TAG_KIND",

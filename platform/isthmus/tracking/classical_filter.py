@@ -16,16 +16,11 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.kinds import facts_of
 from isthmus.types import DataKind, Shape
 
 Floats = NDArray[np.float32]
 
-FILTERS = {
-    DataKind.IMAGES: "non-local means",
-    DataKind.SERIES: "a Wiener filter",
-    DataKind.AUDIO: "a Wiener filter",
-}
-"""The name of the filter of each kind of data that has one."""
 # Non-local means takes 6 ms for 64 x 64 pixels.
 _MOST_NUMBERS = 2**21
 _FEWEST_ROWS = 8
@@ -53,9 +48,10 @@ def filtered_rows(rows: Floats, kind: DataKind) -> Floats | None:
     Returns:
         The filtered rows, shape (N, *row_shape); `None` if the kind has no such filter.
     """
-    if kind not in FILTERS:
+    name = facts_of(kind).noise_filter
+    if name is None:
         return None
-    one = _non_local_means if kind is DataKind.IMAGES else _wiener
+    one = _non_local_means if name == "non-local means" else _wiener
     return np.stack([one(row) for row in rows]) if len(rows) else rows
 
 

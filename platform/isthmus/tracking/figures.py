@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.kinds import facts_of
 from isthmus.tracking import drawing
-from isthmus.tracking.classical_filter import FILTERS
 from isthmus.tracking.drawing import INK, MODEL, OTHER, SOFT_INK
 from isthmus.tracking.examples import reconstructions
 from isthmus.tracking.report import RunReport
@@ -240,7 +240,7 @@ def _compared_errors(report: RunReport) -> list[tuple[str, str, NDArray[Any]]]:
     names = {
         "denoised": ("denoised", MODEL),
         "pca": (pca, OTHER),
-        "filter": (FILTERS.get(report.plan.kind, "a filter"), OTHER),
+        "filter": (facts_of(report.plan.kind).noise_filter or "a filter", OTHER),
         "noisy": ("with noise", SOFT_INK),
     }
     found = report.noise.errors

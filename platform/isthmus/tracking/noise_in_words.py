@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isthmus.declarations import declaration, plugin_names
+from isthmus.kinds import facts_of
 from isthmus.spec import ModelPlan
-from isthmus.tracking.classical_filter import FILTERS
 
 
 def compared_in_words(metrics: Mapping[str, float], plan: ModelPlan) -> str:
@@ -25,7 +25,7 @@ def compared_in_words(metrics: Mapping[str, float], plan: ModelPlan) -> str:
     if DENOISED not in found:
         return ""
     weak, beside = _found(metrics, plan, weakest=True), "; at the weakest noise of the range "
-    others = {PCA: "by PCA of the same size", FILTER: f"by {FILTERS.get(plan.kind, '')}"}
+    others = {PCA: "by PCA of the same size", FILTER: f"by {facts_of(plan.kind).noise_filter}"}
     if measure.unit == "dB":
         others = {NOISY: "with noise", DENOISED: "denoised", **others}
         parts = [f"{found[whose]:.2f} dB {words}" for whose, words in others.items()
@@ -65,7 +65,9 @@ def remarks(metrics: Mapping[str, float], plan: ModelPlan) -> list[str]:
             f"before, and the gate {gate}: try {_to_try(plan)}, or a narrower range"
         ]
     if FILTER in worth and worth[DENOISED] < worth[FILTER]:
-        return [f"{FILTERS[plan.kind]} does better on the same rows: try {_to_try(plan)}"]
+        return [
+            f"{facts_of(plan.kind).noise_filter} does better on the same rows: try {_to_try(plan)}"
+        ]
     return []
 
 

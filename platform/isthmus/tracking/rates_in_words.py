@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import prod
 
+from isthmus.kinds import facts_of
 from isthmus.spec import ModelPlan
-from isthmus.types import DataKind
-
-_UNITS = {
-    DataKind.IMAGES: "bits per pixel",
-    DataKind.SERIES: "bits per step",
-    DataKind.AUDIO: "bits per sample",
-    DataKind.TABULAR: "bits per row",
-}
 
 
 def rates_in_words(metrics: Mapping[str, float], plan: ModelPlan) -> str:
@@ -30,7 +23,7 @@ def rates_in_words(metrics: Mapping[str, float], plan: ModelPlan) -> str:
     if bits is None:
         return ""
     places = prod(plan.row_shape[1:])
-    said = f"held-out rows compressed to {bits / places:.3g} {_UNITS[plan.kind]}"
+    said = f"held-out rows compressed to {bits / places:.3g} bits per {facts_of(plan.kind).place}"
     if "test/psnr_db" in metrics:
         said += f", with {metrics['test/psnr_db']:.2f} dB"
     ends = [metrics.get(f"test/{end}_bits_per_row") for end in ("lowest", "highest")]

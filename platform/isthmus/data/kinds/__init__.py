@@ -9,8 +9,8 @@ from typing import ClassVar, cast
 from isthmus import plugins
 from isthmus.data.rows import RowSource
 from isthmus.data.storage.files import Files
+from isthmus.kinds import KindFacts
 from isthmus.spec import DataSpec, RowSchema
-from isthmus.types import ScalingMode
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,10 @@ class Kind(ABC):
 
     ENDINGS: ClassVar[tuple[str, ...]] = ()
     """The endings of files that hold rows of this kind and of no other, in lower case."""
-    SCALING: ClassVar[ScalingMode]
-    """The scaling that `data.scaling: auto` means."""
+    SUMMARY: ClassVar[str]
+    """The rows of this kind in a few words."""
+    FACTS: ClassVar[KindFacts]
+    """The words for these rows, and what `auto` means for them; `isthmus.kinds` gives them."""
 
     @classmethod
     @abstractmethod

@@ -23,6 +23,7 @@ from isthmus.data.media.pixels import IMAGE_ENDINGS, Size
 from isthmus.data.rows import RowSource, rows_in_a_block
 from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
+from isthmus.kinds import KindFacts
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape
 
@@ -38,7 +39,17 @@ class Images(Kind):
     """Rows of shape (C, H, W): channels, height, width."""
 
     ENDINGS = IMAGE_ENDINGS
-    SCALING = ScalingMode.MINMAX
+    SUMMARY = "images, from files of them and arrays of three or four axes"
+    FACTS = KindFacts(
+        scaling=ScalingMode.MINMAX,
+        net="conv",
+        any_size_net="drunet",
+        coded_any_size_net="compressive",
+        score="kernel_denoising",  # measured on digits; see tabular.py
+        place="pixel",
+        noise_filter="non-local means",
+        noise_measure="psnr",
+    )
 
     @classmethod
     def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:

@@ -28,6 +28,7 @@ from isthmus.data.storage.files import Files, ending_of
 from isthmus.data.table_rows import TableRows, doubles, open_address, texts_of
 from isthmus.data.tables import TableFormat
 from isthmus.errors import DataError
+from isthmus.kinds import KindFacts
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode
 
@@ -40,7 +41,18 @@ _NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 class Tabular(Kind):
     """Rows of F numbers, from tables, databases and arrays of two axes."""
 
-    SCALING = ScalingMode.STANDARD
+    SUMMARY = "rows of numbers, from tables, databases and arrays of two axes"
+    FACTS = KindFacts(
+        scaling=ScalingMode.STANDARD,
+        net="dense",
+        # Measured on 22 sets of ADBench. Of series and images `kernel_denoising` alone is better,
+        # as drawing in the tails of single features helps only where features are of different
+        # kinds.
+        score="consensus",
+        place="row",
+        noise_filter=None,
+        noise_measure="error",
+    )
 
     @classmethod
     def open(cls, files: Files, spec: DataSpec) -> tuple[RowSource, DataSpec]:
