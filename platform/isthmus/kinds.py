@@ -12,6 +12,8 @@ from typing import Literal
 from isthmus.declarations import declaration
 from isthmus.types import LevelUnit, ScalingMode
 
+ShownAs = Literal["numbers", "curves", "pictures", "sounds"]
+SplitBy = Literal["content", "time", "file"]
 NoiseFilter = Literal["non-local means", "a Wiener filter"]
 NoiseMeasure = Literal["psnr", "si_sdr", "error"]
 
@@ -21,6 +23,17 @@ class KindFacts:
     """The facts of a kind of data.
 
     Attributes:
+        words: The words for rows, with `{shape}` in the place of their shape.
+        feature: The word for one of those parts of a row that have a name and a unit of their own;
+            `None` if all numbers of a row have one unit.
+        place: The word for one of the places of a row at which each channel has a value: a pixel, a
+            step; the row itself where it has features and no places.
+        shown_as: The form in which a person looks at a row.
+        are_windows: Whether rows are windows of a signal, shape (C, T), in the order of time.
+        from_tables: Whether rows are read from tables, whose columns have names.
+        split_by: The means by which rows are held out: a hash of each row, the time, or a hash of
+            the file.
+        fields: The fields of a job's `data` that are for this kind, or for few.
         scaling: The scaling that `data.scaling: auto` means.
         net: The net that `net: auto` means.
         noisy_net: The net that it means for variants that remove noise; `None`: `net`.
@@ -28,12 +41,18 @@ class KindFacts:
         coded_any_size_net: The net that it means for rows of any size that are coded to files.
         score: The score that `scoring: auto` means.
         level_in: The unit of the noise whose level is `auto`, if the noise can have it.
-        place: The word for one of the places of a row at which each channel has a value: a pixel, a
-            step; the row itself where it has features and no places.
         noise_filter: The filter that takes noise away without training; `None` if there is none.
         noise_measure: The measure that people use for rows whose noise was taken away.
     """
 
+    words: str = "rows of shape {shape}"
+    feature: str | None = None
+    place: str = "row"
+    shown_as: ShownAs = "numbers"
+    are_windows: bool = False
+    from_tables: bool = False
+    split_by: SplitBy = "content"
+    fields: tuple[str, ...] = ()
     scaling: ScalingMode = ScalingMode.STANDARD
     net: str = "dense"
     noisy_net: str | None = None
@@ -41,7 +60,6 @@ class KindFacts:
     coded_any_size_net: str | None = None
     score: str = "kernel_denoising"
     level_in: LevelUnit = LevelUnit.SCALED
-    place: str = "row"
     noise_filter: NoiseFilter | None = None
     noise_measure: NoiseMeasure = "error"
 

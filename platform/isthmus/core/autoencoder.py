@@ -20,6 +20,7 @@ from isthmus.core.loss_output import LossOutput
 from isthmus.core.reconstruction import Reconstruction
 from isthmus.core.scaling import Scaling
 from isthmus.core.similarity import peak_signal_to_noise_ratio, ssim
+from isthmus.kinds import facts_of
 from isthmus.spec import ModelPlan, PluginSpec, SpecModel
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
@@ -329,7 +330,7 @@ class Autoencoder(nn.Module, ABC):
         residual = (x - reconstruction).square().sum()
         spread = (x - x.mean(dim=0)).square().sum()
         found = {"explained_variance": float(1 - residual / spread)}
-        if self.plan.kind is DataKind.IMAGES:
+        if facts_of(self.plan.kind).shown_as == "pictures":
             found["psnr_db"] = peak_signal_to_noise_ratio(reconstruction, x)
             found["ssim"] = float(ssim(reconstruction, x).mean())
         return {**found, **self.own_metrics(x)}

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from isthmus.corruptions._field import UNNAMED, CorruptionField, declared
-from isthmus.kinds import facts_of
+from isthmus.kinds import ShownAs, facts_of
 from isthmus.spec import DataAwareOptions, DataSpec, PluginSpec, RowSchema
-from isthmus.types import DataKind, LevelUnit, ScalingMode
+from isthmus.types import LevelUnit, ScalingMode
 
 _Level = Annotated[float, Field(allow_inf_nan=False)]
 # What `auto` means for rows in standard units where the level is a standard deviation, and for
@@ -120,13 +120,13 @@ class NoiseOptions(DataAwareOptions):
                 f"{name} is noise of rows in [0, 1], and data.scaling is standard; set it to minmax"
             )
             return {"corruption": why}
-        if self.level_in is LevelUnit.SNR_DB and data.kind == DataKind.TABULAR:
+        if self.level_in is LevelUnit.SNR_DB and _shown_as(data) == "numbers":
             return {"level_in": "snr_db is for signals, and a row of a table is none; use scaled"}
         is_deviation = LevelUnit.DATA in declared(name, "LEVELS_IN")
         if level == "auto" or not is_deviation or self.level_in not in ("auto", LevelUnit.SCALED):
             return {}
         what = _too_high(self.range[1], data)
-        unit = LevelUnit.SNR_DB if data.kind == DataKind.AUDIO else LevelUnit.DATA
+        unit = LevelUnit.SNR_DB if _shown_as(data) == "sounds" else LevelUnit.DATA
         return {"level": f"{self.range[1]:g} is {what}; set level_in: {unit}"} if what else {}
 
     def refusals_once_scaled(self, data: DataSpec, scale: float) -> Mapping[str, str]:
@@ -158,7 +158,7 @@ class NoiseOptions(DataAwareOptions):
         found = self.settled(data)
         corruption = found.corruption.name
         is_asked = self.level == "auto" and self.level_in == "auto" and corruption != "none"
-        if not is_asked or data.kind != DataKind.IMAGES:
+        if not is_asked or _shown_as(data) != "pictures":
             return found
         if schema.white is None or schema.lowest is None or schema.highest is None:
             return found
@@ -185,6 +185,10 @@ def _has_clean_rows(data: DataSpec) -> bool:
     return data.clean_path is not None
 
 
+def _shown_as(data: DataSpec) -> ShownAs | None:
+    return None if data.kind == "auto" else facts_of(data.kind).shown_as
+
+
 def _scaling(data: DataSpec) -> ScalingMode | None:
     """Returns how the rows are scaled; `None` where that is not known yet."""
     if data.scaling != "auto":
@@ -199,7 +203,7 @@ def _too_high(level: float, data: DataSpec) -> str | None:
         return f"{level:g} times the whole range of the rows"
     if scaling is ScalingMode.STANDARD and level > _MOST_SPREADS:
         return f"{level:g} times the spread of the rows"
-    if data.kind == DataKind.AUDIO and scaling is ScalingMode.NONE and level > 1:
+    if _shown_as(data) == "sounds" and scaling is ScalingMode.NONE and level > 1:
         return f"{level:g} times the full scale of sounds"
     return None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 from isthmus.data import arrays, kinds, tables
 from isthmus.data.arrays.sklearn import IMAGE_SET
@@ -241,15 +242,6 @@ def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
         )
 
 
-# What each field is for, as a message says it, and the kinds that it has an effect on.
-_OF_KINDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    **dict.fromkeys(("window", "stride"), ("series and audio", (DataKind.SERIES, DataKind.AUDIO))),
-    "sample_rate_hz": ("audio", (DataKind.AUDIO,)),
-    **dict.fromkeys(("time", "time_format", "series_id"), ("series", (DataKind.SERIES,))),
-    **dict.fromkeys(
-        ("image_size", "patch", "augment", "patches_per_epoch"), ("images", (DataKind.IMAGES,))
-    ),
-}
 _OF_TABLES = ("query", "delimiter", "header", "decimal", "thousands", "missing_values", "encoding",
               "partitions", "columns", "exclude")  # fmt: skip
 
@@ -257,23 +249,23 @@ _OF_TABLES = ("query", "delimiter", "header", "decimal", "thousands", "missing_v
 def _fields_without_effect(spec: DataSpec, kind: str, *, is_table: bool) -> dict[str, list[str]]:
     """Returns the fields that are set and mean nothing for such data, by what they are for."""
     found: dict[str, list[str]] = {}
-    for field in (*_OF_KINDS, *_OF_TABLES):
+    facts = {each: facts_of(each) for each in DataKind}
+    of_kinds = dict.fromkeys(field for each in reversed(facts.values()) for field in each.fields)
+    for field in (*of_kinds, *_OF_TABLES):
         if getattr(spec, field) == DataSpec.model_fields[field].get_default():
             continue
-        takers, kinds_of_field = _OF_KINDS.get(field, ("", ()))
-        if takers and kind not in kinds_of_field:
+        if field in of_kinds and field not in facts_of(kind).fields:
+            takers = " and ".join(name for name, each in facts.items() if field in each.fields)
             found.setdefault(takers, []).append(field)
-        elif field in _OF_TABLES and not is_table and kind in (DataKind.IMAGES, DataKind.AUDIO):
+        elif field in _OF_TABLES and not is_table and not facts_of(kind).from_tables:
             found.setdefault("tables", []).append(field)
     return found
 
 
 def _check_varies(rows: Rows, resolved: DataSpec, name: str) -> None:
     values, columns = rows.values, rows.schema.features
-    if rows.schema.kind is DataKind.TABULAR:
-        report_constant(values, columns, name)
-    elif rows.schema.kind is DataKind.SERIES:
-        by_channel = values.swapaxes(1, 2).reshape(-1, values.shape[1])
-        report_constant(by_channel, columns, name)
-    else:
+    if facts_of(rows.schema.kind).feature is None:
         refuse_constant(values, name)
+    else:
+        by_feature = np.moveaxis(values, 1, -1).reshape(-1, values.shape[1])
+        report_constant(by_feature, columns, name)

@@ -15,8 +15,8 @@ from isthmus.data.prepared.splits import hash_rows
 from isthmus.data.rows import FloatArray, IndexArray, Rows, RowSource, collect
 from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec, RowSchema
-from isthmus.types import DataKind
 
 _SHOWN = 3
 
@@ -121,7 +121,7 @@ def _refuse_other_lengths(data: DataSpec, rows: Rows, partners: Rows) -> None:
     )
     if len(differ):
         place = int(differ[0])
-        unit = "samples" if rows.schema.kind is DataKind.AUDIO else "steps"
+        unit = f"{facts_of(rows.schema.kind).place}s"
         raise DataError(
             f"{_called(partners, place, data.partner_path)}: has {partners.lengths[place]} {unit}, "
             f"and {_called(rows, place, data.shown_path)} has {rows.lengths[place]}; both must "

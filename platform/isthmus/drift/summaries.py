@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.kinds import facts_of
 from isthmus.spec import RowSchema
-from isthmus.types import DataKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,16 +36,17 @@ def summaries_of(rows: NDArray[Any], schema: RowSchema) -> Summaries:
         rows: Shape (N, *row_shape).
         schema: The schema of the rows.
     """
-    if schema.kind is DataKind.TABULAR:
+    shown_as = facts_of(schema.kind).shown_as
+    if shown_as == "numbers":
         names = schema.features or tuple(f"column {place}" for place in range(rows.shape[1]))
         return Summaries(rows, tuple(names))
     of_channels = rows.reshape(len(rows), rows.shape[1], -1)
-    if schema.kind is DataKind.AUDIO:
+    if shown_as == "sounds":
         loudness = np.sqrt(np.nanmean(np.square(of_channels), axis=2))
         columns = [("loudness", loudness), ("spectral centre", _spectral_centres(of_channels))]
     else:
-        is_image = schema.kind is DataKind.IMAGES
-        words = ("brightness", "contrast") if is_image else ("mean", "spread")
+        is_picture = shown_as == "pictures"
+        words = ("brightness", "contrast") if is_picture else ("mean", "spread")
         columns = [
             (words[0], np.nanmean(of_channels, axis=2)),
             (words[1], np.nanstd(of_channels, axis=2)),

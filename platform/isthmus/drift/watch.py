@@ -13,8 +13,8 @@ from isthmus.bundle.held_out import HeldOutSample
 from isthmus.drift.sample import Floats, RowSample
 from isthmus.drift.statistics import FeatureDrift, compare_features
 from isthmus.drift.summaries import summaries_of
+from isthmus.kinds import facts_of
 from isthmus.spec import RowSchema
-from isthmus.types import DataKind
 
 _logger = logging.getLogger(__name__)
 LEVEL = 0.01
@@ -80,7 +80,7 @@ def compare_with_held_out(
         summaries_of(reference, schema).values,
         found.values,
         found.names,
-        is_ordered=schema.kind in (DataKind.SERIES, DataKind.AUDIO),
+        is_ordered=facts_of(schema.kind).are_windows,
     )
     return DriftReport(tuple(features), len(compared), len(reference), leaves_out)
 

@@ -27,6 +27,7 @@ from isthmus.execution.provenance import how_read, provenance_of, recording
 from isthmus.execution.request import Request
 from isthmus.execution.task import options_of
 from isthmus.execution.use import Use, UseResult
+from isthmus.kinds import facts_of
 from isthmus.launch.session import ray_session
 from isthmus.registry import Pair
 from isthmus.registry.carried import CarriedPair
@@ -34,7 +35,6 @@ from isthmus.registry.device import check_device
 from isthmus.registry.loading import build, resolve
 from isthmus.spec import Settings
 from isthmus.spec.secrets import without_password
-from isthmus.types import DataKind
 
 if TYPE_CHECKING:
     from ray.data import Dataset
@@ -151,7 +151,7 @@ def _refuse_unfit(
 ) -> None:
     """Refuses what does not fit before Ray is connected: files, or the form of their parts."""
     manifest = pair.manifest
-    if manifest.data.kind in (DataKind.IMAGES, DataKind.AUDIO):
+    if not facts_of(manifest.data.kind).from_tables:
         # Each has a header to be read, perhaps in S3: the workers do that.
         files = replace(files, names=files.names[:1], addresses=files.addresses[:1])
     options = replace(options, blends=use.OUTPUT.BLENDS)

@@ -16,7 +16,7 @@ from isthmus.explanations.features import (
     TableFeatures,
     most_responsible,
 )
-from isthmus.types import DataKind
+from isthmus.kinds import facts_of
 
 MOST_FEATURES = 3
 """The number of features or channels that are named for each row."""
@@ -41,10 +41,10 @@ def columns_of(contributions: Contributions, features: TableFeatures, block: Blo
         block: The rows.
     """
     explained = contributions.of(block.values)
-    match contributions.pair.manifest.plan.kind:
-        case DataKind.IMAGES:
+    match facts_of(contributions.pair.manifest.plan.kind).shown_as:
+        case "pictures":
             return _of_images(explained)
-        case DataKind.AUDIO:
+        case "sounds":
             rate_hz = contributions.pair.manifest.rows_taken.sample_rate_hz
             return _of_audio(explained, block, rate_hz)
     found = most_responsible(contributions, features, block.values, explained, MOST_FEATURES)

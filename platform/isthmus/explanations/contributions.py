@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import HeldOutSample
 from isthmus.data.prepared.centring import restored
+from isthmus.kinds import facts_of
 from isthmus.registry import Pair
-from isthmus.types import DataKind
 
 Floats = NDArray[np.float32]
 # Farther from the offset than this, in scaled units, float32 loses the other values of a row beside
@@ -160,11 +160,11 @@ class Contributions:
         rows = self._bounded(self.held_out.rows[:most])
         squares = self._squares(rows, self.pair.reconstruct(rows, as_read=True))
         kind = self.pair.manifest.plan.kind
-        if kind in (DataKind.SERIES, DataKind.AUDIO):
+        if facts_of(kind).are_windows:
             # All steps of a window are alike; its beginning is only a matter of the cut.
             squares = squares.mean(axis=2, keepdims=True)
         usual = np.minimum(squares, np.quantile(squares, _KEPT_QUANTILE, axis=0)).mean(axis=0)
-        least = _LEAST_OF_TABLES if kind is DataKind.TABULAR else _LEAST_OF_OTHERS
+        least = _LEAST_OF_TABLES if len(row_shape) == 1 else _LEAST_OF_OTHERS
         floor = least * float(usual.mean())
         return np.asarray(np.maximum(usual, floor if floor > 0 else 1.0), dtype=np.float32)
 

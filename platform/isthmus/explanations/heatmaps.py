@@ -24,6 +24,7 @@ from isthmus.explanations.pictures import (
 )
 from isthmus.explanations.spectral import SpectralContributions, spectral_contributions
 from isthmus.explanations.strangest import StrangeRows
+from isthmus.kinds import facts_of
 from isthmus.tracking import drawing
 from isthmus.types import DataKind
 
@@ -39,7 +40,7 @@ _MOST_CHANNELS = 6
 
 def has_heatmaps(kind: DataKind) -> bool:
     """Returns whether rows of a kind have pictures; a table's rows are told in columns."""
-    return kind is not DataKind.TABULAR
+    return facts_of(kind).shown_as != "numbers"
 
 
 def heatmaps_folder(output: Path) -> Path:
@@ -84,12 +85,12 @@ def write_heatmaps(
 
 def _drawer(contributions: Contributions, explained: Explained) -> Callable[[int], Figure]:
     schema = contributions.pair.manifest.rows_taken
-    match contributions.pair.manifest.plan.kind:
-        case DataKind.IMAGES:
+    match facts_of(contributions.pair.manifest.plan.kind).shown_as:
+        case "pictures":
             heat = heat_of_images(explained)
             full = full_of(heat)
             return lambda place: _image(explained, heat, place, full)
-        case DataKind.AUDIO:
+        case "sounds":
             spectral = spectral_contributions(contributions, explained)
             full = full_of(errors_in_usual(spectral.values))
             rate_hz = schema.sample_rate_hz or 1

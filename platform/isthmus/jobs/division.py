@@ -33,8 +33,8 @@ from isthmus.data import (
 )
 from isthmus.data.prepared.splits import auto_calibration_fraction, hash_rows, is_ordered, settled
 from isthmus.data.prepared.storing import rows_expected
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec, JobSpec
-from isthmus.types import DataKind
 
 if TYPE_CHECKING:
     from isthmus.data.prepared.distributed_table import DistributedRows, DistributedSplit
@@ -206,7 +206,7 @@ def _places(rows: Rows, contents: Rows, split: Split) -> Places | None:
 
 
 def _count_files(rows: Rows, part: NDArray[np.int64]) -> int | None:
-    if rows.schema.kind is not DataKind.AUDIO or rows.groups is None:
+    if facts_of(rows.schema.kind).split_by != "file" or rows.groups is None:
         return None
     return len(np.unique(rows.groups[part]))
 

@@ -14,9 +14,9 @@ from torch import Tensor
 from isthmus.core import Autoencoder
 from isthmus.data.prepared.stored import FloatRows
 from isthmus.jobs.noise_removal import NoiseRemoval, judge_noise_removal
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec, ModelPlan
 from isthmus.tracking import PcaBaseline, fit_pca, is_comparable
-from isthmus.types import DataKind
 
 _BATCH_ROWS = 8192
 # The numbers of the rows, and of the latents, that a net is given and gives at once: its feature
@@ -167,9 +167,9 @@ def _metrics(module: Autoencoder, shown: NDArray[np.float32]) -> dict[str, float
 
 def _explained(module: Autoencoder, values: FloatRows, clean: FloatRows) -> NDArray[np.float64]:
     """Returns the share of each feature's or channel's variance that is reconstructed."""
-    axes = {DataKind.TABULAR: (0,), DataKind.SERIES: (0, 2)}.get(module.plan.kind)
-    if axes is None:
+    if facts_of(module.plan.kind).feature is None:
         return np.empty(0)
+    axes = (0, *range(2, len(values.shape)))  # all but the features or channels
     residual = total = squares = np.zeros(module.plan.row_shape[0])
     count, at_once = 0, rows_at_once(module.plan)
     with torch.inference_mode():
@@ -195,7 +195,7 @@ def not_reconstructed(explained: NDArray[np.float64], data: DataSpec) -> tuple[s
         explained: The R^2 of each feature or channel, as `Evaluation` has it.
         data: The job's data section with every `auto` resolved.
     """
-    what = "channel" if data.kind is DataKind.SERIES else "feature"
+    what = facts_of(data.kind).feature
     names = data.feature_names or [f"{what} {number}" for number in range(len(explained))]
     with np.errstate(invalid="ignore"):
         return tuple(names[number] for number in np.flatnonzero(explained < _LEAST_EXPLAINED))

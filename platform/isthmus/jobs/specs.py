@@ -128,7 +128,8 @@ def _loss(spec: JobSpec, kind: DataKind | Literal["auto"]) -> ReconstructionLoss
     if spec.reconstruction != "auto":
         return spec.reconstruction
     of_sounds = _declared("variants", spec.variant.name, "AUTO_LOSS_OF_SOUNDS")
-    is_other = kind == DataKind.AUDIO and of_sounds is not None
+    is_sound = kind != "auto" and facts_of(kind).shown_as == "sounds"
+    is_other = is_sound and of_sounds is not None
     loss: ReconstructionLoss = (
         of_sounds if is_other else _declared("variants", spec.variant.name, "AUTO_LOSS")
     )
@@ -236,8 +237,9 @@ def _of_patches(spec: JobSpec) -> list[Fault]:
     if data.image_size is not None:
         message = "resizes images, and data.patch leaves them at their size; leave one out"
         faults.append(Fault("data.image_size", message))
-    if data.kind not in ("auto", DataKind.IMAGES):
-        also = "; use data.window" if data.kind in (DataKind.SERIES, DataKind.AUDIO) else ""
+    of_kind = ("patch",) if data.kind == "auto" else facts_of(data.kind).fields
+    if "patch" not in of_kind:
+        also = "; use data.window" if "window" in of_kind else ""
         message = f"is cut out of images, and this is {data.kind}{also or '; leave it out'}"
         faults.append(Fault("data.patch", message))
     if not _takes_any_size(variant):

@@ -31,15 +31,15 @@ from isthmus.errors import DataError, RegistryError
 from isthmus.jobs.held_out import draw_sample, most_rows
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
+from isthmus.kinds import facts_of
 from isthmus.registry import Pair, fetch_held_out
 from isthmus.spec import JobSpec, Settings
 from isthmus.tracking import fit_pca, is_comparable
 from isthmus.tracking.store import check_reachable
-from isthmus.types import DataKind, Shape
+from isthmus.types import Shape
 
 # So few rows decide nothing, whatever they say.
 _FEWEST_ROWS = 10
-_SPLIT_BY_CONTENT = (DataKind.TABULAR, DataKind.IMAGES)
 Mask = NDArray[np.bool_]
 
 
@@ -271,7 +271,7 @@ def _unseen(
     """
     data = by.pair.manifest.data
     # Patches go by the content of their whole images, which their places tell.
-    is_by_content = DataKind(by.pair.manifest.plan.kind) in _SPLIT_BY_CONTENT and data.patch is None
+    is_by_content = _is_split_by_content(by.pair) and data.patch is None
     views = [clean] if data.clean_path is not None else [rows, clean]
     contents = [view for view in views if view is not None]
     if is_by_content and contents and _centre_of(by.pair) == _centre_of(of.pair):
@@ -291,6 +291,10 @@ def _unseen(
     if places is not None and theirs is not None:
         held_out_too |= places.unseen_by(theirs)
     return held_out_too
+
+
+def _is_split_by_content(pair: Pair) -> bool:
+    return facts_of(pair.manifest.plan.kind).split_by == "content"
 
 
 def _are_among(rows: Floats, others: Floats) -> Mask:
@@ -314,14 +318,13 @@ def _refuse_few(
         )
     if shared is None or champion is None or shared >= _FEWEST_ROWS:
         return
-    manifest = champion.pair.manifest
     if not is_centred_alike:
         raise DataError(
             f"the values of {champion.pair.reference} are centred at other numbers, so that it "
             f"cannot be told which of the {own} held-out rows it was trained on; compare versions "
             "that were trained on data of one range"
         )
-    if DataKind(manifest.plan.kind) in _SPLIT_BY_CONTENT:
+    if _is_split_by_content(champion.pair):
         raise DataError(
             f"{champion.pair.reference} was trained with another seed or share of rows, and has "
             f"seen all but {shared} of the {own} held-out rows; train a version with "

@@ -17,6 +17,7 @@ from isthmus import plugins
 from isthmus.bundle.manifest import HALVES, Half, PairManifest
 from isthmus.declarations import declaration, summary_of
 from isthmus.errors import first_line
+from isthmus.kinds import facts_of
 from isthmus.registry.card_detector import calibration_in_words, detector_in_words
 from isthmus.registry.figures import beside_pca, named
 from isthmus.registry.lookup import find_halves, open_registry
@@ -208,15 +209,9 @@ def _head(subject: Subject, half: Half) -> str:
 
 def _rows_in_words(plan: ModelPlan, data: DataSpec) -> str:
     shape = " x ".join(map(str, plan.row_shape))
-    names = _listed(data.feature_names or ())
-    match plan.kind:
-        case DataKind.IMAGES:
-            return f"images of {shape} (channels, height, width)"
-        case DataKind.SERIES:
-            return f"windows of {shape} (channels, steps){names}"
-        case DataKind.AUDIO:
-            return f"windows of {shape} samples"
-    return f"rows of {shape} numbers{names}"
+    facts = facts_of(plan.kind)
+    names = () if facts.feature is None else data.feature_names or ()
+    return f"{facts.words.format(shape=shape)}{_listed(names)}"
 
 
 def _listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
@@ -287,12 +282,14 @@ def _data(manifest: PairManifest) -> str:
     parts = [f"`{_plain(data.shown_path)}`, fingerprint `{manifest.fingerprint[:16]}`"]
     if manifest.rows:
         parts.append(", ".join(f"{count:,} {part}" for part, count in manifest.rows.items()))
+    split_by = facts_of(manifest.plan.kind).split_by
     how = {
-        DataKind.SERIES: "by time: the latest steps are for test",
-        DataKind.AUDIO: "by a hash of the file",
-    }.get(manifest.plan.kind, "by a hash of each row, so that equal rows stay together")
+        "time": "by time: the latest steps are for test",
+        "file": "by a hash of the file",
+        "content": "by a hash of each row, so that equal rows stay together",
+    }[split_by]
     seed = (manifest.spec.get("training") or {}).get("seed")
-    if seed is not None and manifest.plan.kind is not DataKind.SERIES:
+    if seed is not None and split_by != "time":
         how += f" (seed {seed})"
     kept = f" Only rows labelled {_span(data.keep_labels)} were used." if data.keep_labels else ""
     return f"{'; rows: '.join(parts)}; split {how}.{kept}"

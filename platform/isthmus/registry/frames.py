@@ -11,6 +11,7 @@ from isthmus.bundle.manifest import PairManifest
 from isthmus.data import collect, open_files
 from isthmus.data.columns.chosen import needed_columns
 from isthmus.data.frames import CALLED, Frame, as_file
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind
 
@@ -30,7 +31,7 @@ def finds_columns(manifest: PairManifest, frame: Any) -> bool:
 def features_of(manifest: PairManifest) -> tuple[str, ...] | None:
     """Returns the columns that hold a pair's features; `None` if it knows no names."""
     data = manifest.data
-    if data.kind not in (DataKind.TABULAR, DataKind.SERIES):
+    if not facts_of(data.kind).from_tables:
         return None
     return data.columns or manifest.rows_taken.features
 

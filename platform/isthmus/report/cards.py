@@ -28,9 +28,9 @@ from isthmus.explanations.features import NO_FEATURE
 from isthmus.explanations.pictures import as_pictures, errors_in_usual, full_of, heat_of_images
 from isthmus.explanations.spectral import spectral_contributions
 from isthmus.explanations.strangest import name_of
+from isthmus.kinds import facts_of
 from isthmus.report.charts import curves
 from isthmus.report.scores_file import ScoreBlock
-from isthmus.types import DataKind
 
 _MOST_FEATURES = 5
 _MOST_CHANNELS = 3
@@ -119,12 +119,12 @@ def cards_of(
         contributions: The explainer of the pair's rows.
     """
     explained = contributions.of(strange.block.values)
-    match contributions.pair.manifest.plan.kind:
-        case DataKind.IMAGES:
+    match facts_of(contributions.pair.manifest.plan.kind).shown_as:
+        case "pictures":
             return _with_images(cards, explained)
-        case DataKind.AUDIO:
+        case "sounds":
             return _with_sounds(cards, explained, contributions)
-        case DataKind.SERIES:
+        case "curves":
             cards = _with_curves(cards, explained, contributions)
     return _with_features(cards, strange, explained, contributions)
 

@@ -19,6 +19,7 @@ from isthmus.drift import (
 )
 from isthmus.errors import DataError
 from isthmus.explanations import Contributions
+from isthmus.kinds import facts_of
 from isthmus.registry import Pair
 from isthmus.report.cards import Card, cards_of, plain_cards
 from isthmus.report.charts import distribution_pair, histogram, p_value_plot, rate_curve
@@ -187,8 +188,8 @@ def _drift(rows: InputRows, pair: Pair, held_out: HeldOutSample | None) -> Drift
         pair.encode(_spread(held_out.rows), as_read=True).values,
         pair.encode(compared, as_read=True).values,
     )
-    is_series = schema.kind in ("series", "audio")
-    return DriftSection(report, lines, latents, is_series)
+    are_windows = facts_of(schema.kind).are_windows
+    return DriftSection(report, lines, latents, are_windows)
 
 
 def _spread(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -11,7 +11,6 @@ from torch import Tensor
 from isthmus.scores._fitted import Fitted
 from isthmus.scores._score import Views
 from isthmus.scores._sketch import Sketch
-from isthmus.types import DataKind
 
 SpaceName = Literal["combined", "tempered"]
 
@@ -54,7 +53,7 @@ class Space(Fitted):
         rows, latents = views.rows, views.latents
         self.of_rows.fit(rows.shape[1])
         self.of_latents.fit(latents.shape[1])
-        deviation = _deviation(rows, by_feature=views.module.plan.kind is DataKind.TABULAR)
+        deviation = _deviation(rows, by_feature=_is_of_table(views))
         if self.name == "tempered":
             low, middle, high = _quartiles(rows)
             by_quartiles = (high - low) * _DEVIATION_OF_QUARTILES
@@ -86,7 +85,11 @@ class Space(Fitted):
 def _has_latent(views: Views) -> bool:
     # The row of a table and its residual already say what its latent says, and each value costs
     # time. Of pixels and samples the latent says more than single values do.
-    return views.module.plan.kind is not DataKind.TABULAR
+    return not _is_of_table(views)
+
+
+def _is_of_table(views: Views) -> bool:
+    return len(views.module.plan.row_shape) == 1
 
 
 def _tempered(values: Tensor) -> Tensor:

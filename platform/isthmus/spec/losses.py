@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from isthmus.kinds import facts_of
 from isthmus.types import DataKind, ReconstructionLoss, Shape
 
 
 def refusal(loss: ReconstructionLoss, kind: DataKind, row_shape: Shape | None = None) -> str | None:
     """Returns why a loss does not suit such rows and which loss does, or `None` if it does."""
-    if (
-        loss in (ReconstructionLoss.SSIM, ReconstructionLoss.MS_SSIM)
-        and kind is not DataKind.IMAGES
-    ):
+    facts = facts_of(kind)
+    compares_pictures = loss in (ReconstructionLoss.SSIM, ReconstructionLoss.MS_SSIM)
+    if compares_pictures and facts.shown_as != "pictures":
         return f"{loss} compares images, and the data are {kind}; use mse, l1 or huber"
     compares_waves = loss in (ReconstructionLoss.SPECTRAL, ReconstructionLoss.SNR)
-    if compares_waves and kind not in (DataKind.AUDIO, DataKind.SERIES):
+    if compares_waves and not facts.are_windows:
         return f"{loss} compares waves, and the data are {kind}; use mse, l1 or huber"
     if row_shape is None:
         return None

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.kinds import facts_of
 from isthmus.spec import ModelPlan
 from isthmus.tracking import drawing
 from isthmus.tracking.drawing import INK, MODEL, SOFT_INK
 from isthmus.tracking.report import RunReport
-from isthmus.types import DataKind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,9 +83,10 @@ def reconstructions(report: RunReport, columns: Sequence[str] | None = None) -> 
         columns: The names of the features (tabular) or channels (series).
     """
     examples = _examples_of(report)
-    if report.plan.kind is DataKind.IMAGES:
+    shown_as = facts_of(report.plan.kind).shown_as
+    if shown_as == "pictures":
         return _images(examples)
-    if report.plan.kind is DataKind.TABULAR:
+    if shown_as == "numbers":
         return _table(examples, columns)
     return _series(examples, columns)
 
@@ -346,7 +347,7 @@ def _series(examples: _Examples, columns: Sequence[str] | None) -> Figure:
             f"{name}{words}: error {errors[row]:.3g}", fontsize=9.5, color=INK, loc="left"
         )
         axes.tick_params(labelbottom=place >= len(panels) - across)
-    unit = "samples" if examples.plan.kind is DataKind.AUDIO else "steps"
+    unit = f"{facts_of(examples.plan.kind).place}s"
     for axes in panels[-across:]:
         axes.set_xlabel(unit, color=SOFT_INK, fontsize=9.5)
     drawing.legend_at_top(figure, panels[0])

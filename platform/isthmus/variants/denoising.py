@@ -12,8 +12,9 @@ from isthmus import corruptions
 from isthmus.core import Autoencoder, LossOutput, PlanLike
 from isthmus.core.speed_perturbation import at_random_speeds
 from isthmus.corruptions import Noise, NoiseOptions
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec
-from isthmus.types import DataKind, LevelUnit, ReconstructionLoss
+from isthmus.types import LevelUnit, ReconstructionLoss
 
 _SPEED = 1.2
 
@@ -44,7 +45,7 @@ class Denoising(Autoencoder):
             found = super().refusals(data)
             if self.speed_perturbation in ("auto", 1.0):
                 return found
-            if data.kind in ("auto", DataKind.AUDIO, DataKind.SERIES):
+            if data.kind == "auto" or facts_of(data.kind).are_windows:
                 return found
             why = f"{self.speed_perturbation:g} is for audio and series, and the data are "
             return {**found, "speed_perturbation": f"{why}{data.kind}; leave it out"}
@@ -55,7 +56,8 @@ class Denoising(Autoencoder):
             if self.speed_perturbation != "auto":
                 return found
             # The noise of recordings does not change its pitch with the voice.
-            suits = data.kind == DataKind.AUDIO and found.corruption.name != "none"
+            is_sound = data.kind != "auto" and facts_of(data.kind).shown_as == "sounds"
+            suits = is_sound and found.corruption.name != "none"
             return found.model_copy(update={"speed_perturbation": _SPEED if suits else 1.0})
 
     SUMMARY: ClassVar[str] = "learns to take noise away; for denoising, and robust features"

@@ -17,14 +17,9 @@ from isthmus.core.masking import (
     patches_of,
 )
 from isthmus.spec import ModelPlan, SpecModel
-from isthmus.types import DataKind
 
-_SHARES = {
-    DataKind.TABULAR: 0.3,
-    DataKind.IMAGES: 0.4,
-    DataKind.SERIES: 0.5,
-    DataKind.AUDIO: 0.5,
-}
+# By the number of axes of a row: tables, series and audio, images.
+_SHARES = {1: 0.3, 2: 0.5, 3: 0.4}
 # `patch: auto` gives at most this many patches per side.
 _PATCHES_A_SIDE = 8
 
@@ -65,8 +60,8 @@ class Masked(Autoencoder):
         """Builds an `Autoencoder`, with a learned mask value for images, series and audio."""
         super().__init__(plan)
         share = self.options.share
-        self._share = _SHARES[self.plan.kind] if share == "auto" else share
-        if self.plan.kind is not DataKind.TABULAR:
+        self._share = _SHARES[len(self.plan.row_shape)] if share == "auto" else share
+        if len(self.plan.row_shape) > 1:
             per_channel = (self.plan.row_shape[0],) + (1,) * (len(self.plan.row_shape) - 1)
             self.mask_value = nn.Parameter(torch.zeros(per_channel))
 
@@ -74,7 +69,7 @@ class Masked(Autoencoder):
     def refusal(cls, plan: ModelPlan) -> str | None:
         """Returns why a row cannot be masked in part, or `None` if it can."""
         options = cls.Config.model_validate(dict(plan.variant.options))
-        if plan.kind is DataKind.TABULAR:
+        if len(plan.row_shape) == 1:
             if plan.row_shape[0] > 1:
                 return None
             return "masked guesses a feature from the others, and the table has one; use plain"
@@ -88,7 +83,7 @@ class Masked(Autoencoder):
 
     def loss(self, x: Tensor) -> LossOutput:
         """Computes the error of scaled rows (B, *row_shape) at values hidden from the encoder."""
-        if self.plan.kind is DataKind.TABULAR:
+        if len(self.plan.row_shape) == 1:
             mask, replacement = feature_mask(x, self._share), from_other_rows(x)
         else:
             mask = patch_mask(x, _patch(self.options, self.plan), self._share)

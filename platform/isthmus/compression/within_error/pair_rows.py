@@ -13,8 +13,8 @@ from torch import Tensor
 from isthmus.compression.symbols import CodedSymbols, NumbersOf, Symbols
 from isthmus.core import CodedAutoencoder
 from isthmus.errors import DataError
+from isthmus.kinds import facts_of
 from isthmus.registry import Pair
-from isthmus.types import DataKind
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class PairRows:
         self._module = deepcopy(module).cpu().double().eval()
         self._coded = CodedSymbols(pair.code_tables)
         self._shape = pair.manifest.plan.row_shape
-        self._is_windows = pair.manifest.plan.kind in (DataKind.SERIES, DataKind.AUDIO)
+        self._is_windows = facts_of(pair.manifest.plan.kind).are_windows
         centre = pair.manifest.rows_taken.centre
         self._centre = np.zeros(1) if centre is None else np.array(centre)
         self._unit = unit

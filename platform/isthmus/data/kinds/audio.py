@@ -21,6 +21,12 @@ class Audio(Kind):
     ENDINGS = SOUND_ENDINGS
     SUMMARY = "windows of sound files"
     FACTS = KindFacts(
+        words="windows of {shape} samples",
+        place="sample",
+        shown_as="sounds",
+        are_windows=True,
+        split_by="file",
+        fields=("window", "stride", "sample_rate_hz"),
         scaling=ScalingMode.NONE,
         # As dense is for series. Of noise `tests/benchmarks/denoise_audio.py` measures the net on
         # speech of held-out speakers.
@@ -28,7 +34,6 @@ class Audio(Kind):
         noisy_net="spectral_mask",
         score="kernel_denoising",
         level_in=LevelUnit.SNR_DB,  # the loudness of sounds differs by 40 times from file to file
-        place="sample",
         noise_filter="a Wiener filter",
         noise_measure="si_sdr",
     )

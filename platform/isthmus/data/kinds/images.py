@@ -41,12 +41,16 @@ class Images(Kind):
     ENDINGS = IMAGE_ENDINGS
     SUMMARY = "images, from files of them and arrays of three or four axes"
     FACTS = KindFacts(
+        words="images of {shape} (channels, height, width)",
+        place="pixel",
+        shown_as="pictures",
+        split_by="content",
+        fields=("image_size", "patch", "augment", "patches_per_epoch"),
         scaling=ScalingMode.MINMAX,
         net="conv",
         any_size_net="drunet",
         coded_any_size_net="compressive",
         score="kernel_denoising",  # measured on digits; see tabular.py
-        place="pixel",
         noise_filter="non-local means",
         noise_measure="psnr",
     )

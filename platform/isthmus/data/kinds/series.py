@@ -22,13 +22,20 @@ class Series(Kind):
 
     SUMMARY = "windows of the columns of a table or an array"
     FACTS = KindFacts(
+        words="windows of {shape} (channels, steps)",
+        feature="channel",
+        place="step",
+        shown_as="curves",
+        are_windows=True,
+        from_tables=True,
+        split_by="time",
+        fields=("window", "stride", "time", "time_format", "series_id"),
         scaling=ScalingMode.STANDARD,
         # Measured on metrics (windows of 64) and speech (1024), at equal latents and epochs,
         # `temporal` has 0.7 to 1.1 times the test error of dense, but takes at least 15 times as
         # long, and dense trained for that long is as good or better.
         net="dense",
         score="kernel_denoising",  # measured on the NAB files; see tabular.py
-        place="step",
         noise_filter="a Wiener filter",
         noise_measure="si_sdr",
     )

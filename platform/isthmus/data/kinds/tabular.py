@@ -43,13 +43,18 @@ class Tabular(Kind):
 
     SUMMARY = "rows of numbers, from tables, databases and arrays of two axes"
     FACTS = KindFacts(
+        words="rows of {shape} numbers",
+        feature="feature",
+        place="row",
+        shown_as="numbers",
+        from_tables=True,
+        split_by="content",
         scaling=ScalingMode.STANDARD,
         net="dense",
         # Measured on 22 sets of ADBench. Of series and images `kernel_denoising` alone is better,
         # as drawing in the tails of single features helps only where features are of different
         # kinds.
         score="consensus",
-        place="row",
         noise_filter=None,
         noise_measure="error",
     )

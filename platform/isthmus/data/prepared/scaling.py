@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from isthmus.data.prepared.spread import quantiles_of
 from isthmus.data.rows import FloatArray
+from isthmus.kinds import facts_of
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape
 
@@ -184,7 +185,7 @@ def scaling_by(
         scale = np.sqrt(moments.squares / np.where(has_value, moments.count, 1))
     else:
         lowest, highest = moments.lowest, moments.highest
-        if kind in (DataKind.IMAGES, DataKind.AUDIO):
+        if facts_of(kind).feature is None:
             lowest, highest = np.fmin.reduce(lowest)[None], np.fmax.reduce(highest)[None]
         offset, scale = lowest, highest - lowest
     by_row = (-1, *[1] * (row_axes - 1))

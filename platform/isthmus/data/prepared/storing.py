@@ -22,8 +22,8 @@ from isthmus.data.rows import FloatArray, IndexArray, RowSource, read_ahead
 from isthmus.data.storage.files import ending_of
 from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec, RowSchema
-from isthmus.types import DataKind
 
 _logger = logging.getLogger(__name__)
 # Below that, a copy in memory costs less than it saves: rows are then drawn in any order.
@@ -58,10 +58,7 @@ def is_large(source: RowSource, spec: DataSpec) -> bool:
 
     Rows that are ordered in time, grouped by file or paired with others are always read whole.
     """
-    if (
-        source.schema.kind not in (DataKind.TABULAR, DataKind.IMAGES)
-        or spec.partner_path is not None
-    ):
+    if facts_of(source.schema.kind).split_by != "content" or spec.partner_path is not None:
         return False
     return _bytes_in_memory(source) > _MOST_BYTES_IN_MEMORY
 

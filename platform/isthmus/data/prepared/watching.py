@@ -10,6 +10,7 @@ import numpy as np
 from isthmus.data.outputs.digits import shown, shown_range
 from isthmus.data.prepared.spread import EvenSample, in_other_units
 from isthmus.data.rows import FloatArray
+from isthmus.kinds import facts_of
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind
 
@@ -80,7 +81,7 @@ class RangeWatch:
         centre = np.zeros(len(self._lowest)) if schema.centre is None else np.array(schema.centre)
         lowest, highest = self._lowest + centre, self._highest + centre
         least, most = np.array(schema.lowest), np.array(schema.highest)
-        if schema.kind in (DataKind.IMAGES, DataKind.AUDIO):
+        if facts_of(schema.kind).feature is None:
             lowest, highest = np.fmin.reduce(lowest)[None], np.fmax.reduce(highest)[None]
             least, most = np.fmin.reduce(least)[None], np.fmax.reduce(most)[None]
         self._report_missing(lowest)
@@ -163,7 +164,7 @@ class RangeWatch:
         )
 
     def _called(self, place: int) -> str:
-        if self._schema.kind in (DataKind.IMAGES, DataKind.AUDIO):
+        if facts_of(self._schema.kind).feature is None:
             return "the values are" if place == 0 else f"channel {place}"
         features = self._schema.features
         return f'"{features[place]}"' if features else f"column {place}"
