@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 
 Shape = tuple[int, ...]
+_KINDS = Path(__file__).parent / "data" / "kinds"
 
 
 class DataKind(StrEnum):
     """The kind of one row of the data, which determines its shape."""
+
+    _ignore_ = ["_members", "_name"]  # noqa: RUF012 (so that they are no kinds)
 
     TABULAR = "tabular"
     """(F,): F numeric features."""
@@ -18,6 +22,12 @@ class DataKind(StrEnum):
     """(C, T): C channels (csv columns), windows of T steps."""
     AUDIO = "audio"
     """(C, T): C channels, windows of T samples, in [-1, 1] unless the files hold floats."""
+
+    # Each file of the room is a kind, found by its name; those that other modules name stand above.
+    _members = vars()
+    for _name in sorted(each.stem for each in _KINDS.glob("[a-z]*.py")):
+        if _name.upper() not in _members:
+            _members[_name.upper()] = _name
 
 
 class ScalingMode(StrEnum):

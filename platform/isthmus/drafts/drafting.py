@@ -22,6 +22,7 @@ from isthmus.drafts.tables import draft_table
 from isthmus.errors import DataError, IsthmusError, SpecError, UsageError, printable
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job, data_of, plan_for
+from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec, JobSpec, ModelPlan
 from isthmus.types import DataKind
 
@@ -92,6 +93,8 @@ def _candidates(files: Files, spec: DataSpec) -> Iterator[list[Field]]:
         return draft_images(files)
     if kind == DataKind.AUDIO:
         return draft_sounds(files)
+    if not facts_of(kind).from_tables:
+        return iter([[Field("kind", kind)]])
     is_array(files)  # it refuses what holds neither arrays nor tables
     return draft_table(files, spec)
 

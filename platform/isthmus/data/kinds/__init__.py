@@ -1,4 +1,8 @@
-"""The kinds of data; each file is one, and its stem is the name in `data.kind`."""
+"""The kinds of data; each file is one, and its stem is the name in `data.kind`.
+
+A kind reads its files, and says in `FACTS` what other rooms must know of its rows. They are read
+from the source, so they are written with literals and the names of `isthmus.types` alone.
+"""
 
 from __future__ import annotations
 
