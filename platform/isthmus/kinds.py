@@ -6,6 +6,7 @@ that to ask for one imports no reader of files.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,8 @@ class KindFacts:
     """The facts of a kind of data.
 
     Attributes:
+        like: Another kind that these rows are like: what takes it, as nets and corruptions say in
+            `KINDS`, takes this one too. `None` if they are like no other.
         words: The words for rows, with `{shape}` in the place of their shape.
         feature: The word for one of those parts of a row that have a name and a unit of their own;
             `None` if all numbers of a row have one unit.
@@ -45,6 +48,7 @@ class KindFacts:
         noise_measure: The measure that people use for rows whose noise was taken away.
     """
 
+    like: str | None = None
     words: str = "rows of shape {shape}"
     feature: str | None = None
     place: str = "row"
@@ -68,3 +72,8 @@ def facts_of(kind: str) -> KindFacts:
     """Returns the facts of a kind, which is not `auto` any more."""
     found: KindFacts = declaration("data.kinds", kind).value("FACTS")
     return found
+
+
+def is_taken(kind: str, kinds: Collection[str]) -> bool:
+    """Returns whether what takes these kinds takes a kind: it is one of them, or is like one."""
+    return kind in kinds or facts_of(kind).like in kinds

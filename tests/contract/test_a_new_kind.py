@@ -73,6 +73,7 @@ class Spectra(Kind):
     SUMMARY = "spectra, from files of text with a line for each"
     ENDINGS = (".spectra",)
     FACTS = KindFacts(
+        like="series",
         words="spectra of {shape} (channels, wavelengths)",
         place="wavelength",
         shown_as="curves",
@@ -173,3 +174,5 @@ def test_a_kind_of_one_file_is_known_to_the_job_file_and_the_plugins(installed, 
     wrong.write_text(Path("job.yaml").read_text() + "net: conv\n")
     said = installed("-m", "isthmus", "validate", wrong, "--no-data", fails=True)
     assert '"conv" does not take spectra; use auto or dense' in said
+    wrong.write_text(Path("job.yaml").read_text() + "net: recurrent\n")
+    installed("-m", "isthmus", "validate", wrong, "--no-data")  # spectra are like series

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from isthmus.corruptions._field import UNNAMED, CorruptionField, declared
-from isthmus.kinds import ShownAs, facts_of
+from isthmus.kinds import ShownAs, facts_of, is_taken
 from isthmus.spec import DataAwareOptions, DataSpec, PluginSpec, RowSchema
 from isthmus.types import LevelUnit, ScalingMode
 
@@ -112,7 +112,7 @@ class NoiseOptions(DataAwareOptions):
             return {}
         name = "gaussian" if name == "auto" else name
         kinds = declared(name, "KINDS")
-        if data.kind not in ("auto", *kinds):
+        if data.kind != "auto" and not is_taken(data.kind, kinds):
             takers = f"{' and '.join(kinds)}, and the data are {data.kind}"
             return {"corruption": f'"{name}" is noise of {takers}; see isthmus corruptions'}
         if declared(name, "NEEDS_UNIT_RANGE") and _scaling(data) is ScalingMode.STANDARD:

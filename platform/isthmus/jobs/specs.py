@@ -13,7 +13,7 @@ from isthmus.jobs.catalog import catalog
 from isthmus.jobs.catalog import declared as _declared
 from isthmus.jobs.sizes import chosen_net, size_of, sized_latent_dim
 from isthmus.jobs.trainer_flags import flag_faults
-from isthmus.kinds import facts_of
+from isthmus.kinds import facts_of, is_taken
 from isthmus.spec import (
     DataAwareOptions,
     DataSpec,
@@ -159,13 +159,16 @@ def _of_the_kind(spec: JobSpec) -> list[Fault]:
         ("net", "nets", spec.net.name),
         ("scoring", "scores", spec.scoring.name),
     ):
-        if name != "auto" and kind not in _declared(room, name, "KINDS"):
-            takers = [each for each in plugin_names(room) if kind in _declared(room, each, "KINDS")]
-            choices = ", ".join(takers)
+        if name != "auto" and not _takes(room, name, kind):
+            choices = ", ".join(each for each in plugin_names(room) if _takes(room, each, kind))
             also = "auto or " if field == "net" else ""
             faults.append(Fault(field, f'"{name}" does not take {kind}; use {also}{choices}'))
     why = loss_refusal(_loss(spec, kind), DataKind(kind))
     return [*faults, Fault("reconstruction", why)] if why else faults
+
+
+def _takes(room: str, name: str, kind: DataKind) -> bool:
+    return is_taken(kind, _declared(room, name, "KINDS"))
 
 
 def _of_variant_and_net(spec: JobSpec) -> list[Fault]:

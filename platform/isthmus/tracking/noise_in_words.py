@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from isthmus.declarations import declaration, plugin_names
-from isthmus.kinds import facts_of
+from isthmus.kinds import facts_of, is_taken
 from isthmus.spec import ModelPlan
 
 
@@ -85,7 +85,7 @@ def _to_try(plan: ModelPlan) -> str:
         name
         for name in plugin_names("nets")
         if declaration("nets", name).value("HAS_SKIPS")
-        and plan.kind in declaration("nets", name).value("KINDS")
+        and is_taken(plan.kind, declaration("nets", name).value("KINDS"))
     ]
     if plan.net.name in with_skips:
         return "more training.epochs, or more data"
