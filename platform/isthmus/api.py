@@ -131,7 +131,8 @@ def train(
     from isthmus.jobs.train import train as train_job
 
     if data is not None:
-        job = job_on_rows(job, data, overrides or [], settings)
+        with job_on_rows(job, data, overrides or [], settings) as on_rows:
+            return train_job(on_rows, settings, reporter, callbacks)
     spec = load_job_file(job, overrides or []) if isinstance(job, str | Path) else job
     return train_job(spec, settings, reporter, callbacks)
 

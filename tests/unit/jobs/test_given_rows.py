@@ -14,7 +14,7 @@ import yaml
 
 import isthmus
 from isthmus.data.prepared.keeping import keep_rows
-from isthmus.errors import DataError, SpecError
+from isthmus.errors import DataError, SpecError, UsageError
 from isthmus.jobs.given_rows import job_on_rows
 from isthmus.jobs.specs import check_job
 from isthmus.spec import Settings
@@ -51,7 +51,8 @@ def settings(here: Path) -> Settings:
 
 @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
 def test_frames_are_read_like_a_file_without_their_index(settings, frame):
-    job = check_job(job_on_rows(JOB, frame, (), settings))
+    with job_on_rows(JOB, frame, (), settings) as on_rows:
+        job = check_job(on_rows)
     rows, data = read_to_train(job.data)
     assert data.columns == ("a", "b", "c", "d", "colour")
     assert data.categories == {"colour": ("blue", "red")}
@@ -60,23 +61,26 @@ def test_frames_are_read_like_a_file_without_their_index(settings, frame):
 
 @pytest.mark.parametrize("array", ARRAYS.values(), ids=ARRAYS)
 def test_arrays_and_tensors_are_read_like_a_file(settings, array):
-    job = check_job(job_on_rows({"name": "given"}, array, (), settings))
+    with job_on_rows({"name": "given"}, array, (), settings) as on_rows:
+        job = check_job(on_rows)
     np.testing.assert_allclose(read_to_train(job.data)[0].values, ROWS, atol=1e-6)
 
 
 def test_the_same_rows_are_kept_once_and_nothing_else_is_left(here):
     first, again = keep_rows(FRAME, here / "data"), keep_rows(FRAME.copy(), here / "data")
-    assert first == again
-    assert keep_rows(FRAME[:50], here / "data") != first
+    assert first.path == again.path
+    assert (first.is_new, again.is_new) == (True, False)
+    assert keep_rows(FRAME[:50], here / "data").path != first.path
     assert len(list((here / "data").iterdir())) == 2
 
 
 def test_a_job_file_is_trained_on_other_rows(settings):
     content = {**JOB, "data": {**JOB["data"], "path": "never-there.csv"}}
     Path("job.yaml").write_text(yaml.safe_dump(content))
-    found = job_on_rows("job.yaml", FRAME, ["training.epochs=3"], settings)
-    assert (found.data.path.endswith(".parquet"), found.training.epochs) == (True, 3)
-    assert job_on_rows(check_job(content), FRAME, (), settings).data.path == found.data.path
+    with job_on_rows("job.yaml", FRAME, ["training.epochs=3"], settings) as found:
+        assert (found.data.path.endswith(".parquet"), found.training.epochs) == (True, 3)
+    with job_on_rows(check_job(content), FRAME, (), settings) as again:
+        assert again.data.path == found.data.path
 
 
 REFUSED = {
@@ -96,8 +100,35 @@ def test_what_is_no_rows_is_refused_in_one_line_and_leaves_nothing(here, rows, s
 
 
 def test_a_data_section_that_is_none_is_refused(settings):
-    with pytest.raises(SpecError, match="is no section"):
-        job_on_rows({"name": "given", "data": "rows.csv"}, FRAME, (), settings)
+    with (
+        pytest.raises(SpecError, match="is no section"),
+        job_on_rows({"name": "given", "data": "rows.csv"}, FRAME, (), settings),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("job", "rows", "said"),
+    [
+        ({"name": "given"}, FRAME[:1], "frame: "),
+        ({"name": "given"}, ROWS[:1], "array: "),
+        ({"name": "given", "latent_dim": -1}, FRAME, "latent_dim"),
+    ],
+    ids=["a frame of one row", "an array of one row", "a wrong job"],
+)
+def test_what_is_refused_is_told_of_the_rows_and_leaves_no_file(settings, job, rows, said):
+    with pytest.raises(UsageError) as refused:
+        isthmus.train(job, data=rows, settings=settings)
+    assert str(refused.value).startswith(said)
+    assert str(settings.home) not in str(refused.value)
+    assert list((settings.home / "data").iterdir()) == []
+
+
+def test_a_file_that_an_earlier_run_reads_stays_when_the_rows_are_refused(settings):
+    earlier = keep_rows(FRAME[:1], settings.home / "data").path
+    with pytest.raises(DataError):
+        isthmus.train({"name": "given"}, data=FRAME[:1], settings=settings)
+    assert earlier.exists()
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,21 @@ from isthmus.data.storage.digest import sha256_of
 from isthmus.errors import DataError
 
 
-def keep_rows(rows: Any, folder: Path) -> Path:
-    """Writes rows to a file that is called by its content, unless it is there already.
+@dataclass(frozen=True)
+class KeptRows:
+    """A file of rows.
+
+    Attributes:
+        path: The file.
+        is_new: Whether it was not there before.
+    """
+
+    path: Path
+    is_new: bool
+
+
+def keep_rows(rows: Any, folder: Path) -> KeptRows:
+    """Writes rows to a file that is named by a hash of its content, unless it is there already.
 
     It stays there: a run that is resumed, and whoever asks where a pair came from, need it.
 
@@ -34,14 +48,15 @@ def keep_rows(rows: Any, folder: Path) -> Path:
             written = Path(name) / f"rows{suffix}"
             _write(rows, written)
             kept = folder / f"{sha256_of(written)[:16]}{suffix}"
-            if not kept.exists():
+            is_new = not kept.exists()
+            if is_new:
                 written.replace(kept)
     except OSError as error:
         raise DataError(
             f"{folder}: rows cannot be kept there: {error.strerror}; set ISTHMUS_HOME to a folder "
             "that can be written to"
         ) from error
-    return kept
+    return KeptRows(kept, is_new)
 
 
 def _write(rows: Any, path: Path) -> None:
