@@ -86,7 +86,9 @@ def _do_not_wait_for_the_disk(connection: Any, _: object) -> None:
 
 @pytest.fixture
 def stores_from_nothing(empty_store: EmptyStore) -> Iterator[None]:
-    """For tests of how a store is made: MLflow makes each of its tables."""
+    """For tests of how a store is made: MLflow makes each of its tables, and waits for the disk."""
     empty_store.is_used = False
+    event.remove(Engine, "connect", _do_not_wait_for_the_disk)
     yield
+    event.listen(Engine, "connect", _do_not_wait_for_the_disk)
     empty_store.is_used = True

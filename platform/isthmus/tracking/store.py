@@ -21,6 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 from isthmus.errors import IsthmusError, RegistryError, UsageError, first_line
 from isthmus.quiet import quieten
 from isthmus.spec import Settings
+from isthmus.tracking.flushing import flushed_once
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -350,7 +351,8 @@ def _sole_creator(uri: str) -> Iterator[None]:
     with FileLock(f"{file}.lock", timeout=_CREATION_TIMEOUT_S):
         was_there = file.exists()
         try:
-            yield
+            with flushed_once(file):
+                yield
         except BaseException:
             # An incomplete set of tables would prevent MLflow from ever creating the others.
             if not was_there and not _is_created(uri):

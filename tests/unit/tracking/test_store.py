@@ -27,6 +27,47 @@ def test_the_folder_of_an_embedded_store_is_created(tmp_path):
     assert store.database_file(settings.tracking_uri).is_file()
 
 
+@pytest.mark.usefixtures("stores_from_nothing")
+def test_a_store_is_flushed_once_while_it_is_made_and_at_every_commit_afterwards(
+    folder_settings, monkeypatch
+):
+    from mlflow.store.db import utils
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    upgrade, levels, flushed, flush = utils._upgrade_db, [], [], os.fsync
+
+    def noted_upgrade(engine) -> None:
+        levels.append(_flushing_of(engine))
+        upgrade(engine)
+
+    def noted_flush(opened) -> None:
+        flushed.append(opened.name)
+        flush(opened)
+
+    monkeypatch.setattr(utils, "_upgrade_db", noted_upgrade)
+    monkeypatch.setattr(os, "fsync", noted_flush)
+    open_store(folder_settings)
+    file = store.database_file(folder_settings.tracking_uri)
+    assert levels == [_NEVER]
+    assert flushed == [str(file)]
+    # MLflow keeps one engine for each store.
+    engine = SqlAlchemyStore(folder_settings.tracking_uri, str(file.parent)).engine
+    assert _flushing_of(engine) == _AT_EVERY_COMMIT
+
+
+_NEVER, _AT_EVERY_COMMIT = 0, 2  # as SQLite numbers them
+
+
+def _flushing_of(engine) -> int:
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("PRAGMA synchronous").scalar()
+
+
+def test_a_store_in_memory_can_be_opened(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert open_store(_settings("sqlite:///:memory:", tmp_path)).get_experiment("0") is not None
+
+
 _START_A_RUN = """
 import sys
 from pathlib import Path
