@@ -10,6 +10,7 @@ from math import log, pi
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 # Outside this range a variance overflows or underflows float32 early in training.
 _LOG_VARIANCE_RANGE = (-20.0, 20.0)
@@ -43,10 +44,11 @@ def product(
     Source: Sonderby et al. 2016, "Ladder Variational Autoencoders", arXiv:1602.02282, section 2.2
     (the precision-weighted combination).
     """
-    # The fraction of the product's precision that comes from the first density.
-    share = torch.sigmoid(other_log_variance - log_variance)
-    combined = -torch.logaddexp(-log_variance, -other_log_variance)
-    return torch.lerp(other_mean, mean, share), combined
+    # The fraction of the product's precision that comes from the first density. It tells the
+    # variance too, with operations that ONNX supports: a score may be made of it.
+    log_odds = other_log_variance - log_variance
+    combined = log_variance + functional.logsigmoid(log_odds)
+    return torch.lerp(other_mean, mean, torch.sigmoid(log_odds)), combined
 
 
 def log_density(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
