@@ -166,7 +166,8 @@ def main(folder: Path) -> dict[str, object]:
     # Processes of Ray may still write to it at the end.
     with tempfile.TemporaryDirectory(prefix="r", dir="/tmp", ignore_cleanup_errors=True) as place:
         # Else a Ray that another test starts meanwhile would be found to be this one.
-        os.environ["RAY_TMPDIR"] = place
+        # And each node would start a process for each CPU, which Ray Train's workers do not use.
+        os.environ |= {"RAY_TMPDIR": place, "RAY_prestart_worker_first_driver": "0"}
         return _run(folder)
 
 
