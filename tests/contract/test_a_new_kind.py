@@ -99,7 +99,7 @@ class Spectra(Kind):
 '''
 JOB = """
 name: lamps
-data: {path: lamps.spectra}
+data: {path: lamps.spectra, calibration_fraction: 0.2}
 variant: plain
 latent_dim: 3
 training: {epochs: 2, global_batch_size: 64}
@@ -165,10 +165,10 @@ def test_a_kind_of_one_file_trains_registers_detects_and_has_a_card(installed, s
 
 @pytest.mark.slow
 def test_a_kind_of_one_file_is_known_to_the_job_file_and_the_plugins(installed, here):
-    Path("job.yaml").write_text(JOB.replace("{path: lamps.spectra}", "{path: a, kind: spectra}"))
+    Path("job.yaml").write_text(JOB.replace("lamps.spectra", "a, kind: spectra"))
     installed("-m", "isthmus", "validate", "job.yaml", "--no-data")
     wrong = Path("wrong.yaml")
-    wrong.write_text(JOB.replace("{path: lamps.spectra}", "{path: a, kind: spectrum}"))
+    wrong.write_text(JOB.replace("lamps.spectra", "a, kind: spectrum"))
     said = installed("-m", "isthmus", "validate", wrong, "--no-data", fails=True)
     assert "'spectra'" in said
     wrong.write_text(Path("job.yaml").read_text() + "net: conv\n")
