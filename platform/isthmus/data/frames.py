@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,7 +36,9 @@ class Frame:
             self._frame = found
             self.columns = tuple(str(name) for name in found.columns)
         except (DuplicateError, ValueError) as error:
+            _refuse_twice([str(name) for name in _names_of(native)])
             raise DataError(f"{CALLED}: {first_line(error)}; rename columns") from error
+        _refuse_twice(self.columns)  # pandas tells 3 from "3"
 
     @property
     def has_numbers_for_names(self) -> bool:
@@ -48,7 +51,10 @@ class Frame:
         Raises:
             DataError: If a column mixes types, such as numbers and texts.
         """
-        chosen = self._frame if columns is None else self._frame.select(self._own(columns))
+        names = self.columns if columns is None else columns
+        # pandas' names may be numbers, and Arrow's are texts.
+        own = zip(self._own(names), names, strict=True)
+        chosen = self._frame.select([column.alias(name) for column, name in own])
         try:
             table = chosen.to_arrow()
         except (pa.ArrowException, TypeError, ValueError) as error:
@@ -56,7 +62,7 @@ class Frame:
                 f"{CALLED}: a column mixes types ({first_line(error)}); convert it to one"
             ) from error
         # An index of pandas' comes as a column too.
-        table = table.select([str(name) for name in chosen.columns])
+        table = table.select(names)
         return table.cast(pa.schema([_plain(field) for field in table.schema]))
 
     def replaced(self, columns: pa.Table) -> Any:
@@ -67,8 +73,16 @@ class Frame:
         """Returns some columns of the frame with new ones behind them, in the same library.
 
         The new columns have a line for each row of the frame, whose index they get.
+
+        Raises:
+            DataError: If a new column is called like one that is kept.
         """
-        kept = [name for name in kept if name not in columns.column_names]
+        twice = [name for name in kept if name in columns.column_names]
+        if twice:
+            raise DataError(
+                f"{CALLED}: has {_listed(twice)}, and so has the result; rename what the frame "
+                "has, or give the frame without it"
+            )
         return self._with(self._frame.select(self._own(kept)), columns)
 
     def alike(self, table: pa.Table) -> Any:
@@ -89,9 +103,9 @@ class Frame:
         return nw.from_arrow(table, backend=self._frame.implementation)
 
     def _own(self, columns: Sequence[str]) -> list[Any]:
-        """Returns names as the frame has them: pandas' may be numbers."""
+        """Returns the frame's own columns of these names: pandas' may be numbers."""
         own = dict(zip(self.columns, self._frame.columns, strict=True))
-        return [own[name] for name in columns]
+        return [nw.col(own[name]) for name in columns]
 
 
 @contextmanager
@@ -111,3 +125,23 @@ def _plain(field: pa.Field) -> pa.Field:
     if types.is_string_view(kind) or types.is_large_string(kind):
         kind = pa.string()
     return pa.field(field.name, kind)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
+    if twice:
+        raise DataError(
+            f"{CALLED}: more than one column is called {_listed(twice)}; rename columns"
+        )
+
+
+def _names_of(native: Any) -> Sequence[object]:
+    """Returns the names of a frame's columns; `columns` of a table of Arrow are their values."""
+    names: Sequence[object] = (
+        native.column_names if isinstance(native, pa.Table) else native.columns
+    )
+    return names
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

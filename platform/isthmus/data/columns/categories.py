@@ -18,6 +18,7 @@ from isthmus.errors import DataError
 
 _logger = logging.getLogger(__name__)
 _MOST_VALUES = 256
+_NO_VALUE = "has no value, and in training each row had one"
 Texts = Mapping[str, NDArray[np.str_]]
 
 
@@ -109,6 +110,7 @@ class UnknownValues:
     source: str
     _counts: Counter[str] = field(default_factory=Counter)
     _examples: dict[str, str] = field(default_factory=dict)
+    _gaps: Counter[str] = field(default_factory=Counter)
 
     def reasons(self, features: FloatArray, texts: Texts) -> NDArray[np.str_]:
         """Returns why each row is unusual: the values that training did not have; else "".
@@ -121,14 +123,15 @@ class UnknownValues:
         for name, own in self.expansion.slices():
             if name not in self.expansion.values:
                 continue
-            is_unknown = ~features[:, own].any(axis=1)
-            if is_unknown.any():
-                places = np.flatnonzero(is_unknown)
-                self._counts[name] += len(places)
-                self._examples.setdefault(name, str(texts[name][places[0]]))
-                for place in places:
-                    said = f'{name}="{texts[name][place]}" was not in training'
-                    found[place] = f"{found[place]}; {said}" if found[place] else said
+            for place in np.flatnonzero(~features[:, own].any(axis=1)):
+                cell = str(texts[name][place])
+                if cell:
+                    self._counts[name] += 1
+                    self._examples.setdefault(name, cell)
+                else:
+                    self._gaps[name] += 1
+                said = f'{name}="{cell}" was not in training' if cell else f"{name} {_NO_VALUE}"
+                found[place] = f"{found[place]}; {said}" if found[place] else said
         return found.astype(np.str_)
 
     def report(self) -> None:
@@ -139,6 +142,11 @@ class UnknownValues:
                 '(for example "%s")',
                 *(self.source, name, count, self._examples[name]),
             )
+        for name, count in self._gaps.items():
+            _logger.warning(
+                '%s: column "%s" has %d row(s) without a value, and in training each row had one',
+                *(self.source, name, count),
+            )
 
 
 def canonical(texts: NDArray[np.str_]) -> NDArray[np.str_]:
@@ -146,6 +154,8 @@ def canonical(texts: NDArray[np.str_]) -> NDArray[np.str_]:
 
     A csv that pandas writes has 1.0 where a parquet of the same frame has 1.
     """
+    if not len(texts):  # every row of a block was set aside
+        return texts
     is_whole = np.char.endswith(texts, ".0") & np.char.isdigit(
         np.char.replace(np.char.lstrip(texts, "-"), ".", "")
     )
