@@ -19,6 +19,10 @@ from isthmus.errors import DataError, first_line
 CALLED = "frame"
 """The name of a frame in messages, where they would otherwise name a file."""
 
+_WRITTEN = ("period", "interval")
+_NOT_READ = ("Sparse", "complex")
+_NOT_READ_ADVICE = "convert it to plain numbers (a sparse one with .sparse.to_dense())"
+
 
 class Frame:
     """Rows with named columns, in whichever library's form they came."""
@@ -55,9 +59,22 @@ class Frame:
         # pandas' names may be numbers, and Arrow's are texts.
         own = zip(self._own(names), names, strict=True)
         chosen = self._frame.select([column.alias(name) for column, name in own])
+        kinds = _kinds_of_pandas(chosen)
+        # Arrow would have a period as a count of periods, and an interval as a mapping.
+        written = [
+            nw.col(name).cast(nw.String)
+            for name, kind in kinds.items()
+            if kind.startswith(_WRITTEN)
+        ]
         try:
-            table = chosen.to_arrow()
+            table = chosen.with_columns(written).to_arrow()
         except (pa.ArrowException, TypeError, ValueError) as error:
+            for name, kind in kinds.items():
+                if kind.startswith(_NOT_READ):
+                    raise DataError(
+                        f'{CALLED}: column "{name}" is of pandas\' type {kind}, which cannot be '
+                        f"read; {_NOT_READ_ADVICE}"
+                    ) from error
             raise DataError(
                 f"{CALLED}: a column mixes types ({first_line(error)}); convert it to one"
             ) from error
@@ -125,6 +142,14 @@ def _plain(field: pa.Field) -> pa.Field:
     if types.is_string_view(kind) or types.is_large_string(kind):
         kind = pa.string()
     return pa.field(field.name, kind)
+
+
+def _kinds_of_pandas(frame: nw.DataFrame[Any]) -> dict[str, str]:
+    """Returns the types of the columns as pandas names them; nothing of other libraries."""
+    if not frame.implementation.is_pandas():
+        return {}
+    native = frame.to_native()
+    return {str(name): str(kind) for name, kind in native.dtypes.items()}
 
 
 def _refuse_twice(names: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import nullcontext
 from copy import copy
 from pathlib import Path
@@ -60,7 +61,7 @@ def run_on_frame(
         made = feather.read_table(output, memory_map=False)
     features = features_of(pair.manifest) or ()
     if isinstance(use.OUTPUT, RowsOutput):
-        return given.replaced(made.select(features))
+        return given.replaced(_of_results(made.select(features), pair.manifest.data.categories))
     return _with_names(given, features, made)
 
 
@@ -69,6 +70,17 @@ def _for_frames(pair: Pair) -> Pair:
     found = copy(pair)
     found.manifest = manifest_for_frames(pair.manifest)
     return found
+
+
+def _of_results(rows: pa.Table, categories: Collection[str]) -> pa.Table:
+    """Returns rows in the types of results, which a table without any row does not have yet."""
+
+    def kind(field: pa.Field) -> pa.DataType:
+        if field.name in categories:
+            return pa.string()
+        return field.type if pa.types.is_floating(field.type) else pa.float32()
+
+    return rows.cast(pa.schema([pa.field(each.name, kind(each)) for each in rows.schema]))
 
 
 def _with_names(given: Frame, features: tuple[str, ...], made: pa.Table) -> Any:

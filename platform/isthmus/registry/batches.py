@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isthmus.allocation import raise_malloc_thresholds
+from isthmus.errors import UsageError
 from isthmus.types import Shape
 
 Floats = NDArray[np.float32]
@@ -47,7 +48,12 @@ def apply_in_batches(
 
     Returns:
         The results, shape (N, *shape), in the memory of the CPU.
+
+    Raises:
+        UsageError: If `on_rows` is no function.
     """
+    if on_rows is not None and not callable(on_rows):
+        raise UsageError(f"on_rows is a function that is told of progress; leave out {on_rows!r}")
     raise_malloc_thresholds()
     result = np.empty((len(rows), *shape), dtype=np.float32)
     at_once = _rows_at_once(max(rows.shape[1:], shape, key=prod), device)

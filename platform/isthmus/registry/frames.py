@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from isthmus.bundle.manifest import PairManifest
 from isthmus.data import collect, open_files
 from isthmus.data.columns.chosen import needed_columns
 from isthmus.data.frames import CALLED, Frame, as_file
+from isthmus.data.table_rows import doubles
+from isthmus.errors import DataError
 from isthmus.kinds import facts_of
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind
@@ -62,8 +66,63 @@ def rows_of_frame(manifest: PairManifest, frame: Any) -> NDArray[np.float32]:
     """
     found = Frame(frame)
     table = found.table(columns_read(manifest, found))
+    if not table.num_rows:
+        raise DataError(f"{CALLED}: has no rows; give at least one")
     with as_file(table) as files:
         return collect(open_files(_data_for_frames(manifest), files, manifest.rows_taken)).values
+
+
+def names_of(frame: Any) -> tuple[str, ...]:
+    """Returns the names of a frame's columns."""
+    return Frame(frame).columns
+
+
+def values_by_place(frame: Any, reference: str) -> NDArray[Any]:
+    """Returns all columns of a frame side by side, for a pair that does not find them by name.
+
+    Args:
+        frame: The frame.
+        reference: The name and version of the pair for messages.
+
+    Returns:
+        Shape (N, columns). What is missing is NaN.
+
+    Raises:
+        DataError: If a column is not of numbers.
+    """
+    table = Frame(frame).table()
+    for field in table.schema:
+        kind, types = field.type, pa.types
+        if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
+                or types.is_decimal(kind)):  # fmt: skip
+            raise DataError(
+                f'{CALLED}: column "{field.name}" is not numeric, and {reference} takes all '
+                "columns by their place; give those that it was trained on, in their order"
+            )
+    columns = [doubles(column.combine_chunks()) for column in table.columns]
+    return np.column_stack(columns) if columns else np.empty((len(table), 0))
+
+
+def beside_places(frame: Any, columns: Mapping[str, NDArray[Any]]) -> Any:
+    """Returns results of rows in a frame of the same library, with the index of the frame."""
+    return Frame(frame).beside((), pa.table(dict(columns)))
+
+
+def in_places(frame: Any, rows: NDArray[Any]) -> Any:
+    """Returns a frame with other values in all of its columns.
+
+    Args:
+        frame: The frame.
+        rows: The values, shape (N, ...).
+    """
+    given, flat = Frame(frame), rows.reshape(len(rows), -1)
+    columns = {
+        field.name: pa.array(flat[:, place], type=field.type)
+        if pa.types.is_floating(field.type)
+        else pa.array(flat[:, place])
+        for place, field in enumerate(given.table().schema)
+    }
+    return given.replaced(pa.table(columns))
 
 
 def _data_for_frames(manifest: PairManifest) -> DataSpec:

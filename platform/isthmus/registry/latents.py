@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +13,15 @@ from isthmus.data.given import array_of
 from isthmus.errors import DataError, RegistryError
 
 Floats = NDArray[np.float32]
+Places = slice | int | Sequence[int] | Sequence[bool] | NDArray[np.integer[Any] | np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
 class Latents:
     """Rows in the latent space of one pair.
+
+    `latents[10:20]` and `latents[places]` are latents of the same pair, and `latents[3]` is one.
+    `numpy.asarray(latents)` is their values.
 
     Attributes:
         values: Shape (N, latent_dim).
@@ -24,6 +30,28 @@ class Latents:
 
     values: Floats
     pair_id: str
+
+    def __len__(self) -> int:
+        """Returns the number of rows."""
+        return len(self.values)
+
+    def __getitem__(self, rows: Places) -> Latents:
+        """Returns the latents of some rows: a slice, a number, numbers, or whether to take each.
+
+        Raises:
+            IndexError: If there is no such row.
+            TypeError: If `rows` is of both axes: a part of a latent is none.
+        """
+        if isinstance(rows, tuple):
+            raise TypeError("latents are chosen by their rows; for single values use .values")
+        chosen = rows if isinstance(rows, slice) else np.atleast_1d(np.asarray(rows))
+        if isinstance(chosen, np.ndarray) and not chosen.size:
+            chosen = chosen.astype(np.int64)  # an empty list is of floats
+        return Latents(array_of(self.values)[chosen], self.pair_id)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Returns the values, for functions of numpy."""
+        return np.array(self.values, dtype=dtype, copy=copy)
 
 
 def values_to_decode(latents: object, pair_id: str, latent_dim: int, takes: str) -> Floats:

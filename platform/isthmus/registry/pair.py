@@ -17,7 +17,7 @@ from isthmus.bundle.manifest import PairManifest
 from isthmus.core import Autoencoder, IntTable
 from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control, too_coarse
 from isthmus.data.columns.quality import Missing, MissingInBlocks, refuse_too_large
-from isthmus.data.given import array_of, is_frame
+from isthmus.data.given import array_of, is_frame, refuse_series
 from isthmus.data.prepared.centring import centred, restored
 from isthmus.data.prepared.scaling import ScalingStatistics
 from isthmus.data.prepared.watching import FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE, warn_of_misfits
@@ -211,9 +211,12 @@ class Pair:
 
     def _alone(self, row: NDArray[Any]) -> NDArray[Any]:
         """Returns one row as rows; an array that holds several stays as it is."""
+        return row[None] if self._is_of_one_row(row.shape) else row
+
+    def _is_of_one_row(self, shape: Shape) -> bool:
         wanted = self.manifest.plan.row_shape
         without_channel = wanted[1:] if wanted[0] == 1 else wanted
-        return row[None] if row.shape in (wanted, without_channel, (prod(wanted),)) else row
+        return shape in (wanted, without_channel, (prod(wanted),))
 
     def reconstruct(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
@@ -349,6 +352,7 @@ class Pair:
             if self.takes_any_size and not is_any_size and x.shape[1:] != wanted:
                 raise DataError(self._misfit(x.shape))
             return x, x.shape
+        values: NDArray[Any]
         if is_frame(x):
             from isthmus.registry import frames  # it loads narwhals
 
@@ -356,12 +360,17 @@ class Pair:
                 rows = frames.rows_of_frame(self.manifest, x)
                 self._warn_of_misfits(rows, may_leave)
                 return rows, rows.shape
-        values = array_of(x)
+            values = frames.values_by_place(x, self.reference)
+        elif isinstance(x, Latents):
+            raise DataError(f"these are latents of pair {x.pair_id}, and not rows; decode them")
+        else:
+            values = array_of(x)
         without_channel = wanted[1:] if wanted[0] == 1 and len(wanted) > 1 else wanted
         row_shape: Shape | None = wanted
         if values.ndim == 0 or values.shape[1:] not in (wanted, without_channel, (prod(wanted),)):
             row_shape = image_shape(values.shape, wanted[0]) if is_any_size else None
         if row_shape is None:
+            refuse_series(x)
             raise DataError(self._misfit(values.shape))
         rows = centred(values.reshape(len(values), *row_shape), self._centre)
         data = self.manifest.data
@@ -382,6 +391,8 @@ class Pair:
 
     def _misfit(self, shape: Shape) -> str:
         wanted = self.manifest.plan.row_shape
+        if self._is_of_one_row(shape):
+            return f"{self.reference} takes rows, and this is a single row; give it as x[None]"
         message = f"rows of shape {shape[1:]} do not fit {self.reference}, which takes {wanted}"
         if self.takes_any_size and image_shape(shape, wanted[0]) is not None:
             return f"{message}; it only denoises and reconstructs images of other sizes"

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from isthmus.data.given import is_frame
+from isthmus.data.given import is_frame, refuse_other_things, refuse_series
 from isthmus.errors import RegistryError
 from isthmus.quiet import quieten
 from isthmus.registry import Device, Pair, load
@@ -61,6 +61,8 @@ class PairEstimator(BaseEstimator):  # type: ignore[misc]
                 self.n_features_in_ = len(columns)
                 self.feature_names_in_ = np.asarray(columns, dtype=object)
             return x
+        refuse_other_things(x)
+        refuse_series(None if is_frame(x) else x)
         if len(x.shape if hasattr(x, "shape") else np.asarray(x).shape) > 2:
             return x
         return validate_data(

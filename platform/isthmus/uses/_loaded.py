@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self, overload
 
 from numpy.typing import ArrayLike
@@ -17,7 +19,7 @@ from isthmus.compression.decompressing import DecompressResult, decompress
 from isthmus.core import IntTable
 from isthmus.data.given import is_frame
 from isthmus.data.prepared.watching import FAR_OUTSIDE
-from isthmus.errors import UsageError
+from isthmus.errors import UsageError, nearest
 from isthmus.execution.frames import run_on_frame
 from isthmus.execution.request import Request
 from isthmus.execution.running import run, run_loaded
@@ -31,6 +33,13 @@ from isthmus.types import Shape
 
 _logger = logging.getLogger(__name__)
 _SHOWN = 8
+_CAME_WITHOUT_NAMES = (
+    "rows for %s came without names: their columns are taken to be %s, in this order; a frame's "
+    "are found by name"
+)
+_KNOWS_NO_NAMES = (
+    "%s knows no names of columns: those of the frame are taken by their place, %s, in this order"
+)
 
 
 class LoadedPair(Pair):
@@ -92,7 +101,9 @@ class LoadedPair(Pair):
             IsthmusError: If it fails; the message says in one line what is wrong and what to do.
         """
         if self._is_array(x):
-            return super().denoise(x, *more, **options)
+            self._check_options("denoise", Pair.denoise, options)
+            rows = super().denoise(x, *_told(more, "denoise"), **options)
+            return self._frames().in_places(x, rows) if is_frame(x) else rows
         return self._run("denoise", x, *more, **options)
 
     @overload
@@ -115,7 +126,12 @@ class LoadedPair(Pair):
             IsthmusError: If it fails; the message says in one line what is wrong and what to do.
         """
         if self._is_array(x):
-            return super().detect(x, *more, **options)
+            self._check_options("detect", Pair.detect, options)
+            found = super().detect(x, *_told(more, "detect"), **options)
+            if not is_frame(x):
+                return found
+            columns = {"score": found.scores, "p_value": found.p_values}
+            return self._frames().beside_places(x, {**columns, "anomaly": found.anomalies})
         return self._run("detect", x, *more, **options)
 
     @overload
@@ -139,7 +155,12 @@ class LoadedPair(Pair):
             IsthmusError: If it fails; the message says in one line what is wrong and what to do.
         """
         if self._is_array(x):
-            return self.encode(x, *more, **options).values
+            self._check_options("embed", Pair.encode, options)
+            z = self.encode(x, *_told(more, "embed"), **options).values
+            if not is_frame(x):
+                return z
+            columns = {f"z{place}": z[:, place] for place in range(self.latent_dim)}
+            return self._frames().beside_places(x, columns)
         if not isinstance(x, str | Path):
             if options.get("index"):
                 raise UsageError("an index is written beside a file; embed a file, or leave it out")
@@ -175,11 +196,27 @@ class LoadedPair(Pair):
         """Returns whether rows are neither files nor a frame whose columns have names."""
         if isinstance(x, str | Path):
             return False
-        if not is_frame(x):
-            return True
-        from isthmus.registry.frames import finds_columns  # it loads narwhals
+        return not is_frame(x) or not self._frames().finds_columns(self.manifest, x)
 
-        return not finds_columns(self.manifest, x)
+    @staticmethod
+    def _frames() -> ModuleType:
+        from isthmus.registry import frames  # it loads narwhals
+
+        return frames
+
+    @staticmethod
+    def _check_options(job: str, method: Callable[..., Any], options: Mapping[str, Any]) -> None:
+        """Refuses options that go with files and frames alone, or with nothing."""
+        taken = [name for name in signature(method).parameters if name not in ("self", "x")]
+        for name in options:
+            if name in uses.get(job).Config.model_fields and name not in taken:
+                raise UsageError(
+                    f"{job} of an array, or of a frame without names, has no option {name}; give "
+                    "a frame with the columns of training by name, or a file"
+                )
+            if name not in taken:
+                valid = [each for each in taken if each != "as_read"]
+                raise UsageError(f'{job} of rows has no option "{name}"; {nearest(name, valid)}')
 
     def _as_rows(
         self,
@@ -189,16 +226,16 @@ class LoadedPair(Pair):
         is_any_size: bool = False,
         may_leave: float = FAR_OUTSIDE,
     ) -> tuple[Floats, Shape]:
-        """Does the same as of every pair, and says once that an array has no names."""
+        """Does the same as of every pair, and says once where columns are taken by their place."""
         columns = self._columns
-        if not as_read and columns and not self._has_told_of_order and self._is_array(x):
+        is_told = as_read or self._has_told_of_order or not (columns or is_frame(x))
+        if not is_told and self._is_array(x):
             self._has_told_of_order = True
+            said = _CAME_WITHOUT_NAMES
+            if not columns:
+                columns, said = self._frames().names_of(x), _KNOWS_NO_NAMES
             shown = ", ".join(columns[:_SHOWN]) + (", ..." if len(columns) > _SHOWN else "")
-            _logger.warning(
-                "rows for %s came without names: their columns are taken to be %s, in this order; "
-                "a frame's are found by name",
-                *(self.reference, shown),
-            )
+            _logger.warning(said, self.reference, shown)
         return super()._as_rows(x, as_read, is_any_size=is_any_size, may_leave=may_leave)
 
     def _run(self, name: str, x: Any, *more: Any, **options: Any) -> Any:
@@ -210,7 +247,7 @@ class LoadedPair(Pair):
                 f"{name} takes the path of a file, or a frame with the columns that "
                 f"{self.reference} was trained on; this is of type {type(x).__name__}"
             )
-        told = dict(zip(("on_rows",), more, strict=False))
+        told = dict(zip(("on_rows",), _told(more, name), strict=False))
         told |= {each: options.pop(each) for each in ("on_rows",) if each in options}
         use = uses.get(name)(**options)
         with self._shown(use, told) as shown:
@@ -245,3 +282,17 @@ class LoadedPair(Pair):
             return
         with rows_bar(use.DOING, use.DONE) as on_rows:
             yield {"on_rows": on_rows}
+
+
+def _told(more: Sequence[Any], job: str) -> Sequence[Any]:
+    """Returns what follows the rows in a call: a function that is told of progress, or nothing.
+
+    Raises:
+        UsageError: If it is something else, such as the path of an output.
+    """
+    if len(more) > 1 or (more and more[0] is not None and not callable(more[0])):
+        raise UsageError(
+            f"{job} returns the results of an array or a frame, and writes no file: give it the "
+            f"rows alone, without {', '.join(map(repr, more))}"
+        )
+    return more

@@ -84,6 +84,9 @@ def test_a_job_file_is_trained_on_other_rows(settings):
 
 
 REFUSED = {
+    "a path": ("rows.csv", r'"rows.csv" is a path; give it as data.path of the job'),
+    "a dict": (FRAME.to_dict("list"), "a dict is no rows; make a frame of it"),
+    "a lazy frame": (pl.DataFrame(FRAME).lazy(), r"a LazyFrame has no rows yet; give .*collect"),
     "texts": (np.array([["a", "b"]]), "are not numbers; give a numeric array"),
     "one axis": (np.zeros(5), r"data of shape \(5,\) are no rows"),
     "lists of different lengths": ([[1, 2], [3]], "rows of different shapes are no array"),

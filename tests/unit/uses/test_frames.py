@@ -175,8 +175,10 @@ def test_an_array_is_taken_in_the_order_of_training_which_is_said_once(settings,
     assert caplog.text.count("came without names: their columns are taken to be a, b, c, d") == 1
     with pytest.raises(DataError, match=r"rows of shape \(5,\) do not fit noted/1"):
         pair.detect(ROWS[:, :5])
-    # A frame whose columns were never named is an array.
-    np.testing.assert_array_equal(pair.detect(pd.DataFrame(ROWS)).scores, pair.detect(ROWS).scores)
+    # A frame whose columns were never named is taken in that order too, and is a frame again.
+    unnamed = pair.detect(pd.DataFrame(ROWS, index=FRAME.index))
+    np.testing.assert_array_equal(unnamed["score"], pair.detect(ROWS).scores)
+    pd.testing.assert_index_equal(unnamed.index, FRAME.index)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,8 @@ def _write(rows: Any, path: Path) -> None:
 
         pq.write_table(Frame(rows).table(), path)
         return
+    if isinstance(rows, str | Path):
+        raise DataError(f'data is of rows, and "{rows}" is a path; give it as data.path of the job')
     values = array_of(rows)
     if values.ndim < 2:
         raise DataError(
