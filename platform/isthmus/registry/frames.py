@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ def values_by_place(frame: Any, reference: str) -> NDArray[Any]:
     for field in table.schema:
         kind, types = field.type, pa.types
         if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind)
-                or types.is_decimal(kind)):  # fmt: skip
+                or types.is_decimal(kind) or types.is_null(kind)):  # fmt: skip
             raise DataError(
                 f'{CALLED}: column "{field.name}" is not numeric, and {reference} takes all '
                 "columns by their place; give those that it was trained on, in their order"
@@ -115,7 +116,7 @@ def in_places(frame: Any, rows: NDArray[Any]) -> Any:
         frame: The frame.
         rows: The values, shape (N, ...).
     """
-    given, flat = Frame(frame), rows.reshape(len(rows), -1)
+    given, flat = Frame(frame), rows.reshape(len(rows), prod(rows.shape[1:]))
     columns = {
         field.name: pa.array(flat[:, place], type=field.type)
         if pa.types.is_floating(field.type)

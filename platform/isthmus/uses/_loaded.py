@@ -247,8 +247,9 @@ class LoadedPair(Pair):
                 f"{name} takes the path of a file, or a frame with the columns that "
                 f"{self.reference} was trained on; this is of type {type(x).__name__}"
             )
-        told = dict(zip(("on_rows",), _told(more, name), strict=False))
+        told: dict[str, Any] = dict(zip(("on_rows",), _told(more, name), strict=False))
         told |= {each: options.pop(each) for each in ("on_rows",) if each in options}
+        _told(tuple(told.values()), name)
         use = uses.get(name)(**options)
         with self._shown(use, told) as shown:
             return run_on_frame(use, self, x, self._settings, **shown)

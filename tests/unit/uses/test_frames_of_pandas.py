@@ -134,6 +134,9 @@ def test_a_pair_without_names_returns_frames_and_says_once_what_it_took(nameless
     pd.testing.assert_series_equal(clean.dtypes, frame.dtypes)
     np.testing.assert_allclose(latents[["z0", "z1"]], nameless.encode(ROWS).values, atol=1e-5)
     assert isinstance(nameless.detect(pl.DataFrame(ROWS)), pl.DataFrame)
+    pd.testing.assert_series_equal(nameless.denoise(frame[:0]).dtypes, frame.dtypes)
+    with pytest.raises(DataError, match="has missing values, first in row 0"):
+        nameless.detect(frame.assign(w=None))
     with pytest.raises(DataError, match='column "id" is not numeric, and nameless/1 takes all'):
         nameless.detect(frame.assign(id="a"))
 
@@ -144,6 +147,8 @@ def test_a_path_of_an_output_is_refused_where_the_results_are_returned(coloured,
         for job in ("detect", "denoise", "embed"):
             with pytest.raises(UsageError, match=f"{job} returns .* writes no file: .*'o.csv'"):
                 getattr(pair, job)(rows, "o.csv")
+    with pytest.raises(UsageError, match=r"detect returns .* writes no file: .*'o.csv'"):
+        coloured.detect(frame, on_rows="o.csv")
     with pytest.raises(UsageError, match="on_rows is a function that is told of progress"):
         nameless.encode(ROWS, "o.csv")
 
