@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from isthmus.jobs.train import TrainResult
+    from isthmus.registry import RegisteredPair
     from isthmus.spec import JobSpec, ModelPlan, PluginSpec
 
 JobFile = Annotated[Path, typer.Argument(help="The job file (YAML).", show_default=False)]
@@ -28,8 +29,6 @@ Overrides = Annotated[
 ]
 INTERRUPTED = 130
 _MOST_NAMES = 8
-_STILL_IMPROVING = 0.8
-"""The share of all epochs after which a best epoch says that training was too short."""
 
 
 def train(
@@ -206,25 +205,12 @@ def print_results(metrics: "Mapping[str, float]", plan: "ModelPlan") -> None:
             out.print(f"  {line}")
 
 
-def print_loss_to_pca(metrics: "Mapping[str, float]") -> None:
-    """Says that PCA of the same size reconstructs better, if it does, and what to try."""
-    own, pca = metrics["test/reconstruction_mse"], metrics.get("test/pca_mse")
-    if pca is None or own <= pca:
-        return
-    epochs = metrics["epochs"]
-    if metrics["best_epoch"] > _STILL_IMPROVING * epochs:
-        advice = (
-            f"It was best in its last epochs: train longer, --set training.epochs={5 * epochs:.0f}"
-        )
+def print_next(pair: "RegisteredPair", refusal: str) -> None:
+    """Says why the gate will refuse the pair and what to try, else how to promote it."""
+    if refusal:
+        out.paragraph(refusal)
     else:
-        advice = (
-            "Try isthmus tune with other values of training.learning_rate and latent_dim, a larger "
-            "net (isthmus nets), or another variant (isthmus variants)"
-        )
-    out.paragraph(
-        f"It loses to PCA of the same size: its error is {own / pca:.3g} times PCA's, so that "
-        f"promote will refuse it. {advice}"
-    )
+        out.print(f"Next: isthmus promote {pair.name} {pair.version}")
 
 
 def _summarise(result: "TrainResult") -> None:
@@ -250,5 +236,4 @@ def _summarise(result: "TrainResult") -> None:
             f"map, {rotation:.3g} % by a rotation"
         )
     out.print(f"  run {result.run_id[:8]}: see it with isthmus ui")
-    print_loss_to_pca(metrics)
-    out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")
+    print_next(result.pair, result.refusal)

@@ -15,7 +15,7 @@ from isthmus.cli.train import (
     JobFile,
     Overrides,
     print_limits,
-    print_loss_to_pca,
+    print_next,
     print_results,
 )
 
@@ -167,9 +167,8 @@ def _summarise(job: Path, given: list[str], result: "TuneResult") -> None:
     print_limits(metrics, result.not_reconstructed)
     own = "".join(f" --set {shlex.quote(each)}" for each in given if "tuning." not in each)
     out.print(f"  run {result.run_id[:8]}: see it and its trials with isthmus ui")
-    print_loss_to_pca(metrics)
     out.print(f"Again: isthmus train {job}{own} {_options(best)}", markup=False, soft_wrap=True)
-    out.print(f"Next: isthmus promote {result.pair.name} {result.pair.version}")
+    print_next(result.pair, result.refusal)
 
 
 def _options(trial: "TrialRecord") -> str:

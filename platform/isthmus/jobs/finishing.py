@@ -30,6 +30,7 @@ from isthmus.scores import Detector
 from isthmus.scores.own import Own
 from isthmus.spec import ModelPlan, Settings
 from isthmus.tracking import NoisyExamples, RunLog, RunReport
+from isthmus.tracking.refusal_in_words import refusal_in_words
 
 _logger = logging.getLogger(__name__)
 # The most held-out rows, and the most values, on which a pair's ONNX graphs are compared with
@@ -50,11 +51,13 @@ class Finished:
         pair: The registered pair.
         metrics: The metrics, as in `TrainResult`.
         not_reconstructed: The features, as in `TrainResult`.
+        refusal: The reason why the gate will refuse the pair, as in `TrainResult`.
     """
 
     pair: RegisteredPair
     metrics: Mapping[str, float]
     not_reconstructed: tuple[str, ...]
+    refusal: str
 
 
 def finish(
@@ -119,7 +122,11 @@ def finish(
     )
     pair = register_pair(trained, settings)
     _tell_if_unchanged(prepared, progress, pair)
-    return Finished(pair=pair, metrics=metrics, not_reconstructed=features)
+    return Finished(pair, metrics, features, _refusal(prepared, metrics))
+
+
+def _refusal(prepared: Prepared, metrics: Mapping[str, float]) -> str:
+    return refusal_in_words(metrics, prepared.plan, prepared.spec.promotion)
 
 
 def _tell_if_unchanged(prepared: Prepared, progress: Progress, pair: RegisteredPair) -> None:

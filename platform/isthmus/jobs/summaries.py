@@ -51,5 +51,5 @@ def training_summary(result: TrainResult, settings: Settings | None) -> str:
         figures=figures_of(metrics),
         ours=str(result.pair),
         pictures=[] if settings is None else pictures_of(result.run_id, settings, *_PICTURES),
-        following=f'Next: isthmus.promote("{name}", {version})',
+        following=result.refusal or f'Next: isthmus.promote("{name}", {version})',
     )

@@ -53,6 +53,8 @@ class TrainResult:
             number of files that the threshold rests on.
         plan: The plan of the trained autoencoder.
         started_from: The version that training started from, `digits/3`, if it started from one.
+        refusal: The reason why the gate will refuse the pair, such as that it loses to PCA of the
+            same size, and what to try, in sentences; empty if its figures show none.
         not_reconstructed: The features of a table, or channels of a series, of whose variance on
             held-out rows less than 5 % is reconstructed.
     """
@@ -65,6 +67,7 @@ class TrainResult:
     plan: ModelPlan
     not_reconstructed: tuple[str, ...] = ()
     started_from: str | None = None
+    refusal: str = ""
     # Where the run is: for notebooks only, and no field, which the JSON of a command would show.
     _store: ClassVar[Settings | None] = None
 
@@ -228,6 +231,7 @@ def _run(
         metrics=finished.metrics,
         plan=prepared.plan,
         not_reconstructed=finished.not_reconstructed,
+        refusal=finished.refusal,
         started_from=_started_from(prepared),
     ).of_store(settings)
 

@@ -49,6 +49,7 @@ class TuneResult:
         metrics: The metrics, as in `TrainResult`; `None` if interrupted.
         plan: The plan of the best trial's autoencoder; `None` if interrupted.
         not_reconstructed: The features, as in `TrainResult`.
+        refusal: The reason why the gate will refuse the pair, as in `TrainResult`.
         ended_early: The reason for fewer trials than were asked for, or for failed ones; empty if
             all were trained.
     """
@@ -62,6 +63,7 @@ class TuneResult:
     metrics: Mapping[str, float] | None = None
     plan: ModelPlan | None = None
     not_reconstructed: tuple[str, ...] = ()
+    refusal: str = ""
     ended_early: str = ""
 
 
@@ -178,6 +180,7 @@ def _finish(
         metrics=finished.metrics,
         plan=prepared.plan,
         not_reconstructed=finished.not_reconstructed,
+        refusal=finished.refusal,
         ended_early=why_early(desk.spec.tuning, found.trials),
     )
 

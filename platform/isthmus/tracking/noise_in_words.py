@@ -45,10 +45,9 @@ def remarks(metrics: Mapping[str, float], plan: ModelPlan) -> list[str]:
         metrics: The metrics of the run, whose names begin with `test/`.
         plan: The plan of the pair.
     """
-    from isthmus.core.noise_reduction import DENOISED, FILTER, NOISY, measure_for
+    from isthmus.core.noise_reduction import DENOISED, FILTER, NOISY
 
-    sign = 1 if measure_for(plan.kind).unit == "dB" else -1
-    worth = {whose: sign * figure for whose, figure in _found(metrics, plan).items()}
+    worth, weak = (_worth(metrics, plan, weakest=each) for each in (False, True))
     if DENOISED not in worth:
         return []
     if worth[DENOISED] < worth[NOISY]:
@@ -56,9 +55,8 @@ def remarks(metrics: Mapping[str, float], plan: ModelPlan) -> list[str]:
             "held-out rows are worse after denoising than before, and the gate will refuse that: "
             f"try {_to_try(plan)}, or noise that is as strong as that of the rows to denoise"
         ]
-    weak = {whose: sign * each for whose, each in _found(metrics, plan, weakest=True).items()}
     if weak and weak[DENOISED] < weak[NOISY]:
-        is_refused = declaration("nets", plan.net.name).value("HAS_SKIPS")
+        is_refused = _has_skips(plan)
         gate = "will refuse that" if is_refused else "allows that to a net with a bottleneck"
         return [
             "held-out rows with the weakest noise of the range are worse after denoising than "
@@ -69,6 +67,44 @@ def remarks(metrics: Mapping[str, float], plan: ModelPlan) -> list[str]:
             f"{facts_of(plan.kind).noise_filter} does better on the same rows: try {_to_try(plan)}"
         ]
     return []
+
+
+def denoises(metrics: Mapping[str, float], plan: ModelPlan) -> bool:
+    """Returns whether a pair was measured on held-out rows with noise."""
+    from isthmus.core.noise_reduction import DENOISED
+
+    return DENOISED in _found(metrics, plan)
+
+
+def harms(metrics: Mapping[str, float], plan: ModelPlan) -> bool:
+    """Returns whether a denoiser makes rows worse in a way that the gate refuses."""
+    from isthmus.core.noise_reduction import DENOISED, NOISY
+
+    worth, weak = (_worth(metrics, plan, weakest=each) for each in (False, True))
+    is_weak_harmed = bool(weak) and weak[DENOISED] < weak[NOISY] and _has_skips(plan)
+    return DENOISED in worth and (worth[DENOISED] < worth[NOISY] or is_weak_harmed)
+
+
+def loses_to_pca_on_noise(metrics: Mapping[str, float], plan: ModelPlan) -> bool:
+    """Returns whether PCA of the same size takes more noise from held-out rows."""
+    from isthmus.core.noise_reduction import DENOISED, PCA
+
+    worth = _worth(metrics, plan)
+    return PCA in worth and worth[DENOISED] < worth[PCA]
+
+
+def _has_skips(plan: ModelPlan) -> bool:
+    return bool(declaration("nets", plan.net.name).value("HAS_SKIPS"))
+
+
+def _worth(
+    metrics: Mapping[str, float], plan: ModelPlan, *, weakest: bool = False
+) -> dict[str, float]:
+    """Returns the figures by what is measured, where a higher one is better."""
+    from isthmus.core.noise_reduction import measure_for
+
+    sign = 1 if measure_for(plan.kind).unit == "dB" else -1
+    return {whose: sign * each for whose, each in _found(metrics, plan, weakest=weakest).items()}
 
 
 def _found(
