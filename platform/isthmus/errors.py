@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+_MUCH_ALIKE = 0.65
+"""The likeness by difflib from which a name may have been meant: `vea` for `vae`, but not `amount`
+for `country`."""
 # Signs that people write although they have no shape of their own: they join letters, or do not.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
@@ -148,12 +151,17 @@ class ClusterError(IsthmusError):
     """The Ray cluster cannot be reached, or refused the job."""
 
 
-def nearest(value: str, valid: Sequence[str]) -> str:
+def nearest(value: str, valid: Sequence[str], called: str = "Valid") -> str:
     """Returns the end of a message about an unknown name: the nearest valid one, and all of them.
+
+    Args:
+        value: The unknown name.
+        valid: The names that there are.
+        called: The words for these, such as `The file has`.
 
     Returns:
         For example `did you mean "vae"? Valid: denoising, plain, vae`.
     """
-    close = get_close_matches(value, valid, n=1, cutoff=0.5)
+    close = get_close_matches(value, valid, n=1, cutoff=_MUCH_ALIKE)
     hint = f'did you mean "{close[0]}"? ' if close else ""
-    return f"{hint}Valid: {', '.join(sorted(valid))}"
+    return f"{hint}{called}: {', '.join(sorted(valid))}"

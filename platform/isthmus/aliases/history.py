@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING, Any
 from isthmus.aliases.events import Draft, Entry, Event, Head
 from isthmus.errors import RegistryError
 from isthmus.registry.halves import Standing
-from isthmus.registry.lookup import GONE, newest_versions, open_registry
+from isthmus.registry.lookup import GONE, newest_versions, no_model, open_registry, pair_names
 from isthmus.registry.owner import Owner, actor
 from isthmus.registry.patience import beside_others
 from isthmus.registry.reference import check_name, encoder_name
@@ -48,8 +48,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "isthmus-history"
 EVENTS_PER_RUN = 20
-"""The events of a run. Reading the newest run costs the same with one event as with all 20, within
-noise."""
+"""The events of a run. Reading the newest run costs the same with one event as with all 20."""
 _TAG_ROOT = "isthmus.root"
 _NEWEST = "newest.{}"
 _START, _NUMBER, _PREVIOUS, _NEXT = "start", "number", "previous", "next"
@@ -66,13 +65,15 @@ def history(name: str, settings: Settings) -> tuple[Event, ...]:
     """Returns all changes of a pair's aliases, oldest first; empty if there were none.
 
     Raises:
-        ModelNotFound: If `name` is not a valid name, or nothing was ever registered.
+        ModelNotFound: If nothing was ever registered, or no pair of that name.
         RegistryError: If the registry does not answer.
     """
     check_name(name)
     client = open_registry(settings)
     with store_errors(settings.tracking_uri):
         events = [entry.event for entry in Trail(client, name, settings).entries()]
+        if not events and name not in (names := pair_names(client)):
+            raise no_model(name, names, client)
         found = newest_versions(client, encoder_name(name), None) if events else []
     existing = {int(each.version) for each in found}
 

@@ -16,7 +16,7 @@ from isthmus.aliases.history import history
 from isthmus.aliases.moves import Aliases
 from isthmus.errors import ModelNotFound, UsageError
 from isthmus.registry.halves import NOWHERE, Standing
-from isthmus.registry.lookup import find_encoder, is_new_copy, open_registry
+from isthmus.registry.lookup import find_encoder, is_new_copy, no_model, open_registry, pair_names
 from isthmus.registry.reference import CHAMPION, Reference, check_name
 from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
@@ -192,6 +192,8 @@ def _before(
             return _target(client, Reference(name, version, None), settings), deleted
         except ModelNotFound:
             deleted.append(str(version))
+    if not champions and name not in (names := pair_names(client)):
+        raise no_model(name, names, client)
     gone = f" that is still there ({', '.join(deleted)} deleted)" if deleted else ""
     raise ModelNotFound(
         f'"{name}" had no champion before {present or "now"}{gone}; see isthmus history {name}'

@@ -7,10 +7,11 @@ from typing import Any
 
 from isthmus.aliases.history import Trail
 from isthmus.registry.halves import Halves
-from isthmus.registry.lookup import is_empty_store, open_registry
+from isthmus.registry.lookup import open_registry
 from isthmus.registry.reference import CHAMPION, Reference
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
+from isthmus.tracking.store import is_empty_store
 
 Position = tuple[str, str, str]
 """A half, an alias, and the model version that has the alias."""

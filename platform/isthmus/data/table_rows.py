@@ -249,7 +249,8 @@ class TableRows:
         for column in self.columns:
             if column not in names:
                 has = f", which {self.first} has" if self.first else ""
-                raise DataError(f'{self.name}: no column "{column}"{has}; {nearest(column, names)}')
+                told = nearest(column, names, "The file has")
+                raise DataError(f'{self.name}: no column "{column}"{has}; {told}')
         return table, names
 
     def _with_keys(self, part: pa.Table, numbers: Sequence[str]) -> pa.Table:

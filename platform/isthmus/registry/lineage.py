@@ -32,6 +32,7 @@ from isthmus.tracking import (
     summary_of_run,
     this_host,
 )
+from isthmus.tracking.store import is_empty_store, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -136,6 +137,12 @@ def lineage(what: str, settings: Settings) -> Lineage:
         return _of_pair(what, settings)
     if "/" in what or Path(what).suffix:
         raise UsageError(f"{what}: no such file, and neither a run nor NAME/VERSION")
+    if is_empty_store(settings):
+        raise UsageError(
+            f'neither a run nor a pair "{what}", as nothing was trained in '
+            f"{shown(settings.tracking_uri)} yet; if it is in another store, set "
+            "MLFLOW_TRACKING_URI"
+        )
     try:
         run = find_run(what, settings)
     except UsageError as no_run:

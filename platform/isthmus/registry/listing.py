@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from isthmus.errors import ModelNotFound, nearest
+from isthmus.errors import ModelNotFound
 from isthmus.registry import tags
 from isthmus.registry.halves import Halves
 from isthmus.registry.lookup import (
     encoder_models,
     find_decoder,
     is_copy,
-    is_empty_store,
     newest_versions,
+    no_model,
     open_registry,
     pair_names,
 )
@@ -23,6 +23,7 @@ from isthmus.registry.reference import check_name, decoder_name, encoder_name
 from isthmus.registry.versions import repair
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
+from isthmus.tracking.store import is_empty_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -112,8 +113,7 @@ def list_versions(
         names = [] if versions else pair_names(client)
     if versions or name in names:
         return versions
-    hint = nearest(name, names) if names else "the registry is empty"
-    raise ModelNotFound(f'no model "{name}"; {hint}')
+    raise no_model(name, names, client)
 
 
 def _versions(

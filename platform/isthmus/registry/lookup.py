@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from isthmus.registry import tags
 from isthmus.registry.reference import CHAMPION, Reference, decoder_name, encoder_name
 from isthmus.spec import Settings
 from isthmus.tracking import open_store, store_errors
-from isthmus.tracking.store import database_file
+from isthmus.tracking.store import is_empty_store, shown
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -30,16 +31,10 @@ def open_registry(settings: Settings) -> MlflowClient:
     """
     if is_empty_store(settings):
         raise ModelNotFound(
-            f"no models in {settings.tracking_uri} yet; train one with isthmus train JOB.yaml, or "
-            "set MLFLOW_TRACKING_URI"
+            f"no models in {shown(settings.tracking_uri)} yet; train one with isthmus train "
+            "JOB.yaml, or set MLFLOW_TRACKING_URI"
         )
     return open_store(settings, is_asked_first=False)
-
-
-def is_empty_store(settings: Settings) -> bool:
-    """Returns whether the store is a local file that does not exist yet."""
-    file = database_file(settings.tracking_uri)
-    return file is not None and not file.exists()
 
 
 def encoder_models(client: MlflowClient) -> dict[str, Any]:
@@ -153,8 +148,7 @@ def _not_found(client: MlflowClient, reference: Reference) -> ModelNotFound:
     name = encoder_name(reference.name)
     names = pair_names(client)
     if reference.name not in names:
-        hint = nearest(reference.name, names) if names else "the registry is empty"
-        return ModelNotFound(f'no model "{reference.name}"; {hint}')
+        return no_model(reference.name, names, client)
     newest = [str(version.version) for version in newest_versions(client, name, _MOST_NAMED)]
     existing = ", ".join(newest) or "none"
     if reference.version is not None:
@@ -164,6 +158,20 @@ def _not_found(client: MlflowClient, reference: Reference) -> ModelNotFound:
     return ModelNotFound(
         f'"{reference.name}" has no {reference.alias}; give a version that alias with '
         f"isthmus promote {reference.name} VERSION (newest first it has {existing})"
+    )
+
+
+def no_model(name: str, names: Sequence[str], client: MlflowClient) -> ModelNotFound:
+    """Returns the error that there is no pair of a name, given the names of those that there are.
+
+    It names the store if that is empty, as the pair is in another one then.
+    """
+    if names:
+        return ModelNotFound(f'no model "{name}"; {nearest(name, names)}')
+    store = shown(client.tracking_uri)
+    return ModelNotFound(
+        f'no model "{name}", as {store} holds none; if it is in another store, set '
+        "MLFLOW_TRACKING_URI"
     )
 
 

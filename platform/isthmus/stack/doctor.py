@@ -127,9 +127,8 @@ def _bucket(path: str) -> Finding:
 
 
 def _tracking(settings: Settings) -> Finding:
-    from isthmus.registry.lookup import is_empty_store
     from isthmus.tracking import end_lost_runs
-    from isthmus.tracking.store import check_reachable, open_store, shown
+    from isthmus.tracking.store import check_reachable, is_empty_store, open_store, shown
 
     uri = shown(settings.tracking_uri)
     try:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from isthmus.spec import Settings
-from isthmus.tracking.store import open_store, search_runs, store_errors
+from isthmus.tracking.store import is_empty_store, open_store, search_runs, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -66,6 +66,8 @@ def run_of_deleted(name: str, settings: Settings) -> str | None:
     Raises:
         RegistryError: If the store cannot be reached.
     """
+    if is_empty_store(settings):
+        return None
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
         found = search_runs(client, f"tags.`{_PREFIX}{name}` != ''")

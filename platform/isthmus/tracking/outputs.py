@@ -17,7 +17,7 @@ from isthmus.errors import first_line
 from isthmus.spec import Settings
 from isthmus.tracking.pages import INTERNAL
 from isthmus.tracking.replay import TAG_KIND
-from isthmus.tracking.store import experiment_id_of, open_store, store_errors
+from isthmus.tracking.store import experiment_id_of, is_empty_store, open_store, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -128,6 +128,8 @@ def find_outputs(
     Raises:
         RegistryError: If the store cannot be reached.
     """
+    if is_empty_store(settings):
+        return []
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
         experiment = client.get_experiment_by_name(EXPERIMENT)

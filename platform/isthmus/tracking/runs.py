@@ -17,7 +17,7 @@ from isthmus.spec.yaml_file import read_yaml
 from isthmus.tracking.deletions import DeletedPair, deleted_in
 from isthmus.tracking.replay import TAG_KIND, TRIAL, replay
 from isthmus.tracking.spool import JOB_FILE, staged_job
-from isthmus.tracking.store import open_store, search_runs, store_errors
+from isthmus.tracking.store import is_empty_store, open_store, search_runs, shown, store_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -77,6 +77,8 @@ def find_run(reference: str, settings: Settings) -> StoredRun:
         UsageError: If there is no such run or more than one, or if Isthmus did not start it.
         RegistryError: If the store cannot be reached.
     """
+    if is_empty_store(settings):
+        raise UsageError(_no_runs(reference, settings.tracking_uri))
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
         run = _the_one(reference, client)
@@ -129,6 +131,8 @@ def summary_of_run(run_id: str, settings: Settings) -> RunSummary | None:
     Raises:
         RegistryError: If the store cannot be reached.
     """
+    if is_empty_store(settings):
+        return None
     from mlflow.exceptions import MlflowException
 
     client = open_store(settings)
@@ -149,6 +153,8 @@ def runs_of_data(fingerprint: str, settings: Settings) -> list[RunSummary]:
     Raises:
         RegistryError: If the store cannot be reached.
     """
+    if is_empty_store(settings):
+        return []
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
         found = _search(client, f"params.`{PARAM_FINGERPRINT}` = '{fingerprint}'")
@@ -161,6 +167,8 @@ def runs_started_from(pair_ids: Collection[str], settings: Settings) -> list[Run
     Raises:
         RegistryError: If the store cannot be reached.
     """
+    if is_empty_store(settings):
+        return []
     client = open_store(settings)
     with store_errors(settings.tracking_uri):
         found = [_summary(run) for run in _search(client, f"tags.`{TAG_STARTED_FROM}` != ''")]
@@ -228,10 +236,19 @@ def _the_one(reference: str, client: MlflowClient) -> Run:
         )
         raise UsageError(f'"{reference}" means {len(found)} runs: {which}; give more of the id')
     names = [str(run.info.run_name) for run in _search(client)]
+    if not names:
+        raise UsageError(_no_runs(reference, client.tracking_uri))
     close = get_close_matches(reference, names, n=1)
     hint = f'did you mean "{close[0]}"? ' if close else ""
-    newest = ", ".join(names[:_MOST_IN_A_MESSAGE]) or "none yet"
+    newest = ", ".join(names[:_MOST_IN_A_MESSAGE])
     raise UsageError(f'no run "{reference}"; {hint}newest first there are: {newest}')
+
+
+def _no_runs(reference: str, uri: str) -> str:
+    return (
+        f'no run "{reference}", as nothing was trained in {shown(uri)} yet; if it is in another '
+        "store, set MLFLOW_TRACKING_URI"
+    )
 
 
 def _search(client: MlflowClient, condition: str | None = None) -> list[Run]:

@@ -61,6 +61,15 @@ def open_store(settings: Settings, *, is_asked_first: bool = True) -> MlflowClie
             return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+def is_empty_store(settings: Settings) -> bool:
+    """Returns whether the store is a local file that does not exist yet.
+
+    What only looks asks this before it opens the store, which would create the file.
+    """
+    file = database_file(settings.tracking_uri)
+    return file is not None and not file.exists()
+
+
 def import_mlflow() -> None:
     """Imports MLflow without output. The first import takes a second or two.
 

@@ -14,7 +14,6 @@ from isthmus.registry.lookup import (
     find_decoder,
     find_encoder_of,
     is_copy,
-    is_empty_store,
     newest_versions,
     open_registry,
     pair_names,
@@ -23,6 +22,7 @@ from isthmus.registry.reference import decoder_name, encoder_name
 from isthmus.registry.versions import repaired
 from isthmus.spec import Settings
 from isthmus.tracking import store_errors
+from isthmus.tracking.store import is_empty_store
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient

@@ -119,7 +119,7 @@ CASES: dict[str, tuple[Callable[[], object], dict[str, Any], str]] = {
     ),
     "column absent": (
         text("x.csv", GOOD), {"path": "x.csv", "columns": ("aa",)},
-        'x.csv: no column "aa" (data.columns); did you mean "a"? Valid: a, b, label',
+        'x.csv: no column "aa" (data.columns); did you mean "a"? The file has: a, b, label',
     ),
     "excluded column absent": (
         text("x.csv", GOOD), {"path": "x.csv", "exclude": ("labels",)},
@@ -127,7 +127,7 @@ CASES: dict[str, tuple[Callable[[], object], dict[str, Any], str]] = {
     ),
     "label column absent": (
         text("x.csv", GOOD), {"path": "x.csv", "labels": "class"},
-        'no column "class" (data.labels); Valid: a, b, label',
+        'no column "class" (data.labels); The file has: a, b, label',
     ),
     "no column left": (
         text("x.csv", GOOD), {"path": "x.csv", "exclude": ("a", "b", "label")},

@@ -88,7 +88,8 @@ class MaxError:
         unknown = [name for name in self.of_columns if name not in columns]
         if unknown:
             raise UsageError(
-                f'--max-error: no column "{unknown[0]}"; {nearest(unknown[0], list(columns))}'
+                f'--max-error: no column "{unknown[0]}"; '
+                f"{nearest(unknown[0], list(columns), 'The table has')}"
             )
         if self.of_all is not None and self.of_all.value and not features:
             raise UsageError(

@@ -128,7 +128,9 @@ def refuse_absent(wanted: Sequence[tuple[str, str]], names: Sequence[str], name:
     if absent:
         shown = " and ".join(f'"{each}" ({field})' for field, each in absent)
         present = [column for column in names if column]
-        raise DataError(f"{name}: no column {shown}; {nearest(absent[0][1], present)}")
+        raise DataError(
+            f"{name}: no column {shown}; {nearest(absent[0][1], present, 'The file has')}"
+        )
 
 
 def refuse_width(found: int, width: int, what: str, name: str) -> None:
