@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-_MUCH_ALIKE = 0.65
-"""The likeness by difflib from which a name may have been meant: `vea` for `vae`, but not `amount`
-for `country`."""
+_ALIKE, _MUCH_ALIKE = 0.5, 0.65
+"""The likeness by difflib from which a name may have been meant, if it begins with the same letter
+(`weight` for `wait`), and if not (`conv` for `konv`, but not `country` for `amount`)."""
 # Signs that people write although they have no shape of their own: they join letters, or do not.
 _JOINERS = "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}"
 
@@ -162,6 +162,8 @@ def nearest(value: str, valid: Sequence[str], called: str = "Valid") -> str:
     Returns:
         For example `did you mean "vae"? Valid: denoising, plain, vae`.
     """
-    close = get_close_matches(value, valid, n=1, cutoff=_MUCH_ALIKE)
+    close = get_close_matches(value, valid, n=1, cutoff=_ALIKE)
+    if close and close[0][:1].lower() != value[:1].lower():
+        close = get_close_matches(value, valid, n=1, cutoff=_MUCH_ALIKE)
     hint = f'did you mean "{close[0]}"? ' if close else ""
     return f"{hint}{called}: {', '.join(sorted(valid))}"

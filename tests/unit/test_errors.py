@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.errors import DataError, Fault, SpecError, first_line, in_one_line, printable
+from isthmus.errors import DataError, Fault, SpecError, first_line, in_one_line, nearest, printable
 
 NASTY = "a\x00b\nc\r\x1b[2J\x9b31m\u2028\u202ed\udce9.csv"
 ESCAPED = r"a\x00b\nc\r\x1b[2J\x9b31m\u2028\u202ed\udce9.csv"
@@ -78,3 +78,20 @@ def test_the_first_line_of_an_error_is_told_shortened_and_that_of_none_by_its_ty
     assert (first_line(TimeoutError()), first_line(" \n")) == ("TimeoutError", "no reason given")
     assert in_one_line(ValueError("broken\nat line 2")) == "ValueError: broken"
     assert in_one_line(TimeoutError()) == "TimeoutError: "
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "meant"),
+    [
+        ("vea", ["plain", "vae"], "vae"),
+        ("konv", ["conv", "dense"], "conv"),
+        ("wait", ["level", "weight"], "weight"),
+        ("amount", ["country", "hours"], None),
+    ],
+)
+def test_only_a_name_that_is_much_alike_is_proposed(
+    asked: str, there: list[str], meant: str | None
+):
+    said = nearest(asked, there, "The file has")
+    hint = "" if meant is None else f'did you mean "{meant}"? '
+    assert said == f"{hint}The file has: {', '.join(there)}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from isthmus.promotion.verdict import Check
 
+BESIDE_PCA = " beside PCA at "
+"""The words in the name of a check between what is compared with PCA and its components."""
 _VALUES = {
     "error": "{:.5g}",
     "score": "{:.3f}",
@@ -21,19 +23,25 @@ _DIFFERENCES = {"score": "{:+.3f}", "dB": "{:+.2f} dB"}
 def cells(check: Check) -> tuple[str, str, str, str]:
     """Returns the value, the value beside it, the difference and what is asked for.
 
-    Those that a check does not have are empty.
+    Those that a check does not have are empty. An interval of the value itself stands beside it,
+    and that of a difference beside the difference.
     """
     beside = "" if check.beside is None else _value(check, check.beside)
     value = "none" if check.value is None else _value(check, check.value)
+    if check.change is None and check.low is not None and check.high is not None:
+        value += f" (95 % interval {_value(check, check.low)} to {_value(check, check.high)})"
     return value, beside, _change(check), _asked(check)
 
 
 def sentence(check: Check) -> str:
     """Returns a check in one line."""
     value, beside, change, asked = cells(check)
-    beside = f" beside {beside}" if beside else ""
     change = f": {change}" if change else ""
-    return f"{check.name} {value}{beside}{change}; asked for: {asked}{power(check)}"
+    if BESIDE_PCA in check.name:
+        figures = f": own {value}, PCA's {beside}{change}"
+    else:
+        figures = f" {value} beside {beside}{change}" if beside else f" {value}{change}"
+    return f"{check.name}{figures}; asked for: {asked}{power(check)}"
 
 
 def power(check: Check) -> str:
@@ -50,9 +58,9 @@ def _value(check: Check, value: float) -> str:
 
 
 def _change(check: Check) -> str:
-    ends = "" if check.low is None or check.high is None else _ends(check, check.low, check.high)
     if check.change is None:
-        return ends
+        return ""
+    ends = "" if check.low is None or check.high is None else _ends(check, check.low, check.high)
     if check.scale == "relative":
         return f"{_percent(check.change)} % {ends}"
     if check.scale == "times":
@@ -63,9 +71,7 @@ def _change(check: Check) -> str:
 def _ends(check: Check, low: float, high: float) -> str:
     if check.scale == "relative":
         return f"(95 % interval {_percent(low)} to {_percent(high)} %)"
-    if check.scale == "difference":
-        return f"({_difference(check, low)} to {_difference(check, high)})"
-    return f"({_value(check, low)} to {_value(check, high)})"
+    return f"({_difference(check, low)} to {_difference(check, high)})"
 
 
 def _percent(share: float) -> str:
