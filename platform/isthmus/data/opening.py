@@ -195,13 +195,21 @@ def guess_kind(files: Files, spec: DataSpec) -> str:
     present = {name: count for name, count in counts.items() if count}
     rest = len(files) - sum(present.values())
     if len(present) + (rest > 0) > 1:
-        shown = " and ".join(
-            f"{n} {name if name == 'images' else name + ' files'}" for name, n in present.items()
+        shown = [
+            _counted(count, "image" if name == DataKind.IMAGES else f"{name} file")
+            for name, count in present.items()
+        ]
+        shown += [_counted(rest, "table or array", "tables or arrays")] if rest else []
+        most = max(present, key=lambda name: present[name])
+        ending = next(
+            files.ending(place)
+            for place in range(len(files))
+            if files.ending(place) in of_kinds[most]
         )
-        also = f" and {rest} tables or arrays" if rest else ""
+        example = f"{files.name.rstrip('/')}/*{ending}"
         raise DataError(
-            f"{files.name}: holds {shown}{also}; set data.kind to {' or '.join(present)}, or name "
-            "the files with a glob"
+            f"{files.name}: holds {' and '.join(shown)}; name the files of one kind with a glob, "
+            f"such as {example}"
         )
     if present:
         return next(iter(present))
@@ -212,6 +220,10 @@ def guess_kind(files: Files, spec: DataSpec) -> str:
         if len(opened.values.shape) in (3, 4):
             return DataKind.IMAGES
     return DataKind.TABULAR
+
+
+def _counted(count: int, one: str, many: str | None = None) -> str:
+    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:

@@ -133,6 +133,8 @@ def _role_of_numbers(column: Column) -> tuple[Role, str]:
     if column.writing is not None:
         if column.writing is Writing.THOUSANDS and is_identifier(column.name):
             return Role.LEFT_OUT, "an identifier, by its name"
+        if len(column.values) == 1:
+            return Role.LEFT_OUT, f"is {column.values[0]} in every row"
         return Role.FEATURE, ""
     if len(np.unique(there)) == 1:
         return Role.LEFT_OUT, f"is {there[0]:g} in every row"

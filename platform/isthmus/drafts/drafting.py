@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from isthmus.data import arrays, is_large, open_rows
 from isthmus.data.columns.quality import MissingValues
@@ -14,16 +15,17 @@ from isthmus.data.columns.refusals import ColumnsRefused
 from isthmus.data.kinds.tabular import is_array
 from isthmus.data.opening import guess_kind, locate
 from isthmus.data.storage.files import Files
-from isthmus.data.tables import NotANumber
+from isthmus.data.tables import NotANumber, ReadByField
 from isthmus.drafts.arrays import draft_array
 from isthmus.drafts.fields import Field, lines_of
 from isthmus.drafts.media import draft_images, draft_sounds
 from isthmus.drafts.tables import draft_table
 from isthmus.errors import DataError, IsthmusError, SpecError, UsageError, printable
+from isthmus.jobs.catalog import catalog
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job, data_of, plan_for
 from isthmus.kinds import facts_of
-from isthmus.spec import DataSpec, JobSpec, ModelPlan
+from isthmus.spec import DataSpec, JobSpec, ModelPlan, apply_override, parse_job
 from isthmus.types import DataKind
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_-]+")
@@ -46,6 +48,7 @@ class Draft:
         rows: The number of rows to train on, or of patches in an epoch, where that is known.
         counted: The words for what `rows` counts, such as "rows to train on".
         left_out: The columns that are not trained on.
+        guesses: The fields that were guessed to read the file at all, each with the reason.
     """
 
     name: str
@@ -54,25 +57,71 @@ class Draft:
     rows: int | None
     counted: str
     left_out: tuple[str, ...]
+    guesses: tuple[str, ...] = ()
 
 
-def draft_job(path: str, query: str | None = None) -> Draft:
+def draft_job(path: str, query: str | None = None, overrides: Sequence[str] = ()) -> Draft:
     """Looks at data, and drafts a job file.
 
     Args:
         path: The value for `data.path`: a file, a folder, a glob, `s3://`, a database.
         query: The query whose rows are read, if it is a database.
+        overrides: Fields of the data section that the job file is to have,
+            `["data.encoding=latin-1"]`.
 
     Raises:
+        UsageError: If there is no such field of the data section.
         DataError: If the data cannot be trained on, whatever a job file says.
     """
     given = [Field("path", path), *([Field("query", query)] if query else [])]
+    given += given_fields(overrides)
+    guesses: list[str] = []
+    while True:
+        try:
+            return replace(_drafted(path, given), guesses=tuple(guesses))
+        except ReadByField as error:
+            if error.field in {field.name for field in given}:
+                raise
+            given.append(Field(error.field, error.value, error.why))
+            guesses.append(f"{error.field}: {error.value}. {error.why}")
+
+
+def given_fields(overrides: Sequence[str]) -> list[Field]:
+    """Returns the fields of the data section that `--set` gives.
+
+    Raises:
+        UsageError: If one is not a field of the data section that can be given so.
+    """
+    content: dict[str, Any] = {}
+    for override in overrides:
+        where = apply_override(content, override, "")
+        section, _, name = where.partition(".")
+        if section != "data" or name not in DataSpec.model_fields or name in ("path", "query"):
+            raise UsageError(
+                f"--set {override}: isthmus init takes fields of the data section, such as "
+                "data.encoding=latin-1; change others in the file that it writes"
+            )
+    return [Field(name, value) for name, value in content.get("data", {}).items()]
+
+
+def _drafted(path: str, given: Sequence[Field]) -> Draft:
+    """Drafts a job file with fields that are given.
+
+    Raises:
+        ReadByField: If the data can be read with one field more.
+        DataError: If they cannot be trained on.
+    """
+    values = {field.name: field.value for field in given}
+    spec = parse_job({"name": name_of(path), "data": values}, catalog()).data
     files = locate(path)
     refusal: IsthmusError | None = None
-    for fields in _candidates(files, DataSpec(path=path, query=query)):
+    for found in _candidates(files, spec):
+        fields = [*given, *(each for each in found if each.name not in values)]
         for net in ("auto", "dense"):  # an image may be too small for the net of images
             try:
-                return _accepted(name_of(path), [*given, *fields], net)
+                return _accepted(name_of(path), fields, net)
+            except ReadByField:
+                raise
             except (DataError, SpecError) as error:
                 refusal = refusal or error
     raise refusal or DataError(f"{path}: holds nothing to train on")
@@ -88,7 +137,7 @@ def name_of(path: str) -> str:
 def _candidates(files: Files, spec: DataSpec) -> Iterator[list[Field]]:
     if arrays.is_bundled(files.name) or files.endings <= set(arrays.endings()):
         return draft_array(files)
-    kind = guess_kind(files, spec)
+    kind = guess_kind(files, spec) if spec.kind == "auto" else spec.kind
     if kind == DataKind.IMAGES:
         return draft_images(files)
     if kind == DataKind.AUDIO:
@@ -180,7 +229,7 @@ def _lines(
     ]
     for field in fields:
         lines += lines_of(field, "  ")
-    why = f"A row has {values:,} values; fewer than that in the latent make it learn what matters."
+    why = _of_latent(values, plan.latent_dim)
     chosen = f"auto chooses {plan.net.name} for such rows; isthmus nets lists the others."
     lines += [
         "",
@@ -196,6 +245,13 @@ def _lines(
         "",
     ]
     return lines
+
+
+def _of_latent(values: int, latent_dim: int) -> str:
+    shown = f"A row has {values:,} value{'' if values == 1 else 's'}"
+    if latent_dim < values:
+        return f"{shown}; fewer than that in the latent make it learn what matters."
+    return f"{shown}, so that the latent has room for all: more columns would say more."
 
 
 def _epochs(rows: int | None) -> int:

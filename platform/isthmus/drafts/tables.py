@@ -10,10 +10,12 @@ import numpy as np
 import pandas as pd
 
 from isthmus.data.columns.chosen import column_names
+from isthmus.data.columns.first_line import is_a_row
 from isthmus.data.columns.survey import Column, fields_that_read, survey
 from isthmus.data.columns.times import read_times
 from isthmus.data.storage.files import Files
 from isthmus.data.table_rows import open_address
+from isthmus.data.tables import ReadByField
 from isthmus.drafts.columns import Judged, Role, is_identifier, judge
 from isthmus.drafts.fields import Field
 from isthmus.errors import DataError
@@ -38,12 +40,28 @@ def draft_table(files: Files, spec: DataSpec) -> Iterator[list[Field]]:
         DataError: If the table is damaged, or no column is left to train on.
     """
     table = open_address(files.addresses[0], files.called(0), spec)
+    if "header" not in spec.model_fields_set and table.types() is None:
+        _refuse_first_row(files, spec)
     names = column_names(table)
     judged = judge(survey(table, names, spec), table.indexes())
     if not judged:
         raise DataError(f"{table.name}: has a header but no rows; give at least one")
     yield from _series(judged)
     yield _rows(judged, files.name)
+
+
+def _refuse_first_row(files: Files, spec: DataSpec) -> None:
+    """Raises `ReadByField` if the first line of a csv holds a row, and not the names of columns."""
+    without = spec.model_copy(update={"header": "none"})
+    table = open_address(files.addresses[0], files.called(0), without)
+    if is_a_row(table):
+        raise ReadByField(
+            f"{files.name}: the first line is like the rows below it, so it is no header; set "
+            "data.header: none, or data.header: auto if it is one",
+            *("header", "none"),
+            "The first line is like those below it, so it is taken as a row, and the columns are "
+            "called f0, f1, and so on. If it is a header, write: auto",
+        )
 
 
 def _rows(judged: Sequence[Judged], name: str) -> list[Field]:
@@ -181,11 +199,12 @@ def _gaps(features: Sequence[Judged]) -> list[Field]:
     """Returns the fields that say how numbers are written, and what is done with missing ones."""
     columns = [each.column for each in features]
     found, _ = fields_that_read(columns)
-    examples = {"decimal": "12,5", "thousands": f"10{found.get('thousands')}251"}
-    fields = [
-        Field(name, value, f"Numbers are written as {examples[name]}.")
-        for name, value in found.items()
-    ]
+    written = [each.example for each in columns if each.writing is not None]
+    fields = []
+    for name, value in found.items():
+        example = next((each for each in written if value in each), "")
+        why = f"Numbers are written as {example}." if example else ""
+        fields.append(Field(name, value, why))
     signs = sorted({sign for each in columns for sign in each.missing_signs})
     if signs:
         fields.append(Field("missing_values", signs, "These texts among numbers mean no value."))

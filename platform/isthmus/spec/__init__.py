@@ -8,7 +8,14 @@ from isthmus.spec.job import (
     PluginSpec,
     TrainingSpec,
 )
-from isthmus.spec.load import Catalog, change_job, job_schema, load_job, parse_job
+from isthmus.spec.load import (
+    Catalog,
+    apply_override,
+    change_job,
+    job_schema,
+    load_job,
+    parse_job,
+)
 from isthmus.spec.model import SpecModel
 from isthmus.spec.options import DataAwareOptions
 from isthmus.spec.plan import ModelPlan
@@ -38,6 +45,7 @@ __all__ = [
     "StartSpec",
     "TrainingSpec",
     "TuningSpec",
+    "apply_override",
     "as_options",
     "change_job",
     "job_schema",

@@ -111,7 +111,7 @@ def load_job(
     content, lines, duplicates = read_yaml(Path(path), "name and data")
     faults = [Fault(where, message, lines.get(where)) for where, message in duplicates]
     for override in overrides:
-        where = _apply_override(content, override, source)
+        where = apply_override(content, override, source)
         lines.pop(where, None)
     for where, values in parse_search(search).items():
         set_search(content, where, values)
@@ -136,7 +136,7 @@ def change_job(
         SpecError: If the changed job has faults.
     """
     changed: dict[str, Any] = copy.deepcopy(dict(content))
-    names = tuple(_apply_override(changed, override, "") for override in overrides)
+    names = tuple(apply_override(changed, override, "") for override in overrides)
     return _check(changed, catalog, "", {}, []), names
 
 
@@ -192,7 +192,7 @@ def job_schema(catalog: Catalog) -> dict[str, Any]:
     return schema
 
 
-def _apply_override(content: dict[str, Any], override: str, source: str) -> str:
+def apply_override(content: dict[str, Any], override: str, source: str) -> str:
     """Applies `NAME=VALUE` to a job's content; returns the dotted name."""
     where, separator, text = override.partition("=")
     where = where.strip()

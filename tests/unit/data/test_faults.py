@@ -92,7 +92,7 @@ CASES: dict[str, tuple[Callable[[], object], dict[str, Any], str]] = {
     ),
     "folder of images and audio": (
         both(picture("f/a.png"), sound("f/b.wav")), {"path": "f"},
-        "f: holds 1 audio files and 1 images; set data.kind to audio or images",
+        "f: holds 1 audio file and 1 image; name the files of one kind with a glob, such as f/*.",
     ),
     "empty file": (text("x.csv", ""), {"path": "x.csv"}, "x.csv: the file is empty (0 bytes)"),
     "only a header": (

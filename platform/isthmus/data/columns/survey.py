@@ -24,7 +24,8 @@ _MOST_ROWS = 100_000
 _FEWEST_ROWS = 1_000
 _MOST_CELLS = 4_000_000
 _MOST_CATEGORIES = 50
-_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?$")
+DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|\d{1,2}:\d{2}(:\d{2})?$")
+"""Matches the beginning of a text that is a date or a time."""
 _MOST_MISSING_SIGNS = 3
 _LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 _WITH_DECIMAL_COMMAS = (Writing.DECIMAL_COMMA, Writing.THOUSANDS_BY_POINTS)
@@ -277,7 +278,7 @@ def _judged(
         signs = tuple(sorted(others)) if are_signs and len(others) <= _MOST_MISSING_SIGNS else ()
     if not is_there.any():
         holds = Holds.NOTHING
-    elif all(_DATE.match(each.strip()) for each in values):
+    elif all(DATE.match(each.strip()) for each in values):
         holds = Holds.TIMES
     elif len(values) <= _MOST_CATEGORIES and 2 * len(values) <= is_there.sum():
         holds = Holds.CATEGORIES

@@ -37,6 +37,20 @@ class NotANumber(DataError):
         self.column = column
 
 
+class ReadByField(DataError):
+    """A table that one field of the data section lets be read.
+
+    Attributes:
+        field: The name of the field.
+        value: The value to set.
+        why: The reason, as a sentence for a comment.
+    """
+
+    def __init__(self, message: str, field: str = "", value: str = "", why: str = "") -> None:
+        super().__init__(message)
+        self.field, self.value, self.why = field, value, why
+
+
 @dataclass(frozen=True, eq=False)
 class NumberedRows:
     """Rows of a table that are read, and those between them that cannot be read.

@@ -19,6 +19,7 @@ from isthmus.data.columns.writing import MISSING_SIGN, is_number_somehow
 from isthmus.data.storage.files import COMPRESSIONS, ending_of
 from isthmus.data.tables import (
     NumberedRows,
+    ReadByField,
     TableFormat,
     damaged,
     is_numeric,
@@ -78,9 +79,10 @@ class Csv(TableFormat):
         is_known = bool(self.spec.columns) and set(self.spec.columns or ()) <= set(cells)
         if not is_known and self._are_values(cells):
             shown = ", ".join(cells[:3]) + (", ..." if len(cells) > 3 else "")
-            raise DataError(
+            raise ReadByField(
                 f"{self.name}: the first line holds only numbers ({shown}), so it is no header; "
-                "set data.header: none, or add a line with the names of the columns"
+                "set data.header: none, or add a line with the names of the columns",
+                *("header", "none", "The first line holds only numbers: columns are f0, f1, ..."),
             )
         return cells, delimiter
 
@@ -294,11 +296,8 @@ class Csv(TableFormat):
         try:
             with self._open_bytes() as binary:
                 start = binary.read(LOOKED_AT_BYTES)
-            what = named(start, ".csv")
-            if start.startswith(_UTF_16):
-                what = "UTF-16 text; save it as UTF-8, or set data.encoding: utf-16"
-            if what is not None and self.spec.encoding == "utf-8":
-                raise DataError(f"{self.name}: is {what}")
+            if self.spec.encoding == "utf-8":
+                self._refuse_start(start)
             encoding = "utf-8-sig" if self.spec.encoding == "utf-8" else self.spec.encoding
             with (
                 self._open_bytes() as binary,
@@ -312,6 +311,16 @@ class Csv(TableFormat):
         if not lines:
             raise DataError(f"{self.name}: holds only empty lines; give a header and rows")
         return lines
+
+    def _refuse_start(self, start: bytes) -> None:
+        if start.startswith(_UTF_16):
+            raise ReadByField(
+                f"{self.name}: is UTF-16 text; save it as UTF-8, or set data.encoding: utf-16",
+                *("encoding", "utf-16", "The file begins with the mark of UTF-16."),
+            )
+        what = named(start, ".csv")
+        if what is not None:
+            raise DataError(f"{self.name}: is {what}")
 
     @contextmanager
     def _said_plainly(self) -> Iterator[None]:
