@@ -15,8 +15,11 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
 
 from isthmus import plugins
 from isthmus.errors import UsageError
@@ -124,8 +127,8 @@ class _Source:
             statement.value, ast.Constant
         ):
             return statement.value.value
-        plain = _Unannotated().visit(statement)
-        namespace: dict[str, Any] = {"__name__": self.module}
+        plain = _Plain().visit(statement)
+        namespace: dict[str, Any] = {"__name__": self.module, **_DESCRIBED_BY}
         now = _names_used_now(plain)
         for each in (_names(plain) - {name}) & set(self.statements):
             try:
@@ -138,8 +141,7 @@ class _Source:
                 elif each in now:
                     raise
         module = ast.Module([plain], type_ignores=[])
-        # The file is our own, and the line numbers are kept: pydantic reads the texts beneath the
-        # fields from it.
+        # The file is our own.
         exec(compile(module, str(self.path), "exec", dont_inherit=True), namespace)  # noqa: S102
         return namespace[name]
 
@@ -269,14 +271,41 @@ def _built_in(room: str, name: str) -> _InSource:
     return found[0]
 
 
-class _Unannotated(ast.NodeTransformer):
-    """Removes the annotations of functions, which name classes that are not evaluated."""
+class _Plain(ast.NodeTransformer):
+    """Makes a statement such that it means the same where its module is not imported."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Removes the annotations of functions, which name classes that are not evaluated."""
         node.returns = None
         for argument in (*node.args.args, *node.args.kwonlyargs):
             argument.annotation = None
         return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """Puts the texts beneath fields into the fields' annotations.
+
+        From Python 3.13 on, pydantic finds these texts only for a module that is imported.
+        """
+        for field, below in pairwise(node.body):
+            match field, below:
+                case ast.AnnAssign(), ast.Expr(value=ast.Constant(value=str(text))):
+                    field.annotation = _described(field.annotation, inspect.cleandoc(text))
+        return self.generic_visit(node)
+
+
+# Names that no module binds.
+_DESCRIBED_BY = {"<Annotated>": Annotated, "<Field>": Field}
+
+
+def _described(annotation: ast.expr, text: str) -> ast.expr:
+    """Returns the annotation of a field of options with a description of the field."""
+    if "ClassVar" in _names(annotation):
+        return annotation
+    annotated, field = (ast.Name(name, ctx=ast.Load()) for name in _DESCRIBED_BY)
+    description = ast.Call(field, [], [ast.keyword("description", ast.Constant(text))])
+    both = ast.Tuple([annotation, description], ctx=ast.Load())
+    described = ast.copy_location(ast.Subscript(annotated, both, ctx=ast.Load()), annotation)
+    return ast.fix_missing_locations(described)
 
 
 def _names(node: ast.AST) -> set[str]:
