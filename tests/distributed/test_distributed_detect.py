@@ -319,7 +319,7 @@ def test_the_command_says_how_many_parts_there_are_and_what_is_set_aside(
     assert "anomalies in 120 rows (score above " in lines[0]
     assert ", a false-alarm rate of 0.02, as 50 calibration rows tell no smaller one" in lines[0]
     assert lines[0].endswith(": out (6 parts)")
-    assert lines[1] == "  1 rows cannot be read and are set aside: out.rejected.csv"
+    assert lines[1] == "  1 row cannot be read and is set aside: out.rejected.csv"
     assert len(list(Path("out").rglob("*.csv.parquet"))) == FILES
     again = isthmus(*asked)
     assert again.code == 2

@@ -52,7 +52,7 @@ def test_an_index_in_s3_is_searched_and_its_neighbours_go_there(
     again = isthmus(*search, "--output", near)
     assert (again.code, again.err) == (
         2,
-        f"{near} exists already; choose another output, or add --force\n",
+        f"{near} exists already; choose another output, or add --force (in Python force=True)\n",
     )
     elsewhere = f"s3://{bucket}/in"
     told = isthmus("search", "--index", elsewhere, "--row", f"s3://{bucket}/q.csv")

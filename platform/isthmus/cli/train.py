@@ -9,6 +9,7 @@ from isthmus.cli import completion
 from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.terminal import err, out
 from isthmus.errors import printable
+from isthmus.progress.counting import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -220,7 +221,7 @@ def _summarise(result: "TrainResult") -> None:
     best = f"best {metrics['best_epoch']:.0f}" if metrics["best_epoch"] else "none beat the start"
     out.print(
         f"  {plan.variant.name} over {plan.net.name}, latent {plan.latent_dim}, rows of shape "
-        f"{plan.row_shape}; {metrics['epochs']:.0f} epochs, {best}, "
+        f"{plan.row_shape}; {counted(metrics['epochs'], 'epochs')}, {best}, "
         f"{metrics['seconds']:.0f} s"
     )
     if result.started_from is not None:

@@ -12,10 +12,9 @@ from isthmus.cli.json_output import AsJson, print_json
 from isthmus.cli.numbers import whole_number
 from isthmus.cli.terminal import err, out
 from isthmus.errors import UsageError
+from isthmus.progress.counting import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from isthmus.upkeep import Pruned
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -119,15 +118,13 @@ def _show(found: "Pruned") -> None:
         return
     would = "would be deleted" if found.is_dry_run else "deleted"
     if found.deleted:
-        out.paragraph(f"{_count(found.deleted, 'version')} {would}: {', '.join(found.deleted)}")
+        out.paragraph(
+            f"{counted(len(found.deleted), 'versions')} {would}: {', '.join(found.deleted)}"
+        )
     if found.runs:
-        out.paragraph(f"{_count(found.runs, 'run')} {would}: {', '.join(found.runs)}")
+        out.paragraph(f"{counted(len(found.runs), 'runs')} {would}: {', '.join(found.runs)}")
     if found.runs and not found.is_dry_run:
         out.paragraph("MLflow keeps the records of deleted runs; mlflow gc removes them for good")
-
-
-def _count(found: "Sequence[str]", what: str) -> str:
-    return f"{len(found)} {what}{'s' if len(found) != 1 else ''}"
 
 
 def _confirm(question: str, command: str, what: str, yes: bool) -> None:

@@ -52,7 +52,8 @@ class Destination(ABC):
         """
         if self.exists() and not force:
             raise UsageError(
-                f"{self.address} exists already; choose another output, or add --force"
+                f"{self.address} exists already; choose another output, or add --force (in "
+                "Python force=True)"
             )
 
     def __enter__(self) -> Self:

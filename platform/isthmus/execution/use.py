@@ -19,6 +19,7 @@ from isthmus.execution.blocks import OnRows
 from isthmus.execution.outputs import OutputSchema
 from isthmus.execution.task import Task
 from isthmus.notebook import summary
+from isthmus.progress.counting import counted
 from isthmus.registry import Pair
 from isthmus.spec import Settings, SpecModel
 from isthmus.types import DataKind
@@ -204,8 +205,9 @@ class Use(ABC):
         lines = [f"{self.headline(result)} {by}: {place}"]
         if result.rejected:
             aside = f"{str(result.output).rstrip('/')}.rejected.csv"
-            what = f"{result.rejected:,} {self.unit(result)}"
-            lines.append(f"{what} cannot be read and are set aside: {aside}")
+            what = counted(result.rejected, self.unit(result))
+            are = "is" if result.rejected == 1 else "are"
+            lines.append(f"{what} cannot be read and {are} set aside: {aside}")
         return [*lines, *self.details(result)]
 
     def _said_of(self, error: ValidationError) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from isthmus.notebook import NotebookBar, in_notebook
+from isthmus.progress.counting import counted
 from isthmus.progress.reporter import EpochReport, Reporter
 from isthmus.progress.telling import TrainingTeller
 
@@ -25,7 +26,7 @@ def shown_training(reporter: Reporter | None) -> Iterator[Reporter | None]:
     with _ended(bar):
         bar.rename("preparing")
         yield teller
-    bar.end(f"{teller.epochs:,} epochs trained")
+    bar.end(f"{counted(teller.epochs, 'epochs')} trained")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from isthmus.notebook import summary
+from isthmus.progress.counting import counted
 from isthmus.registry.summaries import figures_of, pictures_of, plan_in_words
 from isthmus.spec import Settings
 from isthmus.tracking.noise_in_words import compared_in_words, remarks
@@ -26,7 +27,7 @@ def training_summary(result: TrainResult, settings: Settings | None) -> str:
     run, metrics, plan = result.run_id[:8], result.metrics, result.plan
     if result.pair is None:
         return summary(
-            f"Run {run} was stopped after {result.epochs} epochs",
+            f"Run {run} was stopped after {counted(result.epochs, 'epochs')}",
             lines=[f"{plan_in_words(plan)}."],
             following=f'Go on with isthmus.resume("{run}").',
         )
@@ -44,7 +45,7 @@ def training_summary(result: TrainResult, settings: Settings | None) -> str:
     return summary(
         f"{result.pair} is registered",
         lines=[
-            f"{plan_in_words(plan)}; {metrics['epochs']:.0f} epochs, of which {best}, in "
+            f"{plan_in_words(plan)}; {counted(metrics['epochs'], 'epochs')}, of which {best}, in "
             f"{metrics['seconds']:.0f} s; run {run}.",
             *(f"{each[:1].upper()}{each[1:]}." for each in said if each),
         ],

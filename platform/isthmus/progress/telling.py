@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+from isthmus.progress.counting import counted
 from isthmus.progress.reporter import EpochReport, StepReport
 
 
@@ -49,13 +50,13 @@ class TrainingTeller:
 
     def on_member(self, number: int, members: int) -> None:
         """Tells that another member of an ensemble is trained from here on."""
-        self._member = f" member {number} of {members}"
+        self._member = f" ensemble member {number} of {members}"
 
     def on_start(self, epochs: int, rows: int, first_epoch: int) -> None:
         """Tells that the workers have started."""
         self._epochs, self._rows = epochs, rows
         self._began_s, self._rows_at_begin = time.monotonic(), (first_epoch - 1) * rows
-        span = f"from epoch {first_epoch} to {epochs} on {rows:,} rows each"
+        span = f"epochs {first_epoch} to {epochs}, each of {counted(rows, 'rows')}"
         self._bar.begin(f"training{self._member}", epochs * rows, self._rows_at_begin, span)
 
     def on_rows(self, epoch: int, done: int) -> None:

@@ -35,10 +35,12 @@ class GateRefused(PromotionRefused):
     def __init__(self, verdict: Verdict) -> None:
         self.verdict = verdict
         advice = (
-            "so few rows cannot tell; promote it with --undecided if these figures convince you, "
+            "so few rows cannot tell; promote it with --undecided (in Python "
+            "undecided=True) if these figures convince you, "
             "or train it on more rows"
             if verdict.outcome == "undecided"
-            else "promote another version, or this one nevertheless with --force --why REASON"
+            else "promote another version, or this one nevertheless with --force --why REASON (in "
+            "Python force=True, why=REASON)"
         )
         super().__init__(f"{verdict}; {advice}")
 
@@ -100,7 +102,10 @@ def promote(
         RegistryError: If the registry does not answer.
     """
     if force and not why.strip():
-        raise UsageError("--force needs --why: the history tells others what the gate did not see")
+        raise UsageError(
+            "--force needs --why (in Python why=REASON): the history tells others what the gate "
+            "did not see"
+        )
     if alias != CHAMPION:
         done = set_alias(name, version, settings, alias, why=why, source=source)
         return Promoted(done, None)

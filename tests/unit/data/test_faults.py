@@ -102,7 +102,7 @@ CASES: dict[str, tuple[Callable[[], object], dict[str, Any], str]] = {
     "text column": (
         text("x.csv", "a,city\n1,Bonn\n2,Jena\n3,Kiel\n"), {"path": "x.csv"},
         'x.csv: column "city" is not numeric (for example "Bonn", in row 0, counted from 0); '
-        "list it under data.exclude",
+        "write it as numbers, or train with it under data.exclude",
     ),
     "one text among numbers": (
         text("x.csv", "a,b\n1,2\n2,oops\n3,4\n"), {"path": "x.csv"},
@@ -144,7 +144,7 @@ CASES: dict[str, tuple[Callable[[], object], dict[str, Any], str]] = {
     "missing values": (
         text("x.csv", "a,b\n1,2\n2,\n3,\n,4\n"), {"path": "x.csv"},
         'x.csv: column "b" has missing values (and 1 other column too), first in row 1, counted '
-        "from 0; set data.missing to mean or drop",
+        "from 0; fill them in, or train with data.missing: mean or drop",
     ),
     "missing values in an array": (
         array("x.npy", HOLED), {"path": "x.npy"},

@@ -230,12 +230,12 @@ def no_rows(ending: str) -> Callable[[], str]:
 
 
 NO_ROW = "has a header but no rows; give at least one"
-MISSING = 'column "b" has missing values, first in row 900, counted from 0; set data.missing to'
+MISSING = 'column "b" has missing values, first in row 900, counted from 0; fill them in'
 INFINITE = 'column "b" holds infinity or a value beyond float32 (3.4e38), first in row 900'
 FAULTS: dict[str, tuple[Callable[[], str], str]] = {
     "a text in a csv": (
         late("a", "oops", ".csv"),
-        't.csv: column "a" is not numeric (for example "oops", in row 900, counted from 0); list',
+        't.csv: column "a" is not numeric (for example "oops", in row 900, counted from 0); write',
     ),
     "a cell too many": (text_line("1,r,2,3,red,9"), "Row #902: Expected 5 columns, got 6"),
     "a text column": (

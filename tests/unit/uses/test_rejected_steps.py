@@ -125,7 +125,7 @@ def test_a_cell_that_is_no_number_is_a_gap_which_no_window_crosses(which, reques
 def test_the_summary_counts_the_steps_that_are_set_aside(untimed):
     result = detect_with(untimed, save(machine(), {(30, "load"): "oops"}), "scores.csv")
     assert (result.rows, result.rejected) == (STEPS - 1, 1)
-    said = "1 steps cannot be read and are set aside: scores.csv.rejected.csv"
+    said = "1 step cannot be read and is set aside: scores.csv.rejected.csv"
     assert said in Detect().summary(result)
 
 

@@ -20,7 +20,7 @@ _SHOWN = 8
 # The square of ten times as much is beyond float32, and scores sum up the squares of many numbers.
 _LARGEST_SCALED = 1e18
 _NUMBERS_AT_ONCE = 2**18
-_WHAT_TO_DO = "set data.missing to mean or drop, or fill them in"
+_WHAT_TO_DO = "fill them in, or train with data.missing: mean or drop"
 
 
 def refuse_infinite(

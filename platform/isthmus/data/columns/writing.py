@@ -71,4 +71,4 @@ def advice(example: str) -> str:
         return f"if that means a missing value, set data.missing_values: ['{example}']"
     if _DATE.match(example):
         return "list it under data.exclude, or name it as data.time of a series"
-    return "list it under data.exclude, or under data.categories"
+    return "write it as numbers, or train with it under data.exclude or data.categories"
