@@ -150,7 +150,7 @@ def test_the_graphs_hold_the_output_activation_of_the_loss(
     [each for each in variants.names() if issubclass(variants.get(each), VariationalAutoencoder)],
 )
 def test_the_fast_exporter_writes_the_graph_of_every_bound(variant: str, tmp_path: Path) -> None:
-    """Where it fails, a training takes seconds longer, and the exporter prints pages of its own."""
+    """The slow exporter takes seconds more of each training, and prints pages of its own."""
     rows = rows_of(DataKind.TABULAR)
     loss = ReconstructionLoss.GAUSSIAN_NLL
     module = build(variant, "dense", DataKind.TABULAR, reconstruction=loss)

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from isthmus.promotion.verdict import Check
 
-BESIDE_PCA = " beside PCA at "
-"""The words in the name of a check between what is compared with PCA and its components."""
 _VALUES = {
     "error": "{:.5g}",
     "score": "{:.3f}",
@@ -37,7 +35,7 @@ def sentence(check: Check) -> str:
     """Returns a check in one line."""
     value, beside, change, asked = cells(check)
     change = f": {change}" if change else ""
-    if BESIDE_PCA in check.name:
+    if check.check == "pca":
         figures = f": own {value}, PCA's {beside}{change}"
     else:
         figures = f" {value} beside {beside}{change}" if beside else f" {value}{change}"

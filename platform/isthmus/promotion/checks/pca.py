@@ -5,7 +5,6 @@ from __future__ import annotations
 from isthmus.promotion.evidence import Evidence, GateCheck, decide
 from isthmus.promotion.intervals import ratio
 from isthmus.promotion.verdict import Check
-from isthmus.promotion.words import BESIDE_PCA
 
 
 class Pca(GateCheck):
@@ -31,7 +30,7 @@ class Pca(GateCheck):
             verdict = "refused"
         return Check(
             check="pca",
-            name=f"error{BESIDE_PCA}{evidence.pca_components}",
+            name=f"error beside PCA at {evidence.pca_components}",
             value=float(ours.mean()),
             beside=float(theirs.mean()),
             change=found.value - 1,
