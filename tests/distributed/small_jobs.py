@@ -16,7 +16,7 @@ from isthmus.spec import ModelPlan, PluginSpec, TrainingSpec
 PLAIN = {"learning_rate": 1e-2, "epochs": 8}
 
 
-def plan(variant: str = "denoising") -> ModelPlan:
+def plan(variant: str = "denoising", hidden: tuple[int, ...] = (16,)) -> ModelPlan:
     return ModelPlan(
         kind="tabular",
         row_shape=(6,),
@@ -25,7 +25,7 @@ def plan(variant: str = "denoising") -> ModelPlan:
             name=variant, options=variants.config(variant)().model_dump(mode="json")
         ),
         net=PluginSpec(
-            name="dense", options=nets.config("dense")(hidden=(16,)).model_dump(mode="json")
+            name="dense", options=nets.config("dense")(hidden=hidden).model_dump(mode="json")
         ),
         reconstruction="mse",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from isthmus.progress.checkpoints import Progress
 from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
+from isthmus.progress.uploads import copy_checkpoint
 from isthmus.strategies.context import WorkerContext
 from isthmus.training import epoch_end, memory
 from isthmus.training.worker_loop import WorkerTask, train_worker
@@ -23,6 +25,11 @@ from tests.distributed.small_jobs import RecordingSender, plan, rows, same_weigh
 from tests.together import run_together
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
+
+# PowerSGD compresses matrices that are large beside its rank, such as 64 x 64 weights. Both
+# hooks begin after 100 steps, of which an epoch of 300 rows has 15.
+WIDE = (64, 64)
+HOOKED: dict[str, Any] = {"global_batch_size": 20, "learning_rate": 3e-3}
 
 
 class Lost(Exception):
@@ -36,6 +43,7 @@ def share(
     runs: dict[str, tuple[str, dict[str, Any]]],
     lost_after: int | None = None,
     scaled: ScaledRows | None = None,
+    hidden: tuple[int, ...] = (16,),
 ) -> None:
     """This worker's part of runs, one after another; each goes on from its last checkpoint.
 
@@ -51,21 +59,30 @@ def share(
     epoch_end._AGREE_S = 0.0  # a checkpoint may be of any batch
     for name, (variant, options) in runs.items():
         storage = CheckpointStorage(str(folder), name)
+        merged = folder / f"{name}-merged"  # the files of all workers, as Ray Train merges them
         checkpoints = 0
 
         def keep(
-            kept: Path | None, progress: Progress, storage: CheckpointStorage = storage
+            kept: Path | None,
+            progress: Progress,
+            storage: CheckpointStorage = storage,
+            merged: Path = merged,
         ) -> None:
-            assert (kept is not None) == (rank == 0)
+            assert kept is not None or rank > 0
             if kept:
-                storage.keep(kept)
+                merged.mkdir(exist_ok=True)
+                copy_checkpoint(kept, merged)
+            torch.distributed.barrier()
+            if rank == 0:
+                storage.keep(merged)
+                shutil.rmtree(merged)
             torch.distributed.barrier()
             nonlocal checkpoints
             checkpoints += 1
             if checkpoints == lost_after:
                 raise Lost
 
-        task = WorkerTask(plan(variant), training(**{"workers": workers, **options}))
+        task = WorkerTask(plan(variant, hidden), training(**{"workers": workers, **options}))
         end = nullcontext() if lost_after is None else pytest.raises(Lost)
         with end, storage.last() as last:
             train_worker(task, scaled or rows(), context, None, keep, last)
@@ -76,8 +93,9 @@ def trained(
     runs: dict[str, tuple[str, dict[str, Any]]],
     workers: int = 2,
     scaled: ScaledRows | None = None,
+    hidden: tuple[int, ...] = (16,),
 ) -> list[FitResult]:
-    run_together(workers, share, folder, runs, None, scaled)
+    run_together(workers, share, folder, runs, None, scaled, hidden)
     return [result(folder, name) for name in runs]
 
 
@@ -191,27 +209,59 @@ def test_workers_without_rows_take_part(
 
 
 @pytest.mark.parametrize(
-    ("hook", "rel"), [("powersgd", 1e-2), ("post_local_sgd", 0.2)], ids=lambda each: str(each)
+    ("hook", "rel", "hidden"),
+    [
+        ("powersgd", 5e-2, WIDE),
+        # More than 1 MB of weights, which DistributedDataParallel sends in two buckets.
+        ("powersgd", 0.2, (1024, 512)),
+        ("post_local_sgd", 0.2, WIDE),
+    ],
 )
 def test_a_communication_hook_changes_little_of_what_is_learned(
-    tmp_path: Path, hook: str, rel: float
+    tmp_path: Path, hook: str, rel: float, hidden: tuple[int, ...]
 ) -> None:
-    options = {"global_batch_size": 20, "learning_rate": 3e-3, "epochs": 15}
+    options = {**HOOKED, "epochs": 15}
     runs = {name: ("plain", {**options, "comm_hook": name}) for name in ("none", hook)}
-    exact, hooked = trained(tmp_path, runs, 2, rows(300))
+    exact, hooked = trained(tmp_path, runs, 2, rows(300), hidden)
     assert hooked.progress.best_loss == pytest.approx(exact.progress.best_loss, rel=rel)
-    assert hooked.progress.best_loss != exact.progress.best_loss  # it begins after 100 steps
+    assert hooked.progress.best_loss != pytest.approx(exact.progress.best_loss, rel=1e-5)
 
 
-def test_workers_that_step_alone_are_saved_where_their_weights_agree(tmp_path: Path) -> None:
-    options = {"global_batch_size": 20, "epochs": 12, "checkpoint_interval_s": 0}
-    run = {"hurt": ("plain", {**options, "comm_hook": "post_local_sgd"})}
-    run_together(2, share, tmp_path, run, 9, rows(300))
+@pytest.mark.parametrize(
+    ("hook", "variant", "lost_after"),
+    [
+        ("powersgd", "plain", 99),
+        ("powersgd", "plain", 120),
+        ("powersgd", "usad", 107),
+        ("post_local_sgd", "plain", 101),
+        ("post_local_sgd", "plain", 120),
+        ("post_local_sgd", "usad", 99),
+        ("post_local_sgd", "usad", 107),
+    ],
+)
+def test_a_run_with_a_communication_hook_goes_on_exactly(
+    tmp_path: Path, hook: str, variant: str, lost_after: int
+) -> None:
+    options = {**HOOKED, "epochs": 9, "comm_hook": hook}
+    (whole,) = trained(tmp_path, {"whole": (variant, options)}, 2, rows(300), WIDE)
+    run = {"hurt": (variant, {**options, "checkpoint_interval_s": 0})}
+    run_together(2, share, tmp_path, run, lost_after, rows(300), WIDE)
     before = result(tmp_path, "hurt").progress
-    assert (before.epochs, before.rows_done) == (9, 0)
-    (hurt,) = trained(tmp_path, run, 2, rows(300))
+    assert before.epochs * 300 + before.rows_done == lost_after * 20
+    (hurt,) = trained(tmp_path, run, 2, rows(300), WIDE)
     assert hurt.progress.finished
-    assert [report.epoch for report in hurt.progress.history] == list(range(1, 13))
+    assert same_weights(whole, hurt)
+
+
+def test_a_run_with_a_communication_hook_goes_on_with_another_number_of_workers(
+    tmp_path: Path,
+) -> None:
+    options = {**HOOKED, "epochs": 9, "checkpoint_interval_s": 0, "workers": {"min": 2, "max": 3}}
+    run = {"run": ("plain", {**options, "comm_hook": "post_local_sgd"})}
+    run_together(2, share, tmp_path, run, 107, rows(300), WIDE)
+    (after,) = trained(tmp_path, run, 3, rows(300), WIDE)
+    assert after.progress.finished
+    assert [report.epoch for report in after.progress.history] == list(range(1, 10))
 
 
 @pytest.mark.usefixtures("torch_as_before")

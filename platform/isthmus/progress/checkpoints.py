@@ -3,7 +3,8 @@
 `last.ckpt` is Lightning's checkpoint (weights, optimizer, loops), `best.safetensors` holds the
 weights of the best epoch, and `progress.json` the progress of training. One checkpoint holds both
 sets of weights, so that only the newest must be kept. If FSDP shards the model, `last.ckpt` and
-`best` are folders of shards, written by `torch.distributed.checkpoint`.
+`best` are folders of shards, written by `torch.distributed.checkpoint`. Under some communication
+hooks each worker has a state of its own, in a file like `worker-1-of-2.pt`.
 """
 
 from __future__ import annotations
@@ -113,6 +114,36 @@ def load_best_shards(folder: Path, best: Mapping[str, Any]) -> None:
     load({**best}, checkpoint_id=folder / _BEST_SHARDS)
 
 
+def write_worker_state(folder: Path, rank: int, workers: int, state: Mapping[str, Any]) -> None:
+    """Writes the state that only one worker has; it may contain tensors."""
+    import torch
+
+    torch.save(dict(state), folder / _worker_file(rank, workers))
+
+
+def read_worker_state(folder: Path, rank: int, workers: int) -> dict[str, Any] | None:
+    """Returns a worker's own state on the CPU; `None` if there is none for so many workers."""
+    import torch
+
+    path = folder / _worker_file(rank, workers)
+    if not path.exists():
+        return None
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def _worker_file(rank: int, workers: int) -> str:
+    return f"worker-{rank + 1}-of-{workers}.pt"
+
+
+def _has_all_worker_states(folder: Path) -> bool:
+    names = {path.name for path in folder.glob("worker-*-of-*.pt")}
+    if not names:
+        return True
+    workers = int(next(iter(names)).removesuffix(".pt").rpartition("-")[2])
+    return names == {_worker_file(rank, workers) for rank in range(workers)}
+
+
 def _merged_shards(folder: Path) -> dict[str, Tensor]:
     import torch
     from torch.distributed.checkpoint.filesystem import FileSystemReader
@@ -129,9 +160,11 @@ def _merged_shards(folder: Path) -> dict[str, Tensor]:
 
 
 def is_whole(folder: Path) -> bool:
-    """Returns whether a checkpoint has all its files; each worker stores its shards separately."""
+    """Returns whether a checkpoint has all its files; each worker stores its own separately."""
+    if not (folder / PROGRESS).exists() or not _has_all_worker_states(folder):
+        return False
     sharded = [each for each in (folder / LAST, folder / _BEST_SHARDS) if each.is_dir()]
-    return (folder / PROGRESS).exists() and all(_has_all_shards(each) for each in sharded)
+    return all(_has_all_shards(each) for each in sharded)
 
 
 def _has_all_shards(folder: Path) -> bool:

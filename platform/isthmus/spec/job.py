@@ -132,8 +132,8 @@ class TrainingSpec(SpecModel):
     """The way in which ddp exchanges gradients. `bf16` halves their size. `powersgd` sends factors
     of low rank. `post_local_sgd`, for slow networks, lets workers step alone and averages their
     weights every few steps; it excludes `weight_average_decay`. All three change the result a
-    little. With the last two, checkpoints are saved between epochs only, and a run that is resumed
-    begins with a new state of the hook: its result differs a little too. `none` sends the gradients
+    little. With the last two a checkpoint holds the state of every worker, and a run that is
+    resumed with another number of workers begins with a new state. `none` sends the gradients
     unchanged, and so does `auto`, through shared memory if all workers are on CPUs of one
     machine."""
     trainer: Mapping[str, Any] = Field(default_factory=dict)
@@ -166,8 +166,8 @@ class TrainingSpec(SpecModel):
     """The rule by which training stops before the last epoch. With `null` it trains all epochs."""
     checkpoint_interval_s: float = Field(default=30.0, ge=0.0)
     """The time between checkpoints in seconds, and so about the most work that is lost when a
-    worker dies. 0 saves about twice a second. Where Ray Data reads the rows, and with `comm_hook:
-    powersgd` or `post_local_sgd`, checkpoints are saved between epochs only."""
+    worker dies. 0 saves about twice a second. Where Ray Data reads the rows, checkpoints are
+    saved between epochs only."""
     max_failures: int = Field(default=2, ge=0)
     """The number of times that a lost worker is replaced before the run fails."""
 

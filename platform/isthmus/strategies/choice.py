@@ -75,6 +75,9 @@ def _strategy(training: TrainingSpec, context: WorkerContext) -> Strategy:
         return FSDPStrategy(**arguments)
     # Buffers need no broadcast: variants reduce theirs over all workers themselves.
     arguments = {"broadcast_buffers": False, "gradient_as_bucket_view": True}
+    # DistributedDataParallel would else order its buckets anew after the first step, also of a
+    # resumed run, and PowerSGD's state of a checkpoint refers to the buckets.
+    arguments["find_unused_parameters"] = training.comm_hook == "powersgd"
     if context.is_in_ray:
         from ray.train.lightning import RayDDPStrategy
 

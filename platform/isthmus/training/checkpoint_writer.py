@@ -21,6 +21,8 @@ from isthmus.modules import names_in_autoencoder
 from isthmus.progress import checkpoints
 from isthmus.progress.checkpoints import Progress
 from isthmus.progress.uploads import copy_checkpoint
+from isthmus.strategies.comm_hooks import CommHook
+from isthmus.strategies.context import WorkerContext
 from isthmus.training.averaging import AveragedWeights
 
 KeepCheckpoint = Callable[[Path | None, Progress], None]
@@ -42,7 +44,8 @@ class CheckpointWriter:
     def __init__(
         self,
         keep: KeepCheckpoint,
-        rank: int,
+        context: WorkerContext,
+        hook: CommHook,
         averaged: AveragedWeights | None = None,
         resumed: Path | None = None,
         is_storing: Callable[[], bool] = lambda: False,
@@ -51,14 +54,16 @@ class CheckpointWriter:
 
         Args:
             keep: Stores a checkpoint.
-            rank: The rank of this worker.
+            context: The rank of this worker and the number of workers.
+            hook: The communication hook, of which a worker may have a state of its own.
             averaged: The averaged weights, which are saved instead of the trained ones, if any.
             resumed: The folder of the checkpoint that training resumes from, if any.
             is_storing: Returns whether an earlier checkpoint of this worker is not stored yet.
         """
         self.best: Mapping[str, Any] = {}
         self._keep = keep
-        self._rank = rank
+        self._context = context
+        self._hook = hook
         self._averaged = averaged
         self._resumed = resumed
         self.is_storing = is_storing
@@ -90,14 +95,21 @@ class CheckpointWriter:
 
     @contextmanager
     def _whole(self, trainer: Trainer, progress: Progress) -> Iterator[Path | None]:
-        """Yields the folder of the checkpoint that rank 0 has written; `None` on other ranks."""
+        """Yields the folder of what this worker has written; `None` if that is nothing.
+
+        The first worker writes the checkpoint, and each its own state, if it has one.
+        """
+        context = self._context
         with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
             folder = Path(name)
             trainer.save_checkpoint(folder / checkpoints.LAST)
-            if self._rank == 0:
+            own = self._hook.worker_state(trainer)
+            if own is not None:
+                checkpoints.write_worker_state(folder, context.rank, context.workers, own)
+            if context.rank == 0:
                 checkpoints.write_best(folder, self.best)
                 checkpoints.write_progress(folder, progress)
-            yield folder if self._rank == 0 else None
+            yield folder if context.rank == 0 or own is not None else None
 
     @contextmanager
     def _shards(self, trainer: Trainer, progress: Progress) -> Iterator[Path]:
@@ -109,14 +121,14 @@ class CheckpointWriter:
             trainer.strategy.barrier()
             own = Path(name)
             copy_checkpoint(common, own, self._is_own)
-            if self._rank == 0:
+            if self._context.rank == 0:
                 checkpoints.write_progress(own, progress)
             yield own
 
     def _is_own(self, file: Path) -> bool:
         """Returns whether this worker wrote a file; files without a rank belong to rank 0."""
         found = _SHARDS.fullmatch(file.name)
-        return self._rank == (int(found[1]) if found else 0)
+        return self._context.rank == (int(found[1]) if found else 0)
 
 
 @contextmanager

@@ -24,7 +24,6 @@ from isthmus.progress.checkpoints import Progress
 from isthmus.progress.events import RowsDone, Sender, Started
 from isthmus.progress.reporter import EpochReport, StepReport
 from isthmus.spec import TrainingSpec
-from isthmus.strategies.comm_hooks import INEXACT_HOOKS
 from isthmus.training.checkpoint_writer import CheckpointWriter
 from isthmus.training.loss_sums import LossSums, per_row
 
@@ -149,7 +148,7 @@ class EpochEndCallback(Callback):
             )
         )
         self._next_agreement, self._agreed_s = self._batches_between, time.monotonic()
-        if self.SAVES_WITHIN_EPOCHS and self._resumes_within_epochs():
+        if self.SAVES_WITHIN_EPOCHS and self._batches.is_resumable:
             if is_stopped or is_save_due:
                 self.save(trainer)
             if is_stopped:
@@ -234,13 +233,6 @@ class EpochEndCallback(Callback):
         """Returns whether the checkpoint interval is over, by this worker's clock."""
         return time.monotonic() - self._saved_s >= self._training.checkpoint_interval_s
 
-    def _resumes_within_epochs(self) -> bool:
-        """Returns whether training can resume in the middle of an epoch.
-
-        Under some hooks the workers' weights differ there, and a checkpoint has those of one.
-        """
-        return self._batches.is_resumable and self._training.comm_hook not in INEXACT_HOOKS
-
     def _tell_loss(self, sender: Sender, epoch: int) -> None:
         """Sends the loss of the epoch so far every few seconds, as reading it waits for a GPU."""
         if time.monotonic() - self._told_s < _TELL_S:
@@ -305,7 +297,7 @@ class EpochEndCallback(Callback):
         """Sums the losses and flags of all workers in one message."""
         sums = torch.stack([total.double() for total in train.values()])
         # An epoch that cannot be resumed in its middle is saved if it took long to train.
-        is_late = not self._resumes_within_epochs() and self._epoch_is_long()
+        is_late = not self._batches.is_resumable and self._epoch_is_long()
         is_due = self.save_is_due() or is_late
         flags = [self._is_stopping, is_due, self.checkpoints.is_storing()]
         numbers = sum_over_workers(torch.cat([sums, sums.new_tensor(flags)])).tolist()

@@ -97,12 +97,13 @@ def train_worker(
         module.clock.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
-        writer = CheckpointWriter(keep, context.rank, averaged, folder, is_storing)
+        hook = _comm_hook(training, context, folder)
+        writer = CheckpointWriter(keep, context, hook, averaged, folder, is_storing)
         begins_warm = task.weights is not None and not folder and is_comparable(module.autoencoder)
         books = make_callback(training, batches, progress, writer, sender)
         callbacks = [each for each in (averaged, *task.callbacks) if each is not None]
         callbacks += [ErrorMeter()] if task.measures_error else []
-        callbacks += [CommHook(training, context), books]
+        callbacks += [hook, books]
         callbacks += [StartingPoint(progress, writer, sender)] if begins_warm else []
         loader: Batches | GroupedBatches = batches
         if _takes_groups(task, training, context):
@@ -248,6 +249,11 @@ def _held_out(rows: ScaledRows, context: WorkerContext) -> ValidationBatches:
         context.rank,
         context.workers,
     )
+
+
+def _comm_hook(training: TrainingSpec, context: WorkerContext, folder: Path | None) -> CommHook:
+    own = checkpoints.read_worker_state(folder, context.rank, context.workers) if folder else None
+    return CommHook(training, context, own)
 
 
 def _takes_groups(task: WorkerTask, training: TrainingSpec, context: WorkerContext) -> bool:
