@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from isthmus.data import Provenance, split_rows
 from isthmus.data.steps.windows import cut_windows, merge_windows, window_starts
+from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from isthmus.types import DataKind, ScalingMode
 from tests.reading import open_like, read_like, read_to_train, write_back
@@ -155,6 +156,37 @@ def test_an_array_of_one_axis_is_a_series_of_one_channel(
     with np.load("o.npz") as archive, np.load("s.npz") as before:
         assert np.allclose(archive["x"], before["x"], atol=1e-6)
         assert archive["x"].shape == (300,)
+
+
+@pytest.mark.usefixtures("series")
+def test_an_array_of_the_channels_in_their_order_is_read_like_the_table_that_was_trained_on(
+    in_tmp: Path,
+) -> None:
+    np.save("new.npy", pd.read_csv("s.csv")[["load", "temperature"]].to_numpy())
+    np.save("wide.npy", np.zeros((100, 3)))
+    trained, spec = read_to_train(SPEC)
+    assert np.array_equal(read_like(spec, "new.npy", (2, 32)).values, trained.values)
+    with pytest.raises(DataError, match="has 3 columns; the model was trained on 2"):
+        read_like(spec, "wide.npy", (2, 32))
+
+
+@pytest.mark.usefixtures("series")
+def test_an_array_is_refused_by_a_pair_that_needs_times(in_tmp: Path) -> None:
+    np.save("new.npy", np.zeros((100, 2)))
+    _, spec = read_to_train(SPEC.model_copy(update={"time": "timestamp"}))
+    with pytest.raises(DataError, match='the model needs "timestamp"; give a csv or parquet'):
+        read_like(spec, "new.npy", (2, 32))
+
+
+def test_a_large_array_keeps_the_centre_of_training(in_tmp: Path) -> None:
+    signal = 20_000_000 + np.sin(np.arange(300) / 9)
+    np.save("train.npy", signal)
+    np.save("shifted.npy", signal + 5000)
+    trained, spec = read_to_train(DataSpec(path="train.npy", kind=DataKind.SERIES, window=16))
+    shifted = read_like(spec, "shifted.npy", (1, 16), centre=trained.schema.centre)
+    assert trained.schema.centre is not None
+    again = np.median(shifted.values), np.median(trained.values)
+    assert again[0] - again[1] == pytest.approx(5000, abs=1)
 
 
 @given(

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from isthmus.data.columns.quality import refuse_empty_columns
 from isthmus.data.kinds import Kind, UseOptions
-from isthmus.data.kinds.tabular import is_array, open_arrays, open_tables, open_tables_like
+from isthmus.data.kinds.tabular import (
+    is_array,
+    open_arrays,
+    open_arrays_like,
+    open_tables,
+    open_tables_like,
+)
 from isthmus.data.rows import RowSource
 from isthmus.data.steps.series_rows import series_rows
 from isthmus.data.storage.files import Files
@@ -67,14 +73,12 @@ class Series(Kind):
         data = data.model_copy(update={"window": window})
         of_steps = schema.model_copy(update={"kind": DataKind.TABULAR, "shape": (channels,)})
         if is_array(files):
-            steps, _ = open_arrays(
-                files, _of_steps(data), may_have_one_axis=True, sets_aside=options.set_aside
+            _refuse_no_names(files, data)
+            steps = open_arrays_like(
+                *(files, _of_steps(data), of_steps),
+                may_have_one_axis=True,
+                sets_aside=options.set_aside,
             )
-            if steps.schema.shape != (channels,):
-                raise DataError(
-                    f"{files.name}: has {steps.schema.shape[0]} columns; the model was trained on "
-                    f"{channels}: give those"
-                )
         else:
             steps = open_tables_like(
                 *(files, _of_steps(data), of_steps),
@@ -98,6 +102,16 @@ def _of_steps(spec: DataSpec) -> DataSpec:
 
 def _extra(spec: DataSpec) -> tuple[str, ...]:
     return tuple(name for name in (spec.time, spec.series_id) if name is not None)
+
+
+def _refuse_no_names(files: Files, data: DataSpec) -> None:
+    """Refuses arrays for a pair that finds times or series by the names of their columns."""
+    named = _extra(data)
+    if named:
+        raise DataError(
+            f'{files.name}: an array has no columns with names, and the model needs "{named[0]}"; '
+            "give a csv or parquet"
+        )
 
 
 def _refuse_columns_of_arrays(files: Files, spec: DataSpec) -> None:

@@ -73,11 +73,7 @@ class Tabular(Kind):
         """Opens rows for a trained pair: columns by name in any order, or by their number."""
         if not is_array(files):
             return open_tables_like(files, data, schema, sets_aside=options.set_aside)
-        parts = [
-            replace(_array_like(files, place, data, schema), sets_aside=options.set_aside)
-            for place in range(len(files))
-        ]
-        return parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
+        return open_arrays_like(files, data, schema, sets_aside=options.set_aside)
 
 
 def is_array(files: Files) -> bool:
@@ -272,7 +268,7 @@ def _table_centre(
 
 
 def open_arrays(
-    files: Files, spec: DataSpec, *, may_have_one_axis: bool = False, sets_aside: bool = False
+    files: Files, spec: DataSpec, *, may_have_one_axis: bool = False
 ) -> tuple[RowSource, DataSpec]:
     """Opens arrays to train on.
 
@@ -280,7 +276,6 @@ def open_arrays(
         files: The arrays, all with as many columns as the first.
         spec: The data section.
         may_have_one_axis: Whether an array of shape (N,) will do, as one column.
-        sets_aside: Whether rows that cannot be read are set aside instead of refused.
     """
     parts: list[ArrayRows] = []
     for place in range(len(files)):
@@ -299,8 +294,7 @@ def open_arrays(
         centre = find_centre(sample if chosen is None else sample[:, chosen], columns, name)
         shape = (width if chosen is None else len(chosen),)
         schema = RowSchema(kind=DataKind.TABULAR, shape=shape, features=columns, centre=centre)
-        one = ArrayRows(loaded, path, name, spec, schema, chosen, sets_aside=sets_aside)
-        parts.append(one)
+        parts.append(ArrayRows(loaded, path, name, spec, schema, chosen))
     settled = {"key": parts[0].array.key, "columns": parts[0].schema.features}
     source = parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
     return source, spec.model_copy(update=settled)
@@ -323,7 +317,28 @@ def _places(loaded: LoadedArray, columns: tuple[str, ...] | None) -> tuple[int, 
     return tuple(loaded.columns.index(column) for column in columns)
 
 
-def _array_like(files: Files, place: int, data: DataSpec, schema: RowSchema) -> ArrayRows:
+def open_arrays_like(
+    files: Files,
+    data: DataSpec,
+    schema: RowSchema,
+    *,
+    may_have_one_axis: bool = False,
+    sets_aside: bool = False,
+) -> RowSource:
+    """Opens arrays for a trained pair; their columns are taken by their place.
+
+    The arguments are those of `open_arrays`, and the schema of the training rows.
+    """
+    parts = [
+        replace(_array_like(files, place, data, schema, may_have_one_axis), sets_aside=sets_aside)
+        for place in range(len(files))
+    ]
+    return parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
+
+
+def _array_like(
+    files: Files, place: int, data: DataSpec, schema: RowSchema, may_have_one_axis: bool
+) -> ArrayRows:
     path = None if arrays.is_bundled(files.name) else files.path(place)
     name = files.called(place)
     loaded = open_array(str(path or files.name), name, data.key, None, key_is_needed=False)
@@ -332,7 +347,9 @@ def _array_like(files: Files, place: int, data: DataSpec, schema: RowSchema) -> 
         chosen = _places(loaded, columns)
         schema = schema.model_copy(update={"features": columns})
         return ArrayRows(loaded, path, name, data, schema, chosen)
-    refuse_width(_width(loaded, name), schema.shape[0], "columns", name)
+    has_one_axis = may_have_one_axis and len(loaded.values.shape) == 1
+    width = 1 if has_one_axis else _width(loaded, name)
+    refuse_width(width, schema.shape[0], "columns", name)
     schema = schema.model_copy(update={"features": None})
     return ArrayRows(loaded, path, name, data, schema)
 
