@@ -33,8 +33,9 @@ class RowSchema(SpecModel):
     missing_share: tuple[float, ...] | None = None
     """The share of missing values of each feature or channel among the training rows, 0 to 1."""
     quantiles: tuple[tuple[float, float, float], ...] | None = None
-    """The 5 %, 50 % and 95 % quantiles of each feature of a table among the training rows, or a
-    sample of them, in data units. They tell whether a column comes in another unit."""
+    """The 5 %, 50 % and 95 % quantiles of each feature of a table, or each channel of a series,
+    among the training rows, or a sample of them, in data units. They tell whether a column comes
+    in another unit."""
     white: float | None = None
     """The value of a white pixel: 255, 65535 or 1, in the units of the rows."""
     sample_rate_hz: int | None = None

@@ -1,14 +1,17 @@
-"""Values of tables that leave the range of training are told, wherever they are."""
+"""Values of tables and series that leave the range of training are told, wherever they are."""
 
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from isthmus.data import Moments, RangeWatch, remembered
-from isthmus.data.prepared.spread import EvenSample, quantiles_of
+from isthmus.data.prepared.spread import LEVELS, EvenSample, quantiles_of
+from isthmus.data.steps.windows import cut_windows
 from isthmus.spec import RowSchema
 from isthmus.types import DataKind
 
@@ -163,6 +166,81 @@ def test_missing_values_are_passed_over_in_a_columns_spread(
     values[::2, 0] = np.nan
     (told,) = told_of(values, caplog)
     assert '"flow"' in told
+
+
+WINDOW = 32
+
+
+def told_of_series(values: np.ndarray, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Trains on windows of two channels, and reads others cut from `values`, shape (T, 2)."""
+    schema = RowSchema(kind=DataKind.SERIES, shape=(2, WINDOW), features=("flow", "heat"))
+
+    def windows(steps: np.ndarray) -> np.ndarray:
+        return cut_windows(steps, np.arange(0, len(steps) - WINDOW + 1, WINDOW // 2), WINDOW)
+
+    train = windows(series(20_000))
+    known = remembered(schema, Moments.of(train), train)
+    assert known.quantiles is not None
+    assert np.allclose(known.quantiles, np.quantile(series(20_000), LEVELS, axis=0).T, atol=3)
+    watch = RangeWatch(known, "new.csv")
+    caplog.clear()
+    for block in np.array_split(windows(values), 3):
+        watch.look(block)
+    watch.report()
+    return list(caplog.messages)
+
+
+def series(steps: int) -> np.ndarray:
+    """A signal that repeats itself every 32 steps, 10 to 90, beside a slow one, -5 to 5."""
+    at = np.arange(steps)
+    noise = np.random.default_rng(steps).normal(0, 1, (steps, 2))
+    waves = np.stack([50 + 39 * np.sin(at * np.pi / 16), 5 * np.sin(at / 900)], axis=1)
+    return np.asarray(waves + 0.3 * noise, dtype=np.float32)
+
+
+@pytest.mark.parametrize("factor", [0.001, 1 / 60])
+@pytest.mark.parametrize("steps", [400, 30_000])
+def test_one_channel_of_a_series_in_another_unit_is_told_with_both_spreads(
+    factor: float, steps: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = series(steps)
+    values[:, 0] *= factor
+    (told,) = told_of_series(values, caplog)
+    low, high = (float(each) for each in np.quantile(values[:, 0], (0.05, 0.95)))
+    assert "the middle 90 % of the values lie beside the trained ones" in told
+    found = re.search(r'"flow" (\S+) to (\S+), trained on 1[01]\.\d+ to 8[89]\.\d+\)', told)
+    assert found is not None
+    assert [float(each) for each in found.groups()] == pytest.approx([low, high], rel=0.05)
+    assert '"heat"' not in told
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values,
+        lambda values: np.add(values, (30, 0)),
+        lambda values: np.where((np.arange(len(values)) % 32 < 16)[:, None], values, (12, 0)),
+        lambda values: np.full_like(values, 0.05),
+        lambda values: (values * (0.001, 1))[:300],
+    ],
+    ids=["the same", "a drift", "half of the time at rest", "one value", "few windows"],
+)
+def test_a_series_in_the_same_unit_is_no_cause_for_a_word_about_units(
+    change: Callable[[np.ndarray], np.ndarray], caplog: pytest.LogCaptureFixture
+) -> None:
+    values = np.asarray(change(series(2000)), dtype=np.float32)
+    assert not any("unit the same" in told for told in told_of_series(values, caplog))
+
+
+def test_a_sample_of_windows_meets_every_phase_of_a_signal_that_repeats_itself() -> None:
+    sample = EvenSample(1)
+    windows = np.tile(np.arange(64, dtype=np.float32), (5000, 1, 1))
+    for block in np.array_split(windows, 7):
+        sample.look(block)
+    assert 1024 <= len(sample.rows) <= 2048
+    counts = np.bincount(sample.rows[:, 0].astype(int), minlength=64)
+    assert counts.min() > 0
+    assert counts.max() < 4 * counts.mean()
 
 
 @pytest.mark.parametrize("blocks", [[7] * 900, [100_000], [1, 5000, 3, 2048]])

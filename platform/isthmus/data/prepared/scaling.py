@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.prepared.spread import quantiles_of
+from isthmus.data.prepared.spread import EvenSample, quantiles_of
 from isthmus.data.rows import FloatArray
 from isthmus.kinds import facts_of
 from isthmus.spec import RowSchema
@@ -211,14 +211,18 @@ def remembered(schema: RowSchema, moments: Moments, rows: SlicedRows | None = No
     Args:
         schema: The schema of the source.
         moments: The moments of the training rows.
-        rows: The training rows or some of them, in data units less the centre. Of those of a table
-            the quantiles are remembered too.
+        rows: The training rows or some of them, in data units less the centre. Of those of tables
+            and series the quantiles are remembered too.
     """
     centre = np.zeros(len(moments.mean)) if schema.centre is None else np.array(schema.centre)
     share = 1 - moments.count / max(1, moments.seen)
     quantiles = None
-    if rows is not None and schema.kind is DataKind.TABULAR:
+    if rows is not None and facts_of(schema.kind).from_tables:
         some = rows[:: max(1, len(rows) // _MOST_ROWS_OF_QUANTILES)]
+        if schema.kind is DataKind.SERIES:
+            sample = EvenSample(len(centre))
+            sample.look(some)
+            some = sample.rows
         quantiles = tuple(map(tuple, (quantiles_of(some) + centre[:, None]).tolist()))
     return schema.model_copy(
         update={

@@ -1,6 +1,8 @@
-"""The spread of the values of a table's columns, which tells a column in another unit."""
+"""The spread of the values of columns and channels, which tells one in another unit."""
 
 from __future__ import annotations
+
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,28 +36,43 @@ def quantiles_of(values: NDArray[np.floating]) -> Doubles:
 
 
 class EvenSample:
-    """Keeps at most 2,048 rows of a table while they pass, at even distances from each other."""
+    """Keeps at most 2,048 rows of a table while they pass, at even distances from each other.
+
+    Of windows of series it keeps steps: one at a random place in each distance, because even
+    distances could meet a signal that repeats itself at the same place each time.
+    """
 
     def __init__(self, features: int) -> None:
         """Creates an empty sample of rows of so many features."""
         self._most = max(FEWEST_VALUES, min(_MOST_ROWS, _MOST_NUMBERS // features))
         self._rows: FloatArray = np.empty((0, features), dtype=np.float32)
         self._distance, self._seen = 1, 0
+        self._random = np.random.default_rng(0)
 
     def look(self, values: FloatArray) -> None:
-        """Looks at the next rows, shape (n, F)."""
+        """Looks at the next rows, shape (n, F), or windows, shape (n, F, T)."""
+        count = len(values) * prod(values.shape[2:])
         first = -self._seen % self._distance
-        while len(self._rows) + len(range(first, len(values), self._distance)) > self._most:
+        while len(self._rows) + len(range(first, count, self._distance)) > self._most:
             self._rows = self._rows[::2]
             self._distance *= 2
             first = -self._seen % self._distance
-        self._seen += len(values)
-        if first < len(values):
-            self._rows = np.concatenate([self._rows, values[first :: self._distance]])
+        self._seen += count
+        if first >= count:
+            return
+        taken = values[first :: self._distance] if values.ndim == 2 else self._steps(values, first)
+        self._rows = np.concatenate([self._rows, taken])
+
+    def _steps(self, windows: FloatArray, first: int) -> FloatArray:
+        count, length = len(windows) * windows.shape[2], windows.shape[2]
+        places = np.arange(first, count, self._distance)
+        places += self._random.integers(self._distance, size=len(places))
+        windows_of, steps = np.divmod(np.minimum(places, count - 1), length)
+        return np.asarray(windows[windows_of, :, steps])
 
     @property
     def rows(self) -> FloatArray:
-        """The rows that were kept, shape (M, F)."""
+        """The rows or steps that were kept, shape (M, F)."""
         return self._rows
 
 

@@ -19,7 +19,8 @@ _logger = logging.getLogger(__name__)
 FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE = 1.0, 4.0
 # Values that fill less than this share of the trained range are probably in other units.
 _FAR_INSIDE = 0.02
-# So few rows may well lie in a narrow range; a large image counts as many of so many pixels.
+# So few rows, or windows, may well lie in a narrow range; a large image counts as many of so many
+# pixels.
 _FEWEST_ROWS, _PIXELS_OF_A_ROW = 20, 32 * 32
 _SHOWN, _DIGITS = 5, 6
 # Of rows in memory, a sample of so many numbers tells their units, in a time that does not count.
@@ -100,7 +101,7 @@ class RangeWatch:
             self._warn(
                 "values that fill little of", is_inside & varies, lowest, highest, least, most
             )
-        else:
+        elif self._rows >= _FEWEST_ROWS or schema.kind is DataKind.TABULAR:
             self._report_units(varies & ~is_outside, centre)
 
     def _rows_in(self, values: FloatArray) -> int:
