@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.feather as feather
 from narwhals.exceptions import DuplicateError
 
+from isthmus.data.columns.units import UNIT_KEY, units_of_attrs, units_of_fields
 from isthmus.data.storage.files import Files
 from isthmus.data.storage.memory_folder import folder_in_memory
 from isthmus.errors import DataError, first_line
@@ -43,6 +44,11 @@ class Frame:
             _refuse_twice([str(name) for name in _names_of(native)])
             raise DataError(f"{CALLED}: {first_line(error)}; rename columns") from error
         _refuse_twice(self.columns)  # pandas tells 3 from "3"
+        self._units = (
+            units_of_fields(native.schema)
+            if isinstance(native, pa.Table)
+            else units_of_attrs(getattr(native, "attrs", None))
+        )
 
     @property
     def has_numbers_for_names(self) -> bool:
@@ -50,7 +56,7 @@ class Frame:
         return self.columns == tuple(str(number) for number in range(len(self.columns)))
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Returns columns as a table of Arrow's plain types; by default, all columns.
+        """Returns columns as a table of Arrow's plain types with their units; by default, all.
 
         Raises:
             DataError: If a column mixes types, such as numbers and texts.
@@ -80,7 +86,9 @@ class Frame:
             ) from error
         # An index of pandas' comes as a column too.
         table = table.select(names)
-        return table.cast(pa.schema([_plain(field) for field in table.schema]))
+        return table.cast(
+            pa.schema([_plain(each, self._units.get(each.name)) for each in table.schema])
+        )
 
     def replaced(self, columns: pa.Table) -> Any:
         """Returns the frame with other values in some of its columns, in the same library."""
@@ -134,14 +142,14 @@ def as_file(table: pa.Table) -> Iterator[Files]:
         yield Files(CALLED, (path.name,), (str(path),), is_folder=False)
 
 
-def _plain(field: pa.Field) -> pa.Field:
-    """Returns a field with a type that files of tables have."""
+def _plain(field: pa.Field, unit: str | None) -> pa.Field:
+    """Returns a field with a type that files of tables have, and with its unit."""
     kind, types = field.type, pa.types
     if types.is_dictionary(kind):
         kind = kind.value_type
     if types.is_string_view(kind) or types.is_large_string(kind):
         kind = pa.string()
-    return pa.field(field.name, kind)
+    return pa.field(field.name, kind, metadata=None if unit is None else {UNIT_KEY: unit})
 
 
 def _kinds_of_pandas(frame: nw.DataFrame[Any]) -> dict[str, str]:

@@ -255,7 +255,7 @@ def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
 
 
 _OF_TABLES = ("query", "delimiter", "header", "decimal", "thousands", "missing_values", "encoding",
-              "partitions", "columns", "exclude")  # fmt: skip
+              "partitions", "columns", "exclude", "units")  # fmt: skip
 
 
 def _fields_without_effect(spec: DataSpec, kind: str, *, is_table: bool) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from isthmus.data.columns.categories import Expansion, UnknownValues
 from isthmus.data.columns.chosen import column_names, refuse_absent
 from isthmus.data.columns.quality import MissingInBlocks
+from isthmus.data.columns.units import units_of_features, warn_of_units
 from isthmus.data.outputs.array_output import as_dtype, save_array
 from isthmus.data.outputs.output import (
     ARRAY_OUTPUT_ENDINGS,
@@ -73,8 +74,11 @@ class TableRows:
 
     @cached_property
     def table(self) -> TableFormat:
-        """The open table; one in S3 is copied to the cache first."""
-        return self.opened or open_address(self.address, self.name, self.spec)
+        """The open table, of whose units is warned once; one in S3 is copied to the cache."""
+        table = self.opened or open_address(self.address, self.name, self.spec)
+        stated = units_of_features(table.units(), self.schema.features)
+        warn_of_units(stated, self.schema, self.name)
+        return table
 
     def __getstate__(self) -> dict[str, Any]:
         kept = {name: value for name, value in self.__dict__.items() if name != "table"}
@@ -228,7 +232,13 @@ class TableRows:
             if types is not None and not is_category and _is_floating(types, name):
                 column = as_dtype(column, np.dtype(types.field(name).type.to_pandas_dtype()))
             columns[name] = pa.array(column)
-        return pa.table(columns, metadata=None if types is None else types.metadata)
+        made = pa.table(columns)
+        if types is None:
+            return made
+        # Units and the like, which the metadata of the fields hold, go on to the results.
+        known = {each.name: each.metadata for each in types}
+        fields = [each.with_metadata(known.get(each.name)) for each in made.schema]
+        return made.cast(pa.schema(fields, types.metadata))
 
     def _csv_style(self, table: TableFormat, output: Path) -> CsvStyle:
         """Returns how a csv is written that the data section can be read with."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Places
 from isthmus.data import Labels, StoredRows, open_rows, remembered, scaling_by
+from isthmus.data.columns.units import warn_of_units
 from isthmus.data.prepared.scaling import ScalingStatistics, SlicedRows
 from isthmus.data.prepared.splits import settled
 from isthmus.errors import DataError
@@ -148,6 +149,7 @@ def prepare(spec: JobSpec, ray_address: str | None = None, start: Start | None =
     if start is not None:
         start.refuse_others(plan, data, schema)
         start.warn_of_other_split(spec, data)
+        warn_of_units(schema.units, start.pair.manifest.rows_taken, data.shown_path)
     count = len(parts.train)
     clean = parts.partners if data.clean_path is not None else None
     if count < spec.training.most_workers:

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus.bundle.held_out import Floats, HeldOutSample, Places
+from isthmus.data.columns.units import warn_of_units
 from isthmus.data.prepared.centring import recentred
 from isthmus.data.prepared.splits import hash_rows, split_block
 from isthmus.errors import DataError, RegistryError
@@ -346,3 +347,5 @@ def _refuse_unlike(new: Pair, old: Pair) -> None:
             f"{new.reference} takes rows of shape {shapes[0]} and {old.reference} of "
             f"{shapes[1]}, or other columns, so they cannot be compared"
         )
+    of_both = f"{new.reference}, beside {old.reference}"
+    warn_of_units(new.manifest.rows_taken.units, old.manifest.rows_taken, of_both)

@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -190,7 +191,8 @@ def _head(subject: Subject, half: Half) -> str:
     other: Half = "decoder" if half == "encoder" else "encoder"
     name = half_name(manifest.name, other)
     link = f"#/models/{name}/versions/{subject.versions[other]}"
-    rows, latents = _rows_in_words(plan, manifest.data), f"latents of {plan.latent_dim} numbers"
+    rows = _rows_in_words(plan, manifest.data, manifest.rows_taken.units or ())
+    latents = f"latents of {plan.latent_dim} numbers"
     takes, gives = (rows, latents) if half == "encoder" else (latents, rows)
     variant = declaration("variants", plan.variant.name)
     summary, paper = summary_of(variant), plugins.paper(variant.about)
@@ -207,17 +209,20 @@ def _head(subject: Subject, half: Half) -> str:
     )
 
 
-def _rows_in_words(plan: ModelPlan, data: DataSpec) -> str:
+def _rows_in_words(plan: ModelPlan, data: DataSpec, units: Sequence[str | None] = ()) -> str:
     shape = " x ".join(map(str, plan.row_shape))
     facts = facts_of(plan.kind)
     names = () if facts.feature is None else data.feature_names or ()
-    return f"{facts.words.format(shape=shape)}{_listed(names)}"
+    return f"{facts.words.format(shape=shape)}{_listed(names, units=units)}"
 
 
-def _listed(names: Sequence[str], most: int = _MOST_NAMES) -> str:
+def _listed(names: Sequence[str], most: int = _MOST_NAMES, units: Sequence[str | None] = ()) -> str:
     if not names:
         return ""
-    shown = ", ".join(f"`{_plain(name)}`" for name in names[:most])
+    shown = ", ".join(
+        f"`{_plain(name)}`" + (f" ({_plain(unit)})" if unit else "")
+        for name, unit in zip_longest(names[:most], units[: len(names[:most])])
+    )
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f": {shown}{more}"
 

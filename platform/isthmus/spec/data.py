@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from isthmus.spec.faults import UNQUOTED
@@ -24,6 +31,7 @@ def _quoted(value: object) -> object:
 
 
 Label = Annotated[int | str, BeforeValidator(_quoted)]
+Unit = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class DataSpec(SpecModel):
@@ -70,6 +78,11 @@ class DataSpec(SpecModel):
     categories: tuple[str, ...] | Mapping[str, tuple[str, ...]] = ()
     """Columns of a csv or parquet that hold categories, texts or codes: each value becomes a
     feature of its own, 0 or 1. A list of columns, or the values of each, `{size: [S, M, L]}`."""
+    units: Mapping[str, Unit] = {}
+    """The units of columns of a table, or of a series' channels: `{flow: l/s, temperature: degC}`.
+    By default those that the file states: the metadata `unit` or `units` of a column of parquet
+    and Arrow, the attribute `units` of HDF5 and Zarr, `attrs["units"]` of a frame of pandas. A
+    file that states another unit when the pair is used is warned about."""
     paired_path: str | None = Field(
         default=None, validation_alias=AliasChoices("paired_path", "second")
     )

@@ -36,6 +36,8 @@ class RowSchema(SpecModel):
     """The 5 %, 50 % and 95 % quantiles of each feature of a table, or each channel of a series,
     among the training rows, or a sample of them, in data units. They tell whether a column comes
     in another unit."""
+    units: tuple[str | None, ...] | None = None
+    """The unit of each feature or channel, where the job or the training file states it."""
     white: float | None = None
     """The value of a white pixel: 255, 65535 or 1, in the units of the rows."""
     sample_rate_hz: int | None = None

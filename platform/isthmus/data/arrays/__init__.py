@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isthmus import plugins
+from isthmus.data.columns.units import Units, units_of_array
 from isthmus.data.outputs.provenance import PROVENANCE_KEY
 from isthmus.data.rows import Labels
 from isthmus.data.storage.files import ending_of
@@ -45,12 +46,14 @@ class LoadedArray:
         key: The name, in a file of several arrays.
         labels: Shape (N,), if asked for; a set of scikit-learn's always has them.
         columns: The names of the features, if the file has any.
+        units: The unit of each column, if the file states any.
     """
 
     values: ArrayView
     key: str | None = None
     labels: Labels | None = None
     columns: tuple[str, ...] | None = None
+    units: Units | None = None
 
     def __len__(self) -> int:
         return self.values.shape[0]
@@ -199,6 +202,19 @@ def checked(array: ArrayView, what: str) -> ArrayView:
     if 0 in array.shape:
         raise DataError(f"{what}: has shape {array.shape}, so holds no rows; give at least one")
     return array
+
+
+def with_units(loaded: LoadedArray, said: object) -> LoadedArray:
+    """Returns an array with the units of its columns.
+
+    Args:
+        loaded: The array.
+        said: The attribute `units` that its file has for it, of any type; `None` if there is none.
+    """
+    shape = loaded.values.shape
+    if said is None or len(shape) > 2:
+        return loaded
+    return replace(loaded, units=units_of_array(said, shape[1] if len(shape) == 2 else 1))
 
 
 def loaded_array(

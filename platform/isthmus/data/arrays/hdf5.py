@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array
+from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array, with_units
+from isthmus.data.columns.units import UNIT_KEY
 from isthmus.errors import DataError
 from isthmus.extras import importing
 
@@ -24,11 +25,12 @@ class Hdf5(ArrayFormat):
     def open(self, key: str | None, labels: str | None) -> LoadedArray:
         """Opens an array; see `ArrayFormat.open`."""
         with self._file() as file:
-            return loaded_array(
+            loaded = loaded_array(
                 _names(file),
                 lambda name: Hdf5Array(self.path, name, file[name].shape, file[name].dtype),
                 *(key, labels, self.name),
             )
+            return with_units(loaded, file[loaded.key].attrs.get(UNIT_KEY))
 
     def keys(self) -> tuple[str, ...]:
         """Returns the names of the arrays, which are paths within the file."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.data.arrays import ArrayFormat, LoadedArray, checked, loaded_array
+from isthmus.data.arrays import ArrayFormat, LoadedArray, checked, loaded_array, with_units
+from isthmus.data.columns.units import UNIT_KEY
 from isthmus.errors import DataError
 from isthmus.extras import importing
 
@@ -20,8 +21,9 @@ class Zarr(ArrayFormat):
         if hasattr(opened, "shape"):  # an array, and no group of them
             if labels is not None:
                 raise DataError(f"{self.name}: is one array, so has no labels; use a group")
-            return LoadedArray(checked(opened, self.name))
-        return loaded_array(_names(opened), opened.__getitem__, key, labels, self.name)
+            return with_units(LoadedArray(checked(opened, self.name)), opened.attrs.get(UNIT_KEY))
+        loaded = loaded_array(_names(opened), opened.__getitem__, key, labels, self.name)
+        return with_units(loaded, opened[loaded.key].attrs.get(UNIT_KEY))
 
     def keys(self) -> tuple[str, ...]:
         """Returns the names of the arrays; none if it is one array, and no group of them."""

@@ -20,6 +20,7 @@ from isthmus.data.columns.chosen import (
     needed_columns,
     refuse_width,
 )
+from isthmus.data.columns.units import units_to_train, warn_of_units
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
 from isthmus.data.prepared.centring import find_centre
@@ -125,7 +126,10 @@ def open_tables(
     schema = RowSchema(kind=DataKind.TABULAR, shape=(len(features),), features=features)
     numbers = expansion.numeric if expansion else columns
     of_file = tuple(name for name in numbers if name not in keys[0])
-    schema = schema.model_copy(update={"centre": _table_centre(first, of_file, features)})
+    units = units_to_train(spec.units, first.units(), numbers, features, first.name)
+    schema = schema.model_copy(
+        update={"centre": _table_centre(first, of_file, features), "units": units}
+    )
     settled: dict[str, object] = {"columns": columns}
     if expansion is not None:
         settled["categories"] = expansion.values
@@ -286,6 +290,7 @@ def open_arrays(
         width = 1 if has_one_axis else _width(loaded, name)
         if parts:
             refuse_width(width, parts[0].schema.shape[0], "columns", name)
+            warn_of_units(loaded.units, parts[0].schema, name)
             parts.append(replace(parts[0], array=loaded, path=path, name=name))
             continue
         columns = _columns_of(loaded, spec, name)
@@ -293,7 +298,12 @@ def open_arrays(
         sample = np.asarray(loaded.values[:_LOOKED_AT_ROWS]).reshape(-1, width)
         centre = find_centre(sample if chosen is None else sample[:, chosen], columns, name)
         shape = (width if chosen is None else len(chosen),)
-        schema = RowSchema(kind=DataKind.TABULAR, shape=shape, features=columns, centre=centre)
+        units = loaded.units
+        if columns is not None:
+            units = units_to_train(spec.units, {}, columns, columns, name)
+        schema = RowSchema(
+            kind=DataKind.TABULAR, shape=shape, features=columns, centre=centre, units=units
+        )
         parts.append(ArrayRows(loaded, path, name, spec, schema, chosen))
     settled = {"key": parts[0].array.key, "columns": parts[0].schema.features}
     source = parts[0] if not files.is_folder else ManyRows(tuple(parts), files.names)
@@ -303,10 +313,10 @@ def open_arrays(
 def _columns_of(loaded: LoadedArray, spec: DataSpec, name: str) -> tuple[str, ...] | None:
     if loaded.columns is not None:
         return columns_to_train(loaded.columns, spec.model_copy(update={"labels": None}), name)
-    if spec.columns is not None or spec.exclude:
+    if spec.columns is not None or spec.exclude or spec.units:
         raise DataError(
-            f"{name}: the columns of an array have no names, so data.columns and data.exclude "
-            "cannot choose among them; leave them out, or use a csv or parquet"
+            f"{name}: the columns of an array have no names, so data.columns, data.exclude and "
+            "data.units cannot name any; leave them out, or use a csv or parquet"
         )
     return None
 
@@ -351,6 +361,7 @@ def _array_like(
     width = 1 if has_one_axis else _width(loaded, name)
     refuse_width(width, schema.shape[0], "columns", name)
     schema = schema.model_copy(update={"features": None})
+    warn_of_units(loaded.units, schema, name)
     return ArrayRows(loaded, path, name, data, schema)
 
 

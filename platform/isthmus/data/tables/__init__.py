@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -166,6 +166,10 @@ class TableFormat(ABC):
     def indexes(self) -> frozenset[str]:
         """Returns the columns that the file itself names as an index, and not as data."""
         return frozenset()
+
+    def units(self) -> Mapping[str, str]:
+        """Returns the units of columns that the file itself states; most formats state none."""
+        return {}
 
     @property
     def delimiter(self) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from isthmus.data.columns.units import units_of_fields
 from isthmus.data.tables import TableFormat, refuse_not_numeric, said_plainly, with_texts
 
 
@@ -46,6 +47,10 @@ class TypedFile(TableFormat):
     def schema(self) -> pa.Schema:
         """Returns the names and types of the columns."""
         return self._opened.schema
+
+    def units(self) -> Mapping[str, str]:
+        """Returns the units of columns that their metadata state."""
+        return units_of_fields(self.schema())
 
     @cached_property
     def _opened(self) -> ds.Dataset:
