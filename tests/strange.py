@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 import soundfile
+from filelock import FileLock
 
 from isthmus.registry import Pair, fetch_held_out, load
 from isthmus.spec import Settings
@@ -130,3 +135,27 @@ def sounds(folder: Path, settings: Settings) -> Strange:
 
 
 KINDS = {"tabular": table, "images": images, "series": series, "audio": sounds}
+_TIMEOUT_S = 240.0
+
+
+@pytest.fixture(scope="session")
+def strange(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Strange]:
+    """Returns the pair and the input of a kind, made once for all processes of the tests.
+
+    They are in one registry, which is for reading: register nothing in it, and promote nothing.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "strange"
+    settings = Settings.from_environment({}, folder)
+
+    def made(kind: str) -> Strange:
+        place = folder / kind
+        place.mkdir(parents=True, exist_ok=True)
+        note = place / "made.json"
+        with FileLock(folder / "lock", timeout=_TIMEOUT_S):
+            if not note.exists():
+                new = KINDS[kind](place, settings)
+                note.write_text(json.dumps({"model": new.model, "source": new.source}))
+        return Strange(**json.loads(note.read_text()), settings=settings)
+
+    return made

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from isthmus.jobs.report import report
-from isthmus.spec import Settings
-from tests.strange import KINDS
+from tests.strange import Strange, strange
 from tests.ui.conftest import OUTPUT
 from tests.using import detect
 
+__all__ = ["strange"]
 pytestmark = [pytest.mark.ui, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module", params=["tabular", "images", "audio"])
-def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    strange: Callable[[str], Strange],
+) -> Path:
     """The page of a kind of data."""
     folder = tmp_path_factory.mktemp(request.param)
-    found = KINDS[request.param](folder, Settings.from_environment({}, folder))
+    found = strange(request.param)
     detect(found.model, found.source, folder / "scores.csv", found.settings)
     report(folder / "scores.csv", folder / f"{request.param}.html", found.settings)
     return folder / f"{request.param}.html"

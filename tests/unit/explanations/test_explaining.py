@@ -30,8 +30,8 @@ def explained(found, output: str) -> pd.DataFrame:
 @pytest.mark.parametrize("ending", [".csv", ".parquet"])
 @pytest.mark.usefixtures("small_blocks")
 def test_the_changed_feature_of_a_row_is_named_first(here, strange, ending):
-    found = explained(strange["tabular"], f"o{ending}")
-    new = pd.read_csv(strange["tabular"].source)
+    found = explained(strange("tabular"), f"o{ending}")
+    new = pd.read_csv(strange("tabular").source)
     rows = list(ODD_TABLE_ROWS)
     odd = found.loc[rows]
     assert odd["anomaly"].mean() > 0.85
@@ -54,7 +54,7 @@ def test_the_changed_feature_of_a_row_is_named_first(here, strange, ending):
 def test_a_feature_that_pulls_the_others_along_is_still_the_one_that_is_named(
     here, strange, feature
 ):
-    found = strange["tabular"]
+    found = strange("tabular")
     new = table_rows(200, 4)
     new[feature] += 5
     new.to_csv("pulled.csv", index=False)
@@ -65,7 +65,7 @@ def test_a_feature_that_pulls_the_others_along_is_still_the_one_that_is_named(
 
 
 def test_a_category_is_one_feature_with_texts_for_values(here, strange):
-    pair, held_out = strange["tabular"].pair, strange["tabular"].held_out
+    pair, held_out = strange("tabular").pair, strange("tabular").held_out
     new = table_rows(60, 3)
     # The mode does not go with the pressure, by which the training rows tell it.
     new["mode"] = np.where(new["pressure"] > 0, "cold", "hot")
@@ -82,7 +82,7 @@ def test_a_category_is_one_feature_with_texts_for_values(here, strange):
 
 
 def test_a_feature_that_is_never_reconstructed_well_explains_nothing(strange):
-    found = strange["tabular"]
+    found = strange("tabular")
     module_scale = Contributions(found.pair, None)
     usual = Contributions(found.pair, found.held_out)
     rows = found.held_out.rows
@@ -96,19 +96,19 @@ def test_a_feature_that_is_never_reconstructed_well_explains_nothing(strange):
 
 
 def test_without_held_out_rows_the_usual_range_is_that_of_the_training_rows(here, strange):
-    pair = strange["tabular"].pair
+    pair = strange("tabular").pair
     schema = pair.manifest.rows_taken.model_copy(
         update={"lowest": (-2.0,) * 9, "highest": (2.5,) * 9}
     )
     pair.manifest = pair.manifest.model_copy(update={"row_schema": schema})
-    detect_with(pair, strange["tabular"].source, "o.csv", explain=True)
+    detect_with(pair, strange("tabular").source, "o.csv", explain=True)
     found = pd.read_csv("o.csv")
     assert set(found.loc[found["feature_1"] == "product", "usual_1"]) == {"-2..2.5"}
 
 
 @pytest.mark.usefixtures("small_blocks")
 def test_the_bright_pixel_of_an_image_is_its_peak_and_it_has_a_picture(here, strange):
-    found = explained(strange["images"], "o.csv")
+    found = explained(strange("images"), "o.csv")
     odd = found.loc[list(ODD_ROWS)]
     assert odd["anomaly"].all()
     assert (np.abs(odd["peak_row"] - 2) <= 1).all()
@@ -119,11 +119,11 @@ def test_the_bright_pixel_of_an_image_is_its_peak_and_it_has_a_picture(here, str
     with Image.open(pictures[0]) as picture:
         assert picture.width > picture.height > 100
     said = json.loads(Path("o.csv.heatmaps/pair.json").read_text())
-    assert said["pair_id"] == strange["images"].pair.manifest.pair_id
+    assert said["pair_id"] == strange("images").pair.manifest.pair_id
 
 
 def test_the_channel_and_the_step_of_a_series_are_named(here, strange):
-    found = explained(strange["series"], "o.csv")
+    found = explained(strange("series"), "o.csv")
     hit = found[(found["first_step"] <= 1000) & (found["last_step"] >= 1011)]
     assert len(hit)
     assert set(hit["feature_1"]) == {"load"}
@@ -133,7 +133,7 @@ def test_the_channel_and_the_step_of_a_series_are_named(here, strange):
 
 
 def test_the_time_and_the_frequency_of_a_strange_sound_are_named(here, strange):
-    found = explained(strange["audio"], "o.csv")
+    found = explained(strange("audio"), "o.csv")
     worst = found.sort_values("score").iloc[-1]
     assert worst["file"] == "1.wav"
     assert 1.5 <= worst["peak_s"] <= 1.5 + 300 / RATE_HZ
@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_neither_scores_nor_pictures(here, strange):
         if done >= 100:
             raise KeyboardInterrupt
 
-    found = strange["images"]
+    found = strange("images")
     with pytest.raises(KeyboardInterrupt):
         detect_with(found.pair, found.source, "o.csv", interrupt, explain=True)
     assert list(Path.cwd().iterdir()) == []
@@ -156,7 +156,7 @@ def test_ctrl_c_leaves_neither_scores_nor_pictures(here, strange):
 def test_a_folder_that_holds_something_else_is_refused_before_the_work(here, strange):
     Path("o.csv.heatmaps").mkdir()
     Path("o.csv.heatmaps/holiday.jpg").write_text("")
-    found = strange["images"]
+    found = strange("images")
     with pytest.raises(DataError, match=r"o\.csv\.heatmaps: holds other files"):
         detect_with(found.pair, found.source, "o.csv", explain=True)
     assert not Path("o.csv").exists()

@@ -30,7 +30,7 @@ def page_of(found, scores: str = "scores.csv", *, source: str | None = None, **o
 def test_the_page_of_a_table_tells_the_pair_the_numbers_and_the_strangest_rows(
     here, strange, ending
 ):
-    found = strange["tabular"]
+    found = strange("tabular")
     page = page_of(found, f"scores{ending}")
     expected = found.pair.detect(_values(found), as_read=True)
     order = np.argsort(-expected.scores)
@@ -53,23 +53,23 @@ def _values(found):
 
 
 def test_labels_of_the_input_give_roc_and_precision_with_sklearns_figures(here, strange):
-    page = page_of(strange["tabular"])
+    page = page_of(strange("tabular"))
     truth = np.isin(np.arange(300), list(ODD_TABLE_ROWS))
     scores = pd.read_csv("scores.csv")["score"]
     assert f"AUROC {roc_auc_score(truth, scores):.3f} over 300 rows, 30 of them" in page.text
     assert f"average precision {average_precision_score(truth, scores):.3f}" in page.text
     assert len(page.all("svg", kind="chart")) == 4
     # Without labels, there is neither.
-    pd.read_csv(strange["tabular"].source).drop(columns="label").to_csv("plain.csv", index=False)
-    bare = page_of(strange["tabular"], source="plain.csv")
+    pd.read_csv(strange("tabular").source).drop(columns="label").to_csv("plain.csv", index=False)
+    bare = page_of(strange("tabular"), source="plain.csv")
     assert "AUROC" not in bare.text
     assert len(bare.all("svg", kind="chart")) == 2
 
 
 def test_the_histogram_has_every_row_and_the_threshold(here, strange):
-    page = page_of(strange["tabular"])
+    page = page_of(strange("tabular"))
     scores = pd.read_csv("scores.csv")
-    assert f"threshold {strange['tabular'].pair.threshold:.4g}" in page.text
+    assert f"threshold {strange('tabular').pair.threshold:.4g}" in page.text
     bars = [*page.all("rect", kind="normal"), *page.all("rect", kind="anomaly")]
     assert 5 < len(bars) <= 44
     assert page.all("rect", kind="anomaly")
@@ -80,19 +80,19 @@ def test_drift_of_the_input_is_told_with_the_features_and_the_latents(here, stra
     drifted = table_rows(600, 5)
     drifted["pressure"] += 1.5
     drifted.to_csv("drifted.csv", index=False)
-    page = page_of(strange["tabular"], source="drifted.csv")
+    page = page_of(strange("tabular"), source="drifted.csv")
     assert "The input has drifted." in page.text
     section = page.sections["Drift of the input"]
     assert "of 9 features have drifted." in section
     assert "permutation p 0.00" in section
     assert section.index("pressure") < section.index("flow")
     assert 'drifted.csv: has drifted from the training rows, most in "pressure"' in caplog.text
-    same = page_of(strange["tabular"])
+    same = page_of(strange("tabular"))
     assert "No feature has drifted far." in same.sections["Drift of the input"]
 
 
 def test_images_are_shown_with_their_reconstruction_and_the_error(here, strange):
-    page = page_of(strange["images"])
+    page = page_of(strange("images"))
     pictures = page.all("img")
     assert len(pictures) == 36
     assert {picture["alt"] for picture in pictures[:6]} == {
@@ -103,7 +103,7 @@ def test_images_are_shown_with_their_reconstruction_and_the_error(here, strange)
 
 
 def test_series_with_scores_of_steps_are_shown_around_their_strangest_steps(here, strange):
-    found = strange["series"]
+    found = strange("series")
     page = page_of(found)
     scores = pd.read_csv("scores.csv")
     assert len(scores) == 2000
@@ -128,7 +128,7 @@ def test_series_with_scores_of_steps_are_shown_around_their_strangest_steps(here
 
 
 def test_steps_of_a_series_that_has_grown_are_told(here, strange):
-    found = strange["series"]
+    found = strange("series")
     shutil.copy(found.source, "new.csv")
     detect(found.model, "new.csv", "scores.csv", found.settings)
     with Path("new.csv").open("a") as file:
@@ -138,7 +138,7 @@ def test_steps_of_a_series_that_has_grown_are_told(here, strange):
 
 
 def test_rows_that_were_set_aside_are_left_out_of_the_page(here, strange):
-    found = strange["tabular"]
+    found = strange("tabular")
     lines = Path(found.source).read_text().splitlines()
     lines[50] = lines[50].replace(lines[50].split(",")[1], "broken")
     Path("new.csv").write_text("\n".join(lines) + "\n")
@@ -148,7 +148,7 @@ def test_rows_that_were_set_aside_are_left_out_of_the_page(here, strange):
 
 
 def test_windows_of_series_are_shown_as_curves_with_the_step_that_is_strange(here, strange):
-    page = page_of(strange["series"], per="window")
+    page = page_of(strange("series"), per="window")
     steps = [int(each.split("load step ")[1].split()[0]) for each in page.articles[:2]]
     assert all(1000 <= step <= 1011 for step in steps)
     assert len(page.all("svg", kind="chart")) == 2 + 2 * 12
@@ -157,7 +157,7 @@ def test_windows_of_series_are_shown_as_curves_with_the_step_that_is_strange(her
 
 
 def test_sounds_are_shown_as_curves_and_over_time_and_frequency(here, strange):
-    page = page_of(strange["audio"])
+    page = page_of(strange("audio"))
     assert page.articles[0].startswith("1.wav, 1.4")
     assert "error over time and frequency, 0 to 4,000 Hz" in page.articles[0]
     assert len(page.all("img")) == 12
@@ -165,7 +165,7 @@ def test_sounds_are_shown_as_curves_and_over_time_and_frequency(here, strange):
 
 
 def test_what_comes_from_files_cannot_break_the_page(here, strange):
-    found = strange["tabular"]
+    found = strange("tabular")
     pair = found.pair
     evil = '<script>alert("x")</script>&"\''
 
@@ -194,7 +194,7 @@ def test_what_comes_from_files_cannot_break_the_page(here, strange):
 def test_a_page_of_many_rows_holds_a_sample_of_them_and_says_so(here, strange, monkeypatch):
     monkeypatch.setattr(summary, "_MOST_SAMPLED", 100)
     monkeypatch.setattr(rows, "_NUMBERS_IN_A_BLOCK", 300)
-    page = page_of(strange["tabular"])
+    page = page_of(strange("tabular"))
     assert "rows 300" in page.text
     assert "Drawn from 100 rows" in page.text
     assert "over 100 rows" in page.text
@@ -206,7 +206,7 @@ def test_a_page_of_many_rows_holds_a_sample_of_them_and_says_so(here, strange, m
 
 
 def test_without_the_input_the_page_is_made_of_the_scores_and_says_so(here, strange):
-    found = strange["tabular"]
+    found = strange("tabular")
     shutil.copy(found.source, "gone.csv")
     detect(found.model, "gone.csv", "scores.csv", found.settings, explain=True)
     Path("gone.csv").unlink()
@@ -222,7 +222,7 @@ def test_without_the_input_the_page_is_made_of_the_scores_and_says_so(here, stra
 
 @pytest.mark.parametrize("change", ["fewer", "more", "other order"])
 def test_an_input_that_has_changed_is_not_taken_for_the_one_that_was_scored(here, strange, change):
-    found = strange["images"]
+    found = strange("images")
     images = np.load(found.source)
     np.save("new.npy", images)
     detect(found.model, "new.npy", "scores.csv", found.settings)
@@ -238,7 +238,7 @@ def test_an_input_that_has_changed_is_not_taken_for_the_one_that_was_scored(here
 
 
 def test_a_relative_input_is_found_beside_the_scores(here, strange, monkeypatch):
-    found = strange["tabular"]
+    found = strange("tabular")
     (here / "data").mkdir()
     shutil.copy(found.source, "data/new.csv")
     monkeypatch.chdir(here / "data")
@@ -249,11 +249,11 @@ def test_a_relative_input_is_found_beside_the_scores(here, strange, monkeypatch)
 
 @pytest.mark.parametrize("pair", ["other", "gone"])
 def test_without_the_pair_the_page_is_made_of_the_scores_and_says_so(here, strange, pair):
-    found = strange["tabular"]
+    found = strange("tabular")
     detect(found.model, found.source, "scores.csv", found.settings)
     note = Path("scores.csv.pair.json")
     said = json.loads(note.read_text())
-    said["model"] = "machine/77" if pair == "gone" else strange["series"].model
+    said["model"] = "machine/77" if pair == "gone" else strange("series").model
     note.write_text(json.dumps(said))
     (lack,) = report("scores.csv", "page.html", found.settings).lacks
     assert "made of the scores alone" in lack
@@ -262,7 +262,7 @@ def test_without_the_pair_the_page_is_made_of_the_scores_and_says_so(here, stran
 
 
 def test_without_held_out_rows_the_page_has_all_but_drift(here, strange):
-    found = strange["tabular"]
+    found = strange("tabular")
     detect(found.model, found.source, "scores.csv", found.settings)
     from isthmus.report import gather, open_scores
 
@@ -319,7 +319,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("spoil", "said"), FAULTS.values(), ids=FAULTS.keys())
 def test_a_file_that_is_no_whole_file_of_scores_is_refused_in_a_line(here, strange, spoil, said):
-    found = strange["tabular"]
+    found = strange("tabular")
     detect(found.model, found.source, "scores.csv", found.settings)
     spoil(Path("scores.csv"))
     with pytest.raises(DataError, match=said) as refused:
@@ -339,7 +339,7 @@ def test_a_file_that_is_no_whole_file_of_scores_is_refused_in_a_line(here, stran
     ],
 )
 def test_wrong_paths_are_refused_in_a_line(here, strange, scores, page, said):
-    found = strange["tabular"]
+    found = strange("tabular")
     detect(found.model, found.source, "scores.csv", found.settings)
     Path("file").write_text("")
     with pytest.raises(DataError, match=said):
