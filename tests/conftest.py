@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.collector import collect_rarely
 from isthmus.quiet import quieten
 
 pytest_plugins = [
@@ -21,6 +22,7 @@ pytest_plugins = [
 
 # Before any test imports Ray, MLflow or Prefect; and two cores are shared by many processes.
 quieten()
+collect_rarely()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests say where stores and clusters are; a developer's own must not be written to.
 _STORES = (

@@ -14,6 +14,9 @@ def main() -> None:
     global _is_stopped
     atexit.register(_end)  # It is registered first, and so is called last.
     try:
+        from isthmus.collector import collect_rarely
+
+        collect_rarely()
         from isthmus.cli import main as run
 
         run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import json
 import os
@@ -115,6 +116,13 @@ def test_an_embedded_ray_listens_on_loopback_only(ray_session):
     assert ray.get(ray.remote(lambda: os.getpid()).remote()) != os.getpid()
     me = psutil.Process()
     assert open_to_others([me, *me.children(recursive=True)]) == []
+
+
+def test_the_processes_of_an_embedded_ray_collect_their_garbage_rarely(ray_session):
+    import ray
+
+    # A training starts eight of them for two workers, and each imports Ray Train.
+    assert ray.get(ray.remote(lambda: gc.get_threshold()[0]).remote()) > 10_000
 
 
 def test_the_processes_of_an_embedded_ray_find_it_whatever_ran_on_this_machine_before(ray_session):

@@ -44,6 +44,14 @@ _OURS = {
     # Ray would start a process for each CPU at once, but Ray Train's workers need another
     # environment and use none of them.
     "RAY_prestart_worker_first_driver": "0",
+    "RAY_preload_python_modules": "isthmus.ray_process",
+    # Ray Train would start a process that asks whether a node is about to be taken away.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Nobody sees the lines of logs that Ray looks for ten times a second, as the driver asks for
+    # none, nor the use of each process that it measures every 5 s, as there is no dashboard.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "86400",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
 }
 _ANSWER_TIMEOUT_S = 10.0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,12 @@ _LIBRARIES = ("isthmus", "torch", "pytorch-lightning", "safetensors", "numpy", "
 
 def library_versions() -> dict[str, str]:
     """Returns the versions of the libraries that a pair needs."""
+    return dict(_library_versions())
+
+
+@cache
+def _library_versions() -> Mapping[str, str]:
+    # A registration asks four times, and each time would read the whole description of them all.
     return {name: metadata.version(name) for name in _LIBRARIES}
 
 
