@@ -73,6 +73,17 @@ def yaml_nested_deeply() -> bytes:
     return b"name: deep\ndata: " + b"[" * 100_000 + b"]" * 100_000
 
 
+def jsonl_nested_deeply() -> bytes:
+    """Rows of numbers with one that has lists within lists."""
+    row = b'{"a": 1, "b": 2, "c": 3}\n'
+    return row * 40 + b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+
+
+def jsonl_nested_over_lines() -> bytes:
+    """The same, with each list on a line of its own."""
+    return b'{"a": ' + b"[\n" * 100_000 + b"]\n" * 100_000 + b"}\n"
+
+
 def flac_of_2_to_the_35_samples() -> bytes:
     """A flac whose header claims as many samples as it can."""
     content = bytearray(sound("FLAC", "PCM_16", 1))
@@ -85,6 +96,8 @@ BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "a flac of 2^35 samples": ("flac", flac_of_2_to_the_35_samples),
     "a zip bomb": ("npz", zip_bomb),
     "an npz that unfolds to 1 GiB": ("npz", npz_that_unfolds),
+    "a jsonl nested deeply": ("jsonl", jsonl_nested_deeply),
+    "a jsonl nested over lines": ("jsonl", jsonl_nested_over_lines),
     "a yaml of nested lists": ("yaml", yaml_of_nested_lists),
     "a yaml of nested mappings": ("yaml", yaml_of_nested_mappings),
     "a yaml nested deeply": ("yaml", yaml_nested_deeply),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,11 +116,32 @@ def feed_rows(path: Path) -> None:
         assert np.isfinite(block.values).all()
 
 
+def feed_numbers(path: Path) -> None:
+    """Reads three columns of a table with others, and the rows between those that are damaged."""
+    from isthmus.data import UseOptions, open_input, open_rows
+
+    fields = DataSpec(path=str(path), columns=("a", "b", "c"))
+    source, resolved = open_rows(fields)
+    for set_aside in (False, True):
+        options = UseOptions(set_aside=set_aside)
+        for block in open_input(resolved, str(path), source.schema, options).blocks(carry=True):
+            assert np.isfinite(block.values).all()
+
+
 def csvs() -> tuple[bytes, ...]:
     lines = [",".join(f"{number:.5g}" for number in row) for row in NUMBERS]
     plain = "a,b,c\n" + "\n".join(lines) + "\n"
     quoted = '"flow, l/s";"level, m";c\n' + plain.split("\n", 1)[1].replace(",", ";")
     return plain.encode(), quoted.encode(), plain.replace("\n", "\r\n").encode("utf-8-sig")
+
+
+def jsonls() -> tuple[bytes, ...]:
+    rows = [dict(zip("abc", map(float, row), strict=True)) for row in NUMBERS]
+    plain = "".join(f"{json.dumps(row)}\n" for row in rows)
+    nested = [
+        {**row, "d": {"at": [[1], [], [place]], "x": "ä\n"}} for place, row in enumerate(rows)
+    ]
+    return plain.encode(), "".join(f"{json.dumps(row)}\r\n" for row in nested).encode()
 
 
 def parquets() -> tuple[bytes, ...]:
@@ -196,6 +218,7 @@ TARGETS = {
     "ogg": Target(".ogg", sounds("OGG", "VORBIS"), feed_sound),
     "mp3": Target(".mp3", sounds("MP3", None), feed_sound),
     "csv": Target(".csv", csvs, feed_rows),
+    "jsonl": Target(".jsonl", jsonls, feed_numbers),
     "parquet": Target(".parquet", parquets, feed_rows),
     "npz": Target(".npz", npzs, feed_rows),
     "yaml": Target(".yaml", jobs, feed_job),

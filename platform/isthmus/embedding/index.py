@@ -264,7 +264,7 @@ def _read_about(folder: Path, name: str) -> tuple[Provenance, dict[str, Any]]:
     provenance = read_provenance(folder)
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         about = None
     if provenance is None or not isinstance(about, dict):
         raise _damaged(name)

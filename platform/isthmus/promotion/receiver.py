@@ -180,6 +180,6 @@ def _pair_name(body: bytes) -> str | None:
     try:
         content: Any = json.loads(body)
         name, _, half = str(content["data"]["name"]).rpartition("-")
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         return None
     return name if half in ("encoder", "decoder") and name else None

@@ -83,7 +83,11 @@ def rows_of_json(body: bytes, folder: Path) -> Path:
         raise DataError("request: holds no rows; give at least one in a list")
     if all(isinstance(each, dict) for each in content):
         path = folder / f"request{RECORDS_ENDING}"
-        path.write_text("".join(json.dumps(each) + "\n" for each in content), encoding="utf-8")
+        try:
+            lines = "".join(json.dumps(each) + "\n" for each in content)
+        except RecursionError as error:
+            raise NotJson(f"a record is nested too deeply ({error}); send plain values") from error
+        path.write_text(lines, encoding="utf-8")
         return path
     path = folder / "request.npy"
     np.save(path, numbers_of(content, "rows"))

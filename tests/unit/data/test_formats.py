@@ -142,6 +142,14 @@ def test_the_first_bad_value_of_json_lines_is_told_with_its_row_and_column(
     assert "\n" not in str(caught.value)
 
 
+def test_a_name_of_json_lines_that_is_not_utf_8_is_told_in_one_line(in_tmp: Path) -> None:
+    Path("t.jsonl").write_bytes(b'{"a": 1, "b\x9e": 2}\n{"a": 2, "b\x9e": 3}\n')
+    with pytest.raises(
+        DataError, match=r"^t\.jsonl: has a name or a text that is not UTF-8; write"
+    ):
+        values_of(path="t.jsonl")
+
+
 def test_whole_numbers_that_are_read_as_texts_stay_whole(in_tmp: Path) -> None:
     write_jsonl({"a": 1.5, "id": 2**60 + 1}, {"a": 2, "id": 0.5})
     spec = DataSpec(path="t.jsonl", kind="tabular", columns=("a",))

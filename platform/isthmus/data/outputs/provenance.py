@@ -45,7 +45,8 @@ class Provenance:
                 created=str(content["created"]),
                 extra=dict(content.get("extra", {})),
             )
-        except (ValueError, TypeError, KeyError):
+        # JSON may be nested more deeply than Python's stack.
+        except (ValueError, RecursionError, TypeError, KeyError):
             return None
 
     def to_json(self) -> str:

@@ -306,6 +306,10 @@ def said_plainly(name: str, what: str) -> Iterator[None]:
     except pa.ArrowInvalid as error:
         said, *_ = first_line(error).partition(". ")
         raise DataError(f"{name}: is damaged or no {what} file ({said})") from error
+    except UnicodeError as error:
+        raise DataError(
+            f"{name}: has a name or a text that is not UTF-8; write it again as UTF-8"
+        ) from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(damaged(name, error)) from error
 

@@ -46,7 +46,10 @@ class TypedFile(TableFormat):
 
     def schema(self) -> pa.Schema:
         """Returns the names and types of the columns."""
-        return self._opened.schema
+        with said_plainly(self.name, self.what):
+            found = self._opened.schema
+            _ = found.names  # pyarrow decodes them only here
+            return found
 
     def units(self) -> Mapping[str, str]:
         """Returns the units of columns that their metadata state."""

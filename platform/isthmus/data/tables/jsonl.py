@@ -15,14 +15,18 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from isthmus.data.rows import Rejected
-from isthmus.data.tables import NumberedRows, not_a_number
+from isthmus.data.tables import NumberedRows, not_a_number, said_plainly
 from isthmus.data.tables._faults import no_number
 from isthmus.data.tables._files import TypedFile
+from isthmus.data.tables._nesting import MOST_LEVELS, is_nested_deeply, levels_of
 from isthmus.errors import DataError
 
 # pyarrow reads no longer line.
 _LONGEST_LINE = 1 << 20
 _LOOKED_AT_ROWS = 10_000
+# What stands for a row that is nested too deeply, which is not parsed.
+_TOO_DEEP = object()
+_DEEP = f"is nested more deeply than {MOST_LEVELS} levels"
 
 
 class Jsonl(TypedFile):
@@ -39,12 +43,14 @@ class Jsonl(TypedFile):
 
     def dataset(self) -> ds.Dataset:
         """Opens the file."""
+        self._refuse_deep_nesting()
         with self._bad_rows_shown():
             return super().dataset()
 
     def dataset_to_read(self, numbers: Sequence[str], texts: Sequence[str]) -> ds.Dataset:
         """Opens the file, with types that the values of later blocks have too."""
         types = self.schema()
+        self._refuse_deep_nesting()
         for name in (*numbers, *texts):
             found = types.field(name).type
             if name in numbers and (pa.types.is_integer(found) or pa.types.is_null(found)):
@@ -83,9 +89,9 @@ class Jsonl(TypedFile):
     def _schema(self) -> pa.Schema:
         try:
             return super().schema()
-        except DataError:
+        except DataError as error:
             found = self._schema_of_sound_rows()
-            if not len(found):
+            if not len(found) or isinstance(error.__cause__, UnicodeError):
                 raise
             return found
 
@@ -115,6 +121,21 @@ class Jsonl(TypedFile):
                 }
             )
             yield NumberedRows(table, np.array(sound, dtype=np.int64), tuple(rejected))
+
+    def _refuse_deep_nesting(self) -> None:
+        """Refuses what pyarrow's parser, which calls itself for each level, would die of."""
+        if not self._is_nested_deeply:
+            return
+        number = next((at for at, row in enumerate(self._rows()) if row is _TOO_DEEP), None)
+        where = "an object over several lines" if number is None else f"row {number} (from 0)"
+        raise DataError(
+            f"{self.name}: {where} {_DEEP}; write the columns that are needed as plain values"
+        )
+
+    @cached_property
+    def _is_nested_deeply(self) -> bool:
+        with said_plainly(self.name, self.what), pa.input_stream(self.address) as stream:
+            return is_nested_deeply(stream)
 
     def _schema_of_sound_rows(self) -> pa.Schema:
         types: dict[str, pa.DataType] = {}
@@ -161,7 +182,7 @@ class Jsonl(TypedFile):
                     )
 
     def _rows(self) -> Iterator[object]:
-        """Reads one row after the other; `None` for what is no JSON."""
+        """Reads one row after the other; `None` for what is no JSON, or `_TOO_DEEP`."""
         with pa.input_stream(self.address) as stream:
             lines = io.TextIOWrapper(stream, encoding="utf-8", errors="replace")
             while line := lines.readline(_LONGEST_LINE):
@@ -171,17 +192,22 @@ class Jsonl(TypedFile):
                         "not read; write one row on each line"
                     )
                 if line.strip():
-                    try:
-                        row = json.loads(line)
-                    except (ValueError, RecursionError):
-                        row = None
-                    yield row
+                    yield _parsed(line)
+
+
+def _parsed(line: str) -> object:
+    if line.count("[") + line.count("{") > MOST_LEVELS and levels_of(line.encode()) > MOST_LEVELS:
+        return _TOO_DEEP
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def _reason_against(row: object, numbers: Sequence[str]) -> str | None:
     """Returns why a row cannot be read; `None` if it can."""
     if not isinstance(row, dict):
-        return "is no JSON object"
+        return _DEEP if row is _TOO_DEEP else "is no JSON object"
     for name in numbers:
         value = row.get(name)
         if value is not None and not isinstance(value, int | float):

@@ -41,6 +41,6 @@ class Parquet(TypedFile):
         """Returns the columns that pandas wrote as the index of a frame."""
         try:
             said = json.loads((self.schema().metadata or {}).get(b"pandas", b"{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return frozenset()
         return frozenset(name for name in said.get("index_columns", []) if isinstance(name, str))
