@@ -109,3 +109,67 @@ def test_an_array_has_no_categories(in_tmp: Path) -> None:
     np.save(in_tmp / "a.npy", np.random.default_rng(0).normal(size=(9, 3)))
     with pytest.raises(DataError, match="use a csv or parquet"):
         read_to_train(DataSpec(path="a.npy", categories=("a",)))
+
+
+# -- truth values -----------------------------------------------------------------------------
+
+TRUTHS = pd.DataFrame({"on": [True, False, True, True, False, True], "x": np.arange(6.0)})
+
+
+def write_truths(name: str) -> None:
+    match name.rpartition(".")[2]:
+        case "csv":
+            TRUTHS.to_csv(name, index=False)
+        case "parquet":
+            TRUTHS.to_parquet(name)
+        case "jsonl":
+            TRUTHS.to_json(name, orient="records", lines=True)
+        case "tsv":  # as R writes them
+            written = TRUTHS.assign(on=TRUTHS["on"].map(str).str.upper())
+            written.to_csv(name, sep="\t", index=False)
+
+
+FORMS = ["t.csv", "t.parquet", "t.jsonl", "t.tsv"]
+
+
+@pytest.mark.parametrize("used", FORMS)
+@pytest.mark.parametrize("trained", FORMS)
+def test_true_and_false_are_the_same_values_however_a_format_writes_them(
+    trained: str, used: str, in_tmp: Path
+) -> None:
+    for name in FORMS:
+        write_truths(name)
+    rows, spec = read_to_train(DataSpec(path=trained, categories=("on",)))
+    again = read_like(spec, used, rows.values.shape[1:])
+    assert again.values.tolist() == rows.values.tolist()
+    assert rows.values[:, :2].tolist() == [[not on, on] for on in TRUTHS["on"]]
+
+
+@pytest.mark.parametrize("used", FORMS)
+@pytest.mark.parametrize("known", [("False", "True"), ("false", "true")], ids=["True", "true"])
+def test_a_pair_that_knows_truth_values_as_a_file_wrote_them_takes_all_forms(
+    known: tuple[str, str], used: str, in_tmp: Path
+) -> None:
+    write_truths(used)
+    stored = DataSpec(path=used, kind="tabular", columns=("on", "x"), categories={"on": known})
+    values = read_like(stored, used, (3,)).values
+    assert values[:, :2].tolist() == [[not on, on] for on in TRUTHS["on"]]
+
+
+def test_a_pair_that_knows_two_forms_of_true_apart_goes_on_to_do_so(in_tmp: Path) -> None:
+    (in_tmp / "t.csv").write_text("on,x\ntrue,1\nTrue,2\nFALSE,3\n")
+    known = ("True", "False", "true")
+    stored = DataSpec(path="t.csv", kind="tabular", columns=("on", "x"), categories={"on": known})
+    assert read_like(stored, "t.csv", (4,)).values[:, :3].tolist() == [
+        [0, 0, 1],
+        [1, 0, 0],
+        [0, 1, 0],
+    ]
+
+
+@pytest.mark.parametrize("keep", ["true", "True"])
+@pytest.mark.parametrize("name", FORMS)
+def test_rows_are_kept_by_a_truth_value_in_any_form(name: str, keep: str, in_tmp: Path) -> None:
+    write_truths(name)
+    rows, _ = read_to_train(DataSpec(path=name, labels="on", keep_labels=(keep,)))
+    assert rows.values[:, 0].tolist() == [0, 2, 3, 5]

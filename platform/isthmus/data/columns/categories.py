@@ -70,9 +70,7 @@ class Expansion:
         features = np.zeros((len(numbers), self.width), dtype=np.float32)
         for name, own in self.slices():
             if name in self.values:
-                cells = canonical(texts[name])
-                for offset, value in enumerate(canonical(np.array(self.values[name]))):
-                    features[:, own.start + offset] = cells == value
+                features[:, own] = _indicators(texts[name], np.array(self.values[name]))
             else:
                 features[:, own.start] = numbers[:, self.numeric.index(name)]
         return features
@@ -149,13 +147,32 @@ class UnknownValues:
             )
 
 
-def canonical(texts: NDArray[np.str_]) -> NDArray[np.str_]:
-    """Returns texts in which a whole number is written without a point: 1.0 and 1 are one value.
+def _indicators(texts: NDArray[np.str_], known: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """Returns whether each text is each of the known values, shape (N, values)."""
+    cells, values = canonical(texts), canonical(known)
+    # A pair of an earlier version may know two forms of a value apart.
+    is_alone = (values[:, None] == values).sum(axis=1) == 1
+    return np.stack(
+        [
+            cells == value if alone else texts == as_known
+            for value, as_known, alone in zip(values, known, is_alone, strict=True)
+        ],
+        axis=1,
+    )
 
-    A csv that pandas writes has 1.0 where a parquet of the same frame has 1.
+
+def canonical(texts: NDArray[np.str_]) -> NDArray[np.str_]:
+    """Returns texts in which a whole number and a truth value are written in one way.
+
+    A csv that pandas writes has 1.0 and True where a parquet of the same frame has 1 and true, and
+    R writes TRUE.
     """
     if not len(texts):  # every row of a block was set aside
         return texts
+    for truth in ("true", "false"):
+        is_truth = (texts == truth.capitalize()) | (texts == truth.upper())
+        if is_truth.any():
+            texts = np.where(is_truth, truth, texts)
     is_whole = np.char.endswith(texts, ".0") & np.char.isdigit(
         np.char.replace(np.char.lstrip(texts, "-"), ".", "")
     )

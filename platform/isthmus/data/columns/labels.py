@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from isthmus.data.columns.categories import canonical
 from isthmus.data.rows import Labels
 from isthmus.errors import DataError
 
@@ -15,7 +16,8 @@ FOLDER_LABELS = "folder"
 
 def matching(labels: Labels, keep: Sequence[int | str]) -> NDArray[np.bool_]:
     """Returns which labels equal one of `keep`, by value or as text, shape (N,)."""
-    found = np.isin(labels.astype(str), [str(label) for label in keep])
+    wanted = canonical(np.array([str(label) for label in keep]))
+    found = np.isin(canonical(labels.astype(str)), wanted)
     return found | np.isin(_as_numbers(labels), _as_numbers(np.array(keep, dtype=str)))
 
 
