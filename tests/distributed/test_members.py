@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
+from pytorch_lightning import Callback, LightningModule, Trainer
 
 from isthmus.errors import TrainingError
 from isthmus.launch.ray_members import Member, fit_members
@@ -41,6 +43,26 @@ def test_members_differ_by_their_seeds_and_equal_seeds_give_equal_weights(tmp_pa
     assert all(result.progress.finished for result in first)
     assert not same_weights(first[0], first[1])
     assert same_weights(first[1], again[0])
+
+
+class WritesFile(Callback):
+    """Writes a file at the end of training."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._path.write_text(str(trainer.current_epoch), encoding="utf-8")
+
+
+def test_the_callbacks_of_a_member_are_called_in_its_task(tmp_path: Path) -> None:
+    given = [
+        replace(each, callbacks=(WritesFile(tmp_path / each.run_name),))
+        for each in members(1, 2, epochs=2)
+    ]
+    fit(tmp_path / "store", given)
+    assert [(tmp_path / each.run_name).read_text() for each in given] == ["2", "2"]
 
 
 def test_a_member_learns_from_its_own_rows(tmp_path: Path) -> None:

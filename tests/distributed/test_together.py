@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from isthmus.loaders.scaled_rows import ScaledRows
-from isthmus.progress.checkpoints import Progress
+from isthmus.progress.checkpoints import LAST, Progress
 from isthmus.progress.reporter import EpochReport
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
@@ -152,6 +152,11 @@ def test_a_run_goes_on_within_an_epoch_with_more_workers_and_smaller_steps(tmp_p
     (after,) = trained(tmp_path, {"run": ("plain", elastic)}, 3, rows(6400))
     assert after.progress.finished
     assert [report.epoch for report in after.progress.history] == [1, 2]
+    # The 640 rows left take 11 steps of 63 rows, the last of them fewer, and all rows take 102.
+    with CheckpointStorage(str(tmp_path), "run").last() as last:
+        assert last is not None
+        steps = torch.load(last / LAST, weights_only=True)["global_step"]
+    assert steps == 90 + 11 + 102
 
 
 def reconstruction(report: EpochReport) -> float:
@@ -174,6 +179,18 @@ def test_workers_that_share_each_step_train_as_one_does(
     rel = {"plain": 1e-3, "usad": 0.05, "wae_mmd": 0.2}[variant]
     for found, expected in zip(several.progress.history, one.progress.history, strict=True):
         assert reconstruction(found) == pytest.approx(reconstruction(expected), rel=rel)
+
+
+def test_workers_that_take_a_step_in_parts_train_as_on_whole_steps(tmp_path: Path) -> None:
+    # The last step has four rows for each worker, which are no three equal parts.
+    options = {"global_batch_size": 60, "learning_rate": 1e-2, "epochs": 4}
+    runs = {
+        f"parts-{parts}": ("plain", {**options, "accumulate_batches": parts}) for parts in (1, 3)
+    }
+    whole, split = trained(tmp_path, runs, 2, rows(308))
+    for found, expected in zip(split.progress.history, whole.progress.history, strict=True):
+        assert found.train["loss"] == pytest.approx(expected.train["loss"], rel=1e-4)
+        assert found.validation["loss"] == pytest.approx(expected.validation["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("workers", [2, 3])

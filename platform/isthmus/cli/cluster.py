@@ -127,14 +127,14 @@ def logs(
 
 
 def cancel(job_id: JobId, address: Address = None) -> None:
-    """Stop a job after its epoch, as Ctrl-C would; its run can be resumed.
+    """Stop a job as Ctrl-C would; its run can be resumed.
 
     Example: isthmus cancel digits-1a2b3c
     """
     from isthmus.cluster.running import cancel as end
 
     cluster = _cluster(address, _settings())
-    with err.status("waiting for the end of the epoch"):
+    with err.status("waiting until training has saved a checkpoint"):
         job = end(cluster, job_id)
     out.print(f"{job_id}: {job.status.lower()}")
 

@@ -52,7 +52,7 @@ def train(
 ) -> None:
     """Train an autoencoder and register it as an encoder/decoder pair.
 
-    Ctrl-C stops after the epoch, and the run can be resumed. With --resume, --set may change
+    Ctrl-C stops after the step, and the run can be resumed. With --resume, --set may change
     epochs, early stopping, schedule and checkpoint interval.
 
     Example: isthmus train pipelines/jobs/digits.yaml --set training.epochs=20

@@ -42,7 +42,7 @@ _ADDRESSES = (
     *("AWS_DEFAULT_REGION", "AWS_REGION"),
 )
 _ALWAYS = {
-    # `cancel` acts like Ctrl-C: the run ends after its epoch and can be resumed.
+    # `cancel` acts like Ctrl-C: the run ends with a checkpoint and can be resumed.
     "RAY_JOB_STOP_SIGNAL": "SIGINT",
     "RAY_JOB_STOP_WAIT_TIME_S": "120",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from isthmus.jobs.callbacks import copies_of
 from isthmus.jobs.ensembles import members_of, others_of, train_others, weights_to_start
 from isthmus.jobs.preparation import Prepared
 from isthmus.launch.in_process import fit_in_process
@@ -39,7 +40,8 @@ class Fitting:
         run_id: Returns the id of the run, and waits for it if it is not there yet.
         log: Receives the progress of the pair's own autoencoder, for the run.
         reporter: Receives the progress of all members, for people, if given.
-        callbacks: Further Lightning callbacks.
+        callbacks: Further Lightning callbacks, of which each member besides the pair's own has
+            copies: most of them have a state.
         is_resumed: Whether to resume from the last checkpoints.
     """
 
@@ -50,6 +52,13 @@ class Fitting:
     reporter: Reporter | None = None
     callbacks: tuple[Callback, ...] = ()
     is_resumed: bool = False
+    _own_callbacks: Mapping[int, tuple[Callback, ...]] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Copies the callbacks for the other members, before they change in training."""
+        others = range(1, members_of(self.prepared))
+        copies = {number: copies_of(self.callbacks) for number in others}
+        object.__setattr__(self, "_own_callbacks", {0: self.callbacks, **copies})
 
     @property
     def is_in_process(self) -> bool:
@@ -95,7 +104,7 @@ class Fitting:
                 storage=lambda: CheckpointStorage(root, self._run_name(number)),
                 is_resumed=self.is_resumed,
                 reporter=reporter,
-                callbacks=self.callbacks,
+                callbacks=self._own_callbacks[number],
                 weights=weights,
             )
         from isthmus.launch.ray_trainer import fit  # loads Ray, which one process does not need
@@ -107,7 +116,7 @@ class Fitting:
             storage_path=root,
             run_name=self._run_name(number),
             reporter=reporter,
-            callbacks=self.callbacks,
+            callbacks=self._own_callbacks[number],
             weights=weights,
         )
 
@@ -116,7 +125,13 @@ class Fitting:
 
         count = members_of(self.prepared)
         members = [
-            Member(training, self._run_name(number), taken, weights_to_start(self.prepared, number))
+            Member(
+                training,
+                self._run_name(number),
+                taken,
+                weights_to_start(self.prepared, number),
+                self._own_callbacks[number],
+            )
             for number, training, taken in others_of(self.prepared)
         ]
         if not members:

@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from isthmus.jobs.callbacks import refuse_callbacks
 from isthmus.jobs.ensembles import warn_of_random_members
 from isthmus.jobs.fitting import Fitting
 from isthmus.jobs.opening import Opening
@@ -117,10 +118,12 @@ def train(
 
     Raises:
         SpecError: If the job cannot be run, before anything is started.
+        UsageError: If a field of the job does what a callback does.
         DataError: If its data cannot be trained on, before anything is started.
         TrainingError: If training failed; the run records the reason.
         RegistryError: If the store cannot be reached.
     """
+    refuse_callbacks(callbacks)
     # The tuning section is not part of this run or its pair.
     job = check_job(spec).model_copy(update={"tuning": None})
     with shown_training(reporter) as shown, closing(_prepare(job, settings)) as prepared:
@@ -152,6 +155,7 @@ def resume(
         UsageError: If there is no such run, it is finished, or its data have changed; or if a field
             is to be changed that cannot be.
     """
+    refuse_callbacks(callbacks)
     stored = stopped_run(reference, settings, "resume")
     settings = where_its_checkpoints_are(stored, settings)
     job = job_to_resume(stored, overrides, settings)

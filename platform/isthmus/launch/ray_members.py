@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import ray
@@ -22,6 +23,9 @@ from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
 from isthmus.spec import ModelPlan, TrainingSpec
 
+if TYPE_CHECKING:
+    from pytorch_lightning import Callback
+
 _WAIT_S = 1.0
 
 
@@ -34,12 +38,14 @@ class Member:
         run_name: The name of the folder of its checkpoints.
         taken: The numbers of the training rows that it learns from; `None` if from all.
         weights: The weights that it starts with; `None` if it draws them.
+        callbacks: Further Lightning callbacks, its own.
     """
 
     training: TrainingSpec
     run_name: str
     taken: NDArray[np.int64] | None = None
     weights: Mapping[str, Tensor] | None = None
+    callbacks: tuple[Callback, ...] = ()
 
 
 def fit_members(
@@ -104,6 +110,7 @@ def _fit(plan: ModelPlan, member: Member, rows: ScaledRows, storage_path: str) -
         storage=lambda: storage,
         is_resumed=True,
         reporter=SilentReporter(),
+        callbacks=member.callbacks,
         weights=member.weights,
     )
 

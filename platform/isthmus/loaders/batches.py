@@ -111,6 +111,20 @@ class Batches(ABC):
         """The number of batches of a full step."""
         return min(self.parts, self.rows_per_step)
 
+    def weight_of(self, batch: int, rows: int) -> float:
+        """Returns the factor of a batch's mean loss in the loss of its step.
+
+        Lightning divides the loss of every batch by `parts`, which gives the mean over the rows of
+        a step only if it has so many batches of equally many rows. A last, smaller step has not.
+
+        Args:
+            batch: The batch's number in the epoch, counted from 0.
+            rows: The number of its rows.
+        """
+        whole, rest = divmod(self.rows_per_epoch // self.workers, self.rows_per_step)
+        is_whole = batch // self.batches_per_step < whole
+        return rows * self.parts / (self.rows_per_step if is_whole else rest)
+
     def __len__(self) -> int:
         return self.batches_per_epoch
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -89,6 +89,7 @@ class AutoencoderModule(LightningModule):
         _refuse_hooks(variants.get(plan.variant.name))
         self.autoencoder = variants.build(plan)
         self.autoencoder.clock = self.clock = TrainerClock(self)
+        self.weight_of: Callable[[int, int], float] | None = None
 
     # -- what the autoencoder does --------------------------------------------------------------
 
@@ -155,7 +156,8 @@ class AutoencoderModule(LightningModule):
         rows = rows_of(batch)
         means = self.training_loss(rows).means()
         self.log_losses("train", means, len(rows))
-        return means
+        weight = self.weight_of(batch_idx, len(rows)) if self.weight_of else 1.0
+        return means if weight == 1.0 else {**means, "loss": means["loss"] * weight}
 
     def training_loss(self, rows: Tensor) -> LossOutput:
         """Returns the loss of a batch; under manual optimisation it also takes the step."""

@@ -8,23 +8,23 @@ from typing import Any
 from pytorch_lightning.loggers.logger import Logger
 
 from isthmus.progress.events import Logged, Sender
-
-# The epoch's report has these already.
-_REPORTED = ("train/", "validation/", "epoch")
+from isthmus.training.loss_sums import LossSums
 
 
 class DriverLogger(Logger):
     """Sends the metrics that callbacks log, such as the learning rates of LearningRateMonitor."""
 
-    def __init__(self, sender: Sender | None) -> None:
+    def __init__(self, sender: Sender | None, sums: LossSums) -> None:
         """Creates the logger.
 
         Args:
             sender: The channel to the driver; only the first worker has one, and the others log
                 nothing.
+            sums: The losses that the report of an epoch has.
         """
         super().__init__()
         self._sender = sender
+        self._sums = sums
         self._began = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S-%f")
 
     @property
@@ -45,9 +45,16 @@ class DriverLogger(Logger):
         """Does nothing, because the run has the job's parameters."""
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Sends metrics by name, with the optimizer steps taken."""
+        """Sends metrics by name, with the optimizer steps taken.
+
+        The report of an epoch has the losses of its training rows already, and everything that is
+        logged of validation rows.
+        """
+        reported = {"epoch", *(f"train/{name}" for name in self._sums.names)}
         others = {
-            name: float(value) for name, value in metrics.items() if not name.startswith(_REPORTED)
+            name: float(value)
+            for name, value in metrics.items()
+            if name not in reported and not name.startswith("validation/")
         }
         if others and self._sender:
             self._sender.send(Logged(others, step or 0))

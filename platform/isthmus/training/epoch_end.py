@@ -127,9 +127,10 @@ class EpochEndCallback(Callback):
     ) -> None:
         """Sums the losses; at agreed batches also reports, saves, and stops if requested."""
         if isinstance(outputs, Mapping) and outputs:
+            rows = len(rows_of(batch))
             # Lightning has divided the loss, but not its parts, by the accumulated batches.
-            loss = outputs["loss"] * trainer.accumulate_grad_batches
-            self.sums.add({**outputs, "loss": loss}, len(rows_of(batch)))
+            divisor = trainer.accumulate_grad_batches / self._batches.weight_of(batch_idx, rows)
+            self.sums.add({**outputs, "loss": outputs["loss"] * divisor}, rows)
         self._next_agreement -= 1
         # Half a step cannot be resumed, and the end of an epoch has its own hook.
         is_mid_step = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
@@ -272,10 +273,12 @@ class EpochEndCallback(Callback):
             torch.set_rng_state(state["rng"].cpu())
         else:
             self._seed(_TRAINING_STREAM, trainer.current_epoch + state["rows_done"])
-            # Steps may be of another size, so Lightning's count of batches is not the loader's.
-            done: Any = trainer.fit_loop.epoch_loop.batch_progress.current
-            batches = self._batches.resumed_step * self._batches.batches_per_step
-            done.ready = done.started = done.processed = done.completed = batches
+        # Lightning may have counted groups of steps, or steps of another size. A checkpoint is
+        # saved just before a batch counts as completed, which Lightning adds when it resumes.
+        done: Any = trainer.fit_loop.epoch_loop.batch_progress.current
+        batches = self._batches.resumed_step * self._batches.batches_per_step
+        done.ready = done.started = done.processed = batches
+        done.completed = batches - 1
         if "cuda_rng" in state and self._batches.device.type == "cuda":
             torch.cuda.set_rng_state(state["cuda_rng"].cpu(), self._batches.device)
         self._resumed = None

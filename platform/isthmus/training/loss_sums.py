@@ -25,6 +25,11 @@ class LossSums:
         self._rows: list[int] = []
         self._total: Tensor | None = None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the losses; empty before the first `add`."""
+        return self._names
+
     def add(self, means: Mapping[str, Tensor], rows: int) -> None:
         """Adds the losses of a batch.
 

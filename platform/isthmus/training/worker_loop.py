@@ -93,8 +93,7 @@ def train_worker(
         train_rows = _train_rows(rows, context.device)
         training = _settled(task, module, train_rows, context, progress)
         batches = _batches(train_rows, training, context, module)
-        # Lightning would ask the loader for it before the loader has a checkpoint's state.
-        module.clock.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
+        _tell_steps(module, batches)
         decay = training.weight_average_decay
         averaged = AveragedWeights(decay) if decay is not None else None
         hook = _comm_hook(training, context, folder)
@@ -109,7 +108,7 @@ def train_worker(
         if _takes_groups(task, training, context):
             module.automatic_optimization = False
             loader = GroupedBatches(batches, books.sums, training, averaged)
-        logger = DriverLogger(sender) if task.callbacks else False
+        logger = DriverLogger(sender, books.sums) if task.callbacks else False
         trainer = _trainer(training, context, module, callbacks, logger, begins_warm)
         resume_from = folder / checkpoints.LAST if folder else None
         held_out = _held_out(rows, context)
@@ -238,6 +237,12 @@ def _batches(
         seed=training.seed,
         parts=parts,
     )
+
+
+def _tell_steps(module: AutoencoderModule, batches: Batches) -> None:
+    # Lightning would ask the loader for it before the loader has a checkpoint's state.
+    module.clock.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
+    module.weight_of = batches.weight_of
 
 
 def _held_out(rows: ScaledRows, context: WorkerContext) -> ValidationBatches:

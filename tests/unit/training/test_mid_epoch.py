@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from pytorch_lightning import Callback
+from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import (
     LearningRateMonitor,
     ModelCheckpoint,
@@ -145,6 +145,42 @@ def test_a_run_that_leaves_the_fast_path_or_takes_it_goes_on_counting_its_steps(
     resumed = run(tmp_path / "lost", {**options, **then}, resume=True)
     for found, expected in zip(resumed.progress.history, whole.progress.history, strict=True):
         assert found.train == pytest.approx(expected.train, rel=1e-3)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_run_stopped_after_groups_of_several_steps_goes_on_with_callbacks(
+    parts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_groups_module, "_GROUP_S", 1e3)  # groups of 1, 1, 4 and 13 of 19 steps
+    options = {"epochs": 3, "global_batch_size": 16, "accumulate_batches": parts}
+    whole = run(tmp_path / "whole", options)
+    with pytest.raises(Lost):
+        run(tmp_path / "lost", options, lost_after=3)
+    lost = FitResult.read(tmp_path / "lost")
+    assert (lost.progress.epochs, lost.progress.rows_done) == (0, 16 * 6)
+    resumed = run(tmp_path / "lost", {**options, **SINGLE}, resume=True)
+    assert resumed.progress.finished
+    for found, expected in zip(resumed.progress.history, whole.progress.history, strict=True):
+        assert found.train == pytest.approx(expected.train, rel=1e-4)
+        assert found.validation == pytest.approx(expected.validation, rel=1e-4)
+
+
+class LogsItsOwn(Callback):
+    """Logs a number of its own beside the losses, under names that begin as theirs do."""
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name in ("train/gradient_norm", "epoch_time", "validation/psnr"):
+            pl_module.log(name, 1.0)
+
+
+def test_numbers_that_callbacks_log_under_names_like_those_of_the_losses_are_kept() -> None:
+    sender = RecordingSender()
+    task = WorkerTask(plan("vae"), training(epochs=2), callbacks=(LogsItsOwn(),))
+    train_worker(task, rows(), ALONE, sender, lambda *_: None)
+    logged = [each.metrics for each in sender.sent if isinstance(each, Logged)]
+    assert logged == [{"train/gradient_norm": 1.0, "epoch_time": 1.0}] * 2
+    reports = [each for each in sender.sent if isinstance(each, EpochReport)]
+    assert [each.validation["psnr"] for each in reports] == [1.0, 1.0]
 
 
 def test_what_callbacks_log_reaches_the_driver_and_what_is_reported_does_not_twice() -> None:
