@@ -240,6 +240,8 @@ def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
     if kind == DataKind.AUDIO and not files.endings <= set(own):
         raise DataError(f"{files.name}: is no file of audio; they are read from {', '.join(own)}")
     without_effect = _fields_without_effect(spec, kind, is_table=is_table)
+    if not without_effect and is_table:
+        _refuse_fields_of_other_formats(files, spec)
     if without_effect:
         told = ", ".join(
             f"{' and '.join(f'data.{field}' for field in fields)} "
@@ -252,6 +254,19 @@ def _refuse_unsuitable(files: Files, spec: DataSpec, kind: str) -> None:
             f"{files.name}: {told}, and this is {kind}; leave {'it' if is_one else 'them'} out"
             f"{also if any('series' in takers for takers in without_effect) else ''}"
         )
+
+
+def _refuse_fields_of_other_formats(files: Files, spec: DataSpec) -> None:
+    """Refuses fields that say how a file of one format is read, if there is none of it."""
+    for field in _OF_TABLES:
+        takers = tables.takers_of(field)
+        is_set = getattr(spec, field) != DataSpec.model_fields[field].get_default()
+        if is_set and takers and not files.endings & set(takers):
+            shown = ", ".join(takers)
+            what = "a database" if tables.is_database(files.addresses[0]) else files.ending()
+            raise DataError(
+                f"{files.name}: data.{field} is for {shown}, and this is {what}; leave it out"
+            )
 
 
 _OF_TABLES = ("query", "delimiter", "header", "decimal", "thousands", "missing_values", "encoding",

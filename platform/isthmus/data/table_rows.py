@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from isthmus.data.columns.categories import Expansion, UnknownValues
+from isthmus.data.columns.categories import Expansion, UnknownValues, without_signs
 from isthmus.data.columns.chosen import column_names, refuse_absent
 from isthmus.data.columns.quality import MissingInBlocks
 from isthmus.data.columns.units import units_of_features, warn_of_units
@@ -138,7 +138,12 @@ class TableRows:
             values = floats(part, numbers, self._centre_of_numbers(numbers))
             reasons = None
             if expansion and unknown:
-                columns = {name: texts_of(part.column(name)) for name in categories}
+                columns = {
+                    name: without_signs(
+                        texts_of(part.column(name)), self.spec.missing_values, values
+                    )
+                    for name, values in expansion.values.items()
+                }
                 values = expansion.expand(values, columns)
                 reasons = unknown.reasons(values, columns)
             block = Block(

@@ -48,11 +48,12 @@ class DataSpec(SpecModel):
     header: Literal["auto", "none"] = "auto"
     """`none` if a csv has no line with the names of its columns; they are then f0, f1, ..."""
     decimal: Annotated[str, Field(min_length=1, max_length=1)] = "."
-    """The decimal sign of the numbers of a csv."""
+    """The decimal sign of numbers that are texts, as all of a csv are."""
     thousands: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """The sign between the thousands of the numbers of a csv, if they have one."""
+    """The sign between the thousands of numbers that are texts, if they have one."""
     missing_values: tuple[str, ...] = ()
-    """Texts of a csv that mean a missing value, beside the empty cell, NA, NaN and null."""
+    """Texts and numbers of a table that mean a missing value, such as `["?", "-999"]`, beside the
+    empty cell, and NA, NaN and null among numbers."""
     encoding: str = "utf-8"
     """The encoding of a csv: utf-8, latin-1, utf-16."""
     partitions: bool = False

@@ -181,6 +181,23 @@ def canonical(texts: NDArray[np.str_]) -> NDArray[np.str_]:
     return np.where(is_whole, np.char.partition(texts, ".")[:, 0], texts)
 
 
+def without_signs(
+    texts: NDArray[np.str_], signs: Sequence[str], known: Sequence[str] = ()
+) -> NDArray[np.str_]:
+    """Returns texts in which those that mean a missing value are empty.
+
+    Args:
+        texts: The cells of a column.
+        signs: The texts that mean a missing value.
+        known: The values of the column that a pair was trained on: none of them means that.
+    """
+    missing = [each for each in canonical(np.array(signs, dtype=np.str_)) if each]
+    missing = [each for each in missing if each not in canonical(np.array(known, dtype=np.str_))]
+    if not missing:
+        return texts
+    return np.where(np.isin(canonical(texts), missing), "", texts)
+
+
 def distinct_values(texts: NDArray[np.str_], column: str, source: str) -> tuple[str, ...]:
     """The values of a categorical column, sorted; an empty cell is one of them.
 

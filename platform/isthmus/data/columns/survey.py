@@ -13,11 +13,11 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from isthmus.data.columns.writing import MISSING_SIGN, Writing, may_be_decimals, writing_of
 from isthmus.data.tables import TableFormat, is_numeric
+from isthmus.data.tables._written import null_values, reads_texts
 from isthmus.spec import DataSpec
 
 _MOST_ROWS = 100_000
@@ -156,6 +156,8 @@ def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Col
     rows = rows_looked_at(len(names))
     found: pa.Table | None = None
     for part in table.batches([], [], rows, list(names)):
+        if found is not None and part.schema != found.schema:
+            break  # json lines whose later values are of another type
         found = part if found is None else pa.concat_tables([found, part], promote_options="none")
         if found.num_rows >= rows:
             break
@@ -167,7 +169,7 @@ def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Col
     return [
         _of_texts(name, _cells(first_rows, name), spec)
         if is_written
-        else _of_type(name, _cells(first_rows, name), is_numeric(schema.field(name).type))
+        else _of_type(name, _cells(first_rows, name), is_numeric(schema.field(name).type), spec)
         for name in names
     ]
 
@@ -217,8 +219,8 @@ def _cells(table: pa.Table, name: str) -> pa.Array:
 
 
 def _of_texts(name: str, cells: pa.Array, spec: DataSpec) -> Column:
-    """Looks at a column of a csv, as training would read it."""
-    missing = {"", *pa_csv.ConvertOptions().null_values, *spec.missing_values}
+    """Looks at a column of texts, as training would read it."""
+    missing = {"", *null_values(spec)}
     texts = np.array([None if each in missing else each for each in cells.to_pylist()], object)
     plain = pd.Series(texts, dtype=object).str.strip()
     if spec.thousands:
@@ -229,7 +231,7 @@ def _of_texts(name: str, cells: pa.Array, spec: DataSpec) -> Column:
     return _judged(name, texts, _numbers(plain), is_numeric=None)
 
 
-def _of_type(name: str, cells: pa.Array, is_number: bool) -> Column:
+def _of_type(name: str, cells: pa.Array, is_number: bool, spec: DataSpec) -> Column:
     """Looks at a column of a table whose file says the types."""
     kind, types = cells.type, pa.types
     if is_number or is_numeric(kind):
@@ -242,6 +244,9 @@ def _of_type(name: str, cells: pa.Array, is_number: bool) -> Column:
             return Column(name, holds, True, numbers, texts)
         return _judged(name, texts, numbers, is_numeric=False)
     if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        as_read = _of_texts(name, cells, spec)
+        if reads_texts(spec) or not as_read.is_numeric:
+            return as_read
         texts = np.array([each or None for each in cells.to_pylist()], object)
         return _judged(name, texts, _numbers(pd.Series(texts, dtype=object)), is_numeric=False)
     is_time = types.is_timestamp(kind) or types.is_date(kind)

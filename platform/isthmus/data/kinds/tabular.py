@@ -12,7 +12,12 @@ import numpy as np
 from isthmus.data import arrays, tables
 from isthmus.data.array_rows import ArrayRows
 from isthmus.data.arrays import LoadedArray, open_array
-from isthmus.data.columns.categories import Expansion, check_are_columns, distinct_values
+from isthmus.data.columns.categories import (
+    Expansion,
+    check_are_columns,
+    distinct_values,
+    without_signs,
+)
 from isthmus.data.columns.chosen import (
     column_names,
     columns_like_trained,
@@ -236,8 +241,9 @@ def _found_categories(
         for part in table.batches([], of_file, _CHUNK_ROWS) if of_file else ():
             for name in of_file:
                 found[name].append(np.unique(texts_of(part.column(name))))
+    cells = {name: without_signs(joined(each), spec.missing_values) for name, each in found.items()}
     return Expansion(
-        columns, {name: distinct_values(joined(found[name]), name, files.name) for name in wanted}
+        columns, {name: distinct_values(cells[name], name, files.name) for name in wanted}
     )
 
 

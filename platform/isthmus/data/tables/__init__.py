@@ -79,6 +79,8 @@ class TableFormat(ABC):
     """The endings of its files, in lower case."""
     PREFIXES: ClassVar[tuple[str, ...]] = ()
     """The beginnings of the addresses of its tables, if they are no files but URLs."""
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+    """The fields of the data section that only such files need, and the others refuse."""
 
     def __init__(self, address: str, name: str, spec: DataSpec) -> None:
         self.address = address
@@ -204,6 +206,11 @@ def prefixes() -> tuple[str, ...]:
     return tuple(prefix for each in _formats().values() for prefix in each.PREFIXES)
 
 
+def takers_of(field: str) -> tuple[str, ...]:
+    """Returns the endings of the only files that need a field of the data section, if so few do."""
+    return tuple(each for each in endings() if field in _formats()[each].FIELDS)
+
+
 def is_database(address: str) -> bool:
     """Returns whether an address is the URL of a database."""
     return _prefix(address) is not None
@@ -256,23 +263,6 @@ def refuse_no_rows(name: str, rows: int) -> None:
     """Refuses a table of 0 rows."""
     if rows == 0:
         raise DataError(f"{name}: has a header but no rows; give at least one")
-
-
-def refuse_not_numeric(name: str, table: pa.Table, numbers: Sequence[str]) -> None:
-    """Refuses columns whose type is not numeric, with a value of the first of them."""
-    for column in numbers:
-        if not is_numeric(table.schema.field(column).type):
-            values = [str(value) for value in table.column(column).drop_null().to_pylist()]
-            example = next((each for each in values if not _is_number(each)), "")
-            raise not_a_number(name, column, example or (values or [""])[0])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def not_a_number(name: str, column: str, example: str, row: int | None = None) -> NotANumber:

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from isthmus.data.columns.units import units_of_fields
-from isthmus.data.tables import TableFormat, refuse_not_numeric, said_plainly, with_texts
+from isthmus.data.tables import TableFormat, said_plainly, with_texts
+from isthmus.data.tables._written import with_numbers
 
 
 class TypedFile(TableFormat):
@@ -69,12 +70,13 @@ class TypedFile(TableFormat):
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
         dataset = self.dataset_to_read(numbers, [*texts, *as_is])
-        refuse_types = pa.Table.from_batches([], schema=dataset.schema)
+        no_rows, first = pa.Table.from_batches([], schema=dataset.schema), 0
         with said_plainly(self.name, self.what):
             for batch in self.read_batches(dataset, [*numbers, *texts, *as_is], rows):
                 if not batch.num_rows:
                     continue
                 table = pa.Table.from_batches([batch])
-                refuse_not_numeric(self.name, table, numbers)
+                table = with_numbers(table, numbers, self.name, self.spec, first)
+                first += batch.num_rows
                 yield with_texts(table, texts)
-        refuse_not_numeric(self.name, refuse_types, numbers)
+        with_numbers(no_rows, numbers, self.name, self.spec, 0)

@@ -12,7 +12,6 @@ from functools import cached_property
 from itertools import islice
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from isthmus.data.columns.writing import MISSING_SIGN, is_number_somehow
@@ -36,6 +35,7 @@ from isthmus.data.tables._csv_blocks import (
 from isthmus.data.tables._csv_delimiter import delimiter_of
 from isthmus.data.tables._faults import RowsOfWrongLength, numbered, parsed
 from isthmus.data.tables._signs import LOOKED_AT_BYTES, named
+from isthmus.data.tables._written import null_values, numbers_of, plain, without_missing
 from isthmus.errors import DataError, first_line
 
 _SNIFFED_ROWS = 20
@@ -54,6 +54,8 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 
 class Csv(TableFormat):
     """A csv, with the delimiter and the header found by looking at its first rows."""
+
+    FIELDS = ("delimiter", "header", "encoding")
 
     ENDINGS = tuple(
         f".{kind}{compression}" for kind in ("csv", "tsv") for compression in ("", *COMPRESSIONS)
@@ -92,7 +94,7 @@ class Csv(TableFormat):
         if not first and others and all(each.isdecimal() for each in others):
             return False  # pandas writes columns that have only numbers so, behind its index
         numbers = [_is_number(c, self.spec.decimal) or is_number_somehow(c) for c in cells]
-        missing = self._null_values()
+        missing = null_values(self.spec)
         return any(numbers) and all(
             is_number or not cell.strip() or cell in missing or MISSING_SIGN.fullmatch(cell.strip())
             for cell, is_number in zip(cells, numbers, strict=True)
@@ -192,60 +194,23 @@ class Csv(TableFormat):
             self._open(convert, use_threads=False, on_wrong_row=wrong.skip) as reader,
         ):
             for batch in numbered(reader, wrong, first, rows):
-                made = parsed(batch, types, self._plain)
-                yield replace(made, table=with_texts(made.table, texts))
+                made = parsed(batch, types, lambda cells: plain(cells, self.spec))
+                table = without_missing(made.table, numbers, self.spec)
+                yield replace(made, table=with_texts(table, texts))
 
     def _as_asked(
         self, table: pa.Table, numbers: Sequence[str], texts: Sequence[str], first: int
     ) -> pa.Table:
         table = with_texts(table, texts)
-        if self.spec.thousands:
+        if self.spec.thousands:  # which pyarrow does not know
             for name in numbers:
                 place = table.schema.get_field_index(name)
-                column = self._parsed(table.column(name), name, first)
+                column = numbers_of(table.column(name), name, self.name, self.spec, first)
                 table = table.set_column(place, name, column)
-        return table
-
-    def _parsed(self, column: pa.ChunkedArray, name: str, first: int) -> pa.ChunkedArray:
-        """Parses numbers with signs between thousands, which pyarrow does not know."""
-        plain = self._plain(column)
-        try:
-            return plain.cast(pa.float64())
-        except pa.ArrowInvalid:
-            for row, value in enumerate(plain.to_pylist()):
-                if value is not None and not _is_number(value, "."):
-                    raise not_a_number(
-                        self.name, name, str(column[row].as_py()), first + row
-                    ) from None
-            raise
-
-    def _plain(self, column: pa.ChunkedArray) -> pa.ChunkedArray:
-        """Returns numbers in the writing of the file in that of pyarrow, which a cast parses."""
-        cells = plain = pc.utf8_trim_whitespace(column)
-        if self.spec.thousands:
-            plain = self._without_thousands(cells)
-        elif self.spec.decimal != ".":
-            plain = pc.replace_substring(cells, self.spec.decimal, ".")
-        is_missing = pc.is_in(cells, pa.array(["", *self._null_values()]))
-        return pc.if_else(is_missing, pa.scalar(None, pa.string()), plain)
-
-    def _without_thousands(self, cells: pa.ChunkedArray) -> pa.ChunkedArray:
-        sign, point = re.escape(self.spec.thousands or ""), re.escape(self.spec.decimal)
-        # A sign that does not stand before three digits is no sign between thousands.
-        is_number = pc.match_substring_regex(
-            cells, rf"^[+-]?(\d{{1,3}}({sign}\d{{3}})+|\d+)?({point}\d*)?([eE][+-]?\d+)?$"
-        )
-        plain = pc.replace_substring(cells, self.spec.thousands, "")
-        if self.spec.decimal != ".":
-            plain = pc.replace_substring(plain, self.spec.decimal, ".")
-        wrong = pc.binary_join_element_wise(cells, "?", "")  # which no cast takes for a number
-        return pc.if_else(pc.fill_null(is_number, True), plain, wrong)
-
-    def _null_values(self) -> list[str]:
-        return [*pa_csv.ConvertOptions().null_values, *self.spec.missing_values]
+        return without_missing(table, numbers, self.spec)
 
     def _conversion(self) -> dict[str, object]:
-        return {"null_values": self._null_values(), "decimal_point": self.spec.decimal}
+        return {"null_values": null_values(self.spec), "decimal_point": self.spec.decimal}
 
     def _open(
         self,

@@ -19,6 +19,7 @@ from isthmus.data.tables import NumberedRows, not_a_number, said_plainly
 from isthmus.data.tables._faults import no_number
 from isthmus.data.tables._files import TypedFile
 from isthmus.data.tables._nesting import MOST_LEVELS, is_nested_deeply, levels_of
+from isthmus.data.tables._written import plain, reads_texts, without_missing
 from isthmus.errors import DataError
 
 # pyarrow reads no longer line.
@@ -72,11 +73,24 @@ class Jsonl(TypedFile):
         self, numbers: Sequence[str], texts: Sequence[str], rows: int, as_is: Sequence[str] = ()
     ) -> Iterator[pa.Table]:
         """Reads columns; see `TableFormat.batches`."""
-        with self._bad_rows_shown([*texts, *as_is]):
-            for table in super().batches(numbers, texts, rows, as_is):
-                # The blocks of a file, which pyarrow does not cut.
-                for first in range(0, table.num_rows, rows):
-                    yield table.slice(first, rows)
+        done = 0
+        try:
+            with self._bad_rows_shown([*texts, *as_is]):
+                for table in super().batches(numbers, texts, rows, as_is):
+                    # The blocks of a file, which pyarrow does not cut.
+                    for first in range(0, table.num_rows, rows):
+                        yield table.slice(first, rows)
+                        done += min(rows, table.num_rows - first)
+            return
+        except DataError:
+            if not reads_texts(self.spec) or self._is_nested_deeply:
+                raise
+        # Numbers and texts in one column, which pyarrow does not read.
+        for part in self._read_rows(done, numbers, texts, as_is, rows):
+            if part.rejected:
+                number = part.rejected[0].row
+                raise self._fault(next(islice(self._rows(), number, None)), numbers, number)
+            yield part.table
 
     def schema(self) -> pa.Schema:
         """Returns the names and types of the columns, as the first rows have them.
@@ -99,28 +113,78 @@ class Jsonl(TypedFile):
         self, first: int, numbers: Sequence[str], texts: Sequence[str], rows: int
     ) -> Iterator[NumberedRows]:
         """Reads row by row, from a row on."""
+        return self._read_rows(first, numbers, texts, (), rows)
+
+    def _read_rows(
+        self,
+        first: int,
+        numbers: Sequence[str],
+        texts: Sequence[str],
+        as_is: Sequence[str],
+        rows: int,
+    ) -> Iterator[NumberedRows]:
+        types = self.schema()
         later = islice(enumerate(self._rows()), first, None)
         while some := list(islice(later, rows)):
-            columns: dict[str, list[object]] = {name: [] for name in (*numbers, *texts)}
+            columns: dict[str, list[object]] = {name: [] for name in (*numbers, *texts, *as_is)}
             sound: list[int] = []
             rejected: list[Rejected] = []
             for number, row in some:
-                reason = _reason_against(row, numbers)
+                reason = self._reason_against(row, numbers)
                 if reason is not None or not isinstance(row, dict):
                     rejected.append(Rejected(number, reason or ""))
                     continue
                 sound.append(number)
                 for name in numbers:
-                    columns[name].append(_as_float(row.get(name)))
+                    columns[name].append(self._as_float(row.get(name)))
                 for name in texts:
                     columns[name].append(_as_text(row.get(name)))
-            table = pa.table(
-                {
-                    name: pa.array(values, pa.float64() if name in numbers else pa.string())
-                    for name, values in columns.items()
-                }
-            )
+                for name in as_is:
+                    columns[name].append(row.get(name))
+            made = {name: pa.array(columns[name], pa.float64()) for name in numbers}
+            made |= {name: pa.array(columns[name], pa.string()) for name in texts}
+            made |= {name: _typed(columns[name], types.field(name).type) for name in as_is}
+            table = without_missing(pa.table(made), numbers, self.spec)
             yield NumberedRows(table, np.array(sound, dtype=np.int64), tuple(rejected))
+
+    def _reason_against(self, row: object, numbers: Sequence[str]) -> str | None:
+        """Returns why a row cannot be read; `None` if it can."""
+        if not isinstance(row, dict):
+            return _DEEP if row is _TOO_DEEP else "is no JSON object"
+        name = self._wrong_column(row, numbers)
+        return None if name is None else no_number(name, _written(row[name]))
+
+    def _fault(self, row: object, numbers: Sequence[str], number: int) -> DataError:
+        """Returns the error about a row that cannot be read."""
+        if not isinstance(row, dict) or (column := self._wrong_column(row, numbers)) is None:
+            where = f"no object in row {number}, counted from 0"
+            return DataError(f"{self.name}: is damaged or no jsonl file ({where})")
+        return not_a_number(self.name, column, _written(row[column]), number)
+
+    def _wrong_column(self, row: dict[str, object], numbers: Sequence[str]) -> str | None:
+        """Returns the first of some columns that holds no number."""
+        for name in numbers:
+            try:
+                self._as_float(row.get(name))
+            except ValueError:
+                return name
+        return None
+
+    def _as_float(self, value: object) -> float | None:
+        """Returns a value as a number; `None` if it is missing.
+
+        Raises:
+            ValueError: If it is none.
+        """
+        if isinstance(value, str) and reads_texts(self.spec):
+            text = plain(pa.chunked_array([[value]]), self.spec)[0].as_py()
+            return None if text is None else float(text)
+        if value is not None and not isinstance(value, int | float):
+            raise ValueError("no number")
+        try:
+            return None if value is None else float(value)
+        except OverflowError:
+            return math.inf  # a whole number beyond float64, which is refused as infinity is
 
     def _refuse_deep_nesting(self) -> None:
         """Refuses what pyarrow's parser, which calls itself for each level, would die of."""
@@ -164,6 +228,7 @@ class Jsonl(TypedFile):
 
     def _refuse_first_bad_row(self, texts: Sequence[str]) -> None:
         before: dict[str, str] = {}
+        first_texts: dict[str, tuple[int, str]] = {}
         for number, row in enumerate(self._rows()):
             where = f"in row {number}, counted from 0"
             if not isinstance(row, dict):
@@ -173,8 +238,11 @@ class Jsonl(TypedFile):
                     continue
                 kind = _kind_of(value, tells_whole=column in texts)
                 had = before.setdefault(column, kind)
-                if had == "numbers" and kind == "texts":
-                    raise not_a_number(self.name, column, value, number)
+                if kind == "texts":
+                    first_texts.setdefault(column, (number, value))
+                if (had, kind) in (("numbers", "texts"), ("texts", "numbers")):
+                    at, text = first_texts[column]
+                    raise not_a_number(self.name, column, text, at)
                 if had != kind and (had, kind) != ("numbers", "whole numbers"):
                     raise DataError(
                         f'{self.name}: column "{column}" holds {had} and then {json.dumps(value)} '
@@ -204,22 +272,16 @@ def _parsed(line: str) -> object:
         return None
 
 
-def _reason_against(row: object, numbers: Sequence[str]) -> str | None:
-    """Returns why a row cannot be read; `None` if it can."""
-    if not isinstance(row, dict):
-        return _DEEP if row is _TOO_DEEP else "is no JSON object"
-    for name in numbers:
-        value = row.get(name)
-        if value is not None and not isinstance(value, int | float):
-            return no_number(name, value if isinstance(value, str) else json.dumps(value))
-    return None
-
-
-def _as_float(value: float | None) -> float | None:
+def _typed(values: Sequence[object], kind: pa.DataType) -> pa.Array:
+    """Returns values in the type that the first rows have, else as texts."""
     try:
-        return None if value is None else float(value)
-    except OverflowError:
-        return math.inf  # a whole number beyond float64, which is refused as infinity is
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([_as_text(value) for value in values], pa.string())
+
+
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _as_text(value: object) -> str | None:

@@ -15,9 +15,9 @@ import pyarrow as pa
 from isthmus.data.tables import (
     TableFormat,
     refuse_no_rows,
-    refuse_not_numeric,
     with_texts,
 )
+from isthmus.data.tables._written import with_numbers
 from isthmus.errors import DataError, first_line
 from isthmus.spec.secrets import has_ambiguous_password, with_password
 
@@ -78,7 +78,7 @@ class Sql(TableFormat):
             result = _executed(connection, self._query(), stream_results=True, max_row_buffer=rows)
             for fetched in result.partitions(rows):
                 table = _table(list(result.keys()), fetched).select([*numbers, *texts])
-                refuse_not_numeric(self.name, table, numbers)
+                table = with_numbers(table, numbers, self.name, self.spec, count)
                 count += table.num_rows
                 yield with_texts(table, texts)
         refuse_no_rows(self.name, count)
