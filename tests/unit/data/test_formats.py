@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.feather as feather
 import pytest
 
-from isthmus.data import Provenance
+from isthmus.data import Provenance, collect, open_files
+from isthmus.data.opening import locate
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
 from tests.reading import open_like, read_like, read_to_train, write_back
@@ -185,6 +186,53 @@ def test_the_folders_of_a_partitioned_table_are_columns_if_asked_for() -> None:
     assert rows.values[:, 3].tolist() == [2023] * 30 + [2024] * 30
     rows, spec = read_to_train(DataSpec(path="t", partitions=True, categories=("year",)))
     assert rows.schema.features == ("a", "b", "c", "year=2023", "year=2024")
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize("has_categories", [False, True], ids=["number", "category"])
+@pytest.mark.parametrize(
+    ("path", "rows"),
+    [
+        ("t", slice(None)),
+        ("t/year=2024", slice(30, None)),
+        ("t/year=2024/part-3.parquet", slice(45, None)),
+        ("t/year=2024/*.parquet", slice(30, None)),
+        (("t/year=2023/part-1.parquet", "t/year=2024"), slice(15, None)),
+        (("t/year=2024/part-2.parquet", "t/year=2024/part-3.parquet"), slice(30, None)),
+    ],
+    ids=["tree", "folder", "file", "glob", "list", "list of one partition"],
+)
+def test_a_partition_is_read_alone_for_a_pair_that_was_trained_on_all(
+    path: str | tuple[str, ...], rows: slice, has_categories: bool
+) -> None:
+    categories = ("year",) if has_categories else ()
+    trained, spec = read_to_train(DataSpec(path="t", partitions=True, categories=categories))
+    source = open_files(spec, locate(path), trained.schema)
+    assert np.array_equal(collect(source).values, trained.values[rows])
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_single_file_of_a_partitioned_table_is_trained_on_with_the_keys_above_it() -> None:
+    rows, spec = read_to_train(DataSpec(path="t/year=2024/part-3.parquet", partitions=True))
+    assert spec.columns == ("a", "b", "c", "year")
+    assert rows.values[:, 3].tolist() == [2024] * 15
+
+
+def test_a_folder_above_the_table_is_no_key_and_a_flat_file_is_told_so(folder: Path) -> None:
+    runs = folder.parent / "run=5"
+    runs.mkdir()
+    folder.rename(runs / "t")
+    _, spec = read_to_train(DataSpec(path="run=5/t", partitions=True))
+    assert spec.columns == ("a", "b", "c", "year")
+    _, spec = read_to_train(DataSpec(path="run=5/t/year=2024/part-3.parquet", partitions=True))
+    assert spec.columns == ("a", "b", "c", "year")
+    FRAME.to_parquet("flat.parquet")
+    with pytest.raises(DataError, match="lies in no folder such as year=2024; leave out"):
+        read_to_train(DataSpec(path="flat.parquet", partitions=True))
+    with pytest.raises(DataError, match='no column "year", which the model was trained on'):
+        open_like(spec, "flat.parquet", (4,))
+    FRAME.assign(year=2025).to_parquet("flat.parquet")
+    assert read_like(spec, "flat.parquet", (4,)).values[0, 3] == 2025
 
 
 @pytest.mark.usefixtures("folder")

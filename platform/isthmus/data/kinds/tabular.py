@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from isthmus.data.columns.chosen import (
     needed_columns,
     refuse_width,
 )
+from isthmus.data.columns.partitions import partition_keys, partition_keys_like
 from isthmus.data.columns.units import units_to_train, warn_of_units
 from isthmus.data.kinds import Kind, UseOptions
 from isthmus.data.many import ManyRows
@@ -41,7 +41,6 @@ from isthmus.types import DataKind, ScalingMode
 _logger = logging.getLogger(__name__)
 _LOOKED_AT_ROWS = 10_000
 _CHUNK_ROWS = 65_536
-_NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
 class Tabular(Kind):
@@ -122,7 +121,7 @@ def open_tables(
         spec: The data section.
         extra: Columns that the index of each block carries as they are.
     """
-    keys = _partition_keys(files, spec)
+    keys = partition_keys(files, spec)
     first = open_address(files.addresses[0], files.called(0), spec)
     names = column_names(first, list(keys[0]))
     columns = columns_to_train(names, spec, first.name, first.indexes())
@@ -158,8 +157,8 @@ def open_tables_like(
     sets_aside: bool = False,
 ) -> RowSource:
     """Opens tables for a trained pair; columns that it was not trained on are left alone."""
-    keys = _partition_keys(files, data)
     first = open_address(files.addresses[0], files.called(0), data)
+    keys = partition_keys_like(files, data, first.schema().names)
     names = column_names(first, list(keys[0]))
     width = schema.shape[0]
     columns = columns_like_trained(first, names, data, width)
@@ -196,27 +195,6 @@ def _rows_of_all(one: TableRows, files: Files, keys: Sequence[Mapping[str, str]]
         for place, address in enumerate(files.addresses)
     ]
     return ManyRows(tuple(parts), files.names)
-
-
-def _partition_keys(files: Files, spec: DataSpec) -> list[dict[str, str]]:
-    """Returns the columns that the folders of each file say: `year=2024/part.parquet`."""
-    if not spec.partitions:
-        return [{} for _ in files.names]
-    found = [
-        {
-            key: "" if value == _NO_PARTITION else unquote(value)
-            for key, _, value in (part.partition("=") for part in name.split("/")[:-1])
-            if value
-        }
-        for name in files.names
-    ]
-    for place, keys in enumerate(found):
-        if not keys or list(keys) != list(found[0]):
-            raise DataError(
-                f"{files.called(place)}: lies in no folders like those of {files.called(0)}, such "
-                "as year=2024; leave out data.partitions"
-            )
-    return found
 
 
 def _found_categories(
