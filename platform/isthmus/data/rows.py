@@ -16,6 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from isthmus.data.outputs.provenance import Provenance
+from isthmus.errors import DataError
 from isthmus.spec import RowSchema
 from isthmus.types import Shape
 
@@ -194,7 +195,7 @@ def collect(source: RowSource) -> Rows:
         sizes[block.part] += len(block.values)
         rejected += block.rejected
         if values is None and source.count is not None and end <= source.count:
-            values = np.empty((source.count, *block.values.shape[1:]), dtype=np.float32)
+            values = _room_for(source.count, block.values.shape[1:])
         if values is not None and end > len(values):  # the source has grown since it was counted
             grown = np.empty((2 * end, *values.shape[1:]), dtype=np.float32)
             grown[:filled] = values[:filled]
@@ -211,6 +212,16 @@ def collect(source: RowSource) -> Rows:
     rows = _rows_of(_joined_blocks(blocks, whole), source.schema)
     part_sizes = tuple(sizes[part] for part in sorted(sizes))
     return replace(rows, part_sizes=part_sizes, rejected=tuple(rejected))
+
+
+def _room_for(count: int, shape: tuple[int, ...]) -> FloatArray:
+    try:
+        return np.empty((count, *shape), dtype=np.float32)
+    except MemoryError as error:
+        raise DataError(
+            f"{count:,} rows of shape {shape} need {4 * count * prod(shape) / 2**30:,.1f} GiB of "
+            "memory, which this process has not; read fewer of them"
+        ) from error
 
 
 def joined(arrays: list[NDArray[Any]]) -> NDArray[Any]:

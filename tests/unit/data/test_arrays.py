@@ -12,9 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from isthmus.data import Provenance
+from isthmus.data import Provenance, collect, open_rows
+from isthmus.data.array_rows import ArrayRows
+from isthmus.data.arrays import LoadedArray
+from isthmus.data.prepared.storing import store_split
 from isthmus.errors import DataError
-from isthmus.spec import DataSpec
+from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode
 from tests.reading import read_like, read_to_train, write_back
 
@@ -170,3 +173,71 @@ def test_what_is_written_back_unchanged_equals_the_input(
     restored = np.load("o.npy")
     assert restored.dtype == array.dtype
     assert np.array_equal(restored, array)
+
+
+# -- arrays that claim more than there is -----------------------------------------------------
+
+CLAIMED = (2**34, 8)
+
+
+def write_claim(name: str, shape: tuple[int, ...], key: str | None) -> None:
+    """Writes an array of fill values, of which nothing is stored."""
+    chunks = (min(1024, shape[0]), min(1024, shape[1]))
+    fields: dict[str, Any] = {"shape": shape, "chunks": chunks, "dtype": "f4"}
+    if name.endswith(".h5"):
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(name, "w") as file:
+            file.create_dataset(key or "x", **fields)
+        return
+    zarr = pytest.importorskip("zarr")
+    if key is None:
+        zarr.create_array(store=name, **fields)
+    else:
+        zarr.open_group(name, mode="w").create_array(key, **fields)
+
+
+@pytest.mark.parametrize(("name", "key"), [("t.h5", "x"), ("t.zarr", None), ("t.zarr", "x")])
+@pytest.mark.parametrize("shape", [CLAIMED, (8, 2**34)], ids=["rows", "columns"])
+def test_an_array_that_claims_what_its_file_does_not_store_is_refused_before_it_is_read(
+    name: str, key: str | None, shape: tuple[int, int], in_tmp: Path
+) -> None:
+    write_claim(name, shape, key)
+    with pytest.raises(DataError, match=r"claims shape .*, 512 GiB, and stores [\d,]+ bytes of it"):
+        read_to_train(DataSpec(path=name, kind="tabular"))
+    rows = np.arange(12.0).reshape(6, 2)
+    np.save("t.npy", rows)
+    _, resolved = read_to_train(DataSpec(path="t.npy"))
+    with pytest.raises(DataError, match="512 GiB"):
+        read_like(resolved, name, (2,))
+
+
+@pytest.mark.parametrize("name", ["t.h5", "t.zarr"])
+def test_an_array_with_few_stored_rows_that_a_disk_holds_is_opened(name: str, in_tmp: Path) -> None:
+    write_claim(name, (2**25 + 2**20, 8), "x")
+    stored = RNG.normal(size=(8192, 8)).astype(np.float32)
+    if name == "t.h5":
+        with pytest.importorskip("h5py").File(name, "r+") as file:
+            file["x"][: len(stored)] = stored
+    else:
+        pytest.importorskip("zarr").open_group(name)["x"][: len(stored)] = stored
+    source, _ = open_rows(DataSpec(path=name))
+    assert np.array_equal(next(iter(source.blocks())).values[: len(stored)], stored)
+
+
+def rows_of_zeros(count: int) -> ArrayRows:
+    """Rows that take no memory until they are copied."""
+    array = np.broadcast_to(np.zeros(4, np.float32), (count, 4))
+    schema = RowSchema(kind=DataKind.TABULAR, shape=(4,))
+    return ArrayRows(LoadedArray(array), None, "t.npy", DataSpec(path="t.npy"), schema)
+
+
+def test_rows_that_no_disk_holds_are_refused_before_they_are_copied(in_tmp: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"^t\.npy: a copy of its .* rows needs .* GiB, and .* left"
+    ):
+        store_split(rows_of_zeros(2**50), DataSpec(path="t.npy", kind="tabular"), 0)
+
+
+def test_rows_that_no_memory_holds_are_refused_in_one_line() -> None:
+    with pytest.raises(DataError, match=r"rows of shape \(4,\) need .* GiB of memory"):
+        collect(rows_of_zeros(2**50))

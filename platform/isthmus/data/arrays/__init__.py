@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
 
@@ -20,6 +21,10 @@ from isthmus.data.storage.files import ending_of
 from isthmus.errors import DataError, nearest
 
 USUAL_KEYS = ("x", "X", "data")
+# gzip makes values a thousand times smaller at most, and fill values that are not stored are few.
+_MOST_COMPRESSION = 10_000
+SMALL_BYTES = 1 << 30
+"""The size up to which no array does harm, whatever its file stores of it."""
 
 
 class ArrayView(Protocol):
@@ -215,6 +220,27 @@ def with_units(loaded: LoadedArray, said: object) -> LoadedArray:
     if said is None or len(shape) > 2:
         return loaded
     return replace(loaded, units=units_of_array(said, shape[1] if len(shape) == 2 else 1))
+
+
+def refuse_unstored(array: ArrayView, stored_bytes: int, what: str) -> None:
+    """Refuses an array whose file stores next to nothing of what it claims to hold.
+
+    What is not stored is read as a fill value: a file of 1 kB can claim more than a disk holds.
+
+    Args:
+        array: The array.
+        stored_bytes: The bytes that its values take in the file.
+        what: The name of the array for messages.
+
+    Raises:
+        DataError: If no compression of values would explain it.
+    """
+    claimed = prod(array.shape) * array.dtype.itemsize
+    if claimed > SMALL_BYTES and claimed > _MOST_COMPRESSION * stored_bytes:
+        raise DataError(
+            f"{what}: claims shape {array.shape}, {claimed / 2**30:,.0f} GiB, and stores "
+            f"{stored_bytes:,} bytes of it; write its values, or the rows that it has"
+        )
 
 
 def loaded_array(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array, with_units
+from isthmus.data.arrays import ArrayFormat, LoadedArray, loaded_array, refuse_unstored, with_units
 from isthmus.data.columns.units import UNIT_KEY
 from isthmus.errors import DataError
 from isthmus.extras import importing
@@ -27,7 +27,7 @@ class Hdf5(ArrayFormat):
         with self._file() as file:
             loaded = loaded_array(
                 _names(file),
-                lambda name: Hdf5Array(self.path, name, file[name].shape, file[name].dtype),
+                lambda name: self._array(file[name], name),
                 *(key, labels, self.name),
             )
             return with_units(loaded, file[loaded.key].attrs.get(UNIT_KEY))
@@ -36,6 +36,13 @@ class Hdf5(ArrayFormat):
         """Returns the names of the arrays, which are paths within the file."""
         with self._file() as file:
             return tuple(_names(file))
+
+    def _array(self, dataset: Any, key: str) -> Hdf5Array:
+        array = Hdf5Array(self.path, key, dataset.shape, dataset.dtype)
+        if not dataset.is_virtual:  # whose values are in other files
+            what = f'{self.name}: array "{key}"'
+            refuse_unstored(array, dataset.id.get_storage_size(), what)
+        return array
 
     @contextmanager
     def _file(self) -> Iterator[Any]:

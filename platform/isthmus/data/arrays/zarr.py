@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from isthmus.data.arrays import ArrayFormat, LoadedArray, checked, loaded_array, with_units
+from isthmus.data.arrays import (
+    SMALL_BYTES,
+    ArrayFormat,
+    LoadedArray,
+    checked,
+    loaded_array,
+    refuse_unstored,
+    with_units,
+)
 from isthmus.data.columns.units import UNIT_KEY
 from isthmus.errors import DataError
 from isthmus.extras import importing
@@ -21,8 +29,15 @@ class Zarr(ArrayFormat):
         if hasattr(opened, "shape"):  # an array, and no group of them
             if labels is not None:
                 raise DataError(f"{self.name}: is one array, so has no labels; use a group")
-            return with_units(LoadedArray(checked(opened, self.name)), opened.attrs.get(UNIT_KEY))
-        loaded = loaded_array(_names(opened), opened.__getitem__, key, labels, self.name)
+            return with_units(
+                LoadedArray(checked(_stored(opened, self.name), self.name)),
+                opened.attrs.get(UNIT_KEY),
+            )
+        loaded = loaded_array(
+            _names(opened),
+            lambda name: _stored(opened[name], f'{self.name}: array "{name}"'),
+            *(key, labels, self.name),
+        )
         return with_units(loaded, opened[loaded.key].attrs.get(UNIT_KEY))
 
     def keys(self) -> tuple[str, ...]:
@@ -35,9 +50,17 @@ class Zarr(ArrayFormat):
             import zarr
         try:
             return zarr.open(str(self.path), mode="r")
-        except (OSError, ValueError, KeyError) as error:
+        # Its notes are JSON, which may be nested more deeply than Python's stack.
+        except (OSError, ValueError, KeyError, RecursionError) as error:
             said = str(error).splitlines()[0]
             raise DataError(f"{self.name}: is damaged or no Zarr array ({said})") from error
+
+
+def _stored(array: Any, what: str) -> Any:
+    """Returns an array after refusing one whose chunks are not there."""
+    if array.nbytes > SMALL_BYTES:  # the sizes of all chunks are looked up
+        refuse_unstored(array, array.nbytes_stored(), what)
+    return array
 
 
 def _names(group: Any) -> list[str]:

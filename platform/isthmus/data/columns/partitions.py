@@ -38,9 +38,7 @@ def partition_keys(files: Files, spec: DataSpec) -> list[dict[str, str]]:
     return found
 
 
-def partition_keys_like(
-    files: Files, data: DataSpec, own: Sequence[str]
-) -> list[dict[str, str]]:
+def partition_keys_like(files: Files, data: DataSpec, own: Sequence[str]) -> list[dict[str, str]]:
     """Returns these columns of files for a trained pair.
 
     A key that it needs may be said by any folder of a file's whole path, so that a new partition

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -80,6 +81,11 @@ def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:
         DataError: If the data cannot be read, or cannot be trained on as they are.
     """
     folder = TemporaryFolder()
+    try:
+        _refuse_no_room(folder.path, source, spec)
+    except BaseException:
+        folder.remove()
+        raise
     _logger.info("%s: too large for the memory; its rows go to %s", spec.shown_path, folder.path)
     try:
         with said_of_disk(folder.path), _Storing(folder, source.schema) as storing:
@@ -94,6 +100,17 @@ def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:
         fingerprint=storing.fingerprint(),
         moments=storing.of_train,
     )
+
+
+def _refuse_no_room(folder: Path, source: RowSource, spec: DataSpec) -> None:
+    """Refuses rows that are known not to fit on a disk, before any of them is read."""
+    needed, free = _bytes_in_memory(source), shutil.disk_usage(folder).free
+    if source.count is not None and needed > free:
+        raise DataError(
+            f"{spec.shown_path}: a copy of its {source.count:,} rows needs {needed / 2**30:,.1f} "
+            f"GiB, and {folder.parent} has {free / 2**30:,.1f} GiB left; free some, or set TMPDIR "
+            "to a folder on a larger disk"
+        )
 
 
 def check_extremes(
