@@ -49,6 +49,7 @@ def register(
     like_a_job: bool = False,
     data: dict[str, object] | None = None,
     promotion: dict[str, object] | None = None,
+    started_from: str | None = None,
     **job,
 ) -> RegisteredPair:
     """Trains for so many steps and registers; like a job, if asked for, with pictures and maps."""
@@ -79,7 +80,9 @@ def register(
     succession = NO_SUCCESSION
     if like_a_job:
         held_out = prepared.validation, prepared.test
-        succession = find_succession(name, module, prepared.data, *held_out, settings)
+        succession = find_succession(
+            name, module, prepared.data, *held_out, settings, schema=prepared.schema
+        )
     return register_pair(
         TrainedPair(
             detector=detector,
@@ -94,6 +97,7 @@ def register(
             succession=succession,
             held_out=_sample(module, prepared),
             code_tables=make_code_tables(prepared, module),
+            started_from=started_from,
         ),
         settings,
     )

@@ -6,7 +6,7 @@ its sha256.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -64,12 +64,16 @@ class Places:
         """Returns the places of some of the rows only."""
         return Places(self.by, self.of_rows[kept], self.trained, self.origin)
 
+    def are_told_by(self, other: Places) -> bool:
+        """Returns whether another pair's places tell which of these it was trained on."""
+        return self.by == other.by and self.origin == other.origin
+
     def unseen_by(self, other: Places) -> NDArray[np.bool_]:
         """Returns for each row whether a pair cannot have trained on it, given that pair's places.
 
         Windows of signals with another beginning cannot be told from those that it trained on.
         """
-        if self.by != other.by or self.origin != other.origin:
+        if not self.are_told_by(other):
             return np.zeros(len(self.of_rows), dtype=bool)
         if self.by == "time":
             return np.asarray(self.of_rows >= other.trained.max(initial=0))
@@ -110,6 +114,18 @@ class HeldOutSample:
     is_of_noisy: bool = False
     filtered: Numbers | None = None
     white: float | None = None
+
+    def take(self, kept: NDArray[np.bool_], kept_others: NDArray[np.bool_]) -> HeldOutSample:
+        """Returns the sample with some of its rows and of its others only."""
+        return replace(
+            self,
+            rows=self.rows[kept],
+            others=self.others[kept_others],
+            pca_errors=self.pca_errors[kept] if len(self.pca_errors) else self.pca_errors,
+            places=None if self.places is None else self.places.take(np.flatnonzero(kept)),
+            clean=None if self.clean is None else self.clean[kept],
+            filtered=None if self.filtered is None else self.filtered[kept],
+        )
 
     @property
     def peak(self) -> float:

@@ -89,7 +89,7 @@ def finish(
     )
     succession = find_succession(
         *(prepared.spec.name, module, prepared.data, prepared.validation, prepared.test, settings),
-        centre=prepared.schema.centre,
+        schema=prepared.schema,
     )
     seconds = log.earlier_s + time.monotonic() - began_s
     metrics = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import isclose
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from isthmus import nets, variants
 from isthmus.core import Autoencoder
 from isthmus.data.prepared.scaling import ScalingStatistics
+from isthmus.data.units import unlike_units
 from isthmus.errors import Fault, ModelNotFound, SpecError
 from isthmus.registry import Pair, load
 from isthmus.spec import DataSpec, JobSpec, ModelPlan, PluginSpec, RowSchema, Settings, StartSpec
@@ -24,9 +24,6 @@ _logger = logging.getLogger(__name__)
 _WHERE = "training.start_from"
 _FRACTIONS = ("validation_fraction", "calibration_fraction", "test_fraction")
 _SHOWN = 60
-# So far below white is no pixel of images whose white it is, unless all are nearly black.
-_FAR = 20
-_STEP_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -117,14 +114,13 @@ class Start:
 
     def _refuse_other_units(self, schema: RowSchema) -> None:
         """Refuses rows for which the pair's scaling is meaningless, such as other white points."""
-        for what, here, there in _units(schema, self.pair.manifest.rows_taken):
-            if here != there:
-                message = (
-                    f"{self.pair.reference} has {what} {_shown(there)}, and this job "
-                    f"{_shown(here)}: the pair's scaling and weights are for rows like its own; "
-                    f"convert the data, or leave {_WHERE} out"
-                )
-                raise SpecError([Fault(_WHERE, message)])
+        for what, here, there in unlike_units(schema, self.pair.manifest.rows_taken):
+            message = (
+                f"{self.pair.reference} has {what} {_shown(there)}, and this job "
+                f"{_shown(here)}: the pair's scaling and weights are for rows like its own; "
+                f"convert the data, or leave {_WHERE} out"
+            )
+            raise SpecError([Fault(_WHERE, message)])
 
     def _differs(self, what: str, here: object, there: object) -> str:
         here, there = _from_the_difference(here, there)
@@ -195,22 +191,6 @@ def _compared(plan: ModelPlan, data: DataSpec, schema: RowSchema) -> Iterator[tu
         yield f"net.{name}", value
     yield "reconstruction", str(plan.reconstruction)
     yield "data.scaling", str(data.scaling)
-
-
-def _units(ours: RowSchema, theirs: RowSchema) -> Iterator[tuple[str, object, object]]:
-    """Yields what the numbers of rows stand for, here and there, where the pair knows it."""
-    if theirs.white is not None:
-        yield "white", ours.white, theirs.white
-    elif ours.white is not None and theirs.highest is not None:
-        # Arrays of floats name no white, and nor do pairs of earlier versions.
-        highest = max(theirs.highest)
-        if highest * _FAR < ours.white:
-            yield "no pixel above", ours.white, highest
-    if theirs.sample_rate_hz is not None:
-        yield "data.sample_rate_hz", ours.sample_rate_hz, theirs.sample_rate_hz
-    steps = ours.time_step_s, theirs.time_step_s
-    if steps[0] and steps[1] and not isclose(steps[0], steps[1], rel_tol=_STEP_TOLERANCE):
-        yield "seconds between steps", *steps
 
 
 def _options(net: PluginSpec) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from isthmus.errors import (
 )
 from isthmus.promotion import checks
 from isthmus.promotion.evidence import Evidence, Noise
-from isthmus.promotion.heldout import HeldOut, find_held_out, job_of
+from isthmus.promotion.heldout import HeldOut, find_held_out
 from isthmus.promotion.intervals import Numbers
 from isthmus.promotion.measures import (
     NoiseTask,
@@ -25,6 +25,7 @@ from isthmus.promotion.measures import (
     seconds_in_turns,
     spread_of,
 )
+from isthmus.promotion.seen import job_of
 from isthmus.promotion.verdict import Verdict
 from isthmus.registry import Pair, load
 from isthmus.spec import PromotionSpec, Settings

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from isthmus import nets
 from isthmus.bundle.held_out import Floats, squared_errors
 from isthmus.core.noise_reduction import Measure, drawn_noise, measure_for
-from isthmus.data.prepared.centring import recentred
+from isthmus.data.units import in_units_of
 from isthmus.promotion.code_lengths import CodeLengths, code_lengths
 from isthmus.promotion.heldout import HeldOut
 from isthmus.promotion.intervals import Numbers
@@ -123,13 +123,13 @@ def _scored(pair: Pair, rows: Floats, held_out: HeldOut) -> Detections:
 
 
 def _given_to(pair: Pair, rows: Floats, held_out: HeldOut) -> Floats:
-    """Returns rows less the pair's own centre instead of the challenger's."""
-    return recentred(rows, held_out.centre, pair.manifest.rows_taken.centre)
+    """Returns rows in the pair's own units instead of the challenger's."""
+    return in_units_of(rows, held_out.schema, pair.manifest.rows_taken)
 
 
 def _reconstructed(pair: Pair, rows: Floats, held_out: HeldOut) -> Floats:
     made = pair.reconstruct(_given_to(pair, rows, held_out), as_read=True)
-    return recentred(made, pair.manifest.rows_taken.centre, held_out.centre)
+    return in_units_of(made, pair.manifest.rows_taken, held_out.schema)
 
 
 def on_own_sample(pair: Pair, held_out: HeldOut) -> tuple[Numbers, Numbers | None]:

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from isthmus.bundle.compatibility import Alignment
 from isthmus.core import Autoencoder
 from isthmus.core.alignment import fit_affine, fit_procrustes, unexplained_share
-from isthmus.data.prepared.centring import recentred
+from isthmus.data.units import in_units_of, unlike_units
 from isthmus.errors import ModelNotFound
 from isthmus.registry.loading import load
 from isthmus.registry.pair import Pair
 from isthmus.registry.reference import CHAMPION
 from isthmus.registry.succession import Succession
-from isthmus.spec import DataSpec, Settings
+from isthmus.spec import DataSpec, RowSchema, Settings
 from isthmus.types import Shape
 
 _logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ def find_succession(
     test_rows: HeldOutRows,
     settings: Settings,
     *,
-    centre: tuple[float, ...] | None = None,
+    schema: RowSchema | None = None,
 ) -> Succession:
     """Finds the champion of a name, and fits maps from a new module's latents to the champion's.
 
@@ -69,8 +69,8 @@ def find_succession(
         fit_rows: Held-out rows that the maps are fitted to, data units less the centre.
         test_rows: Other held-out rows, on which the errors of the maps are measured.
         settings: The settings that say where the registry is.
-        centre: The value that was subtracted from each feature of the rows; the champion may have
-            another.
+        schema: The schema of the rows; the champion may have another centre and, for images,
+            another white.
     """
     try:
         champion = load(f"{name}@{CHAMPION}", settings)
@@ -79,10 +79,11 @@ def find_succession(
     except Exception as error:  # noqa: BLE001 (another pair's fault must not lose this training)
         _logger.warning("latents are not mapped to those of %s@%s: %s", name, CHAMPION, error)
         return Succession(why_not="the champion of that moment could not be loaded")
-    alignment, why_not = None, _difference(champion, module, data)
+    schema = schema or RowSchema(kind=module.plan.kind, shape=module.plan.row_shape)
+    alignment, why_not = None, _difference(champion, module, data, schema)
     if why_not is None:
         try:
-            alignment = _align(module, champion, fit_rows, test_rows, centre)
+            alignment = _align(module, champion, fit_rows, test_rows, schema)
         # torch raises these for the champion's tensors, numpy for their values, and files on
         # reading.
         except (RuntimeError, ValueError, TypeError, LookupError, OSError, MemoryError) as error:
@@ -94,13 +95,17 @@ def find_succession(
     return Succession(champion.reference, champion.manifest, alignment, why_not)
 
 
-def _difference(champion: Pair, module: Autoencoder, data: DataSpec) -> str | None:
+def _difference(
+    champion: Pair, module: Autoencoder, data: DataSpec, schema: RowSchema
+) -> str | None:
     """Returns why the latents of the two cannot be mapped, or `None` if they can."""
     old, new = champion.manifest.plan, module.plan
     if old.row_shape != new.row_shape or old.kind != new.kind:
         return f"it takes {old.kind} rows of shape {old.row_shape}, not {new.row_shape}"
     if champion.manifest.data.feature_names != data.feature_names:
         return "it takes other columns"
+    for what, here, there in unlike_units(schema, champion.manifest.rows_taken, scales_white=True):
+        return f"it has {what} {there}, not {here}"
     largest = max(old.latent_dim, new.latent_dim)
     if largest > _LARGEST_LATENT:
         return f"latents of {largest:,} numbers are more than the {_LARGEST_LATENT:,} of a map"
@@ -112,7 +117,7 @@ def _align(
     champion: Pair,
     fit_rows: HeldOutRows,
     test_rows: HeldOutRows,
-    centre: tuple[float, ...] | None,
+    schema: RowSchema,
 ) -> Alignment | None:
     """Fits both kinds of maps on `fit_rows`, and measures their errors on `test_rows`."""
     latent_dims = (module.plan.latent_dim, champion.module.plan.latent_dim)
@@ -124,7 +129,7 @@ def _align(
                 champion.module,
                 rows,
                 most,
-                lambda part: recentred(part, centre, champion.manifest.rows_taken.centre),
+                lambda part: in_units_of(part, schema, champion.manifest.rows_taken),
             ),
         )
         for rows in (fit_rows, test_rows)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from isthmus.bundle.compatibility import MapKind, read_map
 from isthmus.core.alignment import LatentMap, unexplained_share
-from isthmus.data.prepared.centring import recentred
+from isthmus.data.units import in_units_of
 from isthmus.errors import RegistryError
 from isthmus.registry.batches import OnRows
 from isthmus.registry.device import Device
@@ -186,9 +186,9 @@ def translation_error(pair: CompatiblePair, settings: Settings) -> float:
     if sample is None:
         return float("nan")
     target = build(resolve(pair.translation.target, settings))
-    centres = pair.manifest.rows_taken.centre, target.manifest.rows_taken.centre
+    units = pair.manifest.rows_taken, target.manifest.rows_taken
     own = Pair.encode(pair, sample.rows, as_read=True).values
-    expected = target.encode(recentred(sample.rows, *centres), as_read=True).values
+    expected = target.encode(in_units_of(sample.rows, *units), as_read=True).values
     return unexplained_share(pair.translation.to_target, own, expected)
 
 

@@ -9,8 +9,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 import isthmus
+from isthmus.data.units import unlike_units
 from isthmus.errors import SpecError
-from isthmus.jobs.starting import _from_the_difference, _units
+from isthmus.jobs.starting import _from_the_difference
 from isthmus.spec import RowSchema, Settings
 from isthmus.types import DataKind
 
@@ -69,7 +70,7 @@ def test_sounds_and_series_of_another_pace_are_others() -> None:
             RowSchema(kind=DataKind.SERIES, shape=(1, 8)).model_copy(update={name: value})
             for value in both
         )
-        return [what for what, here, there in _units(*schemas) if here != there]
+        return [what for what, _, _ in unlike_units(*schemas)]
 
     assert found(sample_rate_hz=(8000, 16000)) == ["data.sample_rate_hz"]
     assert found(sample_rate_hz=(8000, None)) == []  # an old pair does not know it

@@ -19,7 +19,8 @@ from isthmus.jobs import held_out
 from isthmus.jobs.held_out import draw_sample
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
-from isthmus.promotion.heldout import find_held_out, job_of
+from isthmus.promotion.heldout import find_held_out
+from isthmus.promotion.seen import job_of
 from isthmus.registry import fetch_held_out, load
 from isthmus.tracking import fit_pca, open_store
 from tests.challengers import BAD_STEPS, GOOD_STEPS, register, write_rows

@@ -64,8 +64,9 @@ def test_a_champion_with_another_centre_is_given_the_same_rows(trained, settings
     schema = RowSchema(kind=DataKind.TABULAR, shape=(6,), centre=(1e8 + 3,) * 6)
     pair = registry.register_pair(replace(old, row_schema=schema), settings)
     aliases.promote(pair.name, pair.version, settings)
+    ours = schema.model_copy(update={"centre": (1e8,) * 6})
     found = registry.find_succession(
-        "centred", new.module, new.data, FIT, TEST, settings, centre=(1e8,) * 6
+        "centred", new.module, new.data, FIT, TEST, settings, schema=ours
     )
     assert found.alignment is not None
     assert found.alignment.errors["affine"] < 1e-8
