@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from isthmus.data.opening import all_endings
+from isthmus.data.storage.files import names_below
 from isthmus.errors import DataError
 from isthmus.plugins import PluginFile
 from isthmus.spec import DataSpec
@@ -124,14 +126,21 @@ def _split(path: str) -> tuple[Path, str]:
 
 
 def _files(path: str) -> list[Path]:
-    """Returns the files of a path; without hidden ones in a folder, which no reader looks at."""
-    found = expanded(path)
-    files = [each for each in found if each.is_file()]
-    for folder in (each for each in found if each.is_dir()):
-        files += [
-            file
-            for file in sorted(folder.rglob("*"))
-            if file.is_file()
-            and not any(part.startswith(".") for part in file.relative_to(folder).parts)
-        ]
+    """Returns the files of a path, which are those that the readers look at on this machine.
+
+    Of a folder these are all that are not hidden, also behind links; of a format that is a folder,
+    such as zarr, they are hidden files as well.
+    """
+    files: list[Path] = []
+    for found in expanded(path):
+        is_format = found.suffix.lower() in all_endings()
+        if found.is_dir() and not is_format:
+            each_below = [found / name for name in names_below(found, all_endings())]
+        else:
+            each_below = [found]
+        for each in each_below:
+            if each.is_dir():
+                files += [each / name for name in names_below(each, with_hidden=True)]
+            elif each.is_file():
+                files.append(each)
     return files

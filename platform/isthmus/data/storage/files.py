@@ -198,6 +198,23 @@ def _base_of_glob(path: Path) -> Path:
 
 
 def _list_folder(folder: Path, endings: Sequence[str], listing: _Listing) -> None:
+    for name in names_below(folder, endings):
+        _add(listing, name, str(folder / name), endings)
+
+
+def names_below(
+    folder: Path, endings: Sequence[str] = (), *, with_hidden: bool = False
+) -> list[str]:
+    """Returns the sorted names of all files below a folder, also of those that links lead to.
+
+    Args:
+        folder: The folder.
+        endings: The endings of formats; a folder with one of them, such as zarr, counts as a file.
+        with_hidden: Whether hidden files are among them.
+
+    Raises:
+        DataError: If a folder cannot be read.
+    """
     found: list[str] = []
     visited: set[tuple[int, int]] = set()
     # Links to folders are followed last, so that a folder within `folder` keeps its own name.
@@ -210,16 +227,20 @@ def _list_folder(folder: Path, endings: Sequence[str], listing: _Listing) -> Non
                 subfolders.clear()
                 continue
             visited.add(identity)
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+            subfolders[:] = sorted(name for name in subfolders if with_hidden or _is_shown(name))
             for name in list(subfolders):
                 if Path(name).suffix.lower() in endings:
                     subfolders.remove(name)
                     files.append(name)
             begins += [here / name for name in subfolders if (here / name).is_symlink()]
             relative = here.relative_to(folder)
-            found += [(relative / name).as_posix() for name in files if not name.startswith(".")]
-    for name in sorted(found):
-        _add(listing, name, str(folder / name), endings)
+            shown = [name for name in files if with_hidden or _is_shown(name)]
+            found += [(relative / name).as_posix() for name in shown]
+    return sorted(found)
+
+
+def _is_shown(name: str) -> bool:
+    return not name.startswith(".")
 
 
 def _identity(folder: Path) -> tuple[int, int]:
