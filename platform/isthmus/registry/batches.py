@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +30,26 @@ _MOST_ROWS_IN_A_BATCH = 4096
 # net of 64 channels take 256 MiB at this size.
 _NUMBERS_ON_A_GPU = 2**20
 _MOST_ROWS_ON_A_GPU = 2**14
+
+
+@dataclass(frozen=True, eq=False)
+class RowsTaken:
+    """Rows as a pair takes them, and what brings results back to the form in which they came.
+
+    Attributes:
+        rows: Shape (N, *row_shape), in the pair's units, less its centre.
+        shape: The shape of the input.
+        factor: What the input's pixels were multiplied by, so that their white is the pair's.
+    """
+
+    rows: Floats
+    shape: Shape
+    factor: float = 1.0
+
+    def as_given(self, made: NDArray[Any]) -> NDArray[Any]:
+        """Returns rows in the shape and the units of the input."""
+        made = made.reshape(self.shape)
+        return made if self.factor == 1 else made / np.float32(self.factor)
 
 
 def apply_in_batches(

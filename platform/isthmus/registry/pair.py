@@ -18,13 +18,14 @@ from isthmus.core import Autoencoder, IntTable
 from isthmus.core.discoveries import DEFAULT_LEVEL, PValueTally, check_control, too_coarse
 from isthmus.data.columns.quality import Missing, MissingInBlocks, refuse_too_large
 from isthmus.data.given import array_of, is_frame, refuse_series
+from isthmus.data.pixel_units import factor_to
 from isthmus.data.prepared.centring import centred, restored
 from isthmus.data.prepared.scaling import ScalingStatistics
 from isthmus.data.prepared.watching import FAR_OUTSIDE, FAR_OUTSIDE_OF_NOISE, warn_of_misfits
 from isthmus.errors import DataError, UsageError
 from isthmus.registry import generation
 from isthmus.registry.any_size import AnySize, image_shape
-from isthmus.registry.batches import Floats, OnRows, apply_in_batches
+from isthmus.registry.batches import Floats, OnRows, RowsTaken, apply_in_batches
 from isthmus.registry.detections import Detections
 from isthmus.registry.device import Device, chosen_device
 from isthmus.registry.latents import Latents, values_to_decode
@@ -132,7 +133,7 @@ class Pair:
             DataError: If the rows are not numbers or do not fit the pair, or if values are
                 missing or infinite and the pair's job does not fill them in.
         """
-        rows, _ = self._as_rows(x, as_read)
+        rows = self._as_rows(x, as_read).rows
         width = (self.manifest.plan.latent_dim,)
         return Latents(self._apply(self.module.encode, rows, width, on_rows), self.manifest.pair_id)
 
@@ -228,15 +229,15 @@ class Pair:
         Returns:
             The reconstruction in the shape of the input.
         """
-        rows, shape = self._as_rows(
+        taken = self._as_rows(
             x, as_read, is_any_size=self.takes_any_size, may_leave=FAR_OUTSIDE_OF_NOISE
         )
         if self._any_size is not None:
-            made = self._any_size.reconstruct(rows, on_rows, self.device)
+            made = self._any_size.reconstruct(taken.rows, on_rows, self.device)
         else:
             row_shape = self.manifest.plan.row_shape
-            made = self._apply(self.module.reconstruct, rows, row_shape, on_rows)
-        return made if as_read else restored(made, self._centre).reshape(shape)
+            made = self._apply(self.module.reconstruct, taken.rows, row_shape, on_rows)
+        return made if as_read else taken.as_given(restored(made, self._centre))
 
     def denoise(
         self, x: ArrayLike, on_rows: OnRows | None = None, *, as_read: bool = False
@@ -278,7 +279,7 @@ class Pair:
         """
         calibration = self.detector.calibration
         self._check_control(control, false_alarm_rate, level)
-        rows, _ = self._as_rows(x, as_read)
+        rows = self._as_rows(x, as_read).rows
         if not as_read:
             refuse_too_large(rows, self._scaling, self._columns, f"rows for {self.reference}")
         scores = self._apply(self.detector.score, rows, (), on_rows)
@@ -345,13 +346,13 @@ class Pair:
         *,
         is_any_size: bool = False,
         may_leave: float = FAR_OUTSIDE,
-    ) -> tuple[Floats, Shape]:
-        """Returns the rows in the pair's own shape, and the shape of the input."""
+    ) -> RowsTaken:
+        """Returns the rows in the pair's own shape and units."""
         wanted, called = self.manifest.plan.row_shape, f"rows for {self.reference}"
         if as_read and isinstance(x, np.ndarray):
             if self.takes_any_size and not is_any_size and x.shape[1:] != wanted:
                 raise DataError(self._misfit(x.shape))
-            return x, x.shape
+            return RowsTaken(x, x.shape)
         values: NDArray[Any]
         if is_frame(x):
             from isthmus.registry import frames  # it loads narwhals
@@ -359,7 +360,7 @@ class Pair:
             if frames.finds_columns(self.manifest, x):
                 rows = frames.rows_of_frame(self.manifest, x)
                 self._warn_of_misfits(rows, may_leave)
-                return rows, rows.shape
+                return RowsTaken(rows, rows.shape)
             values = frames.values_by_place(x, self.reference)
         elif isinstance(x, Latents):
             raise DataError(f"these are latents of pair {x.pair_id}, and not rows; decode them")
@@ -373,12 +374,13 @@ class Pair:
             refuse_series(x)
             raise DataError(self._misfit(values.shape))
         rows = centred(values.reshape(len(values), *row_shape), self._centre)
-        data = self.manifest.data
+        factor = factor_to(self.manifest.rows_taken, values, called)
+        rows = rows if factor == 1 else rows * np.float32(factor)
         # The rows cannot be dropped, so that "drop" refuses as well.
-        missing: Missing = "mean" if data.missing == "mean" else "refuse"
+        missing: Missing = "mean" if self.manifest.data.missing == "mean" else "refuse"
         MissingInBlocks(missing, self._columns, called).kept(rows)
         self._warn_of_misfits(rows, may_leave)
-        return rows, values.shape
+        return RowsTaken(rows, values.shape, factor)
 
     def _warn_of_misfits(self, rows: Floats, may_leave: float) -> None:
         warn_of_misfits(

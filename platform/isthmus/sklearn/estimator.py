@@ -16,6 +16,8 @@ from isthmus.registry.frames import features_of, finds_columns
 from isthmus.spec import Settings
 
 _LOADED = "_pair"
+# They stay as they are, because they say what white is.
+_PIXELS = (np.uint8, np.uint16, np.bool_)
 
 
 # scikit-learn has no types.
@@ -69,7 +71,7 @@ class PairEstimator(BaseEstimator):  # type: ignore[misc]
             self,
             x,
             reset=reset,
-            dtype=[np.float64, np.float32],
+            dtype=[np.float64, np.float32, *_PIXELS],
             ensure_all_finite="allow-nan" if pair.manifest.data.missing == "mean" else True,
         )
 

@@ -26,10 +26,9 @@ from isthmus.execution.running import run, run_loaded
 from isthmus.execution.use import Use, UseResult
 from isthmus.notebook import in_notebook, rows_bar
 from isthmus.registry import Pair
-from isthmus.registry.batches import Floats, OnRows
+from isthmus.registry.batches import OnRows, RowsTaken
 from isthmus.scores import Detector
 from isthmus.spec import Settings
-from isthmus.types import Shape
 
 _logger = logging.getLogger(__name__)
 _SHOWN = 8
@@ -225,7 +224,7 @@ class LoadedPair(Pair):
         *,
         is_any_size: bool = False,
         may_leave: float = FAR_OUTSIDE,
-    ) -> tuple[Floats, Shape]:
+    ) -> RowsTaken:
         """Does the same as of every pair, and says once where columns are taken by their place."""
         columns = self._columns
         is_told = as_read or self._has_told_of_order or not (columns or is_frame(x))

@@ -6,8 +6,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from isthmus.data import arrays
 from isthmus.data.array_rows import ArrayRows
 from isthmus.data.arrays import LoadedArray, open_array
@@ -20,7 +18,8 @@ from isthmus.data.media.image_files import (
     refuse_smaller,
 )
 from isthmus.data.media.pixels import IMAGE_ENDINGS, Size
-from isthmus.data.rows import RowSource, rows_in_a_block
+from isthmus.data.pixel_units import factor_to, white_of
+from isthmus.data.rows import RowSource
 from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
 from isthmus.kinds import KindFacts
@@ -28,11 +27,6 @@ from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind, ScalingMode, Shape
 
 _logger = logging.getLogger(__name__)
-_WHITES = {"uint8": 255.0, "uint16": 65535.0}
-# Pixels from 0 to 1 lie between these, with noise.
-_LEAST_OF_UNIT, _MOST_OF_UNIT = -1.0, 2.0
-# A pair whose training rows have a range below this was itself trained on such pixels, or nearly.
-_FAR_LARGER = 10 * (_MOST_OF_UNIT - _LEAST_OF_UNIT)
 
 
 class Images(Kind):
@@ -130,7 +124,7 @@ def _oriented(loaded: LoadedArray, path: Path | None, name: str, spec: DataSpec)
     if spec.patch is not None:
         refuse_smaller(name, size, spec.patch)
         row_shape = (row_shape[0], spec.patch, spec.patch)
-    white = DIGITS_WHITE if name == IMAGE_SET else _WHITES.get(loaded.values.dtype.name)
+    white = DIGITS_WHITE if name == IMAGE_SET else white_of(loaded.values)
     schema = RowSchema(kind=DataKind.IMAGES, shape=row_shape, white=white)
     return ArrayRows(loaded, path, name, spec, schema, channels_last=channels_last, resized=resized)
 
@@ -182,7 +176,6 @@ def _like_trained(
         raise DataError(
             _shape_refused(name, loaded.values.shape, row_shape, is_any_size=is_any_size)
         )
-    _refuse_unit_range(loaded, name, schema)
     return ArrayRows(
         loaded,
         path,
@@ -191,50 +184,8 @@ def _like_trained(
         schema,
         channels_last=channels_last,
         resized=(height, width) if is_resized and size != (height, width) else None,
-        factor=_factor(loaded, schema),
+        factor=factor_to(schema, loaded.values, name),
     )
-
-
-def _factor(loaded: LoadedArray, schema: RowSchema) -> float:
-    """Returns what pixels of another bit depth are multiplied by."""
-    white = _WHITES.get(loaded.values.dtype.name)
-    # In the units of a float array, or of the digits, white is not known for sure.
-    if white is None or schema.white not in _WHITES.values():
-        return 1.0
-    return float(np.float32(schema.white or white) / np.float32(white))
-
-
-def _refuse_unit_range(loaded: LoadedArray, name: str, schema: RowSchema) -> None:
-    """Refuses floats from 0 to 1 where white is 255 or 65535; the pair would take them for black.
-
-    Arrays of other units are told by their first numbers, so that they are not read twice.
-    """
-    white, values = schema.white, loaded.values
-    is_float = np.issubdtype(values.dtype, np.floating)
-    if white is None or white not in _WHITES.values():
-        return
-    if not is_float or _width(schema, white) < _FAR_LARGER:
-        return
-    lowest, highest = np.inf, -np.inf
-    at_once = rows_in_a_block(values.shape[1:] or (1,))
-    for first in range(0, len(loaded), at_once):
-        block = np.asarray(values[first : first + at_once])
-        lowest = np.fmin(lowest, np.fmin.reduce(block, axis=None))
-        highest = np.fmax(highest, np.fmax.reduce(block, axis=None))
-        if lowest < _LEAST_OF_UNIT or highest > _MOST_OF_UNIT:
-            return
-    if lowest < highest:  # images of one value, as black ones are, mean the same in any unit
-        raise DataError(
-            f"{name}: holds numbers from {lowest:.3g} to {highest:.3g}, and white is {white:g} to "
-            f"the pair; give 0 to {white:g}, or multiply them by {white:g} if their white is 1"
-        )
-
-
-def _width(schema: RowSchema, white: float) -> float:
-    """Returns the width of the range of the training rows; up to white if that is not known."""
-    if schema.lowest is None or schema.highest is None:
-        return white
-    return max(schema.highest) - min(schema.lowest)
 
 
 def _shape_refused(name: str, shape: Shape, row_shape: Shape, *, is_any_size: bool) -> str:
