@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from isthmus.data import Block, Files, locate
+from isthmus.data import Block, Files, locate, sidecar_path
 from isthmus.data.storage.files import is_in_s3
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
@@ -54,9 +54,10 @@ def no_rows(data: DataSpec, row_shape: Shape) -> Block:
 
 
 def refuse_replaced_input(source: str | Sequence[str], output: str | Path) -> None:
-    """Refuses an output that is the input, holds it, or lies in it.
+    """Refuses an output that is the input, holds it, lies in it, or is written beside by its name.
 
-    Results replace what has their name. In a folder of rows, they would be read as rows next time.
+    Results replace what has their name, and what has that of a file that comes with them, such as
+    the list of rows that were set aside. In a folder of rows, they would be read as rows next time.
 
     Args:
         source: The input: a file, a folder or a glob, or several of them.
@@ -87,6 +88,8 @@ def _refuse_replaced_object(source: str | Sequence[str], output: str) -> None:
             why = f"lies in the input {path}, so the results would be read as rows next time"
         elif here.startswith(f"{there}/"):
             why = f"holds the input {path}, which would be lost where results replace it"
+        elif _comes_with(here, there):
+            why = _beside(path)
         if why:
             raise DataError(f"{output}: {why}; name another output")
 
@@ -104,4 +107,25 @@ def _refusal(source: Path, target: Path) -> str | None:
         return f"lies in the input {source}, so the results would be read as rows next time"
     if here.is_relative_to(there):
         return f"holds the input {source}, which would be lost where results replace it"
+    if here.parent == there.parent and _comes_with(here.name, there.name):
+        return _beside(source)
     return None
+
+
+def _comes_with(name: str, output: str) -> bool:
+    """Returns whether a file is written beside an output: a table, or the note of its pair.
+
+    Tables are `OUTPUT.rejected.csv` and the like, one for each of `Use.TABLES_BESIDE`. Pictures go
+    to a folder that is refused where it holds anything but earlier ones.
+    """
+    is_beside = name.startswith(f"{output}.") and "/" not in name[len(output) :]
+    if (
+        not is_beside or "." not in output.rpartition("/")[2]
+    ):  # a folder, which holds all of its own
+        return False
+    is_table = name.endswith(".csv") and name.count(".") > output.count(".") + 1
+    return is_table or name.endswith(sidecar_path(Path("_")).name.removeprefix("_"))
+
+
+def _beside(source: str | Path) -> str:
+    return f"would be written with a file beside it that replaces the input {source}"

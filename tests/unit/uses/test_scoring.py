@@ -14,6 +14,7 @@ import torch
 from isthmus import variants
 from isthmus.data import UseOptions, rows
 from isthmus.errors import DataError
+from isthmus.execution.inputs import refuse_replaced_input
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, PairManifest
 from isthmus.scores import detector_of
@@ -204,6 +205,31 @@ def test_results_are_not_written_into_a_folder_of_rows_nor_in_place_of_it(
     with pytest.raises(DataError, match=said):
         job(pair, source, output)
     assert contents(here) == before
+
+
+@pytest.mark.parametrize(
+    "beside", ["rejected.csv", "ranges.csv", "pair.json", "rejected.csv.pair.json"]
+)
+def test_what_is_written_beside_the_output_never_replaces_the_input(pair, here, beside):
+    source = f"scores.csv.{beside}"
+    (here / source).write_bytes(b"never read: it is refused before")
+    before = contents(here)
+    with pytest.raises(DataError, match=f"a file beside it that replaces the input {source}"):
+        detect_with(pair, source, "scores.csv")
+    assert contents(here) == before
+    there = f"s3://bucket/{source}"
+    with pytest.raises(DataError, match=f"a file beside it that replaces the input {there}"):
+        refuse_replaced_input(there, "s3://bucket/scores.csv")
+
+
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [("rows.csv.gz", "rows.csv"), ("a/rows.csv.x.csv", "rows.csv"), ("rows.2026.csv", "rows")],
+)
+def test_inputs_that_are_only_called_alike_are_taken(here, source, output):
+    refuse_replaced_input(source, output)
+    refuse_replaced_input(f"s3://bucket/{source}", f"s3://bucket/{output}")
+    refuse_replaced_input("s3://bucket/rows.csv.old/b.x.csv", "s3://bucket/rows.csv")
 
 
 def test_a_file_of_the_same_name_elsewhere_is_no_input(pair, here):
