@@ -358,8 +358,7 @@ class Pair:
             from isthmus.registry import frames  # it loads narwhals
 
             if frames.finds_columns(self.manifest, x):
-                rows = frames.rows_of_frame(self.manifest, x)
-                self._warn_of_misfits(rows, may_leave)
+                self._warn_of_misfits(rows := frames.rows_of_frame(self.manifest, x), may_leave)
                 return RowsTaken(rows, rows.shape)
             values = frames.values_by_place(x, self.reference)
         elif isinstance(x, Latents):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from math import ceil, floor
+from random import Random
 from typing import Any
 
 from isthmus.errors import Fault, SpecError
@@ -17,6 +18,10 @@ Check = Callable[[Mapping[str, Any]], JobSpec]
 
 # Where between two bounds a value is tried: at no simple fraction, so that it is no whole number.
 _BETWEEN = 0.4142
+# So many whole numbers between two bounds are tried: if half of all are refused, some of these are.
+_TRIED_BETWEEN = 6
+# Into so many steps a range of whole numbers is divided where a list is proposed instead.
+_STEPS_PROPOSED = 8
 # A field that holds a thing by its name and options, and the option that a bare value means.
 _SHORT_FORMS = {"data": "path", "variant": "name", "net": "name", "start_from": "model"}
 # The sections with fields that had other names in earlier versions.
@@ -85,6 +90,8 @@ def as_options(values: Mapping[str, object]) -> list[str]:
 def search_faults(spec: JobSpec, check: Check, lines: Mapping[str, int]) -> list[Fault]:
     """Returns the faults of the values that `tuning.search` would try: each choice, both bounds.
 
+    Of a range of whole numbers a few between the bounds are tried too, the same ones every time.
+
     Args:
         spec: The job, which is valid without its search.
         check: A function that checks the content of a job, and raises `SpecError`.
@@ -100,6 +107,9 @@ def search_faults(spec: JobSpec, check: Check, lines: Mapping[str, int]) -> list
         messages = [why] if why else []
         for value in () if messages else values.values:
             messages += _faults_of(spec, name, value, check)
+        if not messages:
+            why = _list_instead(spec, name, values, check, is_in_file=where in lines)
+            messages = [why] if why else []
         for message in messages:
             faults[where, message] = Fault(where, message, lines.get(where))
     return list(faults.values())
@@ -140,9 +150,58 @@ def _whole_numbers_instead(
     if not _faults_of(spec, name, between, check):
         return None
     kind, bounds = (kinds[values.kind], [first, last]) if first < last else ("choice", [first])
-    said = ", ".join(map(str, bounds))
-    use = f"{{{kind}: [{said}]}}" if is_in_file else f"{kind}:{said.replace(', ', ':')}"
+    whole = RangeSpec.model_validate({kind: bounds})
+    if _refused_between(spec, name, whole, check):
+        kind, bounds = "choice", _valid_steps(spec, name, whole, check)
+    use = _range_in_words(kind, bounds, is_in_file=is_in_file)
     return f"takes whole numbers, and {values.kind} draws others, as {between:.4g}; use {use}"
+
+
+def _list_instead(
+    spec: JobSpec, name: str, values: RangeSpec, check: Check, *, is_in_file: bool
+) -> str | None:
+    """Returns which list to use if whole numbers between two bounds are refused, and these not."""
+    refused = _refused_between(spec, name, values, check)
+    if refused is None:
+        return None
+    value, why = refused
+    listed = _valid_steps(spec, name, values, check)
+    use = _range_in_words("choice", listed, is_in_file=is_in_file)
+    return f"would also try {value}: {why}; name the values to try, as in {use}"
+
+
+def _refused_between(
+    spec: JobSpec, name: str, values: RangeSpec, check: Check
+) -> tuple[int, str] | None:
+    """Returns a whole number between the bounds that is refused, and why; `None` if none is."""
+    if not values.kind.endswith("integer"):
+        return None
+    low, high = values.values
+    between = range(low + 1, high)
+    drawn = Random(0).sample(between, min(len(between), _TRIED_BETWEEN))  # noqa: S311 (no secret)
+    for value in sorted(drawn):
+        faults = _faults_of(spec, name, value, check)
+        if faults:
+            return value, faults[0]
+    return None
+
+
+def _valid_steps(spec: JobSpec, name: str, values: RangeSpec, check: Check) -> list[int]:
+    """Returns valid values of a range, about equally far apart on its scale, with both bounds."""
+    low, high = values.values
+    shares = [number / _STEPS_PROPOSED for number in range(1, _STEPS_PROPOSED)]
+    is_log = values.kind.startswith("log")
+    steps = {round(low * (high / low) ** each if is_log else low + each * (high - low))
+             for each in shares} - {low, high}  # fmt: skip
+    valid = [each for each in steps if not _faults_of(spec, name, each, check)]
+    return sorted([low, high, *valid])
+
+
+def _range_in_words(kind: str, values: list[int], *, is_in_file: bool) -> str:
+    """Returns a range as it is written in a job file, or on the command line."""
+    if is_in_file:
+        return f"{{{kind}: [{', '.join(map(str, values))}]}}"
+    return f"{kind}:{(',' if kind == 'choice' else ':').join(map(str, values))}"
 
 
 def _faults_of(spec: JobSpec, name: str, value: object, check: Check) -> list[str]:

@@ -68,7 +68,8 @@ FRACTIONS = {
     "by the logarithm": ("latent_dim=log_uniform:2:64", "log_integer:2:64"),
     "between fractions": ("latent_dim=uniform:1.5:4.5", "integer:2:4"),
     "around one number": ("latent_dim=uniform:1.5:2.5", "choice:2"),
-    "of a training option": ("training.accumulate_batches=uniform:1:4", "integer:1:4"),
+    "of a training option": ("training.accumulate_batches=uniform:1:2", "integer:1:2"),
+    "of which some do not divide": ("training.accumulate_batches=uniform:1:4", "choice:1,2,4"),
     "of an option of the variant": ("variant.k=uniform:2:8", "integer:2:8"),
     "of an optional number": ("training.threads_per_worker=uniform:1:2", "integer:1:2"),
 }
@@ -101,6 +102,33 @@ def test_a_file_is_told_the_range_as_a_file_says_it(tmp_path):
     )
     with pytest.raises(SpecError, match=r"line 3: .*as 1\.828; use \{integer: \[1, 3\]\}"):
         load_job(path, [], catalog())
+
+
+LISTS = {
+    "a batch for two workers": ("training.global_batch_size=integer:32:64", "workers: 2"),
+    "by the logarithm": ("training.global_batch_size=log_integer:32:512", "workers: 2"),
+    "workers for a batch": ("training.workers=integer:1:4", "global_batch_size: 64"),
+}
+
+
+@pytest.mark.parametrize(("search", "training"), LISTS.values(), ids=LISTS.keys())
+def test_whole_numbers_that_are_refused_between_the_bounds_are_answered_with_a_list(
+    tmp_path, search, training
+):
+    path = tmp_path / "job.yaml"
+    path.write_text(f"name: a\ndata: sklearn:digits\ntraining: {{{training}}}\n")
+    with pytest.raises(SpecError, match="is not divisible by workers=") as refused:
+        load_job(path, [], catalog(), [search])
+    (fault,) = refused.value.faults
+    assert fault.message.startswith("would also try ")
+    name, _, bounds = search.partition("=")
+    _, low, high = bounds.split(":")
+    said, _, listed = fault.message.rpartition("choice:")
+    assert said.endswith("; name the values to try, as in ")
+    assert [listed.split(",")[0], listed.split(",")[-1]] == [low, high]
+    # What is proposed is right.
+    assert len(listed.split(",")) >= 3
+    load_job(path, [], catalog(), [f"{name}=choice:{listed}"])
 
 
 @pytest.mark.parametrize("bounds", [[0, 1], [1e-5, 1e-3]])
