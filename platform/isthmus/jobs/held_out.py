@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
 from math import prod
 
 import numpy as np
@@ -11,9 +12,9 @@ from numpy.typing import NDArray
 from isthmus.bundle.held_out import Floats, HeldOutSample, Numbers, peak_of, squared_errors
 from isthmus.core import Autoencoder
 from isthmus.core.noise_reduction import drawn_noise, measure_for
-from isthmus.data import ScalingStatistics, collect, open_all_rows
+from isthmus.data import ScalingStatistics, open_all_rows
 from isthmus.data.many import KeptLabels
-from isthmus.data.patches import fixed_patches, read_images
+from isthmus.data.patches import WholeImages, fixed_patches, read_images
 from isthmus.data.prepared.splits import hash_rows
 from isthmus.data.prepared.stored import FloatRows, rows_at
 from isthmus.errors import DataError
@@ -61,8 +62,7 @@ def draw_sample(
     rows = rows_at(prepared.test, numbers)
     others = np.empty((0, *row_shape), dtype=np.float32)
     if keep is not None:
-        found = _others(job)
-        others = rows_at(found, _lowest(found, most, seed)) if len(found) else others
+        others = _others(job, others, most)
     clean = None if prepared.clean_test is None else rows_at(prepared.clean_test, numbers)
     scaling = ScalingStatistics(prepared.scaled.offset, prepared.scaled.scale)
     scaled = scaling.scaled(rows)
@@ -111,21 +111,48 @@ def _filtered(noisy: Floats, clean: Floats, kind: DataKind, peak: float) -> Numb
     return found
 
 
-def _others(job: JobSpec) -> Floats:
-    """Reads the rows whose labels the job does not keep.
+def _others(job: JobSpec, none: Floats, most: int) -> Floats:
+    """Draws a sample of the rows whose labels the job does not keep.
 
-    If they cannot be read any more, a warning says so: it must not lose the training.
+    There may be many more of them than fit into memory, so few are held at a time. If they cannot
+    be read any more, a warning says so: it must not lose the training.
+
+    Args:
+        job: The job.
+        none: The sample of no rows, shape (0, *row_shape).
+        most: The most rows that are drawn.
     """
     assert job.data.keep_labels is not None  # noqa: S101 (the caller asks)
     try:
         source, data = open_all_rows(job.data)
         others = KeptLabels(source, job.data.keep_labels, data.shown_path, is_others=True)
+        blocks: Iterator[Floats] = (block.values for block in others.blocks())
         if data.patch is not None:
-            return fixed_patches(read_images(others).images, data.patch)
-        return collect(others).values
+            blocks = _patches_of_each(read_images(others).images, data.patch)
+        return _lowest_of(blocks, none, most, job.training.seed)
     except DataError as error:
         _logger.warning("rows with other labels are not kept with the version: %s", error)
-        return np.empty((0,), dtype=np.float32)
+        return none
+
+
+def _patches_of_each(images: WholeImages, patch: int) -> Iterator[Floats]:
+    for number in range(len(images)):
+        yield fixed_patches(images, patch, np.array([number]))
+
+
+def _lowest_of(blocks: Iterable[Floats], none: Floats, most: int, seed: int) -> Floats:
+    """Returns the rows with the lowest hashes among all of some blocks, in order."""
+    kept, hashes = none, np.empty(0, dtype=np.uint64)
+    for block in blocks:
+        of_block = hash_rows(block, seed)
+        if len(kept) == most:
+            is_lower = of_block < hashes.max()
+            block, of_block = block[is_lower], of_block[is_lower]
+        kept, hashes = np.concatenate([kept, block]), np.concatenate([hashes, of_block])
+        if len(kept) > most:
+            lowest = np.sort(np.argsort(hashes, kind="stable")[:most])
+            kept, hashes = kept[lowest], hashes[lowest]
+    return kept
 
 
 def _lowest(rows: FloatRows, most: int, seed: int) -> NDArray[np.int64]:

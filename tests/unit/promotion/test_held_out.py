@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import soundfile
 from isthmus import promotion
 from isthmus.bundle.held_out import HeldOutSample, Places, read_held_out, write_held_out
 from isthmus.data import StoredRows, read_rows
-from isthmus.data.prepared.splits import split_block
+from isthmus.data.prepared.splits import hash_rows, split_block
 from isthmus.errors import DataError
 from isthmus.jobs import held_out
 from isthmus.jobs.held_out import draw_sample
@@ -135,6 +136,34 @@ def test_a_sample_is_bounded_and_the_same_every_time(monkeypatch, tmp_path):
     stored = StoredRows(tmp_path / "test.float32", prepared.test.shape)
     np.testing.assert_array_equal(draw_sample(replace(prepared, test=stored), pca).rows, first.rows)
     assert held_out.most_rows((3, 2000, 2000)) == 1
+
+
+def test_rows_of_other_labels_are_drawn_while_they_are_read(monkeypatch, tmp_path):
+    """The same sample as of all of them at once, and hardly more of them in memory."""
+    file = write_rows(tmp_path / "rows.csv")
+    labels = {"labels": "label", "keep_labels": [0], "exclude": ["label"]}
+    job = check_job({"name": "b", "data": {"path": str(file), **labels}, "latent_dim": 2})
+    prepared = prepare(job)
+    everything = draw_sample(prepared, None).others
+    assert len(everything) > 200
+    monkeypatch.setattr(held_out, "_MOST_ROWS", 40)
+    at_once = []
+
+    class Watched(held_out.KeptLabels):
+        def blocks(self, *, carry=False):
+            for block in super().blocks(carry=carry):
+                for first in range(0, len(block.values), 7):
+                    part = block.take(np.arange(first, min(first + 7, len(block.values))))
+                    at_once.append(weakref.ref(part.values))
+                    assert sum(each() is not None for each in at_once) <= 3
+                    yield part
+
+    monkeypatch.setattr(held_out, "KeptLabels", Watched)
+    drawn = draw_sample(prepared, None).others
+    assert len(drawn) == 40
+    lowest = np.sort(np.argsort(hash_rows(everything, job.training.seed))[:40])
+    np.testing.assert_array_equal(drawn, everything[lowest])
+    assert len(at_once) > 30
 
 
 def test_a_sample_comes_back_as_it_was_written(tmp_path):
