@@ -45,7 +45,8 @@ class PromotionSpec(SpecModel):
     that neither detect nor denoise."""
     max_false_positive_rate: float = Field(default=0.05, ge=0.0, le=1.0)
     """The largest fraction of held-out rows above the threshold, which is set for 0.01. If the
-    champion's fraction is larger, that one is the bound."""
+    champion's fraction is larger, or the smallest that the calibration rows resolve, that one is
+    the bound."""
     max_p_value_distance: float = Field(default=0.25, ge=0.0, le=1.0)
     """The largest Kolmogorov-Smirnov distance between the p-values of held-out rows and the uniform
     distribution. If the champion's distance is larger, that one is the bound."""

@@ -99,6 +99,18 @@ def test_each_check_refuses_what_it_is_there_for_and_passes_what_is_equal(name, 
     assert check(name, evidence(replace(old, **changed), old, noise=noise)).verdict == "refused"
 
 
+def test_a_coarse_calibration_may_have_the_false_alarms_that_it_promises():
+    """18 calibration rows resolve no share below 1 / 19, so their threshold promises no less."""
+    rows = measured(np.ones(2000), is_anomaly=np.arange(2000) < 85, rate=1 / 19)
+    found = check("false_positives", evidence(rows))
+    assert (found.verdict, found.bound) == ("passed", 1 / 19)
+    assert "nominal 5.3 %, the least that its calibration rows tell" in found.name
+    many = replace(rows, is_anomaly=np.arange(2000) < 130)
+    assert check("false_positives", evidence(many)).verdict == "refused"
+    fine = check("false_positives", evidence(replace(rows, rate=0.01)))
+    assert (fine.bound, "the least" in fine.name) == (0.05, False)
+
+
 FEW = {
     "no false alarm in thirty rows": ("false_positives", {}),
     "p-values of thirty rows": ("p_values", {}),
