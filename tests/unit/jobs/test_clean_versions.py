@@ -12,7 +12,8 @@ import soundfile
 from isthmus.jobs.ensembles import folds_of
 from isthmus.jobs.preparation import Prepared, prepare
 from isthmus.jobs.specs import check_job
-from isthmus.promotion.heldout import find_held_out, job_of
+from isthmus.promotion.heldout import find_held_out
+from isthmus.promotion.seen import job_of
 from isthmus.registry import load
 from isthmus.spec import Settings
 from tests.challengers import register

@@ -20,7 +20,7 @@ from isthmus.errors import RegistryError, UsageError
 from isthmus.jobs import stopped_runs
 from isthmus.plugins import files
 from isthmus.promotion import judge_reference
-from isthmus.promotion.heldout import job_of
+from isthmus.promotion.seen import job_of
 from isthmus.registry import Pair
 from isthmus.registry.carried import CarriedPair
 from isthmus.registry.loading import build, resolve
