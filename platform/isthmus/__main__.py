@@ -1,4 +1,4 @@
-"""The command `isthmus`, also `python -m isthmus`; it handles Ctrl-C from the first import on."""
+"""The command `isthmus`, also `python -m isthmus`; it handles Ctrl-C and SIGTERM throughout."""
 
 # Only modules that Python has loaded already: Ctrl-C during an import here would be a traceback.
 import atexit
@@ -10,10 +10,14 @@ _is_stopped = False
 
 
 def main() -> None:
-    """Runs a command; Ctrl-C ends it at any time, with one line and exit code 130."""
+    """Runs a command; Ctrl-C and SIGTERM end it at any time, with one line and exit code 130."""
     global _is_stopped
     atexit.register(_end)  # It is registered first, and so is called last.
     try:
+        import signal
+
+        # Until `cli.interrupts` handles it, which takes a few imports.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         from isthmus.collector import collect_rarely
 
         collect_rarely()

@@ -6,8 +6,12 @@ This module imports none of those libraries, and keeps the values that the user 
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from isthmus.notebook import in_notebook
+
+if TYPE_CHECKING:
+    import logging
 
 _DEFAULTS = {
     # Turns off all usage reporting.
@@ -57,3 +61,9 @@ def hand_over_ray_logs() -> None:
         logger.propagate = True
     # It warns that our own Ray requires a token, as it should.
     logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
+    logging.getLogger("ray._private.worker").addFilter(_is_not_about_sigterm)
+
+
+def _is_not_about_sigterm(record: logging.LogRecord) -> bool:
+    """Returns whether a log line is not Ray's warning that it handles no SIGTERM, as is meant."""
+    return not record.getMessage().startswith("SIGTERM handler is not set")

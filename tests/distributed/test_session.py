@@ -9,11 +9,12 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -58,6 +59,19 @@ with ray_session(None, 1):
     except ray.exceptions.RayActorError:
         pass
 print(json.dumps(said))
+"""
+# The command `isthmus`, which gets SIGTERM when Ray starts the first of its processes.
+ENDED_WHILE_RAY_STARTS = """
+import os, signal, sys
+
+def end(event, arguments, at=[True]):
+    if event == "subprocess.Popen" and at and "gcs_server" in str(arguments[1]):
+        at.clear()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.addaudithook(end)
+from isthmus.__main__ import main
+main()
 """
 
 
@@ -218,3 +232,20 @@ def test_sigterm_in_training_with_two_workers_leaves_a_run_that_can_be_resumed(t
     assert "Go on with: isthmus train --resume " in said.read_text()
     assert "Stack" not in said.read_text()
     assert "Traceback" not in said.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_sigterm_while_ray_starts_leaves_a_run_that_can_be_resumed(tmp_path: Path):
+    command = [sys.executable, "-c", ENDED_WHILE_RAY_STARTS, "train", str(JOB)]
+    done = subprocess.run(
+        [*command, "--set", "training.workers=2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 130, done.stderr
+    assert done.stderr.startswith("Stopped. Go on with: isthmus train --resume "), done.stderr
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as store:
+        assert store.execute("SELECT status FROM runs").fetchall() == [("KILLED",)]

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psutil
 import ray
@@ -16,6 +17,7 @@ from ray._private import ray_constants
 
 from isthmus.allocation import ENVIRONMENT
 from isthmus.errors import ClusterError, first_line
+from isthmus.launch.background import Background
 from isthmus.quiet import hand_over_ray_logs
 from isthmus.ray_head import ON_LOOPBACK, is_on_loopback
 from isthmus.resources import cpus
@@ -54,6 +56,10 @@ _OURS = {
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
 }
 _ANSWER_TIMEOUT_S = 10.0
+# How long a session that was interrupted while Ray starts waits for it, in order to end it.
+_LEAVING_S = 20.0
+# How often the signal handlers are set again while Ray starts.
+_HANDLERS_S = 0.02
 
 
 @contextmanager
@@ -78,22 +84,76 @@ def ray_session(address: str | None, workers: int) -> Iterator[None]:
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     hand_over_ray_logs()
-    with _environment(_OURS | ENVIRONMENT | ON_LOOPBACK if address is None else {}):
-        with (
-            _keeping_signal_handlers(),
-            _loopback_for(address),
-            _environment(_own_address() if address is None else {}),
-        ):
+    with (
+        _environment(_OURS | ENVIRONMENT | ON_LOOPBACK if address is None else {}),
+        _connected(address, workers),
+    ):
+        yield
+
+
+@contextmanager
+def _connected(address: str | None, workers: int) -> Iterator[None]:
+    """Connects to Ray in a thread, which disconnects when the block ends.
+
+    In the main thread, `ray.init` would replace Python's handler of SIGTERM by one that ends the
+    process at once, in the middle of an import too. In another thread it does not. That thread has
+    to live as long as the connection, because the kernel kills the processes of a local Ray when
+    the thread that started them ends.
+
+    Ray's C++ part sets a handler of its own, which aborts the process, in whatever thread it runs.
+    The main thread therefore sets those from before again and again until Ray has started.
+    """
+    is_settled, may_leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with _loopback_for(address), _environment(_own_address() if address is None else {}):
             _start(address, workers)
-        try:
-            yield
-        finally:
-            ours = _processes_of_our_node() if address is None else []
-            ray.shutdown()
-            # One in four of Ray Train's controllers hangs in its own exit and would never end.
-            for process in ours:
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
+        is_settled.set()
+        may_leave.wait()
+        _leave(address)
+
+    handlers = _signal_handlers()
+    holder = Background(hold, is_settled.set)
+    try:
+        while not is_settled.wait(_HANDLERS_S):
+            _set(handlers)
+        _set(handlers)
+    except BaseException:
+        may_leave.set()
+        holder.is_there.wait(_LEAVING_S)
+        _set(handlers)
+        raise
+    if holder.is_there.is_set():
+        holder.result()  # It raises the error with which the connection failed.
+    try:
+        yield
+    finally:
+        may_leave.set()
+        holder.is_there.wait()
+        holder.result()
+
+
+def _signal_handlers() -> Mapping[signal.Signals, Any]:
+    """Returns the handlers that were set from Python; none outside the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}  # only the main thread can set them again
+    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    return {number: handler for number, handler in handlers.items() if handler is not None}
+
+
+def _set(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _leave(address: str | None) -> None:
+    """Disconnects from Ray, and ends all processes of one that was started here."""
+    ours = _processes_of_our_node() if address is None else []
+    ray.shutdown()
+    # One in four of Ray Train's controllers hangs in its own exit and would never end.
+    for process in ours:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def _own_address() -> dict[str, str]:
@@ -167,27 +227,14 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _keeping_signal_handlers() -> Iterator[None]:
-    """Restores the signal handlers that Ray replaces, so that SIGTERM is handled as before."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread can set handlers, and Ray sets none from another.
-        return
-    handlers = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            if handler is not None:  # `None` is one that was not set from Python
-                signal.signal(number, handler)
-
-
-@contextmanager
 def _loopback_for(address: str | None) -> Iterator[None]:
     """Lets Ray be started on, or be found at, this machine's loopback address.
 
     Ray replaces 127.0.0.1 with an address that other machines can reach, and then listens on all
     interfaces, unless `ray_head.ON_LOOPBACK` is set when it is imported. By now it is imported, so
-    this sets the constant that Ray has read from there.
+    this sets the constant that Ray has read from there. Ray has no public setting for it: it
+    replaces 127.0.0.1 also where its address is given to `ray.init`, and the variable cannot be set
+    before the import, because it would hold for a cluster of several machines too.
     """
     if address is not None and not is_on_loopback(address):
         yield

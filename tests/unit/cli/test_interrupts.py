@@ -1,4 +1,4 @@
-"""Ctrl-C ends any command with one line and exit code 130, however early it comes."""
+"""Ctrl-C and SIGTERM end any command with one line and exit code 130, however early they come."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.slow
 
 # What the installed command does; it says when Python itself has started.
 COMMAND = "print('started', flush=True); from isthmus.__main__ import main; main()"
-# The same with Ctrl-C at the first import of a module.
+# The same with a signal at the first import of a module.
 INTERRUPTED_IN = """
 import os, signal, sys
 
 def interrupt(event, arguments, at=[{module!r}]):
     if event == "import" and at and arguments[0] == at[0]:
         at.clear()
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.{sent})
 
 sys.addaudithook(interrupt)
 """
@@ -70,5 +70,11 @@ def test_ctrl_c_soon_after_the_start_is_answered(tmp_path: Path, after_s: float)
     ["isthmus.cli", "typer", "isthmus.cli.logs", "numpy", "numpy._core._multiarray_umath", "torch"],
 )
 def test_ctrl_c_in_an_import_is_answered(tmp_path: Path, module: str) -> None:
-    process = start(INTERRUPTED_IN.format(module=module) + COMMAND, tmp_path)
+    process = start(INTERRUPTED_IN.format(module=module, sent="SIGINT") + COMMAND, tmp_path)
+    assert_it_says_that_it_stopped(process)
+
+
+@pytest.mark.parametrize("module", ["isthmus.cli", "typer", "torch"])
+def test_sigterm_in_an_import_is_answered_as_ctrl_c(tmp_path: Path, module: str) -> None:
+    process = start(INTERRUPTED_IN.format(module=module, sent="SIGTERM") + COMMAND, tmp_path)
     assert_it_says_that_it_stopped(process)
