@@ -28,6 +28,8 @@ ENVIRONMENT = {
 def keep_freed_memory() -> None:
     """Makes glibc keep all freed memory in this process; call it before starting a training thread.
 
+    This is for processes of our own, a command or a worker: it cannot be taken back.
+
     By default glibc returns the tensors of a step to the system when the step ends, and the system
     fills each page with zeros when the next step asks for it. That takes a fifth of the time of a
     convolutional net. All threads share one arena, because the arenas of further threads are too

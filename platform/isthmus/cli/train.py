@@ -62,8 +62,10 @@ def train(
     if finish is not None and overrides:
         raise typer.BadParameter("--set does not go with --finish, which trains no further")
     from isthmus import api
+    from isthmus.allocation import keep_freed_memory
     from isthmus.cli.progress import TrainingProgress
 
+    keep_freed_memory()
     with TrainingProgress() as progress:
         if job is not None:
             result = api.train(job, overrides=overrides or [], reporter=progress)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isthmus.allocation import free_memory_of, keep_freed_memory
+from isthmus.allocation import free_memory_of, raise_malloc_thresholds
 from isthmus.errors import ClusterError, IsthmusError, TrainingError, in_one_line
 from isthmus.launch.background import Background
 from isthmus.launch.courier import accompany
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pytorch_lightning import Callback
 
 _logger = logging.getLogger(__name__)
+_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 # How long training may take to leave its step after it was asked to stop.
 _LEAVING_S = 10.0
 
@@ -77,7 +80,7 @@ def fit_in_process(
     from isthmus.training.worker_loop import train_worker  # loads Lightning
 
     def work() -> FitResult:
-        with _process_as_before(), _checkpoint(storage if is_resumed else None) as folder:
+        with _checkpoint(storage if is_resumed else None) as folder:
             with uploads:
                 train_worker(task, rows, context, _ThreadSender(mailbox), keep, folder)
             # After a stop in the middle of an epoch, the result is the last checkpoint's.
@@ -85,14 +88,19 @@ def fit_in_process(
         free_memory_of(context.device)
         return result
 
-    keep_freed_memory()
-    outcome = Background(work, mailbox.wake)
-    try:
-        accompany(outcome, mailbox, reporter)
-    except BaseException:
-        # A process that exits while one of its threads is in torch is aborted.
-        outcome.is_there.wait(_LEAVING_S)
-        raise
+    raise_malloc_thresholds()
+    with _process_as_before():
+        outcome = Background(work, mailbox.wake)
+        try:
+            accompany(outcome, mailbox, reporter)
+        except BaseException:
+            # A process that exits while one of its threads is in torch is aborted.
+            outcome.is_there.wait(_LEAVING_S)
+            raise
+    return _result_of(outcome)
+
+
+def _result_of(outcome: Background[FitResult]) -> FitResult:
     try:
         return outcome.result()
     except IsthmusError:
@@ -136,12 +144,23 @@ def _checkpoint(storage: Callable[[], CheckpointStorage] | None) -> Iterator[Pat
 
 @contextmanager
 def _process_as_before() -> Iterator[None]:
-    """Restores the process's random state and settings, which its caller goes on to use."""
+    """Restores all that training changes in the process, which its caller goes on to use.
+
+    These are the random state, torch's settings and number of threads, the filters of warnings, the
+    level of Lightning's logger, and a variable of the environment.
+    """
     was_deterministic = torch.are_deterministic_algorithms_enabled()
     fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    threads = torch.get_num_threads()
+    lightning = logging.getLogger("pytorch_lightning")
+    level, workspace = lightning.level, os.environ.get(_CUBLAS_WORKSPACE)
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
             yield
     finally:
         torch.use_deterministic_algorithms(was_deterministic)
         torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
+        torch.set_num_threads(threads)
+        lightning.setLevel(level)
+        if workspace is None:
+            os.environ.pop(_CUBLAS_WORKSPACE, None)

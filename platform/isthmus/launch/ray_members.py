@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError, RayTaskError
 from torch import Tensor
 
+from isthmus.allocation import keep_freed_memory
 from isthmus.errors import IsthmusError, TrainingError, in_one_line
 from isthmus.launch.cluster_resources import uses_gpus
 from isthmus.launch.in_process import fit_in_process
@@ -102,6 +103,7 @@ def _fit(plan: ModelPlan, member: Member, rows: ScaledRows, storage_path: str) -
     if member.taken is not None:
         rows = rows.learning_from(member.taken)
     storage = CheckpointStorage(storage_path, member.run_name)
+    keep_freed_memory()
     # Resumed also at the first try: there is no checkpoint then.
     return fit_in_process(
         plan,
