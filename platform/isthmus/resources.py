@@ -70,6 +70,15 @@ def free_memory_bytes() -> int:
     return max(0, min([available, *(limit - used for limit, used in _memory())]))
 
 
+def in_units(size_bytes: float) -> str:
+    """Returns an amount of memory in words: `1.5 GiB`, `265 MiB`, `12 KiB`."""
+    if size_bytes >= 1 << 30:
+        return f"{size_bytes / (1 << 30):,.1f} GiB"
+    if size_bytes >= 1 << 20:
+        return f"{size_bytes / (1 << 20):.0f} MiB"
+    return f"{size_bytes / (1 << 10):.0f} KiB"
+
+
 def visible_gpus() -> int | None:
     """Returns how many GPUs `CUDA_VISIBLE_DEVICES` names, or `None` if it is not set.
 

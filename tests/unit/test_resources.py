@@ -222,3 +222,11 @@ def test_nothing_else_asks_what_the_host_has() -> None:
         if getattr(node, "attr", getattr(node, "value", None)) in asked
     ]
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "words"),
+    [(0, "0 KiB"), (300 << 10, "300 KiB"), (265 << 20, "265 MiB"), (3 << 29, "1.5 GiB")],
+)
+def test_memory_is_told_in_a_unit_that_can_be_read(size_bytes: int, words: str) -> None:
+    assert resources.in_units(size_bytes) == words

@@ -13,6 +13,7 @@ from isthmus.data.arrays.sklearn import IMAGE_SET
 from isthmus.data.columns.quality import refuse_constant, refuse_empty_columns, report_constant
 from isthmus.data.kinds import UseOptions
 from isthmus.data.many import KeptLabels
+from isthmus.data.room import COPIES_TO_SPLIT, room_to_train
 from isthmus.data.rows import Rows, RowSource, collect
 from isthmus.data.storage.files import Files, find_files, is_in_s3
 from isthmus.errors import DataError
@@ -106,9 +107,10 @@ def read_opened(source: RowSource, resolved: DataSpec) -> Rows:
     """Reads what `open_rows` opened into memory, and checks it as a whole.
 
     Raises:
-        DataError: If there are too few rows, or nothing varies.
+        DataError: If there are too few rows, or too many for the memory, or nothing varies.
     """
-    rows = collect(source)
+    views = 1 if resolved.partner_path is None else 2
+    rows = collect(source, room_to_train(source, resolved, views * COPIES_TO_SPLIT))
     name = resolved.shown_path
     if resolved.missing == "mean" and rows.schema.kind is DataKind.TABULAR and len(rows):
         refuse_empty_columns(rows.values, rows.schema.features, name)

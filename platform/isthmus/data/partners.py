@@ -12,6 +12,7 @@ from isthmus.data import kinds
 from isthmus.data.kinds import UseOptions
 from isthmus.data.opening import locate, open_files
 from isthmus.data.prepared.splits import hash_rows
+from isthmus.data.room import COPIES_TO_SPLIT, room_to_train
 from isthmus.data.rows import FloatArray, IndexArray, Rows, RowSource, collect
 from isthmus.data.storage.files import Files
 from isthmus.errors import DataError
@@ -54,13 +55,14 @@ def read_partner_rows(data: DataSpec, rows: Rows) -> Rows | None:
     """Reads the second view of rows into memory, in the same order; `None` if there is none.
 
     Raises:
-        DataError: As `open_partner`, and if there are more or fewer rows, or windows of a file or
-            a series that is longer or shorter.
+        DataError: As `open_partner`, and if there are more or fewer rows, or more than fit into the
+            memory, or windows of a file or a series that is longer or shorter.
     """
     source = open_partner(data, rows.schema)
     if source is None:
         return None
-    partners = collect(source)
+    # What the first view takes is not free any more.
+    partners = collect(source, room_to_train(source, data, 2 * COPIES_TO_SPLIT - 1))
     _refuse_other_lengths(data, rows, partners)
     if len(partners) != len(rows):
         raise DataError(

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from isthmus.data.outputs.provenance import Provenance
 from isthmus.errors import DataError
 from isthmus.spec import RowSchema
 from isthmus.types import Shape
+
+if TYPE_CHECKING:
+    from isthmus.data.room import Room
 
 Labels = NDArray[Any]
 FloatArray = NDArray[np.float32]
@@ -179,12 +182,18 @@ class Rows:
         return len(self.values)
 
 
-def collect(source: RowSource) -> Rows:
+def collect(source: RowSource, room: Room | None = None) -> Rows:
     """Reads all rows of a source into memory.
 
+    Args:
+        source: The source.
+        room: The memory that the rows may take, if it is limited.
+
     Raises:
-        DataError: If the source cannot be read.
+        DataError: If the source cannot be read, or its rows do not fit into the memory.
     """
+    if room is not None:
+        room.refuse_count(source)
     blocks: list[Block] = []
     rejected: list[Rejected] = []
     sizes: Counter[int] = Counter()
@@ -192,6 +201,8 @@ def collect(source: RowSource) -> Rows:
     filled = 0
     for block in read_ahead(source.blocks()):
         end = filled + len(block.values)
+        if room is not None:
+            room.refuse(end, block.values.shape[1:])
         sizes[block.part] += len(block.values)
         rejected += block.rejected
         if values is None and source.count is not None and end <= source.count:

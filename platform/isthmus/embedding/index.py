@@ -30,7 +30,7 @@ from isthmus.embedding.spool import Spooled
 from isthmus.errors import DataError, RegistryError, UsageError
 from isthmus.extras import check_installed, importing
 from isthmus.registry import Pair
-from isthmus.resources import free_memory_bytes
+from isthmus.resources import free_memory_bytes, in_units
 
 Metric = Literal["l2", "cosine"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
@@ -101,8 +101,8 @@ def write_index(latents: Spooled, folder: Path, metric: Metric, provenance: Prov
     needed, free = latents.z_ND.nbytes + 8 * rows, free_memory_bytes()
     if needed > free:
         raise DataError(
-            f"the index of {rows:,} latents of {latent_dim} numbers takes {needed / 2**30:.1f} GiB "
-            f"of memory, and {free / 2**30:.1f} GiB are free; leave out --index, or train a "
+            f"the index of {rows:,} latents of {latent_dim} numbers takes {in_units(needed)} "
+            f"of memory, and {in_units(free)} are free; leave out --index, or train a "
             "smaller latent"
         )
     found = _built(latents, metric)

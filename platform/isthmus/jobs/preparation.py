@@ -203,7 +203,9 @@ def _scaled(
             return rows.scaled_by(statistics)
         if other is None:
             return statistics.scaled(rows)
-        return np.stack([statistics.scaled(rows), statistics.scaled(other)], axis=1)
+        both = np.stack([rows, other], axis=1)
+        statistics.scale_in_place(both)  # so that no view is in the memory once more
+        return both
 
     partners, train = parts.partners, parts.train
     if are_patches(train):

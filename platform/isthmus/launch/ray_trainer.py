@@ -31,6 +31,7 @@ from isthmus.loaders.shard_batches import SHARD
 from isthmus.progress.reporter import Reporter
 from isthmus.progress.result import FitResult
 from isthmus.progress.storage import CheckpointStorage
+from isthmus.resources import free_memory_bytes, in_units
 from isthmus.spec import ModelPlan, TrainingSpec
 from isthmus.training.worker_task import WorkerTask
 
@@ -134,9 +135,27 @@ def _datasets(rows: ScaledRows | ray.ObjectRef, training: TrainingSpec) -> dict[
 
 
 def put_rows(rows: ScaledRows) -> Any:
-    """Puts rows into Ray's object store, such that workers on any machine can read them."""
-    is_alone = sum(node["Alive"] for node in ray.nodes()) == 1
-    return ray.put(rows if is_alone else rows.in_memory())
+    """Puts rows into Ray's object store, such that workers on any machine can read them.
+
+    Raises:
+        ClusterError: If there is no room for the copies that this makes.
+    """
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    kept, in_files = rows.sizes_bytes()
+    # Other machines cannot read a file of this one, so its rows are read and copied once more.
+    read = in_files if len(nodes) > 1 else 0
+    here = ray.get_runtime_context().get_node_id()
+    # The object store writes to the disk what exceeds its own size.
+    store = sum(node["Resources"].get("object_store_memory", 0) for node in nodes
+                if node["NodeID"] == here)  # fmt: skip
+    needed, free = read + min(kept + read, store), free_memory_bytes()
+    if needed > free:
+        raise ClusterError(
+            f"the training rows take {in_units(needed)} of memory to be sent to the workers, and "
+            f"{in_units(free)} are free; give fewer rows or more memory, or, of a table, several "
+            "files, which Ray Data reads"
+        )
+    return ray.put(rows.in_memory() if read else rows)
 
 
 def _result_of(outcome: Background[Any]) -> Any:

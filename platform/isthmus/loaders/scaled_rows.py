@@ -47,6 +47,22 @@ class ScaledRows:
         assert isinstance(self.train, ndarray)  # noqa: S101 (only rows in memory have folds)
         return replace(self, train=self.train[numbers])
 
+    def sizes_bytes(self) -> tuple[int, int]:
+        """Returns the size of the rows in memory, and of those in files, which `in_memory` reads.
+
+        Those that come from Ray Data do not count.
+        """
+        kept, in_files = 0, 0
+        for rows in (self.train, self.validation):
+            if isinstance(rows, ndarray):
+                kept += rows.nbytes
+            elif are_patches(rows):
+                kept += sum(images.pixels.nbytes for images in rows.views if not images.folder)
+                in_files += sum(images.pixels.nbytes for images in rows.views if images.folder)
+            elif not is_distributed(rows):
+                in_files += 4 * prod(rows.shape)
+        return kept, in_files
+
     def in_memory(self) -> ScaledRows:
         """Returns the same rows in memory, so that they can be sent to another machine."""
         train = self.train

@@ -24,7 +24,6 @@ _SHARE_OF_FREE_MEMORY = 0.5
 _COPIES_OF_A_WEIGHT = 4
 # A step costs three forward passes; a thread with fewer operations waits longer than it works.
 _PASSES, _OPERATIONS_OF_A_THREAD = 3, 1e8
-_GIB = 1 << 30
 
 
 class StepProbe:
@@ -116,8 +115,8 @@ class StepProbe:
         if needed > free:
             where = "the GPU has" if device.type == "cuda" else "a worker may use"
             refusal = (
-                f"a step of {rows} rows needs at least {needed / _GIB:.1f} GiB and {where} "
-                f"{free / _GIB:.1f} GiB; lower training.global_batch_size, raise "
+                f"a step of {rows} rows needs at least {resources.in_units(needed)} and {where} "
+                f"{resources.in_units(free)}; lower training.global_batch_size, raise "
                 "training.accumulate_batches, or choose a smaller net"
             )
         for each in gather_objects(refusal):

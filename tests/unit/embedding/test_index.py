@@ -94,7 +94,7 @@ def test_a_damaged_index_is_refused_in_one_line(tmp_path):
 
 def test_an_index_that_does_not_fit_in_memory_is_refused_with_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "free_memory_bytes", lambda: 1000)
-    with pytest.raises(DataError, match=r"the index of 500 latents of 6 numbers takes 0\.0 GiB"):
+    with pytest.raises(DataError, match=r"the index of 500 latents of 6 numbers takes 16 KiB"):
         written(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

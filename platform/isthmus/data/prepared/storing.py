@@ -19,6 +19,7 @@ from isthmus.data.prepared.fingerprint import Fingerprint, fingerprint_of_files
 from isthmus.data.prepared.scaling import Moments
 from isthmus.data.prepared.splits import PARTS, check_sizes, split_block
 from isthmus.data.prepared.stored import StoredRows, TemporaryFolder, said_of_disk
+from isthmus.data.room import fits_when_split
 from isthmus.data.rows import FloatArray, IndexArray, RowSource, read_ahead
 from isthmus.data.storage.files import ending_of
 from isthmus.data.table_rows import TableRows
@@ -57,11 +58,13 @@ class StoredSplit:
 def is_large(source: RowSource, spec: DataSpec) -> bool:
     """Returns whether the rows are not to be read into memory.
 
-    Rows that are ordered in time, grouped by file or paired with others are always read whole.
+    Rows that are ordered in time, grouped by file or paired with others are always read whole, and
+    refused if they do not fit.
     """
     if facts_of(source.schema.kind).split_by != "content" or spec.partner_path is not None:
         return False
-    return _bytes_in_memory(source) > _MOST_BYTES_IN_MEMORY
+    size_bytes = _bytes_in_memory(source)
+    return size_bytes > _MOST_BYTES_IN_MEMORY or not fits_when_split(size_bytes)
 
 
 def rows_expected(source: RowSource) -> float:

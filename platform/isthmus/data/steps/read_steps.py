@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from isthmus.data.columns.times import Times, no_time, read_times, read_times_there_are
 from isthmus.data.many import ManyRows
+from isthmus.data.room import Room
 from isthmus.data.rows import IndexArray, Rejected, Rows, RowSource, collect
 from isthmus.data.table_rows import TableRows
 from isthmus.spec import DataSpec
@@ -137,7 +138,7 @@ def read_steps(steps: RowSource, spec: DataSpec, name: str, *, sets_aside: bool)
     Raises:
         DataError: If a step cannot be read and is not set aside.
     """
-    rows = collect(steps)
+    rows = collect(steps, Room(name, copies=1, advice="give a part of it, or more memory"))
     series = _series_of(rows, spec)
     if sets_aside:
         return _with_aside(rows, series, steps, spec, name)
