@@ -71,7 +71,7 @@ def share(
         ) -> None:
             assert kept is not None or rank > 0
             if kept:
-                merged.mkdir(exist_ok=True)
+                merged.mkdir(parents=True, exist_ok=True)
                 copy_checkpoint(kept, merged)
             torch.distributed.barrier()
             if rank == 0:
