@@ -7,7 +7,7 @@ import socket
 import time
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -85,6 +85,38 @@ def test_a_prefix_is_a_folder_that_follows_the_bucket(
     assert [before[name] for name in kept] == [after[name] for name in kept]
     whole, _ = read_to_train(DataSpec(path=f"s3://{bucket}"))
     assert len(whole) == 5
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_arrays_that_are_folders_are_read_alone_and_with_others(
+    client: Any, bucket: str, tmp_path: Path, zarr_format: Literal[2, 3]
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    values = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+
+    def upload(name: str, part: np.ndarray[Any, Any], *, is_group: bool) -> None:
+        place = tmp_path / name
+        if is_group:
+            group = zarr.open_group(place, mode="w", zarr_format=zarr_format)
+            group.create_array("x", data=part, chunks=(8, 3))
+        else:
+            zarr.create_array(place, data=part, chunks=(8, 3), zarr_format=zarr_format)
+        for file in place.rglob("*"):
+            if file.is_file():
+                key = f"sets/{name}/{file.relative_to(place).as_posix()}"
+                client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+
+    upload("a.zarr", values[:25], is_group=True)
+    upload("b.zarr", values[25:], is_group=False)
+    alone, resolved = read_to_train(DataSpec(path=f"s3://{bucket}/sets/a.zarr"))
+    assert np.array_equal(alone.values, values[:25])
+    again = read_like(resolved, f"s3://{bucket}/sets/b.zarr/", (3,))
+    assert np.array_equal(again.values, values[25:])
+    both, _ = read_to_train(DataSpec(path=f"s3://{bucket}/sets"))
+    assert np.array_equal(both.values, values)
+    before = cached_files(tmp_path / "home")
+    read_to_train(DataSpec(path=f"s3://{bucket}/sets"))
+    assert cached_files(tmp_path / "home") == before, "what has not changed is not fetched again"
 
 
 def test_an_interrupted_download_is_fetched_again(client: Any, bucket: str, tmp_path: Path) -> None:

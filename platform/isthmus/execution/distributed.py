@@ -166,7 +166,7 @@ def _states(files: Files) -> list[str]:
     else:
         from isthmus.data.storage.s3 import connect_to
 
-        paths = [address.removeprefix("s3://") for address in files.addresses]
+        paths = [address.removeprefix("s3://").rstrip("/") for address in files.addresses]
         found = connect_to(paths[0].partition("/")[0]).get_file_info(paths)
     return [f"{each.size} bytes, {each.mtime_ns} ns" for each in found]
 

@@ -277,6 +277,30 @@ def test_each_file_of_a_folder_is_written_in_its_own_format(
         ) == [f"0{ending}", f"1{ending}"]
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["z", "z/*.zarr", "z/**", "*/?.zarr", ["z/a.zarr", "z/b.zarr"]],
+    ids=["folder", "glob", "all below", "glob of folders", "list"],
+)
+def test_folders_that_are_arrays_are_found_as_files_are(
+    path: str | list[str], in_tmp: Path
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    for name, part in (("a", VALUES[:30]), ("b", VALUES[30:])):
+        zarr.open_group(f"z/{name}.zarr", mode="w").create_array("x", data=part)
+    assert np.array_equal(values_of(path=path), VALUES)
+
+
+@pytest.mark.parametrize("path", ["t.parquet", "f", "*.parquet/*", "f/*/*.parquet"])
+def test_a_folder_of_files_may_be_called_as_a_file(path: str, in_tmp: Path) -> None:
+    for folder in ("t.parquet", "f/t.parquet"):
+        (in_tmp / folder).mkdir(parents=True)
+        for number in range(2):
+            part = FRAME.iloc[30 * number : 30 * (number + 1)]
+            part.to_parquet(f"{folder}/part-{number}.parquet", index=False)
+    assert np.array_equal(values_of(path=path), VALUES)
+
+
 def test_a_missing_value_is_null_in_jsonl(in_tmp: Path, provenance: Provenance) -> None:
     FRAME.assign(a=np.where(FRAME.index % 7 == 3, np.nan, FRAME["a"])).to_json(
         "t.jsonl", orient="records", lines=True

@@ -154,9 +154,38 @@ def _list_s3(path: str, endings: Sequence[str], listing: _Listing) -> bool:
     from isthmus.data.storage.s3 import list_objects
 
     keys, is_folder = list_objects(path)
-    for name, address in keys:
+    own = path.rstrip("/").rpartition("/")[2]
+    if is_folder and Path(own).suffix.lower() in endings and not _hold_files(keys, endings):
+        _add(listing, own, f"{path.rstrip('/')}/", ())
+        return False
+    for name, address in _folders_as_one(keys, endings) if is_folder else keys:
         _add(listing, name, address, endings if is_folder else ())
     return is_folder
+
+
+def _folders_as_one(
+    keys: Sequence[tuple[str, str]], endings: Sequence[str]
+) -> list[tuple[str, str]]:
+    """Puts the objects of a format that is a folder together, as one address that ends in /."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, address in keys:
+        folders = name.split("/")[:-1]
+        depth = next((n for n, f in enumerate(folders) if Path(f).suffix.lower() in endings), None)
+        group = name if depth is None else f"{'/'.join(folders[: depth + 1])}/"
+        groups.setdefault(group, []).append((name, address))
+    found: list[tuple[str, str]] = []
+    for group, objects in groups.items():
+        if not group.endswith("/") or _hold_files(objects, endings):
+            found += objects
+        else:
+            name, address = objects[0]
+            found.append((group.rstrip("/"), f"{address.removesuffix(name)}{group}"))
+    return found
+
+
+def _hold_files(keys: Sequence[tuple[str, str]], endings: Sequence[str]) -> bool:
+    """Returns whether some objects are files by themselves, as in a folder called t.parquet."""
+    return any(ending_of(name) in endings for name, _ in keys)
 
 
 def _list_local(path: str, endings: Sequence[str], listing: _Listing) -> bool:
@@ -171,7 +200,7 @@ def _list_local(path: str, endings: Sequence[str], listing: _Listing) -> bool:
         return False
     if exists:
         _check_readable(local, path)
-        if local.suffix.lower() in endings:  # a format that is a folder, such as zarr
+        if _is_one(local, endings):
             _add(listing, local.name, str(local), ())
             return False
         _list_folder(local, endings, listing)
@@ -179,13 +208,28 @@ def _list_local(path: str, endings: Sequence[str], listing: _Listing) -> bool:
     if _GLOB_SIGNS & set(path):
         base = _base_of_glob(local)
         found = sorted(glob.glob(str(local), recursive=True))  # noqa: PTH207 (takes an absolute one)
+        whole: set[Path] = set()
         for each in (Path(each) for each in found):
-            if each.is_file():
+            if not whole.isdisjoint(each.parents):
+                continue  # a part of such a folder, found by **
+            if _is_one(each, endings):
+                whole.add(each)
+            if each.is_file() or each in whole:
                 _add(listing, each.relative_to(base).as_posix(), str(each), endings)
         if not listing.names and not listing.left_out:
             raise DataError(f"{path}: no file has such a name; list the folder to see")
         return True
     raise DataError(f"{path}: no such file or folder{_nearest_beside(local)}")
+
+
+def _is_one(path: Path, endings: Sequence[str]) -> bool:
+    """Returns whether a path is a format that is a folder, such as zarr, and no folder of files."""
+    if path.suffix.lower() not in endings or not path.is_dir():
+        return False
+    try:
+        return not any(ending_of(each.name) in endings for each in path.iterdir())
+    except OSError:
+        return False  # as if it were empty, which os.walk takes it for
 
 
 def _base_of_glob(path: Path) -> Path:
@@ -229,7 +273,7 @@ def names_below(
             visited.add(identity)
             subfolders[:] = sorted(name for name in subfolders if with_hidden or _is_shown(name))
             for name in list(subfolders):
-                if Path(name).suffix.lower() in endings:
+                if _is_one(here / name, endings):
                     subfolders.remove(name)
                     files.append(name)
             begins += [here / name for name in subfolders if (here / name).is_symlink()]

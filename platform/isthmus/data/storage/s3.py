@@ -80,7 +80,8 @@ def fetch(addresses: Sequence[str]) -> list[Path]:
     """Brings objects to this machine, those that lie here unchanged excepted.
 
     Args:
-        addresses: `s3://bucket/key` of each; others are local paths and are returned as they are.
+        addresses: `s3://bucket/key` of each, or `s3://bucket/folder/` for a format that is a
+            folder, all of which is fetched; others are local paths and are returned as they are.
 
     Returns:
         The local path of each.
@@ -89,7 +90,9 @@ def fetch(addresses: Sequence[str]) -> list[Path]:
         DataError: If an object or S3 itself cannot be reached.
     """
     local = {address: Path(address) for address in addresses}
-    objects = [address for address in addresses if address.startswith("s3://")]
+    folders = [each for each in addresses if each.startswith("s3://") and each.endswith("/")]
+    local |= {address: _fetch_all_below(address) for address in folders}
+    objects = [each for each in addresses if each.startswith("s3://") and each not in folders]
     for bucket in dict.fromkeys(_bucket_of(address) for address in objects):
         own = [address for address in objects if _bucket_of(address) == bucket]
         root = _cache_of(bucket)
@@ -111,9 +114,26 @@ def fetch_folder(address: str) -> Path:
     objects, _ = list_objects(address)
     paths = fetch([place for _, place in objects])
     folder = paths[0].parents[len(PurePosixPath(objects[0][0]).parts) - 1]
-    present = set(paths)
-    for each in folder.rglob("*"):
-        if each.is_file() and each not in present:
+    return _without_others(folder, paths)
+
+
+def _fetch_all_below(address: str) -> Path:
+    """Does the same with the hidden objects too, which hold the notes of an array."""
+    path, bucket = address.removeprefix("s3://").rstrip("/"), _bucket_of(address)
+    root = _cache_of(bucket)
+    with _said_plainly(address, bucket):
+        files = connect_to(bucket)
+        found = files.get_file_info(fs.FileSelector(path, recursive=True))
+        objects = [each.path for each in found if each.type == fs.FileType.File and each.size]
+        with FileLock(root / "lock"):
+            _refresh(files, root, objects)
+    paths = [root / "objects" / _relative(each) for each in objects]
+    return _without_others(root / "objects" / _relative(path), paths)
+
+
+def _without_others(folder: Path, present: Sequence[Path]) -> Path:
+    for each in set(folder.rglob("*")).difference(present):
+        if each.is_file():
             each.unlink()  # fetched once, and not in S3 any more
     return folder
 
