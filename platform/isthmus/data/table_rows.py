@@ -96,6 +96,7 @@ class TableRows:
             DataError: If rows cannot be read, or cannot be trained on as they are. If several
                 columns cannot be trained on, the error tells all of them.
         """
+        self.table.refuse_header(self._numbers_of_file)
         try:
             yield from self._blocks(carry=carry)
         except DataError as error:
@@ -108,12 +109,15 @@ class TableRows:
         """Returns all that is wrong with the columns of numbers, as far as can be read."""
         from isthmus.data.columns.refusals import refusals_of  # it loads pandas
 
-        columns = self.expansion.numeric if self.expansion else self.columns
-        numbers = [name for name in columns if name not in self.keys]
         try:
-            return refusals_of(self.table, numbers, self.name, self.spec)
+            return refusals_of(self.table, self._numbers_of_file, self.name, self.spec)
         except DataError:
             return None  # the table is damaged, which the first error tells
+
+    @property
+    def _numbers_of_file(self) -> list[str]:
+        columns = self.expansion.numeric if self.expansion else self.columns
+        return [name for name in columns if name not in self.keys]
 
     def _blocks(self, *, carry: bool) -> Iterator[Block]:
         table, names = self._checked()
@@ -125,7 +129,7 @@ class TableRows:
         texts = dict.fromkeys([*categories, *labels, *self.extra])
         missing = self._missing()
         unknown = UnknownValues(expansion, self.name) if expansion else None
-        of_file = [name for name in numbers if name not in self.keys]
+        of_file = self._numbers_of_file
         label_type = table.schema().field(labels[0]).type if labels and not self.keys else None
         done = 0
         for batch in (table.readable if self.sets_aside else table.numbered)(

@@ -12,14 +12,14 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from isthmus.data import Provenance
+from isthmus.data import Provenance, UseOptions, open_input
 from isthmus.data import rows as rows_module
 from isthmus.data.columns.refusals import ColumnsRefused
 from isthmus.data.tables import _csv_blocks
 from isthmus.data.tables import csv as csv_module
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec
-from tests.reading import read_like, read_to_train, write_back
+from tests.reading import read_like, read_to_train, schema_of, write_back
 
 
 def read(text: str, **fields: Any) -> Any:
@@ -300,3 +300,42 @@ def test_a_quote_that_is_not_closed_is_told_where_it_makes_a_row_of_all_lines(in
 
 def packed(content: str, ending: str) -> bytes:
     return gzip.compress(content.encode()) if ending.endswith(".gz") else content.encode()
+
+
+HEADLESS = "".join(f"{row},{row % 5},{row % 3}\n" for row in range(20))
+
+
+def spec_without_header() -> DataSpec:
+    Path("t.csv").write_text(HEADLESS)
+    return read_to_train(DataSpec(path="t.csv", header="none"))[1]
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("header", ["c,b,a", '"c","b","a"', "f2,f1,f0"])
+def test_a_header_is_refused_where_columns_are_told_by_their_place(header: str) -> None:
+    spec = spec_without_header()
+    Path("new.csv").write_text(f"{header}\n1,2,3\n4,5,6\n")
+    options = UseOptions(set_aside=True)
+    schema = schema_of(spec, (3,))
+    with pytest.raises(
+        DataError, match=r"^new\.csv: the first line looks like a header \("
+    ) as told:
+        list(open_input(spec, "new.csv", schema, options).blocks())
+    assert "\n" not in str(told.value)
+    with pytest.raises(DataError, match="looks like a header"):
+        read_to_train(DataSpec(path="new.csv", header="none"))
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize(
+    "first", ["1,x,3", "flow l/s,level m,-", "error,error,error", "?,x,y", "a,b,c,d"]
+)
+def test_a_first_row_that_cannot_be_read_is_set_aside_and_is_no_header(first: str) -> None:
+    spec = spec_without_header().model_copy(update={"columns": ("f0", "f1", "f2")})
+    Path("new.csv").write_text(
+        f"7,8,9\n{first}\n4,5,6\n" if first == "a,b,c,d" else f"{first}\n1,2,3\n4,5,6\n"
+    )
+    source = open_input(spec, "new.csv", schema_of(spec, (3,)), UseOptions(set_aside=True))
+    blocks = list(source.blocks())
+    assert sum(len(block.values) for block in blocks) == 2
+    assert [each.row for block in blocks for each in block.rejected] == [int(first == "a,b,c,d")]

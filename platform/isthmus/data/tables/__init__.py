@@ -161,6 +161,16 @@ class TableFormat(ABC):
         """
         return None
 
+    def refuse_header(self, numbers: Sequence[str]) -> None:  # noqa: B027 (most have names)
+        """Refuses a table whose first row holds names, where its columns are told by their place.
+
+        Args:
+            numbers: The columns to be read as numbers.
+
+        Raises:
+            DataError: If each of them has a name in the first row, and numbers below.
+        """
+
     def count(self) -> int | None:
         """Returns the number of rows; `None` where only reading to the end tells."""
         return None

@@ -93,12 +93,36 @@ class Csv(TableFormat):
         first, *others = cells
         if not first and others and all(each.isdecimal() for each in others):
             return False  # pandas writes columns that have only numbers so, behind its index
-        numbers = [_is_number(c, self.spec.decimal) or is_number_somehow(c) for c in cells]
-        missing = null_values(self.spec)
-        return any(numbers) and all(
-            is_number or not cell.strip() or cell in missing or MISSING_SIGN.fullmatch(cell.strip())
-            for cell, is_number in zip(cells, numbers, strict=True)
-        )
+        return any(map(self._is_number, cells)) and all(map(self._is_value, cells))
+
+    def _is_number(self, cell: str) -> bool:
+        return _is_number(cell, self.spec.decimal) or is_number_somehow(cell)
+
+    def _is_value(self, cell: str) -> bool:
+        """Returns whether a cell is a number, or means a missing one."""
+        text = cell.strip()
+        is_missing = not text or cell in null_values(self.spec) or MISSING_SIGN.fullmatch(text)
+        return bool(is_missing) or self._is_number(cell)
+
+    def refuse_header(self, numbers: Sequence[str]) -> None:
+        """Refuses a first line of names if columns are told by their place; see `TableFormat`."""
+        if self.spec.header != "none":
+            return
+        names, delimiter = self.header
+        places = [names.index(each) for each in numbers if each in names]
+        lines = list(csv.reader(self._first_lines(), delimiter=delimiter))
+        first, below = lines[0], [each for each in lines[1:] if len(each) == len(names)]
+        cells = {first[place] for place in places}
+        # One wrong cell in each of several columns, all of them different, is no likely row.
+        if len(cells) < max(2, len(places)) or any(map(self._is_value, cells)):
+            return
+        if all(any(self._is_number(each[place]) for each in below) for place in places):
+            shown = ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
+            raise DataError(
+                f"{self.name}: the first line looks like a header ({shown}), and by data.header: "
+                "none the columns are told by their place; take that line out, with the columns in "
+                "the order of training, or train without data.header"
+            )
 
     @property
     def delimiter(self) -> str:
