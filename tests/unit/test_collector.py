@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 _MAKES_GARBAGE = """
 import gc
@@ -43,6 +46,26 @@ finally:
 """
 
 
+_TRAINING = """
+import gc
+import numpy as np
+from isthmus.collector import collect_rarely
+
+usual = gc.get_threshold()
+collect_rarely()
+import isthmus
+from pytorch_lightning import Callback
+
+class Notes(Callback):
+    def on_train_start(self, trainer, module):
+        print(gc.get_threshold() == usual)
+
+rows = np.random.default_rng(0).standard_normal((300, 6)).astype("f4")
+job = {"name": "small", "latent_dim": 2, "training": {"epochs": 1}}
+isthmus.train(job, data=rows, callbacks=[Notes()])
+"""
+
+
 def printed_by(script: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
@@ -55,6 +78,13 @@ def test_garbage_is_freed_seldom_but_freed_and_not_at_the_end_of_the_process():
     freed, collections = map(int, counts.split())
     assert freed > 100_000
     assert collections < 20  # 285 with the 700 objects that Python waits for, 100 with 2000
+
+
+def test_a_training_collects_as_usual_so_that_the_garbage_of_its_steps_is_freed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert "True" in printed_by(_TRAINING)
 
 
 def test_the_process_of_a_command_collects_rarely():

@@ -17,6 +17,7 @@ _EPSILON = 1e-5
 # The noise of initial codes, relative to the data's spread. Without it, codes that start at the
 # same vector would stay the same.
 _JITTER = 0.01
+_EXACTLY = "donot_use_mm_for_euclid_dist"
 
 
 class Codebook(nn.Module):
@@ -59,8 +60,11 @@ class Codebook(nn.Module):
 
     def nearest(self, v_ND: Tensor) -> Tensor:
         """Returns the indices (N,) of the nearest codes."""
-        # Unlike a matrix product, cdist runs in full precision under autocast.
-        distance_NK = torch.cdist(v_ND.to(self.codes.dtype), self.codes)
+        # Unlike a matrix product, cdist runs in full precision under autocast. For more than 25
+        # vectors it takes a matrix product itself, a few times as fast, whose rounding decides
+        # between codes that are close to each other: a row's codes would depend on its batch.
+        mode = "use_mm_for_euclid_dist_if_necessary" if self.training else _EXACTLY
+        distance_NK = torch.cdist(v_ND.to(self.codes.dtype), self.codes, compute_mode=mode)
         return distance_NK.argmin(dim=1)
 
     def look_up(self, indices: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
 from torch import Tensor, nn
 
 from isthmus import modules
+from isthmus.collector import collect_as_usual
 from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
 from isthmus.loaders.patch_batches import PatchBatches
@@ -130,6 +131,7 @@ def _tell_history(progress: Progress, sender: Sender) -> None:
 
 
 def _prepare_process() -> None:
+    collect_as_usual()
     # The same spec, data and seed give bitwise equal weights, where torch supports that.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
