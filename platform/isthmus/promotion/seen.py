@@ -1,4 +1,4 @@
-"""Which held-out rows a pair was not trained on, nor any pair whose weights it started with.
+"""The held-out rows that neither a pair was trained on, nor one whose weights it started with.
 
 For tables and images this follows from each row's content and the pair's seed; from the content of
 its clean version, where the pair was trained with `data.clean_path`. Windows of a series, or of one

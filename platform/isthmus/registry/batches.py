@@ -39,7 +39,7 @@ class RowsTaken:
     Attributes:
         rows: Shape (N, *row_shape), in the pair's units, less its centre.
         shape: The shape of the input.
-        factor: What the input's pixels were multiplied by, so that their white is the pair's.
+        factor: The factor that gave the input's pixels the pair's white.
     """
 
     rows: Floats
