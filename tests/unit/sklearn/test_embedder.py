@@ -54,7 +54,9 @@ def test_a_frame_without_a_column_is_refused_with_the_nearest_name(register):
     told = r'frame: no column "b", which the model was trained on; .*Valid: BB, a'
     with pytest.raises(DataError, match=told):
         Embedder(model).fit(FRAME.rename(columns={"b": "BB"}))
-    with pytest.raises(DataError, match=r'frame: column "c" is not numeric \(for example "red"\)'):
+    with pytest.raises(
+        DataError, match=r'frame: column "c" is not numeric \(for example "red", in row 0'
+    ):
         Embedder(model).fit(FRAME.assign(c="red"))
 
 

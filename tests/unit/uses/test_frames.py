@@ -112,7 +112,9 @@ def test_a_missing_value_and_a_text_get_the_messages_of_the_command(pair, librar
     holed.iloc[3, 0] = np.nan
     with pytest.raises(DataError, match=r'frame: column "f" has missing values, first in row 3'):
         pair.detect(library(holed))
-    with pytest.raises(DataError, match=r'frame: column "c" is not numeric \(for example "red"\)'):
+    with pytest.raises(
+        DataError, match=r'frame: column "c" is not numeric \(for example "red", in row 0'
+    ):
         pair.denoise(library(FRAME.assign(c="red")))
 
 
