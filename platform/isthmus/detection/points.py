@@ -269,9 +269,9 @@ def _reasons(is_scored: NDArray[np.bool_], series: SeriesRows) -> NDArray[np.str
     """Returns why steps have no score, shape (T,); empty texts for those that have one."""
     window = series.schema.shape[1]
     lengths = np.bincount(series.pieces)[series.pieces]
-    short = np.char.add(
-        lengths.astype(np.str_), f" steps in a row, fewer than a window of {window}"
-    )
+    steps = np.where(lengths == 1, " step", " steps")
+    short = np.char.add(lengths.astype(np.str_), steps)
+    short = np.char.add(short, f" in a row, fewer than a window of {window}")
     reasons = np.where(
         lengths < window, short, f"no window of {window} steps without missing values"
     )

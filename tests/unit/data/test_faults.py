@@ -360,7 +360,7 @@ INPUT_CASES: dict[str, tuple[DataSpec, Callable[[], object], str, tuple[int, ...
     ),
     "series too short": (
         DataSpec(path="x.npy", kind="series", window=32, stride=4), array("in.npy", RANDOM),
-        "in.npy", (3, 32), "in.npy: the series has 20 steps, fewer than data.window=32",
+        "in.npy", (3, 32), "in.npy: the series has 20 steps, and the model takes windows of 32",
     ),
     "text where a number was": (
         DataSpec(path="x.csv", kind="tabular", columns=("a",)), text("in.csv", "a\nx\n"),

@@ -49,6 +49,25 @@ def test_a_window_makes_a_csv_a_series() -> None:
     assert index["last_step"][-1] == 499
 
 
+@pytest.mark.parametrize(("steps", "words"), [(1, "1 step"), (31, "31 steps")])
+def test_steps_too_few_for_a_pair_are_told_by_its_window_which_stays(
+    steps: int, words: str, series: pd.DataFrame
+) -> None:
+    _, spec = read_to_train(SPEC)
+    series.iloc[:steps].to_csv("new.csv", index=False)
+    said = f"^new.csv: the series has {words}, and the model takes windows of 32; give 32 or more"
+    with pytest.raises(DataError, match=said):
+        open_like(spec, "new.csv", (2, 32))
+
+
+def test_a_series_that_is_shorter_than_any_window_is_told_no_window(series: pd.DataFrame) -> None:
+    series.iloc[:1].to_csv("new.csv", index=False)
+    spec = SPEC.model_copy(update={"path": "new.csv"})
+    said = "^new.csv: the series has 1 step, fewer than the shortest window of 4; give a longer"
+    with pytest.raises(DataError, match=said):
+        read_to_train(spec)
+
+
 @pytest.mark.parametrize(
     ("steps", "window"), [(5000, 128), (1600, 128), (1000, 64), (500, 32), (100, 8), (20, 4)]
 )

@@ -97,6 +97,6 @@ def test_sounds_that_cannot_be_read_are_set_aside(in_tmp: Path) -> None:
     reasons = {row: reason for row, (_, reason) in rejected.items()}
     assert "no audio file" in reasons[0]
     assert reasons[2].startswith("has 16000 Hz and the pair was trained on 8000 Hz")
-    assert reasons[3].startswith("has 100 samples, fewer than data.window=256")
+    assert reasons[3].startswith("has 100 samples, and the model takes windows of 256")
     assert reasons[4].startswith("has 2 channels (stereo)")
     assert reasons[6].startswith("holds NaN or infinite samples")

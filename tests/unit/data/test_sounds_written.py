@@ -50,7 +50,8 @@ def test_a_sound_shorter_than_a_window_is_padded_and_comes_back_at_its_length(
     write(source, in_tmp / "out", provenance)
     assert np.allclose(load("out/short.wav"), load("f/short.wav"), atol=1e-4)
     if samples < 256:
-        with pytest.raises(DataError, match=f"has {samples} samples, fewer than data.window=256"):
+        said = f"has {samples} samples, and the model takes windows of 256; remove it"
+        with pytest.raises(DataError, match=said):
             open_input(TRAINED, "f", mono())
 
 

@@ -89,6 +89,7 @@ class Series(Kind):
             *(steps, data, files.name),
             step_s=schema.time_step_s,
             is_training=options.begins_as_training,
+            is_trained=True,
             let_short=options.let_short,
             sets_aside=options.set_aside,
         )

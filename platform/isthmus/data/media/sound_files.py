@@ -231,7 +231,7 @@ def open_sound_files_like(
         if rate_hz is not None and not options.resample:
             _refuse_other_rate(name, header, rate_hz)
         if data.short_files != "pad":
-            _refuse_too_short(name, header, window, rate_hz or header.rate_hz)
+            _refuse_too_short(name, header, window, rate_hz or header.rate_hz, is_trained=True)
 
     readable = read_headers(files, read_header, check, sets_aside=options.set_aside)
     files, headers = readable.files, readable.headers
@@ -265,8 +265,14 @@ def _default_window(rate_hz: int, *, pads: bool) -> int:
     return 2 ** round(math.log2(_PADDED_WINDOW_S * rate_hz)) if pads else DEFAULT_WINDOW
 
 
-def _refuse_too_short(name: str, header: SoundHeader, window: int, rate_hz: int) -> None:
+def _refuse_too_short(
+    name: str, header: SoundHeader, window: int, rate_hz: int, *, is_trained: bool = False
+) -> None:
     length = header.frames_at(rate_hz)
+    if length < window and is_trained:
+        raise DataError(
+            f"{name}: has {length} samples, and the model takes windows of {window}; remove it"
+        )
     if length < window:
         raise DataError(
             f"{name}: has {length} samples, fewer than data.window={window}; remove it, or set "

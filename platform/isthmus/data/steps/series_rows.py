@@ -29,8 +29,8 @@ from isthmus.data.rows import (
     rows_in_a_block,
 )
 from isthmus.data.steps.read_steps import ReadSteps, read_steps
-from isthmus.data.steps.window_choice import default_window, training_stride
-from isthmus.data.steps.windows import cut_windows, merge_windows, window_starts
+from isthmus.data.steps.window_choice import SHORTEST, default_window, training_stride
+from isthmus.data.steps.windows import cut_windows, merge_windows, window_labels, window_starts
 from isthmus.errors import DataError
 from isthmus.spec import DataSpec, RowSchema
 from isthmus.types import DataKind
@@ -165,6 +165,7 @@ def series_rows(
     *,
     step_s: float | None,
     is_training: bool = False,
+    is_trained: bool = False,
     let_short: bool = False,
     sets_aside: bool = False,
 ) -> SeriesRows:
@@ -177,6 +178,7 @@ def series_rows(
         step_s: The time between two steps that a trained pair is used to, in seconds.
         is_training: Whether a window and a stride that the section leaves open are chosen to train
             on these steps. Else the stride is half a window by default.
+        is_trained: Whether a trained pair, whose window stays, takes these steps.
         let_short: Whether the result may have no window.
         sets_aside: Whether steps that cannot be read are set aside, as the source of the steps does
             too. They are gaps.
@@ -202,16 +204,13 @@ def series_rows(
     if is_training and spec.stride is None:
         stride = training_stride(len(rows), rows.values.shape[1], window)
     if not let_short:
-        _refuse_no_window(is_break, window, rows.rejected, name)
+        _refuse_no_window(is_break, window, rows.rejected, name, is_trained=is_trained)
     starts = _window_starts(is_break, window, stride, name)
+    shape = (steps.schema.shape[0], window)
     result = SeriesRows(
         steps=steps,
         schema=steps.schema.model_copy(
-            update={
-                "kind": DataKind.SERIES,
-                "shape": (steps.schema.shape[0], window),
-                "time_step_s": found_step_s,
-            }
+            update={"kind": DataKind.SERIES, "shape": shape, "time_step_s": found_step_s}
         ),
         signal_TC=np.ascontiguousarray(rows.values[order]),
         order=read.numbers[order],
@@ -221,7 +220,7 @@ def series_rows(
         pieces=np.cumsum(is_break),
         names=_names(read, spec, order),
         time_format=None if times is None else times.format,
-        labels=None if rows.labels is None else _window_labels(rows.labels[order], starts, window),
+        labels=None if rows.labels is None else window_labels(rows.labels[order], starts, window),
         rejected=rows.rejected,
     )
     return _without_missing(result, spec, name)
@@ -319,7 +318,12 @@ def _refuse_other_steps(steps_s: NDArray[np.float64], trained_s: float | None, n
 
 
 def _refuse_no_window(
-    is_break: NDArray[np.bool_], window: int, rejected: Sequence[Rejected], name: str
+    is_break: NDArray[np.bool_],
+    window: int,
+    rejected: Sequence[Rejected],
+    name: str,
+    *,
+    is_trained: bool,
 ) -> None:
     """Refuses series that are all shorter than a window; the first step set aside may tell why."""
     borders = np.flatnonzero(np.concatenate([is_break, [True]]))
@@ -329,15 +333,24 @@ def _refuse_no_window(
     if rejected and not len(is_break):
         raise DataError(nothing_read(name, len(rejected), rejected[0]))
     what = "the series has" if len(borders) == 1 else "the longest unbroken series has"
+    what = f"{what} {longest} step{'' if longest == 1 else 's'}"
     if rejected:
         raise DataError(
-            f"{name}: {what} {longest} steps, fewer than a window of {window}, as {len(rejected)} "
+            f"{name}: {what}, fewer than a window of {window}, as {len(rejected)} "
             f"step(s) cannot be read; correct them, first {place_of(rejected[0])}: "
             f"{rejected[0].reason}"
         )
+    if is_trained:
+        raise DataError(
+            f"{name}: {what}, and the model takes windows of {window}; give {window} or more in a "
+            "row"
+        )
+    if longest < SHORTEST:
+        raise DataError(
+            f"{name}: {what}, fewer than the shortest window of {SHORTEST}; give a longer series"
+        )
     raise DataError(
-        f"{name}: {what} {longest} steps, fewer than data.window={window}; "
-        f"set data.window to at most {longest}"
+        f"{name}: {what}, fewer than data.window={window}; set data.window to at most {longest}"
     )
 
 
@@ -358,16 +371,6 @@ def _window_starts(is_break: NDArray[np.bool_], window: int, stride: int, name: 
             *(name, short, window),
         )
     return np.concatenate(found)
-
-
-def _window_labels(labels: Labels, starts: IndexArray, window: int) -> Labels:
-    """Returns the rarest label among each window's steps: one anomalous step is enough."""
-    present, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    rarest_first = np.argsort(counts, kind="stable")
-    rank = np.empty(len(present), dtype=np.int64)
-    rank[rarest_first] = np.arange(len(present))
-    views = np.lib.stride_tricks.sliding_window_view(rank[codes], window)
-    return np.asarray(present[rarest_first[views[starts].min(axis=1)]])
 
 
 def _without_missing(rows: SeriesRows, spec: DataSpec, name: str) -> SeriesRows:

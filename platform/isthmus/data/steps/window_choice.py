@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from isthmus.data.prepared.splits import auto_calibration_fraction
 from isthmus.spec import DataSpec
 
-_LONGEST, _SHORTEST = 128, 4
+SHORTEST = 4
+_LONGEST = 128
 # The share of a held-out part that one window may take, so that there are several.
 _SHARE_OF_A_PART = 0.8
 _WINDOWS_TO_TRAIN_ON = 20_000
@@ -37,7 +38,7 @@ def default_window(
     # At least half of the steps lie in pieces of this length or more.
     piece = int(pieces[np.searchsorted(np.cumsum(pieces), pieces.sum() / 2)])
     window = _LONGEST
-    while window > max(_SHORTEST, min(part, piece)):
+    while window > max(SHORTEST, min(part, piece)):
         window //= 2
     return window
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from isthmus.data.rows import FloatArray, IndexArray
+from isthmus.data.rows import FloatArray, IndexArray, Labels
 
 _MERGED_AT_ONCE = 4_000_000
 
@@ -75,3 +75,13 @@ def cross_fade(window: int) -> NDArray[np.float64]:
     the ends of a window, where it sees one side only.
     """
     return np.hanning(window + 2)[1:-1]
+
+
+def window_labels(labels: Labels, starts: IndexArray, window: int) -> Labels:
+    """Returns the rarest label among each window's steps: one anomalous step is enough."""
+    present, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    rarest_first = np.argsort(counts, kind="stable")
+    rank = np.empty(len(present), dtype=np.int64)
+    rank[rarest_first] = np.arange(len(present))
+    views = np.lib.stride_tricks.sliding_window_view(rank[codes], window)
+    return np.asarray(present[rarest_first[views[starts].min(axis=1)]])
