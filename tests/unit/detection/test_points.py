@@ -334,7 +334,7 @@ def test_steps_are_calibrated_on_steps_and_the_calibration_is_stored(pair: Pair)
 @pytest.mark.usefixtures("here")
 def test_a_series_shorter_than_a_window_is_refused_in_one_line(pair: Pair) -> None:
     machine(20).to_csv("new.csv", index=False)
-    with pytest.raises(DataError, match=r"20 steps, fewer than data\.window=32") as refused:
+    with pytest.raises(DataError, match=r"20 steps, and the model takes windows of 32") as refused:
         detect_with(pair, "new.csv", "scores.csv")
     assert "\n" not in str(refused.value)
     assert not list(Path().glob("scores*"))
