@@ -32,6 +32,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 import isthmus
+from isthmus.allocation import keep_freed_memory
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
 from isthmus.jobs.train import TrainResult, train
@@ -434,6 +435,7 @@ def trainer(bench: Bench) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
+    keep_freed_memory()  # as `isthmus train` does
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     for name in wanted(NAMES):
