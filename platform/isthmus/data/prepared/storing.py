@@ -25,6 +25,7 @@ from isthmus.data.storage.files import ending_of
 from isthmus.data.table_rows import TableRows
 from isthmus.errors import DataError
 from isthmus.kinds import facts_of
+from isthmus.resources import in_units
 from isthmus.spec import DataSpec, RowSchema
 
 _logger = logging.getLogger(__name__)
@@ -110,9 +111,9 @@ def _refuse_no_room(folder: Path, source: RowSource, spec: DataSpec) -> None:
     needed, free = _bytes_in_memory(source), shutil.disk_usage(folder).free
     if source.count is not None and needed > free:
         raise DataError(
-            f"{spec.shown_path}: a copy of its {source.count:,} rows needs {needed / 2**30:,.1f} "
-            f"GiB, and {folder.parent} has {free / 2**30:,.1f} GiB left; free some, or set TMPDIR "
-            "to a folder on a larger disk"
+            f"{spec.shown_path}: a copy of its {source.count:,} rows needs "
+            f"{in_units(needed)}, and {folder.parent} has {in_units(free)} left; free some, or set "
+            "TMPDIR to a folder on a larger disk"
         )
 
 
