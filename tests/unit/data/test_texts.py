@@ -328,7 +328,8 @@ def test_a_header_is_refused_where_columns_are_told_by_their_place(header: str) 
 
 @pytest.mark.usefixtures("in_tmp")
 @pytest.mark.parametrize(
-    "first", ["1,x,3", "flow l/s,level m,-", "error,error,error", "?,x,y", "a,b,c,d"]
+    "first",
+    ["1,x,3", "flow l/s,level m,-", "error,error,error", "?,x,y", "a,b,c,d", "1.2.3,4.5.6,7.8.9"],
 )
 def test_a_first_row_that_cannot_be_read_is_set_aside_and_is_no_header(first: str) -> None:
     spec = spec_without_header().model_copy(update={"columns": ("f0", "f1", "f2")})
@@ -339,3 +340,11 @@ def test_a_first_row_that_cannot_be_read_is_set_aside_and_is_no_header(first: st
     blocks = list(source.blocks())
     assert sum(len(block.values) for block in blocks) == 2
     assert [each.row for block in blocks for each in block.rejected] == [int(first == "a,b,c,d")]
+
+
+@pytest.mark.usefixtures("in_tmp")
+def test_a_table_without_a_header_may_have_a_long_text_in_a_column_that_is_left_out() -> None:
+    lines = [f"{row},{row % 5},{'y' * (200_000 if row == 1 else 5)}\n" for row in range(20)]
+    Path("t.csv").write_text("".join(lines))
+    rows, _ = read_to_train(DataSpec(path="t.csv", header="none", exclude=("f2",)))
+    assert rows.values.shape == (20, 2)

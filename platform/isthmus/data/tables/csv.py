@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property
 from itertools import islice
@@ -110,11 +110,15 @@ class Csv(TableFormat):
             return
         names, delimiter = self.header
         places = [names.index(each) for each in numbers if each in names]
-        lines = list(csv.reader(self._first_lines(), delimiter=delimiter))
+        lines: list[list[str]] = []
+        with suppress(csv.Error):  # a cell too long for this reader, which pyarrow may well read
+            for line in csv.reader(self._first_lines(), delimiter=delimiter):
+                lines.append(line)
         first, below = lines[0], [each for each in lines[1:] if len(each) == len(names)]
         cells = {first[place] for place in places}
         # One wrong cell in each of several columns, all of them different, is no likely row.
-        if len(cells) < max(2, len(places)) or any(map(self._is_value, cells)):
+        are_names = 2 * sum(each.lstrip()[:1].isalpha() for each in cells) > len(cells)
+        if len(cells) < max(2, len(places)) or any(map(self._is_value, cells)) or not are_names:
             return
         if all(any(self._is_number(each[place]) for each in below) for place in places):
             shown = ", ".join(first[:3]) + (", ..." if len(first) > 3 else "")
