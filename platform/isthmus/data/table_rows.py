@@ -76,8 +76,10 @@ class TableRows:
     def table(self) -> TableFormat:
         """The open table, of whose units is warned once; one in S3 is copied to the cache."""
         table = self.opened or open_address(self.address, self.name, self.spec)
-        stated = units_of_features(table.units(), self.schema.features)
-        warn_of_units(stated, self.schema, self.name)
+        stated = dict(table.units())
+        for name in self.spec.units if self.has_labels else ():
+            stated.pop(name, None)  # in training, the unit of the job is what counts
+        warn_of_units(units_of_features(stated, self.schema.features), self.schema, self.name)
         return table
 
     def __getstate__(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ UNIT_KEY = "units"
 _KEYS = (UNIT_KEY.encode(), b"unit")
 # What pandas keeps of `frame.attrs` in a parquet.
 _ATTRS_OF_PANDAS = b"PANDAS_ATTRS"
+# How texts are written that pandas has for a missing value.
+_NO_UNITS = frozenset({"", "None", "nan", "<NA>"})
 _SHOWN = 5
 Units = tuple[str | None, ...]
 
@@ -43,7 +45,8 @@ def units_of_attrs(attrs: object) -> dict[str, str]:
     said = attrs.get(UNIT_KEY) if isinstance(attrs, Mapping) else None
     if not isinstance(said, Mapping):
         return {}
-    return {str(name): text for name, unit in said.items() if (text := _text(str(unit)))}
+    texts = {str(name): _text(str(unit)) for name, unit in said.items()}
+    return {name: text for name, text in texts.items() if text not in _NO_UNITS}
 
 
 def units_of_array(said: Any, width: int) -> Units | None:
@@ -152,5 +155,5 @@ def _text(said: str | bytes) -> str:
 def _attrs(text: bytes | None) -> object:
     try:
         return json.loads(text or b"{}")
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
