@@ -175,3 +175,32 @@ def test_the_fields_that_are_advised_for_several_columns_let_them_be_read(form: 
     rows, _ = read_to_train(DataSpec(**{**where, **changes}))
     assert rows.values.shape[1] in (2, 3)
     assert rows.values[0, -2:].tolist() == [8.5, 0]
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize("text", ["1_000", "\u0661"], ids=["underscore", "Arabic digit"])
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_only_python_takes_for_a_number_is_told_with_its_row(form: str, text: str) -> None:
+    where = saved(pd.DataFrame({"a": ["0", "1", "2", text], "b": range(4)}), form)
+    with pytest.raises(DataError) as caught:
+        read_to_train(DataSpec(missing_values=["?"], **where))
+    assert f'"a" is not numeric (for example "{text}", in row 3, counted' in str(caught.value)
+
+
+@pytest.mark.usefixtures("in_tmp")
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({"missing_values": ["-"]}, "missing"), ({"decimal": ","}, 'for example "-", in row 3')],
+    ids=["missing", "no number"],
+)
+@pytest.mark.parametrize("kind", ["tabular", "series"])
+def test_a_sign_below_the_numbers_of_json_lines_is_refused_as_what_it_is(
+    kind: str, fields: dict[str, Any], said: str
+) -> None:
+    lines = [{"a": each, "b": 0.5} for each in (0.5, 1.5, 2.5, "-", 4.5)]
+    Path("t.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    window = {"window": 4} if kind == "series" else {}
+    with pytest.raises(DataError, match=said) as caught:
+        read_to_train(DataSpec(path="t.jsonl", kind=kind, **window, **fields))
+    assert "row 3" in str(caught.value)
+    assert '"a"' in str(caught.value)

@@ -169,7 +169,7 @@ def survey(table: TableFormat, names: Sequence[str], spec: DataSpec) -> list[Col
     return [
         _of_texts(name, _cells(first_rows, name), spec)
         if is_written
-        else _of_type(name, _cells(first_rows, name), is_numeric(schema.field(name).type), spec)
+        else _of_type(name, _cells(first_rows, name), schema.field(name).type, spec)
         for name in names
     ]
 
@@ -218,6 +218,19 @@ def _cells(table: pa.Table, name: str) -> pa.Array:
     return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
 
 
+def _as_said(cells: pa.Array, said: pa.DataType) -> pa.Array:
+    """Returns the cells of a column of numbers that come as texts as numbers, if all of them are.
+
+    A database gives texts, and JSON lines may have texts below the numbers that tell the type.
+    """
+    if not is_numeric(said) or is_numeric(cells.type):
+        return cells
+    try:
+        return cells.cast(said if pa.types.is_boolean(said) else pa.float64())
+    except pa.ArrowInvalid:
+        return cells
+
+
 def _of_texts(name: str, cells: pa.Array, spec: DataSpec) -> Column:
     """Looks at a column of texts, as training would read it."""
     missing = {"", *null_values(spec)}
@@ -231,10 +244,12 @@ def _of_texts(name: str, cells: pa.Array, spec: DataSpec) -> Column:
     return _judged(name, texts, _numbers(plain), is_numeric=None)
 
 
-def _of_type(name: str, cells: pa.Array, is_number: bool, spec: DataSpec) -> Column:
+def _of_type(name: str, cells: pa.Array, said: pa.DataType, spec: DataSpec) -> Column:
     """Looks at a column of a table whose file says the types."""
+    cells = _as_said(cells, said)
     kind, types = cells.type, pa.types
-    if is_number or is_numeric(kind):
+    is_number = is_numeric(said) and is_numeric(kind)
+    if is_numeric(kind):
         numbers = cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
         numbers = np.asarray(numbers, dtype=np.float64)
         is_kept = not is_number or types.is_boolean(kind)

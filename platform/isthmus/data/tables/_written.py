@@ -67,7 +67,7 @@ def numbers_of(
         return made.cast(pa.float64())
     except pa.ArrowInvalid:
         for row, value in enumerate(made.to_pylist()):
-            if value is not None and not _is_number(value):
+            if value is not None and not _is_cast(value):
                 raise not_a_number(name, column, str(cells[row].as_py()), first + row) from None
         raise
 
@@ -129,11 +129,16 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_number(text: str) -> bool:
+    return _is_cast(text.strip()) and text.strip().lower() not in ("nan", "inf", "-inf", "infinity")
+
+
+def _is_cast(text: str) -> bool:
+    """Returns whether pyarrow takes a text for a number; Python also takes 1_000 for one."""
     try:
-        float(text)
-    except ValueError:
+        pa.scalar(text, pa.string()).cast(pa.float64())
+    except pa.ArrowInvalid:
         return False
-    return text.strip().lower() not in ("nan", "inf", "-inf", "infinity")
+    return True
 
 
 def _value(sign: str, spec: DataSpec) -> float | None:

@@ -177,8 +177,8 @@ class Jsonl(TypedFile):
             ValueError: If it is none.
         """
         if isinstance(value, str) and reads_texts(self.spec):
-            text = plain(pa.chunked_array([[value]]), self.spec)[0].as_py()
-            return None if text is None else float(text)
+            number = plain(pa.chunked_array([[value]]), self.spec).cast(pa.float64())[0].as_py()
+            return None if number is None else float(number)
         if value is not None and not isinstance(value, int | float):
             raise ValueError("no number")
         try:
