@@ -72,8 +72,13 @@ def room_to_train(source: RowSource, spec: DataSpec, copies: int) -> Room:
         spec.shown_path,
         copies,
         f"{'raise data.stride, ' if has_windows else ''}give fewer rows, or more memory",
-        is_count_exact=spec.missing != "drop" and not isinstance(source, KeptLabels),
+        is_count_exact=is_count_exact(source, spec),
     )
+
+
+def is_count_exact(source: RowSource, spec: DataSpec) -> bool:
+    """Returns whether a source's count, if it has any, is that of the rows that are read."""
+    return spec.missing != "drop" and not isinstance(source, KeptLabels)
 
 
 def fits_when_split(size_bytes: float) -> bool:

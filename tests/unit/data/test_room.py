@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import soundfile
 
 from isthmus import resources
-from isthmus.data import is_large, open_rows
+from isthmus.data import StoredRows
+from isthmus.data.prepared import storing
 from isthmus.errors import DataError
 from isthmus.jobs.preparation import prepare
 from isthmus.jobs.specs import check_job
@@ -101,17 +103,52 @@ def test_rows_of_which_labels_leave_few_are_not_refused_for_all_the_others(
     np.savez("a.npz", x=values, y=np.arange(10_000) % 10)
     limit(MIB)
     data = {"path": "a.npz", "key": "x", "labels": "y", "keep_labels": [3]}
-    source, settled = open_rows(check_job({"name": "x", "data": data}).data)
-    assert is_large(source, settled)  # by the number of all rows
     parts = prepared(**data)
     assert sum(parts.split_sizes.values()) == 1000
+
+
+def test_a_small_disk_refuses_no_rows_of_which_few_are_kept(
+    in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = np.random.default_rng(0).random((10_000, 16), dtype=np.float32)
+    np.savez("a.npz", x=values, y=np.arange(10_000) % 10)
+    monkeypatch.setattr(storing, "_MOST_BYTES_IN_MEMORY", 0)
+    monkeypatch.setattr(storing.shutil, "disk_usage", lambda _: SimpleNamespace(free=300 << 10))
+    parts = prepared(path="a.npz", key="x", labels="y", keep_labels=[3])
+    assert isinstance(parts.scaled.train, StoredRows)
+    with pytest.raises(DataError, match=r"10,000 rows needs 625 KiB, and .* has 300 KiB left"):
+        prepared(path="a.npz", key="x")
+
+
+@pytest.mark.parametrize("ending", ["npy", "csv"])
+def test_the_free_memory_does_not_choose_which_rows_are_trained_on(
+    in_tmp: Path, limit: Limit, ending: str
+) -> None:
+    values = np.random.default_rng(0).random((300, 64), dtype=np.float32)
+    if ending == "npy":
+        np.save("a.npy", values)
+    else:
+        np.savetxt("a.csv", values, delimiter=",", header=",".join(f"c{n}" for n in range(64)))
+    data = {"path": f"a.{ending}", "kind": "tabular"}
+    whole = prepared(**data)
+    assert whole.is_crossed
+    limit(200_000)  # The rows fit, and a part of them beside them.
+    again = prepared(**data)
+    assert again.is_crossed
+    assert again.split_sizes == whole.split_sizes
+    limit(100_000)
+    with pytest.raises(DataError, match=r"300 rows of shape .* and 98 KiB are free"):
+        prepared(**data)
 
 
 def test_rows_that_fit_no_memory_are_kept_in_files_and_those_that_fit_are_not(
     in_tmp: Path, limit: Limit
 ) -> None:
-    np.save("a.npy", np.random.default_rng(0).random((10_000, 16), dtype=np.float32))
+    np.save("a.npy", np.random.default_rng(0).random((20_001, 16), dtype=np.float32))
     limit(MIB)
-    assert not isinstance(prepared(path="a.npy", kind="tabular").scaled.train, np.ndarray)
+    stored = prepared(path="a.npy", kind="tabular")
+    assert isinstance(stored.scaled.train, StoredRows)
     limit(100 * MIB)
-    assert isinstance(prepared(path="a.npy", kind="tabular").scaled.train, np.ndarray)
+    whole = prepared(path="a.npy", kind="tabular")
+    assert isinstance(whole.scaled.train, np.ndarray)
+    assert whole.split_sizes == stored.split_sizes

@@ -145,6 +145,19 @@ def auto_calibration_fraction(spec: DataSpec) -> float:
     return min(_AUTO_CALIBRATION, (1 - spec.validation_fraction - spec.test_fraction) / 4)
 
 
+def is_split_alike_in_blocks(count: int, spec: DataSpec) -> bool:
+    """Returns whether so many rows get the same parts from `split_rows` and `split_block`.
+
+    `split_rows` looks at few rows as a whole: whether they repeat, or leave `auto` no calibration.
+    """
+    is_settled = spec.calibration_fraction != "auto"
+    return count > _MOST_COUNTED and (is_settled or not _leaves_none_to_calibrate(count, spec))
+
+
+def _leaves_none_to_calibrate(count: int, spec: DataSpec) -> bool:
+    return auto_calibration_fraction(spec) * count < _FEWEST_CALIBRATION_ROWS
+
+
 def _is_small(rows: Rows, spec: DataSpec) -> bool:
     """Returns whether `auto` leaves all rows that are not held out to training."""
     if rows.groups is not None:
@@ -155,7 +168,7 @@ def _is_small(rows: Rows, spec: DataSpec) -> bool:
     count = len(rows)
     if count <= _MOST_COUNTED:
         count = len(np.unique(hash_rows(rows.values, 0)))
-    return auto_calibration_fraction(spec) * count < _FEWEST_CALIBRATION_ROWS
+    return _leaves_none_to_calibrate(count, spec)
 
 
 def _count_files(rows: Rows) -> int:

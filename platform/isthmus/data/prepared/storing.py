@@ -17,9 +17,14 @@ from isthmus.data.columns.quality import refuse_empty_columns, report_constant
 from isthmus.data.many import KeptLabels, ManyRows
 from isthmus.data.prepared.fingerprint import Fingerprint, fingerprint_of_files
 from isthmus.data.prepared.scaling import Moments
-from isthmus.data.prepared.splits import PARTS, check_sizes, split_block
+from isthmus.data.prepared.splits import (
+    PARTS,
+    check_sizes,
+    is_split_alike_in_blocks,
+    split_block,
+)
 from isthmus.data.prepared.stored import StoredRows, TemporaryFolder, said_of_disk
-from isthmus.data.room import fits_when_split
+from isthmus.data.room import fits_when_split, is_count_exact
 from isthmus.data.rows import FloatArray, IndexArray, RowSource, read_ahead
 from isthmus.data.storage.files import ending_of
 from isthmus.data.table_rows import TableRows
@@ -60,12 +65,21 @@ def is_large(source: RowSource, spec: DataSpec) -> bool:
     """Returns whether the rows are not to be read into memory.
 
     Rows that are ordered in time, grouped by file or paired with others are always read whole, and
-    refused if they do not fit.
+    refused if they do not fit. The free memory decides only where the split is the same either way,
+    so that a run that is resumed on another machine does not train on rows that it held out.
     """
     if facts_of(source.schema.kind).split_by != "content" or spec.partner_path is not None:
         return False
     size_bytes = _bytes_in_memory(source)
-    return size_bytes > _MOST_BYTES_IN_MEMORY or not fits_when_split(size_bytes)
+    if size_bytes > _MOST_BYTES_IN_MEMORY:
+        return True
+    count = _exact_count(source, spec)
+    is_alike = count is not None and is_split_alike_in_blocks(count, spec)
+    return is_alike and not fits_when_split(size_bytes)
+
+
+def _exact_count(source: RowSource, spec: DataSpec) -> int | None:
+    return source.count if is_count_exact(source, spec) else None
 
 
 def rows_expected(source: RowSource) -> float:
@@ -109,9 +123,10 @@ def store_split(source: RowSource, spec: DataSpec, seed: int) -> StoredSplit:
 def _refuse_no_room(folder: Path, source: RowSource, spec: DataSpec) -> None:
     """Refuses rows that are known not to fit on a disk, before any of them is read."""
     needed, free = _bytes_in_memory(source), shutil.disk_usage(folder).free
-    if source.count is not None and needed > free:
+    count = _exact_count(source, spec)
+    if count is not None and needed > free:
         raise DataError(
-            f"{spec.shown_path}: a copy of its {source.count:,} rows needs "
+            f"{spec.shown_path}: a copy of its {count:,} rows needs "
             f"{in_units(needed)}, and {folder.parent} has {in_units(free)} left; free some, or set "
             "TMPDIR to a folder on a larger disk"
         )
