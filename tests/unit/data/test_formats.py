@@ -9,7 +9,7 @@ import logging
 import sqlite3
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -298,6 +298,37 @@ def test_a_folder_of_files_may_be_called_as_a_file(path: str, in_tmp: Path) -> N
         for number in range(2):
             part = FRAME.iloc[30 * number : 30 * (number + 1)]
             part.to_parquet(f"{folder}/part-{number}.parquet", index=False)
+    assert np.array_equal(values_of(path=path), VALUES)
+
+
+@pytest.mark.parametrize("path", ["s/t.parquet", "s", "s/*.parquet", "s/**/*.parquet", "s/*"])
+def test_a_partitioned_folder_may_be_called_as_a_file(path: str, in_tmp: Path) -> None:
+    for number in range(2):
+        folder = in_tmp / f"s/t.parquet/year={2023 + number}"
+        folder.mkdir(parents=True)
+        part = FRAME.iloc[30 * number : 30 * (number + 1)]
+        part.to_parquet(folder / "part-0.parquet", index=False)
+    rows = values_of(path=path, partitions=True)
+    assert np.array_equal(rows[:, :3], VALUES)
+    assert np.array_equal(np.unique(rows[:, 3]), [2023, 2024])
+
+
+def test_a_glob_that_matches_files_passes_over_folders_with_other_names(in_tmp: Path) -> None:
+    (in_tmp / "t/old").mkdir(parents=True)
+    for name in ("t/a.parquet", "t/old/b.parquet"):
+        FRAME.to_parquet(name, index=False)
+    assert np.array_equal(values_of(path="t/*"), VALUES)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("path", ["g.zarr", "*.zarr"])
+def test_an_array_that_is_a_folder_is_one_whatever_lies_in_it(
+    version: Literal[2, 3], path: str, in_tmp: Path
+) -> None:
+    zarr = pytest.importorskip("zarr")
+    group = zarr.open_group("g.zarr", mode="w", zarr_format=version)
+    group.create_array("x.npy", data=VALUES)
+    Path("g.zarr/preview.png").write_bytes(b"x")
     assert np.array_equal(values_of(path=path), VALUES)
 
 

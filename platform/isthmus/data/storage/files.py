@@ -155,7 +155,7 @@ def _list_s3(path: str, endings: Sequence[str], listing: _Listing) -> bool:
 
     keys, is_folder = list_objects(path)
     own = path.rstrip("/").rpartition("/")[2]
-    if is_folder and Path(own).suffix.lower() in endings and not _hold_files(keys, endings):
+    if is_folder and Path(own).suffix.lower() in endings and not _hold_files(keys, endings, ""):
         _add(listing, own, f"{path.rstrip('/')}/", ())
         return False
     for name, address in _folders_as_one(keys, endings) if is_folder else keys:
@@ -175,7 +175,7 @@ def _folders_as_one(
         groups.setdefault(group, []).append((name, address))
     found: list[tuple[str, str]] = []
     for group, objects in groups.items():
-        if not group.endswith("/") or _hold_files(objects, endings):
+        if not group.endswith("/") or _hold_files(objects, endings, group):
             found += objects
         else:
             name, address = objects[0]
@@ -183,9 +183,13 @@ def _folders_as_one(
     return found
 
 
-def _hold_files(keys: Sequence[tuple[str, str]], endings: Sequence[str]) -> bool:
-    """Returns whether some objects are files by themselves, as in a folder called t.parquet."""
-    return any(ending_of(name) in endings for name, _ in keys)
+def _hold_files(keys: Sequence[tuple[str, str]], endings: Sequence[str], folder: str) -> bool:
+    """Returns whether some objects are files by themselves, as in a folder called t.parquet.
+
+    Marks that are hidden are not among the objects.
+    """
+    names = [name for name, _ in keys]
+    return f"{folder}zarr.json" not in names and any(ending_of(name) in endings for name in names)
 
 
 def _list_local(path: str, endings: Sequence[str], listing: _Listing) -> bool:
@@ -207,27 +211,41 @@ def _list_local(path: str, endings: Sequence[str], listing: _Listing) -> bool:
         return True
     if _GLOB_SIGNS & set(path):
         base = _base_of_glob(local)
-        found = sorted(glob.glob(str(local), recursive=True))  # noqa: PTH207 (takes an absolute one)
-        whole: set[Path] = set()
-        for each in (Path(each) for each in found):
-            if not whole.isdisjoint(each.parents):
-                continue  # a part of such a folder, found by **
-            if _is_one(each, endings):
-                whole.add(each)
-            if each.is_file() or each in whole:
-                _add(listing, each.relative_to(base).as_posix(), str(each), endings)
+        for each in _matched(local, endings):
+            _add(listing, each.relative_to(base).as_posix(), str(each), endings)
         if not listing.names and not listing.left_out:
             raise DataError(f"{path}: no file has such a name; list the folder to see")
         return True
     raise DataError(f"{path}: no such file or folder{_nearest_beside(local)}")
 
 
+def _matched(pattern: Path, endings: Sequence[str]) -> list[Path]:
+    """Returns the files that a glob matches, and those below the folders called as files are.
+
+    Where it matches no file, those below each folder are meant, such as all of `table/year=*`.
+    """
+    found = [Path(each) for each in sorted(glob.glob(str(pattern), recursive=True))]  # noqa: PTH207
+    whole = {each for each in found if _is_one(each, endings)}
+    # What is in such a folder was found by **.
+    found = [each for each in found if whole.isdisjoint(each.parents)]
+    files = {each for each in found if each in whole or each.is_file()}
+    is_meant = not files
+    for folder in found:
+        if folder not in files and (is_meant or folder.suffix.lower() in endings):
+            files |= {folder / name for name in names_below(folder, endings)}
+    return sorted(files, key=str)
+
+
+# Zarr 3 and 2 leave one of them in the folder of an array or a group.
+_MARKS_OF_ONE = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+
+
 def _is_one(path: Path, endings: Sequence[str]) -> bool:
     """Returns whether a path is a format that is a folder, such as zarr, and no folder of files."""
-    if path.suffix.lower() not in endings or not path.is_dir():
+    if path.suffix.lower() not in endings:
         return False
     try:
-        return not any(ending_of(each.name) in endings for each in path.iterdir())
+        return any((path / mark).exists() for mark in _MARKS_OF_ONE)
     except OSError:
         return False  # as if it were empty, which os.walk takes it for
 
