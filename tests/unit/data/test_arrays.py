@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +224,31 @@ def test_an_array_with_few_stored_rows_that_a_disk_holds_is_opened(name: str, in
         pytest.importorskip("zarr").open_group(name)["x"][: len(stored)] = stored
     source, _ = open_rows(DataSpec(path=name))
     assert np.array_equal(next(iter(source.blocks())).values[: len(stored)], stored)
+
+
+@pytest.mark.parametrize("name", ["t.h5", "t.zarr"])
+def test_an_array_whose_chunks_are_written_is_opened_however_small_they_are(
+    name: str, in_tmp: Path
+) -> None:
+    count, rows = 9, 2**20
+    fields: dict[str, Any] = {"shape": (count * rows, 32), "chunks": (rows, 32), "dtype": "f4"}
+    if name == "t.h5":
+        h5py = pytest.importorskip("h5py")
+        twice = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        for _ in range(2):
+            twice.set_deflate(9)
+        chunk = zlib.compress(zlib.compress(bytes(4 * 32 * rows), 9), 9)
+        with h5py.File(name, "w") as file:
+            array = file.create_dataset("x", dcpl=twice, **fields)
+            for number in range(count):
+                array.id.write_direct_chunk((number * rows, 0), chunk)
+    else:
+        array = pytest.importorskip("zarr").create_array(name, **fields)
+        array[0] = 1
+        for number in range(1, count):
+            shutil.copytree(f"{name}/c/0", f"{name}/c/{number}")
+    source, _ = open_rows(DataSpec(path=name, kind="tabular"))
+    assert source.count == count * rows
 
 
 def rows_of_zeros(count: int) -> ArrayRows:

@@ -21,7 +21,7 @@ from isthmus.data.storage.files import ending_of
 from isthmus.errors import DataError, nearest
 
 USUAL_KEYS = ("x", "X", "data")
-# gzip makes values a thousand times smaller at most, and fill values that are not stored are few.
+# More than gzip does; what makes the same values still smaller writes each chunk of them.
 _MOST_COMPRESSION = 10_000
 SMALL_BYTES = 1 << 30
 """The size up to which no array does harm, whatever its file stores of it."""
@@ -222,7 +222,9 @@ def with_units(loaded: LoadedArray, said: object) -> LoadedArray:
     return replace(loaded, units=units_of_array(said, shape[1] if len(shape) == 2 else 1))
 
 
-def refuse_unstored(array: ArrayView, stored_bytes: int, what: str) -> None:
+def refuse_unstored(
+    array: ArrayView, stored_bytes: int, chunks: tuple[int, ...] | None, written: int, what: str
+) -> None:
     """Refuses an array whose file stores next to nothing of what it claims to hold.
 
     What is not stored is read as a fill value: a file of 1 kB can claim more than a disk holds.
@@ -230,13 +232,19 @@ def refuse_unstored(array: ArrayView, stored_bytes: int, what: str) -> None:
     Args:
         array: The array.
         stored_bytes: The bytes that its values take in the file.
+        chunks: The shape of the pieces in which they are stored, if there are any.
+        written: The number of pieces that are stored.
         what: The name of the array for messages.
 
     Raises:
-        DataError: If no compression of values would explain it.
+        DataError: If no compression of values would explain it, and most pieces are not stored.
     """
     claimed = prod(array.shape) * array.dtype.itemsize
-    if claimed > SMALL_BYTES and claimed > _MOST_COMPRESSION * stored_bytes:
+    if claimed <= SMALL_BYTES or claimed <= _MOST_COMPRESSION * stored_bytes:
+        return
+    is_in_pieces = chunks is not None and prod(chunks) * array.dtype.itemsize <= SMALL_BYTES
+    pieces = prod(-(-side // each) for side, each in zip(array.shape, chunks or (), strict=False))
+    if not (is_in_pieces and 2 * written >= pieces):
         raise DataError(
             f"{what}: claims shape {array.shape}, {claimed / 2**30:,.0f} GiB, and stores "
             f"{stored_bytes:,} bytes of it; write its values, or the rows that it has"

@@ -41,7 +41,9 @@ class Hdf5(ArrayFormat):
         array = Hdf5Array(self.path, key, dataset.shape, dataset.dtype)
         if not dataset.is_virtual:  # whose values are in other files
             what = f'{self.name}: array "{key}"'
-            refuse_unstored(array, dataset.id.get_storage_size(), what)
+            written = 0 if dataset.chunks is None else dataset.id.get_num_chunks()
+            stored = dataset.id.get_storage_size()
+            refuse_unstored(array, stored, dataset.chunks, written, what)
         return array
 
     @contextmanager

@@ -17,6 +17,9 @@ from isthmus.data.columns.units import UNIT_KEY
 from isthmus.errors import DataError
 from isthmus.extras import importing
 
+# The files of an array that are no chunks.
+_NOTES = ("zarr.json", ".zarray", ".zattrs")
+
 
 class Zarr(ArrayFormat):
     """A Zarr array or group of arrays. Source: https://zarr.readthedocs.io."""
@@ -30,12 +33,12 @@ class Zarr(ArrayFormat):
             if labels is not None:
                 raise DataError(f"{self.name}: is one array, so has no labels; use a group")
             return with_units(
-                LoadedArray(checked(_stored(opened, self.name), self.name)),
+                LoadedArray(checked(self._stored(opened, self.name), self.name)),
                 opened.attrs.get(UNIT_KEY),
             )
         loaded = loaded_array(
             _names(opened),
-            lambda name: _stored(opened[name], f'{self.name}: array "{name}"'),
+            lambda name: self._stored(opened[name], f'{self.name}: array "{name}"'),
             *(key, labels, self.name),
         )
         return with_units(loaded, opened[loaded.key].attrs.get(UNIT_KEY))
@@ -55,12 +58,15 @@ class Zarr(ArrayFormat):
             said = str(error).splitlines()[0]
             raise DataError(f"{self.name}: is damaged or no Zarr array ({said})") from error
 
-
-def _stored(array: Any, what: str) -> Any:
-    """Returns an array after refusing one whose chunks are not there."""
-    if array.nbytes > SMALL_BYTES:  # the sizes of all chunks are looked up
-        refuse_unstored(array, array.nbytes_stored(), what)
-    return array
+    def _stored(self, array: Any, what: str) -> Any:
+        """Returns an array after refusing one whose chunks are not there."""
+        if array.nbytes > SMALL_BYTES:  # the sizes of all chunks are looked up
+            # Not `nchunks_initialized`, which takes the square of the number of chunks.
+            files = (self.path / array.path).rglob("*")
+            written = sum(file.is_file() and file.name not in _NOTES for file in files)
+            chunks = array.shards or array.chunks
+            refuse_unstored(array, array.nbytes_stored(), chunks, written, what)
+        return array
 
 
 def _names(group: Any) -> list[str]:
