@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -12,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.collector import collect_rarely
 from isthmus.quiet import quieten
 
 pytest_plugins = [
@@ -22,7 +22,7 @@ pytest_plugins = [
 
 # Before any test imports Ray, MLflow or Prefect; and two cores are shared by many processes.
 quieten()
-collect_rarely()
+gc.set_threshold(20_000)  # a test makes little garbage, and imports many objects that stay
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tests say where stores and clusters are; a developer's own must not be written to.
 _STORES = (

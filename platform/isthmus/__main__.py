@@ -18,9 +18,9 @@ def main() -> None:
 
         # Until `cli.interrupts` handles it, which takes a few imports.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        from isthmus.collector import collect_rarely
+        from isthmus import own_process
 
-        collect_rarely()
+        own_process.begin()
         from isthmus.cli import main as run
 
         run()

@@ -3,6 +3,6 @@
 A training takes a process for each worker and half a dozen more for Ray Train itself.
 """
 
-from isthmus.collector import collect_rarely
+from isthmus import own_process
 
-collect_rarely()
+own_process.begin()

@@ -32,10 +32,12 @@ def serve(file: File = None) -> None:
 
     Example: isthmus schedule serve --file pipelines/schedules.yaml
     """
+    from isthmus.allocation import keep_freed_memory
     from isthmus.spec import Settings
     from isthmus.stack.scheduler import prefect_api
     from isthmus_pipelines.schedules import DEFAULT_FILE, serve_schedules
 
+    keep_freed_memory()
     path = file or DEFAULT_FILE
     settings = Settings.from_environment()
     _show(path)

@@ -40,11 +40,24 @@ def factor_to(schema: RowSchema, values: ArrayView, name: str) -> float:
     # In the units of a float array, or of the digits, white is not known for sure.
     if white is None or schema.white not in _WHITES.values() or schema.white == white:
         return 1.0
+    if _are_masks_to(schema, values, white):
+        return 1.0
     _logger.warning(
         "%s: white is %g in %s, and %g to the pair; the pixels are scaled to that",
         *(name, white, values.dtype.name, schema.white),
     )
     return float(np.float32(schema.white) / np.float32(white))
+
+
+def _are_masks_to(schema: RowSchema, values: ArrayView, white: float) -> bool:
+    """Returns whether 1 is white in both, whatever the types of number say: masks of 0 and 1."""
+    if schema.white != _WHITES["bool"] and _width(schema, schema.white or 0.0) >= _FAR_LARGER:
+        return False
+    if white == _WHITES["bool"]:
+        return True
+    at_once = rows_in_a_block(values.shape[1:] or (1,))
+    blocks = (values[first : first + at_once] for first in range(0, values.shape[0], at_once))
+    return all(np.max(block, initial=0) <= 1 for block in blocks)
 
 
 def _refuse_unit_range(schema: RowSchema, values: ArrayView, name: str) -> None:

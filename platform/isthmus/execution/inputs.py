@@ -16,6 +16,10 @@ from isthmus.spec.paths import expanded, is_local
 from isthmus.spec.secrets import without_password
 from isthmus.types import Shape
 
+TABLES_BESIDE = ("rejected", "ranges")
+"""The names of the tables that uses write beside their output: rejected rows, and what each use has
+in `Use.TABLES_BESIDE`."""
+
 
 @dataclass(frozen=True)
 class InputPart:
@@ -115,16 +119,14 @@ def _refusal(source: Path, target: Path) -> str | None:
 def _comes_with(name: str, output: str) -> bool:
     """Returns whether a file is written beside an output: a table, or the note of its pair.
 
-    Tables are `OUTPUT.rejected.csv` and the like, one for each of `Use.TABLES_BESIDE`. Pictures go
-    to a folder that is refused where it holds anything but earlier ones.
+    Tables are `OUTPUT.rejected.csv` and the like. Pictures go to a folder that is refused where it
+    holds anything but earlier ones.
     """
-    is_beside = name.startswith(f"{output}.") and "/" not in name[len(output) :]
-    if (
-        not is_beside or "." not in output.rpartition("/")[2]
-    ):  # a folder, which holds all of its own
-        return False
-    is_table = name.endswith(".csv") and name.count(".") > output.count(".") + 1
-    return is_table or name.endswith(sidecar_path(Path("_")).name.removeprefix("_"))
+    if "." not in output.rpartition("/")[2]:
+        return False  # a folder, which holds all of its own
+    note = sidecar_path(Path("_")).name.removeprefix("_")
+    tables = {f"{output}.{table}.csv" for table in TABLES_BESIDE}
+    return name in tables | {f"{written}{note}" for written in (output, *tables)}
 
 
 def _beside(source: str | Path) -> str:

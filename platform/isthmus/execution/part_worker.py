@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from isthmus.collector import collect_as_usual
+from isthmus import own_process
 from isthmus.data import Files, Provenance, UseOptions, sidecar_path
 from isthmus.data.outputs.parts_folder import PartsFolder
 from isthmus.data.outputs.rejected import REJECTED_SCHEMA
@@ -78,7 +78,7 @@ class PartWorker:
 
     def __init__(self, pair: CarriedPair, device: Device, plan: PartsPlan) -> None:
         self._pair = pair.load(device)
-        collect_as_usual()
+        own_process.settle()
         self._plan = plan
 
     def __call__(self, batch: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

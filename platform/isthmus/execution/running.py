@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from isthmus.collector import collect_as_usual
+from isthmus import own_process
 from isthmus.errors import UsageError
 from isthmus.execution.blocks import OnRows
 from isthmus.execution.destinations import destination
@@ -93,7 +93,7 @@ def _run_checked(
     on_rows: OnRows | None,
 ) -> UseResult:
     """Runs a job whose output and options were checked."""
-    collect_as_usual()
+    own_process.settle()
     pair = use.adapted(pair, settings)
     use.check(pair)
     refuse_replaced_input(source, output)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from copy import deepcopy
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from isthmus.errors import UsageError, in_one_line
 
 if TYPE_CHECKING:
     from pytorch_lightning import Callback
+
+_logger = logging.getLogger(__name__)
 
 # Lightning's callbacks that change what fields of a job set, by the names of their classes.
 _FIELDS = {
@@ -38,19 +41,18 @@ def refuse_callbacks(callbacks: Sequence[Callback]) -> None:
 
 
 def copies_of(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
-    """Returns copies of callbacks, for another member of an ensemble.
+    """Returns copies of callbacks, for another member of an ensemble, of those that can be copied.
 
-    Raises:
-        UsageError: If one cannot be copied.
+    A warning tells of the others, such as one that holds an open file.
     """
     copies = []
     for callback in callbacks:
         try:
             copies.append(deepcopy(callback))
-        except Exception as error:
-            raise UsageError(
-                f"the callback {type(callback).__name__} cannot be copied for each member of the "
-                f"ensemble ({in_one_line(error)}); leave out what it holds, or set "
-                "training.ensemble: 1"
-            ) from error
+        except Exception as error:  # noqa: BLE001 (what a callback holds raises anything)
+            _logger.warning(
+                "the callback %s is called for the first autoencoder of the ensemble alone, since "
+                "it cannot be copied for the others (%s); training.ensemble: 1 trains one",
+                *(type(callback).__name__, in_one_line(error)),
+            )
     return tuple(copies)

@@ -57,7 +57,8 @@ class Fitting:
     def __post_init__(self) -> None:
         """Copies the callbacks for the other members, before they change in training."""
         others = range(1, members_of(self.prepared))
-        copies = {number: copies_of(self.callbacks) for number in others}
+        pristine = copies_of(self.callbacks) if others else ()
+        copies = {number: copies_of(pristine) for number in others}
         object.__setattr__(self, "_own_callbacks", {0: self.callbacks, **copies})
 
     @property

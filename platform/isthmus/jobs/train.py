@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+from isthmus import own_process
 from isthmus.jobs.callbacks import refuse_callbacks
 from isthmus.jobs.ensembles import warn_of_random_members
 from isthmus.jobs.fitting import Fitting
@@ -217,6 +218,7 @@ def _run(
                 return _interrupted(prepared, log, results[0].progress)
             from isthmus.jobs import finishing  # imported only now, to not delay training
 
+            own_process.settle()
             finished = finishing.finish(prepared, settings, log, results, began_s)
             log.finish()
         except KeyboardInterrupt:

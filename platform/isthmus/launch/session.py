@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -120,8 +121,12 @@ def _connected(address: str | None, workers: int) -> Iterator[None]:
         _set(handlers)
     except BaseException:
         may_leave.set()
-        holder.is_there.wait(_LEAVING_S)
-        _set(handlers)
+        until_s = time.monotonic() + _LEAVING_S
+        try:
+            while not holder.is_there.wait(_HANDLERS_S) and time.monotonic() < until_s:
+                _set(handlers)
+        finally:
+            _set(handlers)
         raise
     if holder.is_there.is_set():
         holder.result()  # It raises the error with which the connection failed.

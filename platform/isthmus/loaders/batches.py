@@ -33,6 +33,36 @@ _PIECE_BYTES = 1 << 15
 _ORDER_STREAM = 0x5EED
 
 
+@dataclass(frozen=True)
+class BatchWeights:
+    """The factors of the batches' mean losses in the losses of their steps.
+
+    Lightning divides the loss of every batch by `parts`, which gives the mean over the rows of a
+    step only if it has so many batches of equally many rows. A last, smaller step has not.
+
+    Attributes:
+        whole_batches: The number of batches of an epoch that are parts of full steps.
+        rows_of_whole: The number of this worker's rows in a full step.
+        rows_of_last: The number of its rows in a last, smaller step.
+        parts: The number of batches by which Lightning divides a loss.
+    """
+
+    whole_batches: int
+    rows_of_whole: int
+    rows_of_last: int
+    parts: int
+
+    def __call__(self, batch: int, rows: int) -> float:
+        """Returns the factor of a batch.
+
+        Args:
+            batch: The batch's number in the epoch, counted from 0.
+            rows: The number of its rows.
+        """
+        is_whole = batch < self.whole_batches
+        return rows * self.parts / (self.rows_of_whole if is_whole else self.rows_of_last)
+
+
 @dataclass(kw_only=True)
 class Batches(ABC):
     """A data loader of one worker's share of each global batch, in an order set by seed and epoch.
@@ -111,19 +141,16 @@ class Batches(ABC):
         """The number of batches of a full step."""
         return min(self.parts, self.rows_per_step)
 
-    def weight_of(self, batch: int, rows: int) -> float:
-        """Returns the factor of a batch's mean loss in the loss of its step.
-
-        Lightning divides the loss of every batch by `parts`, which gives the mean over the rows of
-        a step only if it has so many batches of equally many rows. A last, smaller step has not.
-
-        Args:
-            batch: The batch's number in the epoch, counted from 0.
-            rows: The number of its rows.
-        """
+    @property
+    def weights(self) -> BatchWeights:
+        """The factors of the batches' mean losses in the losses of their steps."""
         whole, rest = divmod(self.rows_per_epoch // self.workers, self.rows_per_step)
-        is_whole = batch // self.batches_per_step < whole
-        return rows * self.parts / (self.rows_per_step if is_whole else rest)
+        return BatchWeights(
+            whole_batches=whole * self.batches_per_step,
+            rows_of_whole=self.rows_per_step,
+            rows_of_last=rest,
+            parts=self.parts,
+        )
 
     def __len__(self) -> int:
         return self.batches_per_epoch

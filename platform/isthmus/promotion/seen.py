@@ -91,8 +91,9 @@ def unseen(
     if found is None:
         found = _is_held_out_by(by, of, rows)
     for ancestor in by.ancestors:
-        told = _told(rows, clean, places, by=ancestor, of=of)
-        found = found if told is None else found & told
+        if _shares_data(ancestor, of):
+            told = _told(rows, clean, places, by=ancestor, of=of)
+            found = found if told is None else found & told
     return found
 
 
@@ -116,9 +117,10 @@ def with_ancestors(
     found: list[Side] = []
     unknown = []
     manifest, known = side.manifest, {side.manifest.pair_id}
+    if manifest.started_from is not None:
+        on_step(f"looking up the rows that {side.reference} has learned from before")
     while manifest.started_from is not None and manifest.started_from not in known:
         known.add(manifest.started_from)
-        on_step(f"looking up the rows that {side.reference} has learned from before")
         ancestor = _ancestor(manifest.started_from, settings)
         if ancestor is None:
             unknown.append(f"pair {manifest.started_from}")
@@ -197,11 +199,22 @@ def _ancestor(pair_id: str, settings: Settings) -> Side | None:
     """Returns a pair that another started from; `None` if it was deleted or is damaged."""
     try:
         found = resolve(name_of_pair(pair_id, settings), settings)
-        sample = fetch_held_out(found.manifest, settings)
-        return Side(found.reference, found.manifest, job_of(found), sample)
+        side = Side(found.reference, found.manifest, job_of(found), None)
+        if side.is_split_by_content and found.manifest.data.patch is None:
+            return side  # its split alone tells what it learned from
+        return replace(side, sample=fetch_held_out(found.manifest, settings))
     except (ModelNotFound, RegistryError, SpecError):
         check_reachable(settings.tracking_uri)
         return None
+
+
+def _shares_data(ancestor: Side, side: Side) -> bool:
+    """Returns whether an ancestor read the same data as a pair, or an earlier state of them.
+
+    Its split says nothing of rows that it never had, such as those of next month's file.
+    """
+    is_same_path = ancestor.job.data.path == side.job.data.path
+    return is_same_path or ancestor.manifest.fingerprint == side.manifest.fingerprint
 
 
 def _without_rows_of(ancestor: Side, side: Side) -> tuple[Side, bool]:
@@ -209,6 +222,8 @@ def _without_rows_of(ancestor: Side, side: Side) -> tuple[Side, bool]:
     sample = side.sample
     if sample is None:
         return side, True
+    if not _shares_data(ancestor, side):
+        return side, False
     told = _told(sample.rows, sample.clean, sample.places, by=ancestor, of=side)
     if told is None:
         return side, False

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from ray import serve
 
-from isthmus.collector import collect_as_usual
+from isthmus import own_process
 from isthmus.data.storage.memory_folder import folder_in_memory
 from isthmus.errors import DataError, IsthmusError, UsageError
 from isthmus.quiet import quieten
@@ -69,7 +69,7 @@ class PairReplica:
             settings: The settings with the registry's address; by default from the environment.
         """
         quieten()
-        collect_as_usual()
+        own_process.settle()
         self._options = options
         self._settings = settings or Settings.from_environment()
         self._follower: Follower | None = None

@@ -177,9 +177,12 @@ def _refused_between(
     if not values.kind.endswith("integer"):
         return None
     low, high = values.values
-    between = range(low + 1, high)
-    drawn = Random(0).sample(between, min(len(between), _TRIED_BETWEEN))  # noqa: S311 (no secret)
-    for value in sorted(drawn):
+    if high - low - 1 <= _TRIED_BETWEEN:
+        tried = set(range(low + 1, high))
+    else:
+        random = Random(0)  # noqa: S311 (no secret)
+        tried = {random.randrange(low + 1, high) for _ in range(_TRIED_BETWEEN)}
+    for value in sorted(tried):
         faults = _faults_of(spec, name, value, check)
         if faults:
             return value, faults[0]

@@ -76,6 +76,7 @@ class EpochEndCallback(Callback):
         self.progress = progress
         self._training = training
         self._batches = batches
+        self._weights = batches.weights
         self.checkpoints = checkpoints
         self._sender = sender
         # Between batches only the first worker knows, because only it has a channel to the driver.
@@ -129,7 +130,7 @@ class EpochEndCallback(Callback):
         if isinstance(outputs, Mapping) and outputs:
             rows = len(rows_of(batch))
             # Lightning has divided the loss, but not its parts, by the accumulated batches.
-            divisor = trainer.accumulate_grad_batches / self._batches.weight_of(batch_idx, rows)
+            divisor = trainer.accumulate_grad_batches / self._weights(batch_idx, rows)
             self.sums.add({**outputs, "loss": outputs["loss"] * divisor}, rows)
         self._next_agreement -= 1
         # Half a step cannot be resumed, and the end of an epoch has its own hook.

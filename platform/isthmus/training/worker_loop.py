@@ -18,8 +18,7 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelSummary, ProgressBar
 from torch import Tensor, nn
 
-from isthmus import modules
-from isthmus.collector import collect_as_usual
+from isthmus import modules, own_process
 from isthmus.errors import TrainingError
 from isthmus.loaders.batches import Batches, ResidentBatches, StoredBatches, ValidationBatches
 from isthmus.loaders.patch_batches import PatchBatches
@@ -131,7 +130,7 @@ def _tell_history(progress: Progress, sender: Sender) -> None:
 
 
 def _prepare_process() -> None:
-    collect_as_usual()
+    own_process.settle()
     # The same spec, data and seed give bitwise equal weights, where torch supports that.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -244,7 +243,8 @@ def _batches(
 def _tell_steps(module: AutoencoderModule, batches: Batches) -> None:
     # Lightning would ask the loader for it before the loader has a checkpoint's state.
     module.clock.epoch_length = batches.steps_per_epoch, batches.batches_per_epoch
-    module.weight_of = batches.weight_of
+    # Not the batches: a copy of the module would copy their rows.
+    module.weight_of = batches.weights
 
 
 def _held_out(rows: ScaledRows, context: WorkerContext) -> ValidationBatches:

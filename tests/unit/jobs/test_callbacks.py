@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import (
     EarlyStopping,
@@ -72,10 +73,25 @@ def test_a_callback_of_which_a_job_has_its_own_way_is_refused_with_the_field(
     assert not list(Path.cwd().rglob("mlflow*"))  # nothing was started
 
 
-def test_a_callback_that_cannot_be_copied_for_each_member_is_told_before_training(
-    rows: np.ndarray,
+def test_a_callback_that_cannot_be_copied_is_called_for_the_first_member_alone_and_that_is_told(
+    rows: np.ndarray, caplog: pytest.LogCaptureFixture
 ) -> None:
+    ENDED.clear()
     holder = TellsEnd()
     holder.lock = threading.Lock()  # type: ignore[attr-defined]
-    with pytest.raises(UsageError, match="TellsEnd cannot be copied for each member"):
-        isthmus.train(job(epochs=1, ensemble=2), data=rows, callbacks=[holder])
+    isthmus.train(job(epochs=1, ensemble=3), data=rows, callbacks=[holder])
+    assert ENDED == [1]
+    told = [each for each in caplog.messages if "TellsEnd is called for the first" in each]
+    assert len(told) == 1
+
+
+class CopiesModule(Callback):
+    """Notes how large a copy of the module is."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        torch.save(pl_module, "module.pt")
+
+
+def test_a_copy_of_the_module_in_training_holds_no_rows(rows: np.ndarray) -> None:
+    isthmus.train(job(epochs=1), data=np.tile(rows, (50, 1)), callbacks=[CopiesModule()])
+    assert Path("module.pt").stat().st_size < 100_000  # the rows are 720 kB

@@ -104,6 +104,14 @@ def test_a_file_is_told_the_range_as_a_file_says_it(tmp_path):
         load_job(path, [], catalog())
 
 
+def test_a_range_of_more_whole_numbers_than_a_list_can_have_is_tried_too(tmp_path):
+    path = tmp_path / "job.yaml"
+    path.write_text("name: a\ndata: sklearn:digits\ntraining: {workers: 2}\n")
+    search = f"training.global_batch_size=integer:2:{2**64}"
+    with pytest.raises(SpecError, match="is not divisible by workers="):
+        load_job(path, [], catalog(), [search])
+
+
 LISTS = {
     "a batch for two workers": ("training.global_batch_size=integer:32:64", "workers: 2"),
     "by the logarithm": ("training.global_batch_size=log_integer:32:512", "workers: 2"),

@@ -64,3 +64,12 @@ def test_an_ancestor_that_was_deleted_is_said_to_be_unknown(settings, tmp_path):
     met = find_held_out(second, None, settings, ignore)
     assert len(met.rows) == len(fetch_held_out(second.manifest, settings).rows)
     assert f"which of the rows pair {first.manifest.pair_id} was trained on" in met.remark
+
+
+def test_an_ancestor_of_other_data_costs_no_rows_and_is_said_to_be_unknown(settings, tmp_path):
+    first = descendant("moved", write_rows(tmp_path / "may.csv", 1200, seed=0), settings, 0)
+    june = write_rows(tmp_path / "june.csv", 1200, seed=1)
+    second = descendant("moved", june, settings, 1, first)
+    met = find_held_out(second, None, settings, ignore)
+    assert len(met.rows) == len(fetch_held_out(second.manifest, settings).rows)
+    assert "which of the rows moved/1 was trained on" in met.remark

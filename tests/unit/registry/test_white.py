@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from isthmus.data import collect, open_input
+from isthmus.data.pixel_units import factor_to
 from isthmus.errors import DataError
 from isthmus.registry import Pair, load
 from isthmus.sklearn import AutoencoderDetector
-from isthmus.spec import Settings
+from isthmus.spec import RowSchema, Settings
 from tests.challengers import register
 
+WHITES = {"bool": 1.0, "uint8": 255.0, "uint16": 65535.0}
 MADE = np.random.default_rng(0).uniform(0, 255, (300, 4, 4))
 BYTES = np.rint(MADE).astype(np.uint8)
 ARRAYS = {
@@ -83,3 +85,25 @@ def test_estimators_of_scikit_learn_keep_the_bit_depth(pairs, settings, monkeypa
     detector = AutoencoderDetector("on-uint8/1").fit(flat["uint8"])
     scores = detector.score_samples(flat["uint8"])
     np.testing.assert_allclose(detector.score_samples(flat["uint16"]), scores, rtol=1e-4)
+
+
+@pytest.mark.parametrize("given", ["bool", "uint8", "uint16"])
+@pytest.mark.parametrize("trained", ["bool", "uint8", "uint16"])
+def test_masks_of_0_and_1_are_the_same_in_every_type_of_number(trained, given):
+    schema = RowSchema(
+        kind="images",
+        shape=(1, 4, 4),
+        white=WHITES[trained],
+        lowest=(0.0,) * 16,
+        highest=(1.0,) * 16,
+    )
+    masks = (BYTES > 128).astype(given)
+    assert factor_to(schema, masks, "masks") == 1.0
+
+
+def test_bytes_of_black_and_white_are_scaled_for_a_pair_of_masks():
+    schema = RowSchema(
+        kind="images", shape=(1, 4, 4), white=1.0, lowest=(0.0,) * 16, highest=(1.0,) * 16
+    )
+    bytes_of_masks = 255 * (BYTES > 128).astype(np.uint8)
+    assert factor_to(schema, bytes_of_masks, "masks") == pytest.approx(1 / 255)

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from isthmus import variants
+from isthmus import uses, variants
 from isthmus.data import UseOptions, rows
 from isthmus.errors import DataError
-from isthmus.execution.inputs import refuse_replaced_input
+from isthmus.execution.inputs import TABLES_BESIDE, refuse_replaced_input
 from isthmus.jobs.specs import check_job, plan_for
 from isthmus.registry import Pair, PairManifest
 from isthmus.scores import detector_of
@@ -205,6 +205,18 @@ def test_results_are_not_written_into_a_folder_of_rows_nor_in_place_of_it(
     with pytest.raises(DataError, match=said):
         job(pair, source, output)
     assert contents(here) == before
+
+
+def test_the_tables_that_uses_write_beside_their_output_are_known_to_the_check_of_inputs():
+    written = {table for name in uses.names() for table in uses.get(name).TABLES_BESIDE}
+    assert {"rejected", *written} == set(TABLES_BESIDE)
+
+
+@pytest.mark.parametrize("name", ["x.csv.2024-01.csv", "x.csv.old.csv", "x.csv.json"])
+def test_an_input_whose_name_only_begins_with_that_of_the_output_is_taken(tmp_path, name):
+    (tmp_path / name).write_text("a,b\n1,2\n")
+    refuse_replaced_input(str(tmp_path / name), tmp_path / "x.csv")
+    refuse_replaced_input(f"s3://bucket/{name}", "s3://bucket/x.csv")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Processes of Isthmus go through their objects seldom, and still free what is garbage."""
+"""Processes of Isthmus collect garbage seldom, and take no more threads than they may."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 _MAKES_GARBAGE = """
 import gc
-from isthmus.collector import collect_rarely
+from isthmus import own_process
 
 class Garbage:
     freed = 0
@@ -22,7 +22,7 @@ class Garbage:
             print("freed at the end", flush=True)
 
 gc.collect()
-collect_rarely()
+own_process.begin()
 Garbage.at_end = False
 collections = []
 gc.callbacks.append(lambda phase, _: collections.append(phase))
@@ -49,10 +49,10 @@ finally:
 _TRAINING = """
 import gc
 import numpy as np
-from isthmus.collector import collect_rarely
+from isthmus import own_process
 
 usual = gc.get_threshold()
-collect_rarely()
+own_process.begin()
 import isthmus
 from pytorch_lightning import Callback
 
@@ -63,6 +63,22 @@ class Notes(Callback):
 rows = np.random.default_rng(0).standard_normal((300, 6)).astype("f4")
 job = {"name": "small", "latent_dim": 2, "training": {"epochs": 1}}
 isthmus.train(job, data=rows, callbacks=[Notes()])
+"""
+
+
+_THREADS = """
+import os
+os.environ.pop("OMP_NUM_THREADS", None)
+import torch
+from isthmus import own_process, resources
+
+torch.set_num_threads(8)  # as torch does by itself on a host of eight cores
+resources.cpus = lambda: 3
+own_process.settle()
+print(torch.get_num_threads())
+own_process.begin()
+own_process.settle()
+print(torch.get_num_threads())
 """
 
 
@@ -85,6 +101,10 @@ def test_a_training_collects_as_usual_so_that_the_garbage_of_its_steps_is_freed(
 ):
     monkeypatch.chdir(tmp_path)
     assert "True" in printed_by(_TRAINING)
+
+
+def test_torch_takes_the_cpus_of_a_containers_quota_in_our_own_processes_alone():
+    assert printed_by(_THREADS) == ["8", "3"]
 
 
 def test_the_process_of_a_command_collects_rarely():
