@@ -67,9 +67,9 @@ def test_an_ancestor_that_was_deleted_is_said_to_be_unknown(settings, tmp_path):
 
 
 def test_an_ancestor_of_other_data_costs_no_rows_and_is_said_to_be_unknown(settings, tmp_path):
-    first = descendant("moved", write_rows(tmp_path / "may.csv", 1200, seed=0), settings, 0)
+    first = descendant("newer", write_rows(tmp_path / "may.csv", 1200, seed=0), settings, 0)
     june = write_rows(tmp_path / "june.csv", 1200, seed=1)
-    second = descendant("moved", june, settings, 1, first)
+    second = descendant("newer", june, settings, 1, first)
     met = find_held_out(second, None, settings, ignore)
     assert len(met.rows) == len(fetch_held_out(second.manifest, settings).rows)
-    assert "which of the rows moved/1 was trained on" in met.remark
+    assert "which of the rows newer/1 was trained on" in met.remark
