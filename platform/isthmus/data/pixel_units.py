@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isthmus.data.arrays import ArrayView
 from isthmus.data.rows import rows_in_a_block
@@ -55,9 +58,7 @@ def _are_masks_to(schema: RowSchema, values: ArrayView, white: float) -> bool:
         return False
     if white == _WHITES["bool"]:
         return True
-    at_once = rows_in_a_block(values.shape[1:] or (1,))
-    blocks = (values[first : first + at_once] for first in range(0, values.shape[0], at_once))
-    return all(np.max(block, initial=0) <= 1 for block in blocks)
+    return all(np.max(block, initial=0) <= 1 for block in _blocks(values))
 
 
 def _refuse_unit_range(schema: RowSchema, values: ArrayView, name: str) -> None:
@@ -72,9 +73,7 @@ def _refuse_unit_range(schema: RowSchema, values: ArrayView, name: str) -> None:
     if not is_float or _width(schema, white) < _FAR_LARGER:
         return
     lowest, highest = np.inf, -np.inf
-    at_once = rows_in_a_block(values.shape[1:] or (1,))
-    for first in range(0, values.shape[0], at_once):
-        block = np.asarray(values[first : first + at_once])
+    for block in _blocks(values):
         lowest = np.fmin(lowest, np.fmin.reduce(block, axis=None))
         highest = np.fmax(highest, np.fmax.reduce(block, axis=None))
         if lowest < _LEAST_OF_UNIT or highest > _MOST_OF_UNIT:
@@ -84,6 +83,12 @@ def _refuse_unit_range(schema: RowSchema, values: ArrayView, name: str) -> None:
             f"{name}: holds numbers from {lowest:.3g} to {highest:.3g}, and white is {white:g} to "
             f"the pair; give 0 to {white:g}, or multiply them by {white:g} if their white is 1"
         )
+
+
+def _blocks(values: ArrayView) -> Iterator[NDArray[Any]]:
+    at_once = rows_in_a_block(values.shape[1:] or (1,))
+    for first in range(0, values.shape[0], at_once):
+        yield np.asarray(values[first : first + at_once])
 
 
 def _width(schema: RowSchema, white: float) -> float:

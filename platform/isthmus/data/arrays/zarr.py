@@ -14,11 +14,9 @@ from isthmus.data.arrays import (
     with_units,
 )
 from isthmus.data.columns.units import UNIT_KEY
+from isthmus.data.storage.files import MARKS_OF_ONE
 from isthmus.errors import DataError
 from isthmus.extras import importing
-
-# The files of an array that are no chunks.
-_NOTES = ("zarr.json", ".zarray", ".zattrs")
 
 
 class Zarr(ArrayFormat):
@@ -63,7 +61,7 @@ class Zarr(ArrayFormat):
         if array.nbytes > SMALL_BYTES:  # the sizes of all chunks are looked up
             # Not `nchunks_initialized`, which takes the square of the number of chunks.
             files = (self.path / array.path).rglob("*")
-            written = sum(file.is_file() and file.name not in _NOTES for file in files)
+            written = sum(file.is_file() and file.name not in MARKS_OF_ONE for file in files)
             chunks = array.shards or array.chunks
             refuse_unstored(array, array.nbytes_stored(), chunks, written, what)
         return array

@@ -236,8 +236,9 @@ def _matched(pattern: Path, endings: Sequence[str]) -> list[Path]:
     return sorted(files, key=str)
 
 
-# Zarr 3 and 2 leave one of them in the folder of an array or a group.
-_MARKS_OF_ONE = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+# Zarr 3 and 2 leave one of them in the folder.
+MARKS_OF_ONE = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+"""The names of the files by which a folder is one array or group of arrays."""
 
 
 def _is_one(path: Path, endings: Sequence[str]) -> bool:
@@ -245,7 +246,7 @@ def _is_one(path: Path, endings: Sequence[str]) -> bool:
     if path.suffix.lower() not in endings:
         return False
     try:
-        return any((path / mark).exists() for mark in _MARKS_OF_ONE)
+        return any((path / mark).exists() for mark in MARKS_OF_ONE)
     except OSError:
         return False  # as if it were empty, which os.walk takes it for
 
